@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+// API is everything a front end may ask of the engine. Engine itself and Client, which talks to an
+// engine through its socket, both have it; shell and tui know nothing else.
+//
+// A pVM is named by its PID. Errors are *Error values; see Code.
+type API interface {
+	// Info describes engine, hypervisor and host.
+	Info(ctx context.Context) (*Info, error)
+	// Run starts an image as the root of a new family and returns at once.
+	Run(ctx context.Context, r RunRequest) (*RunReply, error)
+	// Snapshot returns all pVMs at one moment, sorted by PID. With exited, also those that have
+	// ended and are still remembered.
+	Snapshot(ctx context.Context, exited bool) (*Snapshot, error)
+	// Inspect returns one pVM, running or remembered, in every detail.
+	Inspect(ctx context.Context, pid int) (*Detail, error)
+	// Signal sends a signal by number. KILL, STOP and CONT act on the domain itself.
+	Signal(ctx context.Context, pid int, sig int) error
+	// Wait blocks until the pVM has ended and returns how. A remembered pVM answers at once.
+	Wait(ctx context.Context, pid int) (*Exit, error)
+	// Attach connects to the console of a pVM.
+	Attach(ctx context.Context, pid int, o AttachOptions) (Console, error)
+	// Logs reads the kept console; with Follow until the pVM ends.
+	Logs(ctx context.Context, pid int, o LogOptions) (LogReader, error)
+	// Limit changes weight, affinity, memory cap.
+	Limit(ctx context.Context, pid int, l Limits) error
+	// Events returns past events after seq, then, with follow, new ones as they come.
+	Events(ctx context.Context, seq uint64, follow bool) (EventReader, error)
+	// Pool shows the pool of blank domains; PoolResize sets how many should wait.
+	Pool(ctx context.Context) (*Pool, error)
+	PoolResize(ctx context.Context, n int) error
+	// Shutdown ends the engine; with kill, all pVMs first. Without, running pVMs are left to
+	// the next engine.
+	Shutdown(ctx context.Context, kill bool) error
+	// Close lets go of the connection.
+	Close() error
+}
+
+// Code classifies an Error, so that commands can choose their exit status.
+type Code string
+
+const (
+	CodeNoPVM    Code = "no-such-pvm"
+	CodeNoImage  Code = "no-such-image"   // run exits 127
+	CodeBadImage Code = "not-a-pvm-image" // run exits 126
+	CodeBusy     Code = "busy"
+	CodeLimit    Code = "limit"
+	CodeInvalid  Code = "invalid"
+	CodeDenied   Code = "denied"
+	CodeInternal Code = "internal"
+	CodeEngine   Code = "engine" // unreachable, wrong version, socket of another user
+)
+
+// Error is one line for people: what, to whom, why, and the mend where there is one.
+type Error struct {
+	Code Code   `json:"code"`
+	Msg  string `json:"error"`
+}
+
+func (e *Error) Error() string { return e.Msg }
+
+// RunRequest says what to run.
+type RunRequest struct {
+	Image   string   `json:"image"` // absolute path; the engine opens it as itself
+	Args    []string `json:"args"`  // with args[0], the name the program sees
+	Env     []string `json:"env"`
+	Name    string   `json:"name"`           // empty: from the image's file name
+	Memory  uint64   `json:"memory"`         // bytes; 0: what the image asks for, or the default
+	Root    string   `json:"root,omitempty"` // tar file of the root file system
+	TTY     bool     `json:"tty"`
+	Stdin   bool     `json:"stdin"`
+	Rows    int      `json:"rows,omitempty"`
+	Cols    int      `json:"cols,omitempty"`
+	Restart Restart  `json:"restart"`
+	// Hold delays the domain's first instruction until somebody attaches, so that a foreground
+	// run loses nothing and sees the terminal's size from the start.
+	Hold bool `json:"hold,omitempty"`
+}
+
+// Restart is a restart policy as docker spells it: no, on-failure[:N], always, unless-stopped. A
+// restarted pVM keeps its name, log and family name but gets a new PID (a new domain).
+type Restart struct {
+	Policy string `json:"policy"` // "", "no", "on-failure", "always", "unless-stopped"
+	Max    int    `json:"max,omitempty"`
+}
+
+// RunReply names the new pVM and says where the time went.
+type RunReply struct {
+	PID   int    `json:"pid"`
+	Steps []Step `json:"steps"`
+}
+
+// Step is one named, timed step of an operation.
+type Step struct {
+	Name string        `json:"name"`
+	Took time.Duration `json:"took_ns"`
+}
+
+// Snapshot is all pVMs at one moment. It is never changed after it was made.
+type Snapshot struct {
+	Time       time.Time     `json:"time"`
+	Host       string        `json:"host"`
+	Hypervisor string        `json:"hypervisor"`
+	Uptime     time.Duration `json:"uptime_ns"` // of the engine
+	Processes  []Process     `json:"processes"`
+	Pool       Pool          `json:"pool"`
+}
+
+// Pool is the state of the pool of blank domains.
+type Pool struct {
+	Ready int `json:"ready"`
+	Want  int `json:"want"`
+}
+
+// Process is one pVM in a snapshot. Bytes and nanoseconds are integers.
+type Process struct {
+	PID     int           `json:"pid"`
+	PPID    int           `json:"ppid"`   // 0: the host
+	Family  int           `json:"family"` // PID of the family's root
+	Name    string        `json:"name"`
+	Stat    string        `json:"stat"` // R runs, S blocked, T paused, Z dead but still holding frames, X ended
+	CPU     float64       `json:"cpu"`  // per cent of one CPU over its life, as ps has it
+	Time    time.Duration `json:"time_ns"`
+	Memory  uint64        `json:"memory"`
+	MaxMem  uint64        `json:"max_memory"`
+	Shared  uint64        `json:"shared"`
+	Image   string        `json:"image"`
+	Args    []string      `json:"args"`
+	VCPUs   int           `json:"vcpus"`
+	Started time.Time     `json:"started"`
+	UID     int           `json:"uid"`
+	HostPID int           `json:"host_pid,omitempty"`
+	TTY     bool          `json:"tty"`
+	Foreign bool          `json:"foreign,omitempty"` // a domain that somebody else made
+	Exit    *Exit         `json:"exit,omitempty"`    // set when it has ended
+}
+
+// Exit is how a pVM ended.
+type Exit struct {
+	Code   int       `json:"code"`             // what a shell calls $?: the status, or 128 + signal
+	Signal int       `json:"signal,omitempty"` // the signal that ended it
+	Reason string    `json:"reason,omitempty"` // one line, when there is more to say
+	Time   time.Time `json:"time"`
+}
+
+// Detail is everything that inspect shows of one pVM.
+type Detail struct {
+	Process
+	Env       []string      `json:"env"`
+	Restart   Restart       `json:"restart"`
+	Restarts  int           `json:"restarts"`
+	RestartOf int           `json:"restart_of,omitempty"` // the PID this one took over from
+	Weight    int           `json:"weight"`
+	CPUs      []int         `json:"cpus"`
+	Steps     []Step        `json:"steps"`         // of its birth
+	MainAfter time.Duration `json:"main_after_ns"` // from the request to the program's first instruction; 0: not yet
+	LogPath   string        `json:"log_path"`
+	LogBytes  int64         `json:"log_bytes"`
+	LogLost   int64         `json:"log_lost"` // bytes rotated away
+	ImageSHA  string        `json:"image_sha256"`
+	RAMBase   uint64        `json:"ram_base"`
+	Crash     string        `json:"crash,omitempty"` // the fault report, as logs ends with
+}
+
+// Limits changes what is not nil.
+type Limits struct {
+	Weight *int    `json:"weight,omitempty"`
+	CPUs   *[]int  `json:"cpus,omitempty"`
+	MaxMem *uint64 `json:"max_memory,omitempty"`
+}
+
+// Stream numbers of a Chunk, as in kx_abi.h.
+const (
+	Stdout = 1
+	Stderr = 2
+	Kernel = 3 // the LibOS's and the engine's own words
+)
+
+// Chunk is a piece of console output.
+type Chunk struct {
+	Stream int
+	Time   time.Time
+	Data   []byte
+}
+
+// AttachOptions says how to attach to a console.
+type AttachOptions struct {
+	Stdin bool // this session writes to standard input
+	Rows  int
+	Cols  int
+	// FromStart plays the kept console from byte 0 first, and from then on the pVM is held back
+	// rather than output lost while this reader lags. A foreground run attaches so.
+	FromStart bool
+}
+
+// Console is an attached console. Recv returns io.EOF when the pVM has ended and everything it
+// wrote has been received. Send blocks while the pVM does not read.
+type Console interface {
+	Recv() (Chunk, error)
+	Send(p []byte) error
+	CloseSend() error // end of file on standard input
+	Resize(rows, cols int) error
+	Close() error
+}
+
+// LogOptions says what of the kept console to read.
+type LogOptions struct {
+	Follow bool
+	Lines  int       // the last N lines; negative: all
+	Since  time.Time // zero: from the beginning
+}
+
+// LogReader reads kept console output, io.EOF at its end.
+type LogReader interface {
+	Recv() (Chunk, error)
+	// Lost is how many bytes of the beginning were rotated away.
+	Lost() int64
+	Close() error
+}
+
+// Event is one thing that happened.
+type Event struct {
+	Seq   uint64    `json:"seq"`
+	Time  time.Time `json:"time"`
+	Type  string    `json:"type"` // started, exited, signalled, paused, resumed, restarted, adopted, limit, refused, corrupt, engine
+	PID   int       `json:"pid,omitempty"`
+	Name  string    `json:"name,omitempty"`
+	Text  string    `json:"text"`
+	Steps []Step    `json:"steps,omitempty"`
+}
+
+// EventReader reads events; Recv returns io.EOF after the last past one unless following.
+type EventReader interface {
+	Recv() (Event, error)
+	Close() error
+}
+
+// Info describes engine, hypervisor and host.
+type Info struct {
+	Version    string    `json:"version"`
+	PID        int       `json:"pid"`
+	Started    time.Time `json:"started"`
+	Socket     string    `json:"socket"`
+	State      string    `json:"state"`
+	Host       string    `json:"host"`
+	Hypervisor string    `json:"hypervisor"`
+	HVVersion  string    `json:"hypervisor_version"`
+	Scheduler  string    `json:"scheduler"`
+	Sandbox    []string  `json:"sandbox,omitempty"`
+	CPUs       int       `json:"cpus"`
+	Memory     uint64    `json:"memory"`
+	FreeMemory uint64    `json:"free_memory"`
+	Running    int       `json:"running"`
+	Pool       Pool      `json:"pool"`
+}

@@ -1,0 +1,3 @@
+module kxsh
+
+go 1.26

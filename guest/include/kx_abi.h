@@ -1,0 +1,162 @@
+/*
+ * kx_abi.h: what a pVM and the engine agree on, on every hypervisor.
+ *
+ * This header is the one source. ipc/abi/abi.go is generated from it (make generate), and a test
+ * compares every offset with what the C compiler says. The generator reads a small subset of C:
+ * #define of integer constants, and structs of fixed-width scalars, arrays and earlier structs.
+ *
+ * Trust: both sides write to the control area. The engine copies a value once, checks it, and only
+ * then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
+ */
+#ifndef KX_ABI_H
+#define KX_ABI_H
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+#endif
+
+#define KX_ABI_VERSION 1
+#define KX_PAGE_SIZE 4096
+
+/* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
+#define KX_NOTE_ABI 1
+
+/*
+ * Address space of a pVM.
+ *   0                          never mapped
+ *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
+ *   KX_CTL_VA                  the control area, laid out below
+ *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
+ * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
+ * then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+ */
+#define KX_IMAGE_VA 0x00400000
+#define KX_IMAGE_END 0x10000000
+#define KX_RAM_MIN 0x100000000000
+#define KX_RAM_END 0x600000000000
+
+/* The control area: pages shared by the pVM and the engine. Untouched pages cost nothing. */
+#define KX_CTL_VA 0x10000000
+#define KX_START_VA 0x10000000   /* Xen's start_info; rsi at entry points here */
+#define KX_SHARED_VA 0x10001000  /* Xen's shared_info */
+#define KX_CONTROL_VA 0x10002000 /* struct kx_control */
+#define KX_CMDS_VA 0x10003000    /* struct kx_cmd[KX_CMDS] */
+#define KX_CONIN_VA 0x10004000   /* console input bytes */
+#define KX_CONOUT_VA 0x10010000  /* console output records */
+#define KX_ARGS_VA 0x10020000    /* argument and environment strings */
+#define KX_CTL_SIZE 0x60000
+#define KX_CMDS 64
+#define KX_CONIN_SIZE 4096
+#define KX_CONOUT_SIZE 65536
+#define KX_ARGS_SIZE 0x40000
+
+#define KX_CONTROL_MAGIC 0x5443584b /* "KXCT" */
+
+/* kx_control.flags */
+#define KX_F_TTY 1   /* the console is a terminal: line discipline on, isatty() true */
+#define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
+
+/* kx_control.state, written by the pVM */
+#define KX_STATE_NEW 0
+#define KX_STATE_BOOT 1
+#define KX_STATE_MAIN 2   /* the program's own code runs */
+#define KX_STATE_EXITED 3 /* kx_control.status is final */
+
+/* Streams of the console. */
+#define KX_STDOUT 1
+#define KX_STDERR 2
+#define KX_KERNEL 3 /* what the LibOS itself has to say */
+
+/*
+ * A console record is a 32-bit header, stream << 24 | length, and then length bytes; both wrap
+ * around the ring byte by byte. A record is published whole, with one store to prod.
+ */
+#define KX_RECORD_MAX 16384
+
+/* Commands, engine to pVM. */
+#define KX_CMD_SIGNAL 1  /* arg0: signal number; a[0]: sender's PID */
+#define KX_CMD_WINSIZE 2 /* a[0]: rows; a[1]: columns */
+#define KX_CMD_EOF 3     /* no more standard input will come */
+
+#ifndef __ASSEMBLER__
+
+struct kx_note {
+	uint32_t abi;
+	uint32_t reserved;
+	uint64_t stack_size; /* of the main thread, bytes; 0: the LibOS's default */
+	uint64_t memory;     /* RAM the program wants, bytes; 0: the engine's default */
+};
+
+/*
+ * One direction of bytes or entries. prod and cons run freely and are masked on use. A side that
+ * goes to sleep sets its wait flag first, looks once more, and then sleeps; the other side sends
+ * an event only if it finds that flag set.
+ */
+struct kx_ring {
+	uint32_t prod;
+	uint32_t prod_waits; /* the producer wants an event when there is room */
+	uint32_t pad0[14];
+	uint32_t cons;
+	uint32_t cons_waits; /* the consumer wants an event when there is more */
+	uint32_t pad1[14];
+};
+
+struct kx_cmd {
+	uint32_t op;
+	uint32_t arg0;
+	uint64_t a[3];
+};
+
+/* Registers at a fault, in the order that reports print them. */
+struct kx_regs {
+	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp;
+	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+	uint64_t rip, rflags;
+};
+
+/* Why a pVM died of a fault; valid when signo is not 0. */
+struct kx_crash {
+	uint32_t signo;  /* the signal that the fault became */
+	uint32_t vector; /* x86 exception vector */
+	uint64_t error;  /* the CPU's error code */
+	uint64_t addr;   /* faulting address (cr2) of vector 14 */
+	uint32_t tid;
+	uint32_t pad;
+	struct kx_regs regs;
+};
+
+struct kx_control {
+	/* Written by the domain builder, read by the pVM. */
+	uint32_t magic;
+	uint32_t abi;
+	uint32_t domid; /* getpid() */
+	uint32_t ppid;
+	uint32_t family;
+	uint32_t flags;
+	uint32_t evtchn; /* local port of the channel to the engine */
+	uint32_t argc;
+	uint32_t envc;
+	uint32_t args_len; /* bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated */
+	uint32_t rows;
+	uint32_t cols;
+	uint64_t image_pages; /* frames of the image, from KX_IMAGE_VA */
+	uint64_t ram_va;
+	uint64_t ram_pages;
+	uint64_t root_va; /* tar archive of the root file system, inside the RAM window; 0: none */
+	uint64_t root_len;
+	uint8_t seed[32]; /* random bytes from the host, fresh for each boot */
+	char name[64];
+
+	/* Written by the pVM. */
+	uint32_t state;
+	uint32_t status;  /* wait(2) status word, valid in KX_STATE_EXITED */
+	uint64_t main_ns; /* system time at which the program's first instruction ran */
+	struct kx_crash crash;
+
+	struct kx_ring cmds;   /* engine to pVM, entries of KX_CMDS_VA */
+	struct kx_ring conin;  /* engine to pVM, bytes of KX_CONIN_VA */
+	struct kx_ring conout; /* pVM to engine, records in KX_CONOUT_VA */
+};
+
+#endif
+#endif

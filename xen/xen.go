@@ -1,0 +1,179 @@
+// Package xen is the hypervisor as the engine sees it: domains that are built, unpaused, notified
+// and destroyed, and the memory they share with the engine.
+//
+// Three implementations meet in one conformance suite (package xentest): privcmd drives a real Xen
+// from dom0, hosted runs every domain as a sandboxed Linux process, fake keeps domains in memory
+// for unit tests of logic. All of them run the same images, which talk Xen's x86-64 PV ABI and the
+// control area of guest/include/kx_abi.h.
+package xen
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"kxsh/elf"
+	"kxsh/ipc/abi"
+)
+
+// DomID is a domain's number: Xen's domid, and the PID of the pVM that lives in it. 0 is the host.
+type DomID uint32
+
+// MaxDomID is the last number Xen gives to an ordinary domain (DOMID_FIRST_RESERVED - 1).
+const MaxDomID DomID = 0x7fef
+
+var (
+	// ErrNoDomain says that no domain has that number (any more).
+	ErrNoDomain = errors.New("no such domain")
+	// ErrNoMemory says that the host cannot give the memory asked for.
+	ErrNoMemory = errors.New("not enough memory on the host")
+)
+
+// Hypervisor builds and finds domains. All methods may be called from any goroutine.
+type Hypervisor interface {
+	// Info describes the hypervisor and its host.
+	Info() (Info, error)
+	// Prepare makes an image ready for any number of Create calls: read once, checked once.
+	// r must stay readable only during the call.
+	Prepare(img *elf.Image, r io.ReaderAt) (Image, error)
+	// Create builds a domain, paused at the image's entry point. A failure leaves nothing behind.
+	Create(ctx context.Context, c *Config) (Domain, error)
+	// Adopt takes over a running domain that an earlier engine created; token is what
+	// Domain.Token returned then. ErrNoDomain if it is gone.
+	Adopt(id DomID, token []byte) (Domain, error)
+	// Domains lists the domains that exist now, ours and others', by number, without their
+	// accounting; those that an earlier engine created and nobody adopted included.
+	Domains() ([]DomID, error)
+	// Pool tells how many blank domains wait; SetPool sets how many should.
+	Pool() Pool
+	SetPool(n int) error
+	// Close lets go of the hypervisor: blank domains are destroyed, running ones go on.
+	Close() error
+}
+
+// Image is an image that Prepare has loaded. Close frees what it holds; running domains are not
+// affected.
+type Image interface {
+	Close() error
+}
+
+// Config says what Create builds.
+type Config struct {
+	Image  Image
+	Boot   Boot
+	Memory uint64 // bytes of the RAM window; rounded up to whole pages
+	// Step, if not nil, is told how long each named step of the building took.
+	Step func(name string, took time.Duration)
+}
+
+// Boot is what a domain finds in its control area when it starts.
+type Boot struct {
+	Name   string // at most 63 bytes are passed on
+	Args   []string
+	Env    []string
+	PPID   DomID
+	Family DomID // 0: the domain's own number, a new family
+	TTY    bool  // the console is a terminal
+	Stdin  bool  // standard input is attached
+	Rows   int
+	Cols   int
+	Root   []byte // tar archive of the root file system, or nil
+}
+
+// Domain is one domain. Its methods may be called from any goroutine; after Release they return
+// ErrNoDomain.
+type Domain interface {
+	ID() DomID
+	// Control returns the control area (abi.CtlSize bytes at abi.CtlVa in the guest). The
+	// domain writes to it at any time: copy, check, use. Valid until Release.
+	Control() []byte
+	// Unpause lets a new or paused domain run; Pause stops it at any instruction.
+	Unpause() error
+	Pause() error
+	// Notify raises the domain's event channel to the engine.
+	Notify() error
+	// Rang receives when the domain raised its event channel; rings that nobody has received yet
+	// are one.
+	Rang() <-chan struct{}
+	// Gone is closed when the domain has shut down, crashed or been destroyed. Control can
+	// still be read.
+	Gone() <-chan struct{}
+	// Exit tells why; valid when Gone is closed.
+	Exit() Exit
+	// Destroy ends the domain at once; Gone closes soon after. Destroying a domain that is gone
+	// is no error.
+	Destroy() error
+	// Release frees everything, the control area included. The domain must be gone.
+	Release() error
+	// Status samples state and accounting.
+	Status() (Status, error)
+	// Token is what a later engine needs to Adopt the domain.
+	Token() []byte
+	// ReadMemory copies guest memory at va, for inspection of a paused or running domain.
+	ReadMemory(va uint64, p []byte) error
+	// SetWeight sets the scheduler's share (Xen credit2: 1 to 65535, 256 ordinary).
+	SetWeight(weight int) error
+	// SetAffinity restricts the domain to these host CPUs; none: all.
+	SetAffinity(cpus []int) error
+	// SetMaxMem caps the memory the domain may use, in bytes; never below what it uses now.
+	SetMaxMem(bytes uint64) error
+}
+
+// ExitReason says how a domain ended.
+type ExitReason int
+
+const (
+	ExitShutdown  ExitReason = iota // it asked for it (SCHEDOP_shutdown, poweroff); abi status word holds
+	ExitCrash                       // it shut itself down with SHUTDOWN_crash; kx_control.crash holds
+	ExitFault                       // a fault nobody could deliver; Exit.Crash holds the registers
+	ExitDestroyed                   // the engine destroyed it
+	ExitKilled                      // something outside did: the OOM killer, xl destroy, kill -9
+)
+
+// Exit is why and how a domain ended.
+type Exit struct {
+	Reason ExitReason
+	Crash  abi.KxCrash // for ExitFault: what the hypervisor saw
+	Detail string      // one line for people, may be empty
+}
+
+// State is what a domain does now.
+type State int
+
+const (
+	StateRunning State = iota // runnable or running
+	StateBlocked              // waits for an event
+	StatePaused               // stopped from outside
+	StateDying                // shut down, its frames not yet all free
+)
+
+// Status is a sample of one domain's accounting.
+type Status struct {
+	State   State
+	CPUTime time.Duration // since creation
+	Memory  uint64        // bytes of host memory it uses now
+	MaxMem  uint64        // bytes it may use
+	Shared  uint64        // bytes of Memory that other domains use too
+	VCPUs   int
+	HostPID int // the Linux process behind it; 0 on Xen
+	Weight  int
+	CPUs    []int // affinity; nil: all
+}
+
+// Info describes a hypervisor.
+type Info struct {
+	Name       string // "hosted" or "xen"
+	Version    string
+	Scheduler  string
+	CPUs       int
+	Memory     uint64 // bytes of the host
+	FreeMemory uint64
+	Sandbox    []string // hosted: what confines a domain here, e.g. "seccomp", "user namespace"
+}
+
+// Pool is the state of the pool of blank domains.
+type Pool struct {
+	Ready int `json:"ready"`
+	Want  int `json:"want"`
+}
