@@ -1,0 +1,7 @@
+/* hello.c: the smallest pVM that says something. */
+#include <stdio.h>
+
+int main(void)
+{
+	return puts("Hello from a pVM") < 0;
+}
