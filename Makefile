@@ -1,0 +1,67 @@
+# make run    build everything and start an interactive kxsh with the example images at hand
+# make test   everything, with the race detector on for Go
+# make        the kxsh binary alone
+#
+# A fresh Debian 12 with Go, gcc and make is enough: what else is needed (musl's source package, the
+# Go modules) is fetched and cached outside the tree.
+
+GO ?= go
+GOFLAGS := -trimpath
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export GO
+
+.PHONY: all run images ports test unit guest-test check fuzz generate install clean
+
+all: kxsh
+
+# The binary embeds the SDK and the hosted hypervisor's stub.
+kxsh: sdk stub FORCE
+	$(GO) build $(GOFLAGS) -ldflags '-X main.version=$(VERSION)' -o $@ .
+
+.PHONY: sdk stub FORCE
+sdk:
+	$(MAKE) -C guest sdk
+stub:
+	$(MAKE) -C xen/hosted
+FORCE:
+
+# Example images and the guest test program, built by kxsh cc itself.
+images: kxsh
+	$(MAKE) -C guest apps test
+
+ports: kxsh
+	$(MAKE) -C guest/ports
+
+run: images
+	cd guest/apps && PATH="$(CURDIR):$$PATH" exec ../../kxsh
+
+test: check unit guest-test
+
+# Format and static checks.
+check:
+	@fmt=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$fmt" || { echo "not gofmt-ed: $$fmt"; exit 1; }
+	$(GO) vet ./...
+
+# Go tests: units, and end to end through the real binary, real pVMs and a real terminal.
+unit: images ports
+	$(GO) test -race -timeout 30m ./...
+
+# C parts that can be tested natively, with sanitizers.
+guest-test:
+	$(MAKE) -C guest/kern/test
+
+fuzz:
+	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf
+
+generate:
+	$(GO) generate ./...
+
+PREFIX ?= /usr/local
+install: kxsh
+	install -D kxsh $(DESTDIR)$(PREFIX)/bin/kxsh
+
+clean:
+	$(MAKE) -C guest clean
+	$(MAKE) -C xen/hosted clean
+	rm -rf kxsh build

@@ -1,0 +1,379 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Client talks to an engine through its socket. It implements API.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+var _ API = (*Client)(nil)
+
+// Connect finds the engine behind socket. start, if not nil, is called once when none answers, and
+// must return when one does.
+func Connect(ctx context.Context, socket string, start func(context.Context) error) (*Client, error) {
+	c := &Client{socket: socket}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		DisableCompression: true,
+	}}
+	conn, err := c.dial(ctx)
+	if err != nil && start != nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)) {
+		if err := start(ctx); err != nil {
+			return nil, err
+		}
+		conn, err = c.dial(ctx)
+	}
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	conn.Close()
+	return c, nil
+}
+
+// dial connects and checks that the other end is ours to trust: this user's or root's.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, err
+	}
+	uid := -1
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) {
+			if cred, cerr := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); cerr == nil {
+				uid = int(cred.Uid)
+			}
+		})
+	}
+	if uid != 0 && uid != os.Geteuid() {
+		conn.Close()
+		return nil, errf(CodeDenied, "engine: %s: belongs to %s: name another with --socket", c.socket, userName(uid))
+	}
+	return conn, nil
+}
+
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return "user " + u.Username
+	}
+	return fmt.Sprintf("uid %d", uid)
+}
+
+// unreachable says in one line why there is no talking to the engine.
+func (c *Client) unreachable(err error) error {
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, os.ErrPermission):
+		owner := "another user"
+		var st unix.Stat_t
+		if unix.Stat(c.socket, &st) == nil {
+			owner = userName(int(st.Uid))
+		}
+		return errf(CodeDenied, "engine: %s: permission denied: it belongs to %s: name another with --socket", c.socket, owner)
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return errf(CodeEngine, "engine: %s: no engine answers: start one with kxsh engine", c.socket)
+	}
+	return errf(CodeEngine, "engine: %s: %v", c.socket, err)
+}
+
+// call makes one request; in and out may be nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	resp, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		io.Copy(io.Discard, resp.Body)
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return errf(CodeEngine, "engine: %s: answer cut short: %v", c.socket, err)
+	}
+	return nil
+}
+
+// send makes one request and returns an answer that is not an error.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	req, err := c.request(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, c.refusal(resp)
+	}
+	return resp, nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	return http.NewRequestWithContext(ctx, method, "http://engine"+path, body)
+}
+
+func (c *Client) refusal(resp *http.Response) error {
+	e := new(Error)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(e); err != nil || e.Msg == "" {
+		return errf(CodeEngine, "engine: %s: %s: is it another version of kxsh?", c.socket, resp.Status)
+	}
+	return e
+}
+
+func pvmPath(pid int, rest string) string { return "/v1/pvms/" + strconv.Itoa(pid) + rest }
+
+func (c *Client) Info(ctx context.Context) (*Info, error) {
+	v := new(Info)
+	return v, c.call(ctx, "GET", "/v1/info", nil, v)
+}
+
+func (c *Client) Run(ctx context.Context, r RunRequest) (*RunReply, error) {
+	v := new(RunReply)
+	if err := c.call(ctx, "POST", "/v1/pvms", r, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (c *Client) Snapshot(ctx context.Context, exited bool) (*Snapshot, error) {
+	path := "/v1/pvms"
+	if exited {
+		path += "?exited=1"
+	}
+	v := new(Snapshot)
+	if err := c.call(ctx, "GET", path, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (c *Client) Inspect(ctx context.Context, pid int) (*Detail, error) {
+	v := new(Detail)
+	if err := c.call(ctx, "GET", pvmPath(pid, ""), nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (c *Client) Signal(ctx context.Context, pid, sig int) error {
+	return c.call(ctx, "POST", pvmPath(pid, "/signal"), sig, nil)
+}
+
+func (c *Client) Wait(ctx context.Context, pid int) (*Exit, error) {
+	v := new(Exit)
+	if err := c.call(ctx, "GET", pvmPath(pid, "/wait"), nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (c *Client) Limit(ctx context.Context, pid int, l Limits) error {
+	return c.call(ctx, "POST", pvmPath(pid, "/limit"), l, nil)
+}
+
+func (c *Client) Pool(ctx context.Context) (*Pool, error) {
+	v := new(Pool)
+	return v, c.call(ctx, "GET", "/v1/pool", nil, v)
+}
+
+func (c *Client) PoolResize(ctx context.Context, n int) error {
+	return c.call(ctx, "PUT", "/v1/pool", n, nil)
+}
+
+func (c *Client) Shutdown(ctx context.Context, kill bool) error {
+	path := "/v1/shutdown"
+	if kill {
+		path += "?kill=1"
+	}
+	return c.call(ctx, "POST", path, nil, nil)
+}
+
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// Events reads a JSON object a line.
+func (c *Client) Events(ctx context.Context, seq uint64, follow bool) (EventReader, error) {
+	q := url.Values{"seq": {strconv.FormatUint(seq, 10)}}
+	if follow {
+		q.Set("follow", "1")
+	}
+	resp, err := c.send(ctx, "GET", "/v1/events?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &eventStream{body: resp.Body, dec: json.NewDecoder(resp.Body)}, nil
+}
+
+type eventStream struct {
+	body io.Closer
+	dec  *json.Decoder
+}
+
+func (s *eventStream) Recv() (ev Event, err error) {
+	err = s.dec.Decode(&ev)
+	return ev, err
+}
+
+func (s *eventStream) Close() error { return s.body.Close() }
+
+// Logs reads frames.
+func (c *Client) Logs(ctx context.Context, pid int, o LogOptions) (LogReader, error) {
+	q := url.Values{}
+	if o.Follow {
+		q.Set("follow", "1")
+	}
+	if o.Lines >= 0 {
+		q.Set("lines", strconv.Itoa(o.Lines))
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.Format(time.RFC3339Nano))
+	}
+	resp, err := c.send(ctx, "GET", pvmPath(pid, "/logs?"+q.Encode()), nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &logStream{body: resp.Body, r: bufio.NewReaderSize(resp.Body, 1<<16)}
+	f, err := readFrame(s.r)
+	if err != nil || f.typ != frameLost || len(f.data) != 8 {
+		resp.Body.Close()
+		return nil, errf(CodeEngine, "engine: %s: not a log", c.socket)
+	}
+	s.lost = int64(binary.LittleEndian.Uint64(f.data))
+	return s, nil
+}
+
+type logStream struct {
+	body io.Closer
+	r    *bufio.Reader
+	lost int64
+}
+
+func (s *logStream) Recv() (Chunk, error) { return recvChunk(s.r) }
+func (s *logStream) Lost() int64          { return s.lost }
+func (s *logStream) Close() error         { return s.body.Close() }
+
+// recvChunk reads the next chunk; io.EOF where the engine says that this was all.
+func recvChunk(r io.Reader) (Chunk, error) {
+	f, err := readFrame(r)
+	switch {
+	case errors.Is(err, io.EOF):
+		return Chunk{}, io.ErrUnexpectedEOF
+	case err != nil:
+		return Chunk{}, err
+	case f.typ == frameEnd && len(f.data) == 0:
+		return Chunk{}, io.EOF
+	case f.typ == frameEnd:
+		return Chunk{}, errors.New(string(f.data))
+	case f.typ < Stdout || f.typ > Kernel:
+		return Chunk{}, fmt.Errorf("console frame of unknown type %d", f.typ)
+	}
+	return Chunk{Stream: int(f.typ), Time: f.time, Data: f.data}, nil
+}
+
+// Attach takes a connection of its own and turns it into a stream of frames.
+func (c *Client) Attach(ctx context.Context, pid int, o AttachOptions) (Console, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	req, err := c.request(ctx, "POST", pvmPath(pid, "/attach"), o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "kxsh-console")
+	if err := req.Write(conn); err != nil {
+		conn.Close()
+		return nil, c.unreachable(err)
+	}
+	r := bufio.NewReaderSize(conn, 1<<16)
+	resp, err := http.ReadResponse(r, req)
+	if err != nil {
+		conn.Close()
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		defer conn.Close()
+		return nil, c.refusal(resp)
+	}
+	return &consoleStream{conn: conn, r: r}, nil
+}
+
+// consoleStream is an attached console at the other end of the socket.
+type consoleStream struct {
+	conn net.Conn
+	r    *bufio.Reader
+	wmu  sync.Mutex
+}
+
+func (s *consoleStream) Recv() (Chunk, error) { return recvChunk(s.r) }
+
+func (s *consoleStream) write(f frame) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	return writeFrame(s.conn, f)
+}
+
+func (s *consoleStream) Send(p []byte) error {
+	for len(p) > 0 {
+		n := min(len(p), frameMax)
+		if err := s.write(frame{typ: frameStdin, data: p[:n]}); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func (s *consoleStream) CloseSend() error { return s.write(frame{typ: frameEOF}) }
+
+func (s *consoleStream) Resize(rows, cols int) error {
+	b := binary.LittleEndian.AppendUint16(nil, uint16(rows))
+	return s.write(frame{typ: frameResize, data: binary.LittleEndian.AppendUint16(b, uint16(cols))})
+}
+
+func (s *consoleStream) Close() error { return s.conn.Close() }

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// IdleGrace is how long an engine without pVMs and clients stays before it leaves.
+const IdleGrace = 5 * time.Second
+
+// Daemon runs an engine and its server until ctx ends, a client asks for the end, or, with
+// leaveIdle, nobody needs it any more. Running pVMs are left to the next engine.
+func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, Ready(err))
+		}
+	}()
+	ln, err := Listen(o.Socket)
+	if err != nil {
+		return err
+	}
+	e, err := New(o)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	s := NewServer(e, ln)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	if err := Ready(nil); err != nil {
+		e.log.Warn("ready", "err", err)
+	}
+	idle := make(chan struct{})
+	if leaveIdle {
+		idleCtx, stop := context.WithCancel(ctx)
+		defer stop()
+		go func() {
+			if e.Idle(idleCtx, IdleGrace, s.Busy) == nil {
+				close(idle)
+			}
+		}()
+	}
+	select {
+	case <-ctx.Done():
+	case <-e.Quit():
+	case <-idle:
+	case err := <-served:
+		return errors.Join(fmt.Errorf("socket %s: %w", o.Socket, err), e.Stop())
+	}
+	// The socket goes first, so that whoever comes now starts the next engine.
+	e.once.Do(func() { close(e.quit) })
+	return errors.Join(s.Close(), e.Stop())
+}
+
+// DefaultSocket is where the engine of this user listens, and DefaultState where it keeps its
+// store: below /run and /var/lib for root, in the places of the XDG base directory specification
+// for others.
+func DefaultSocket() string {
+	if os.Geteuid() == 0 {
+		return "/run/kxsh/engine.sock"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return dir + "/kxsh/engine.sock"
+	}
+	return fmt.Sprintf("%s/kxsh-%d/engine.sock", os.TempDir(), os.Geteuid())
+}
+
+func DefaultState() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/kxsh"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return dir + "/kxsh"
+	}
+	return os.Getenv("HOME") + "/.local/state/kxsh"
+}
+

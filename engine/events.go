@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+	"time"
+)
+
+// eventsKept is how many events are remembered, in memory and in the store.
+const eventsKept = 4096
+
+// events is the list of what happened: appended to by the engine, read by any number of readers.
+// Writing to the store happens behind, so that an event costs its cause nothing.
+type events struct {
+	store *store
+
+	mu     sync.Mutex
+	list   []Event // the newest eventsKept, by Seq
+	next   uint64
+	saved  uint64 // Seq up to which the store has them
+	grown  chan struct{}
+	dirty  chan struct{}
+	closed chan struct{}
+	idle   sync.WaitGroup
+}
+
+func newEvents(s *store) (*events, error) {
+	old, err := s.events()
+	if err != nil {
+		return nil, err
+	}
+	e := &events{store: s, list: old, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
+	if n := len(old); n > 0 {
+		e.next = old[n-1].Seq + 1
+		e.saved = old[n-1].Seq
+	}
+	e.idle.Add(1)
+	go e.save()
+	return e, nil
+}
+
+func (e *events) add(ev Event) {
+	e.mu.Lock()
+	ev.Seq, ev.Time = e.next, time.Now()
+	e.next++
+	e.list = append(e.list, ev)
+	if len(e.list) >= 2*eventsKept {
+		e.list = append([]Event(nil), e.list[len(e.list)-eventsKept:]...)
+	}
+	close(e.grown)
+	e.grown = make(chan struct{})
+	e.mu.Unlock()
+	select {
+	case e.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (e *events) addf(typ string, p *Process, format string, args ...any) {
+	ev := Event{Type: typ, Text: fmt.Sprintf(format, args...)}
+	if p != nil {
+		ev.PID, ev.Name = p.PID, p.Name
+	}
+	e.add(ev)
+}
+
+// save writes new events to the store, many at a time.
+func (e *events) save() {
+	defer e.idle.Done()
+	for {
+		select {
+		case <-e.dirty:
+		case <-e.closed:
+			e.flush()
+			return
+		}
+		e.flush()
+		select { // a busy engine writes ten times a second, not ten thousand
+		case <-time.After(100 * time.Millisecond):
+		case <-e.closed:
+		}
+	}
+}
+
+func (e *events) flush() {
+	e.mu.Lock()
+	var batch []Event
+	for i := len(e.list); i > 0 && e.list[i-1].Seq > e.saved; i-- {
+		batch = e.list[i-1:]
+	}
+	batch = append([]Event(nil), batch...)
+	e.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	if e.store.putEvents(batch, eventsKept) == nil {
+		e.mu.Lock()
+		e.saved = batch[len(batch)-1].Seq
+		e.mu.Unlock()
+	}
+}
+
+func (e *events) close() {
+	close(e.closed)
+	e.idle.Wait()
+}
+
+// reader reads the events after seq.
+func (e *events) reader(seq uint64, follow bool) *eventReader {
+	return &eventReader{e: e, seq: seq, follow: follow, done: make(chan struct{})}
+}
+
+type eventReader struct {
+	e      *events
+	seq    uint64
+	follow bool
+	done   chan struct{}
+	once   sync.Once
+}
+
+func (r *eventReader) Recv() (Event, error) {
+	for {
+		r.e.mu.Lock()
+		grown := r.e.grown
+		list := r.e.list
+		r.e.mu.Unlock()
+		if i := sort.Search(len(list), func(i int) bool { return list[i].Seq > r.seq }); i < len(list) {
+			r.seq = list[i].Seq
+			return list[i], nil
+		}
+		if !r.follow {
+			return Event{}, io.EOF
+		}
+		select {
+		case <-grown:
+		case <-r.done:
+			return Event{}, io.EOF
+		case <-r.e.closed:
+			return Event{}, io.EOF
+		}
+	}
+}
+
+func (r *eventReader) Close() error {
+	r.once.Do(func() { close(r.done) })
+	return nil
+}

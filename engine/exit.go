@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc"
+	"kxsh/xen"
+)
+
+// tend looks after one running pVM: its console, and in the end its death.
+func (e *Engine) tend(p *pvm) {
+	defer e.tending.Done()
+	for {
+		select {
+		case <-p.dom.Rang():
+			e.drain(p)
+		case <-p.dom.Gone():
+			e.reap(p)
+			return
+		case <-e.quit:
+			return
+		}
+	}
+}
+
+// drain moves console output into the log. A pVM that breaks the ring's rules is destroyed: it is
+// not known any more what it wants to say.
+func (e *Engine) drain(p *pvm) {
+	if err := p.drain(true); err != nil {
+		e.mu.Lock()
+		first := p.broken == ""
+		p.broken = err.Error()
+		e.mu.Unlock()
+		if first {
+			e.events.addf("corrupt", &p.rec.Process, "control area: %v: destroyed", err)
+			p.dom.Destroy()
+		}
+	}
+	select {
+	case p.room <- struct{}{}: // there may be room for input
+	default:
+	}
+}
+
+// reap records how a pVM ended and frees its domain.
+func (e *Engine) reap(p *pvm) {
+	p.drain(false)
+	x, report := e.verdict(p)
+	for _, line := range report {
+		p.say(line)
+	}
+	mainAfter, _ := p.birth()
+	p.log.finish()
+	final := Process{}
+	if st, err := p.dom.Status(); err == nil {
+		fill(&final, &st, x.Time)
+	}
+	e.mu.Lock()
+	p.rec.Exit = x
+	p.rec.Stat = "X"
+	p.rec.Token = nil
+	p.rec.Crash = strings.Join(report, "\n")
+	p.rec.MainAfter = mainAfter
+	p.rec.Time, p.rec.CPU = final.Time, final.CPU
+	e.running--
+	e.ended = append(e.ended, p.pid)
+	var drop []int
+	for len(e.ended) > Remembered {
+		old := e.table[e.ended[0]]
+		e.dropEnded(old)
+		drop = append(drop, old.pid)
+	}
+	rec := p.rec
+	e.mu.Unlock()
+	if err := e.store.put(&rec); err != nil {
+		e.log.Error("store", "pid", p.pid, "err", err)
+	}
+	if len(drop) > 0 {
+		if err := e.store.delete(drop...); err != nil {
+			e.log.Error("store", "err", err)
+		}
+	}
+	text := fmt.Sprintf("exit status %d", x.Code)
+	if x.Signal != 0 {
+		text = unix.SignalName(unix.Signal(x.Signal))
+	}
+	if x.Reason != "" {
+		text += ": " + x.Reason
+	}
+	e.events.addf("exited", &rec.Process, "%s", text)
+	p.release()
+	e.restart(p, &rec)
+	close(p.ended)
+}
+
+// dropEnded takes a remembered pVM out of the table, with its log. The caller holds e.mu.
+func (e *Engine) dropEnded(p *pvm) {
+	delete(e.table, p.pid)
+	if i := slices.Index(e.ended, p.pid); i >= 0 {
+		e.ended = slices.Delete(e.ended, i, i+1)
+	}
+	if err := p.log.remove(); err != nil {
+		e.log.Warn("console log", "pid", p.pid, "err", err)
+	}
+}
+
+// verdict decides how the pVM ended, from what the hypervisor saw and, where that leaves it to the
+// pVM, from what the pVM says. report is the fault report, if there was a fault.
+func (e *Engine) verdict(p *pvm) (x *Exit, report []string) {
+	x = &Exit{Time: time.Now()}
+	killed := func(sig unix.Signal, reason string) {
+		x.Signal, x.Code, x.Reason = int(sig), 128+int(sig), reason
+	}
+	status, exited, err := ipc.ReadStatus(p.dom.Control())
+	crash, cerr := ipc.ReadCrash(p.dom.Control())
+	hx := p.dom.Exit()
+	e.mu.Lock()
+	broken := p.broken
+	e.mu.Unlock()
+	for _, err := range []error{err, cerr} {
+		if broken == "" && err != nil {
+			broken = err.Error()
+		}
+	}
+	switch {
+	case hx.Reason == xen.ExitFault:
+		if hx.Crash.Signo == 0 || hx.Crash.Signo > maxSignal {
+			hx.Crash.Signo = uint32(unix.SIGSEGV)
+		}
+		report = faultReport(p, &hx.Crash, hx.Detail)
+		killed(unix.Signal(hx.Crash.Signo), report[0])
+	case broken != "":
+		killed(unix.SIGKILL, broken)
+	case exited && status.Signal() != 0:
+		killed(unix.Signal(status.Signal()), "")
+		if crash != nil {
+			report = faultReport(p, crash, "")
+			x.Reason = report[0]
+		}
+	case exited:
+		x.Code = status.Code()
+	case hx.Reason == xen.ExitDestroyed, hx.Reason == xen.ExitKilled:
+		killed(unix.SIGKILL, hx.Detail)
+	default:
+		killed(unix.SIGABRT, "shut down without an exit status")
+	}
+	return x, report
+}

@@ -1,0 +1,397 @@
+package engine
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A console log is what one pVM wrote, from byte 0, kept after its death. It is a folder of
+// segments, each named after the offset of its first byte in the whole log; when the log outgrows
+// its bound the oldest segment goes. A segment is a list of records: a header of logHeader bytes,
+// then the data.
+//
+//	0  uint32  stream << 24 | length
+//	4  int64   time, Unix nanoseconds
+const (
+	logHeader  = 12
+	logSegment = 1 << 20
+	// LogMax is how much of a console is kept, in bytes, headers included.
+	LogMax = 16 << 20
+	// logHold is how far a held reader may lag before the pVM is made to wait for it.
+	logHold = 2 << 20
+	// logDataMax is the largest data of one record.
+	logDataMax = 1<<24 - 1
+)
+
+var errLogClosed = errors.New("log is complete")
+
+type consoleLog struct {
+	dir string
+
+	mu       sync.Mutex
+	seg      *os.File // the last segment, nil until something is written
+	segStart int64    // offset of its first byte
+	first    int64    // offset of the oldest byte kept
+	end      int64    // offset of the next byte
+	complete bool
+	grown    chan struct{} // closed and replaced when end or complete changes
+	holds    map[*logReader]struct{}
+	freed    chan struct{} // closed and replaced when a held reader advances or leaves
+}
+
+func newConsoleLog(dir string) *consoleLog {
+	return &consoleLog{dir: dir, grown: make(chan struct{}), freed: make(chan struct{}), holds: map[*logReader]struct{}{}}
+}
+
+// openConsoleLog opens the log an earlier engine left. A record cut short by a crash is dropped.
+func openConsoleLog(dir string) (*consoleLog, error) {
+	l := newConsoleLog(dir)
+	starts, err := segments(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(starts) == 0 {
+		return l, nil
+	}
+	l.first = starts[0]
+	l.segStart = starts[len(starts)-1]
+	f, err := os.OpenFile(l.segName(l.segStart), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	good := int64(0)
+	br := bufio.NewReaderSize(f, 1<<16)
+	for {
+		_, n, err := readRecordHeader(br)
+		if err != nil {
+			break
+		}
+		if _, err := br.Discard(n); err != nil {
+			break
+		}
+		good += int64(logHeader + n)
+	}
+	if err := f.Truncate(good); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(good, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	l.seg, l.end = f, l.segStart+good
+	return l, nil
+}
+
+func segments(dir string) ([]int64, error) {
+	ents, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var starts []int64
+	for _, e := range ents {
+		if n, err := strconv.ParseInt(strings.TrimSuffix(e.Name(), ".log"), 10, 64); err == nil {
+			starts = append(starts, n)
+		}
+	}
+	sort.Slice(starts, func(i, j int) bool { return starts[i] < starts[j] })
+	return starts, nil
+}
+
+func (l *consoleLog) segName(start int64) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%015d.log", start))
+}
+
+// append writes one record. A full disk loses the record, never the pVM: the caller goes on.
+func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.complete {
+		return errLogClosed
+	}
+	if l.seg == nil || l.end-l.segStart >= logSegment {
+		if err := l.rotate(); err != nil {
+			return err
+		}
+	}
+	buf := make([]byte, logHeader+len(data))
+	binary.LittleEndian.PutUint32(buf, uint32(stream)<<24|uint32(len(data)))
+	binary.LittleEndian.PutUint64(buf[4:], uint64(now.UnixNano()))
+	copy(buf[logHeader:], data)
+	if _, err := l.seg.Write(buf); err != nil {
+		// Half a record would make the rest of the segment unreadable.
+		if terr := l.seg.Truncate(l.end - l.segStart); terr == nil {
+			_, _ = l.seg.Seek(l.end-l.segStart, io.SeekStart)
+		}
+		return err
+	}
+	l.end += int64(len(buf))
+	close(l.grown)
+	l.grown = make(chan struct{})
+	return nil
+}
+
+func (l *consoleLog) rotate() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(l.segName(l.end), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if l.seg != nil {
+		l.seg.Close()
+	}
+	l.seg, l.segStart = f, l.end
+	starts, err := segments(l.dir)
+	if err != nil {
+		return err
+	}
+	for len(starts) > 1 && l.end-starts[0] >= LogMax {
+		if err := os.Remove(l.segName(starts[0])); err != nil {
+			return err
+		}
+		starts = starts[1:]
+	}
+	l.first = starts[0]
+	return nil
+}
+
+// finish says that nothing more will come and frees the file handle; readers reach io.EOF.
+func (l *consoleLog) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.complete {
+		return
+	}
+	l.complete = true
+	if l.seg != nil {
+		l.seg.Close()
+		l.seg = nil
+	}
+	close(l.grown)
+	l.grown = make(chan struct{})
+}
+
+// waitHolds blocks while a held reader lags too far, or until stop.
+func (l *consoleLog) waitHolds(stop <-chan struct{}) {
+	for {
+		l.mu.Lock()
+		lag := int64(0)
+		for r := range l.holds {
+			lag = max(lag, l.end-r.off)
+		}
+		freed := l.freed
+		l.mu.Unlock()
+		if lag < logHold {
+			return
+		}
+		select {
+		case <-freed:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// size tells how many bytes are kept and how many were rotated away, headers included.
+func (l *consoleLog) size() (kept, lost int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end - l.first, l.first
+}
+
+func (l *consoleLog) remove() error {
+	l.finish()
+	return os.RemoveAll(l.dir)
+}
+
+type recordHeader struct {
+	stream int
+	time   time.Time
+}
+
+func readRecordHeader(r io.Reader) (h recordHeader, n int, err error) {
+	var b [logHeader]byte
+	if _, err = io.ReadFull(r, b[:]); err != nil {
+		return h, 0, err
+	}
+	w := binary.LittleEndian.Uint32(b[:])
+	h.stream = int(w >> 24)
+	h.time = time.Unix(0, int64(binary.LittleEndian.Uint64(b[4:])))
+	if h.stream < Stdout || h.stream > Kernel {
+		return h, 0, fmt.Errorf("log record of unknown stream %d", h.stream)
+	}
+	return h, int(w & logDataMax), nil
+}
+
+// logReader reads a log from some offset on. Its owner calls next and, at last, close; anybody may
+// call stop to end a next that waits.
+type logReader struct {
+	l      *consoleLog
+	off    int64 // guarded by l.mu when held
+	held   bool
+	follow bool
+	lost   int64
+	f      *os.File
+	fEnd   int64 // offset at which f's segment ends, as far as known
+	fStart int64
+	br     *bufio.Reader
+	done   chan struct{}
+	once   sync.Once
+}
+
+// reader starts at the oldest byte kept. With hold, the pVM waits for this reader instead of
+// outrunning it.
+func (l *consoleLog) reader(follow, hold bool) *logReader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &logReader{l: l, off: l.first, lost: l.first, held: hold, follow: follow, done: make(chan struct{})}
+	if hold {
+		l.holds[r] = struct{}{}
+	}
+	return r
+}
+
+// toEnd skips everything written so far.
+func (r *logReader) toEnd() {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	r.off, r.lost = r.l.end, 0
+}
+
+// next returns the next record, io.EOF at the end of a log that is complete or not followed. After
+// an error the reader holds no file any more.
+func (r *logReader) next() (Chunk, error) {
+	c, err := r.wait()
+	if err != nil {
+		r.closeFile()
+	}
+	return c, err
+}
+
+func (r *logReader) wait() (Chunk, error) {
+	for {
+		select {
+		case <-r.done:
+			return Chunk{}, io.ErrClosedPipe
+		default:
+		}
+		r.l.mu.Lock()
+		end, first, complete, grown := r.l.end, r.l.first, r.l.complete, r.l.grown
+		if r.off < first { // rotated away while this reader lagged
+			r.lost += first - r.off
+			r.off = first
+			r.closeFile()
+		}
+		r.l.mu.Unlock()
+		if r.off < end {
+			return r.read()
+		}
+		if complete || !r.follow {
+			return Chunk{}, io.EOF
+		}
+		select {
+		case <-grown:
+		case <-r.done:
+			return Chunk{}, io.ErrClosedPipe
+		}
+	}
+}
+
+func (r *logReader) read() (Chunk, error) {
+	if r.f == nil || r.off >= r.fEnd {
+		if err := r.open(); err != nil {
+			return Chunk{}, err
+		}
+	}
+	h, n, err := readRecordHeader(r.br)
+	if err != nil {
+		return Chunk{}, fmt.Errorf("console log damaged at byte %d: %w", r.off, err)
+	}
+	data := make([]byte, n)
+	if _, err := io.ReadFull(r.br, data); err != nil {
+		return Chunk{}, fmt.Errorf("console log damaged at byte %d: %w", r.off, err)
+	}
+	r.advance(int64(logHeader + n))
+	return Chunk{Stream: h.stream, Time: h.time, Data: data}, nil
+}
+
+func (r *logReader) advance(n int64) {
+	r.l.mu.Lock()
+	r.off += n
+	if r.held {
+		close(r.l.freed)
+		r.l.freed = make(chan struct{})
+	}
+	r.l.mu.Unlock()
+}
+
+// open opens the segment that holds r.off and learns how far it reaches now.
+func (r *logReader) open() error {
+	starts, err := segments(r.l.dir)
+	if err != nil {
+		return err
+	}
+	i := sort.Search(len(starts), func(i int) bool { return starts[i] > r.off }) - 1
+	if i < 0 {
+		return fmt.Errorf("console log: byte %d was rotated away", r.off)
+	}
+	if r.f == nil || r.fStart != starts[i] {
+		r.closeFile()
+		if r.f, err = os.Open(r.l.segName(starts[i])); err != nil {
+			return err
+		}
+		if _, err := r.f.Seek(r.off-starts[i], io.SeekStart); err != nil {
+			return err
+		}
+		r.fStart = starts[i]
+		r.br = bufio.NewReaderSize(r.f, 1<<15)
+	}
+	r.l.mu.Lock()
+	r.fEnd = r.l.end
+	r.l.mu.Unlock()
+	if i+1 < len(starts) {
+		r.fEnd = min(r.fEnd, starts[i+1])
+	}
+	return nil
+}
+
+func (r *logReader) closeFile() {
+	if r.f != nil {
+		r.f.Close()
+		r.f = nil
+	}
+}
+
+// stop makes next return and lets go of the pVM, if the reader held it.
+func (r *logReader) stop() {
+	r.once.Do(func() {
+		close(r.done)
+		r.l.mu.Lock()
+		if r.held {
+			delete(r.l.holds, r)
+			close(r.l.freed)
+			r.l.freed = make(chan struct{})
+		}
+		r.l.mu.Unlock()
+	})
+}
+
+func (r *logReader) close() {
+	r.stop()
+	r.closeFile()
+}

@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"kxsh/elf"
+	"kxsh/xen"
+)
+
+const (
+	minMemory = 1 << 20
+	rootMax   = 256 << 20 // bytes of a root archive
+)
+
+// Run starts an image as the root of a new family.
+func (e *Engine) Run(ctx context.Context, r RunRequest) (*RunReply, error) {
+	p, err := e.spawn(ctx, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return &RunReply{PID: p.pid, Steps: p.rec.Steps}, nil
+}
+
+// spawn gives birth to a pVM. before is the record of the pVM it takes over from, if it is a
+// restart. Whatever step fails, nothing is left.
+func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm, error) {
+	requested := time.Now()
+	var s steps
+	fail := func(err error) (*pvm, error) {
+		s.unwind()
+		var own *Error
+		if !errors.As(err, &own) {
+			err = spawnError(&r, err)
+		}
+		return nil, err
+	}
+	if err := s.do("check", func() error { return e.checkRun(&r) }, nil); err != nil {
+		return fail(err)
+	}
+	var im *image
+	if err := s.do("image", func() (err error) {
+		im, err = e.images.get(r.Image, func(m *elf.Image, f io.ReaderAt) (xen.Image, error) { return e.hv.Prepare(m, f) })
+		return err
+	}, nil); err != nil {
+		return fail(err)
+	}
+	defer e.images.put(im)
+	root := im.root
+	if r.Root != "" {
+		if err := s.do("root", func() (err error) { root, err = readRoot(r.Root); return err }, nil); err != nil {
+			return fail(err)
+		}
+	}
+	p := &pvm{ended: make(chan struct{}), room: make(chan struct{}, 1), syms: im.syms}
+	if err := s.do("domain", func() (err error) {
+		p.dom, err = e.hv.Create(ctx, &xen.Config{
+			Image: im.xen,
+			Boot: xen.Boot{
+				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin,
+				Rows: r.Rows, Cols: r.Cols, Root: root,
+			},
+			Memory: ramSize(&r, im.elf, root),
+			Step:   func(name string, took time.Duration) { s.took("domain: "+name, took) },
+		})
+		return err
+	}, func() {
+		p.dom.Destroy()
+		<-p.dom.Gone()
+		p.dom.Release()
+	}); err != nil {
+		return fail(err)
+	}
+	p.pid = int(p.dom.ID())
+	p.attachControl()
+	p.rec = record{
+		Process: Process{
+			PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
+			Started: requested, UID: os.Getuid(), TTY: r.TTY,
+		},
+		Env: r.Env, Restart: r.Restart, Request: r, ImageSHA: im.sha, Token: p.dom.Token(),
+		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
+	}
+	if before != nil {
+		p.rec.Restarts, p.rec.RestartOf = before.Restarts+1, before.PID
+	}
+	p.log = newConsoleLog(filepath.Join(e.o.State, p.rec.Log))
+	if r.Hold {
+		p.expectReader()
+	}
+	if err := s.do("record", func() error { return e.store.put(&p.rec) }, func() {
+		e.store.delete(p.pid)
+		p.log.remove()
+	}); err != nil {
+		return fail(err)
+	}
+	if err := s.do("table", func() error { return e.enter(p) }, func() { e.forget(p) }); err != nil {
+		return fail(err)
+	}
+	if err := s.do("unpause", p.dom.Unpause, nil); err != nil {
+		return fail(err)
+	}
+	e.mu.Lock()
+	p.rec.Steps = s.done
+	proc := p.rec.Process
+	e.mu.Unlock()
+	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: s.done})
+	e.log.Debug("started", "pid", p.pid, "image", proc.Image, "took", time.Since(requested))
+	e.tending.Add(1)
+	go e.tend(p)
+	return p, nil
+}
+
+// spawnError says in one line why r could not be started.
+func spawnError(r *RunRequest, err error) *Error {
+	code := CodeInternal
+	mend := ""
+	if errors.Is(err, xen.ErrNoMemory) {
+		code, mend = CodeLimit, ": ask for less with -m, or end other pVMs"
+	}
+	return errf(code, "%s: %v%s", r.Image, err, mend)
+}
+
+func (e *Engine) checkRun(r *RunRequest) error {
+	if !filepath.IsAbs(r.Image) {
+		return errf(CodeInvalid, "%s: image: the engine needs an absolute path", r.Image)
+	}
+	if r.Name == "" {
+		r.Name = strings.TrimSuffix(filepath.Base(r.Image), ".kx")
+	}
+	if len(r.Name) > 63 || strings.ContainsAny(r.Name, "*?[]%/ \t\n") || strings.Trim(r.Name, "0123456789") == "" {
+		return errf(CodeInvalid, "%q: a name has 1 to 63 characters, not only digits, none of * ? [ ] %% / or space", r.Name)
+	}
+	if len(r.Args) == 0 {
+		r.Args = []string{r.Name}
+	}
+	for _, s := range append(append([]string{}, r.Args...), r.Env...) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return errf(CodeInvalid, "%q: arguments and environment cannot hold a NUL", s)
+		}
+	}
+	if r.Memory != 0 && r.Memory < minMemory {
+		return errf(CodeInvalid, "-m %d: a pVM needs at least %d bytes", r.Memory, minMemory)
+	}
+	switch r.Restart.Policy {
+	case "", "no", "on-failure", "always", "unless-stopped":
+	default:
+		return errf(CodeInvalid, "--restart %s: no, on-failure[:N], always or unless-stopped", r.Restart.Policy)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return errf(CodeEngine, "the engine is leaving: try again")
+	}
+	return nil
+}
+
+// ramSize is the RAM window of a new pVM in bytes. A root archive lives in it, beside what the
+// program was promised.
+func ramSize(r *RunRequest, m *elf.Image, root []byte) uint64 {
+	n := r.Memory
+	if n == 0 {
+		n = m.Memory
+	}
+	if n == 0 {
+		n = DefaultMemory
+	}
+	return n + uint64(len(root))
+}
+
+func readRoot(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, errf(CodeInvalid, "--root %s: %v", path, errors.Unwrap(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, rootMax+1))
+	if err != nil {
+		return nil, errf(CodeInvalid, "--root %s: %v", path, err)
+	}
+	if len(data) > rootMax {
+		return nil, errf(CodeLimit, "--root %s: larger than %d bytes", path, rootMax)
+	}
+	if len(data) < 512 || !bytes.HasPrefix(data[257:], []byte("ustar")) {
+		return nil, errf(CodeInvalid, "--root %s: not a tar archive", path)
+	}
+	return data, nil
+}
+
+// enter puts a new pVM into the table.
+func (e *Engine) enter(p *pvm) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if old := e.table[p.pid]; old != nil {
+		if old.rec.Exit == nil {
+			return fmt.Errorf("the hypervisor gave out PID %d twice", p.pid)
+		}
+		e.dropEnded(old) // the number came round again
+	}
+	e.table[p.pid] = p
+	e.running++
+	return nil
+}
+
+// forget takes a pVM that never ran out of the table.
+func (e *Engine) forget(p *pvm) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.table, p.pid)
+	e.running--
+}

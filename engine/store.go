@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// store is what outlives an engine: one record a pVM, and the newest events. It is a bbolt file
+// written without fsync: the page cache survives a killed engine, and after a power cut no pVM is
+// left to remember, so a store from before the host's last boot is only good for its history and a
+// damaged one is set aside.
+type store struct {
+	db *bolt.DB
+}
+
+var (
+	bucketPVMs   = []byte("pvms")
+	bucketEvents = []byte("events")
+	bucketMeta   = []byte("meta")
+	keyBoot      = []byte("boot")
+	keyFormat    = []byte("format")
+)
+
+const storeFormat = "1"
+
+// record is one pVM as the store keeps it.
+type record struct {
+	Process
+	Env       []string `json:"env"`
+	Restart   Restart  `json:"restart"`
+	Restarts  int      `json:"restarts"`
+	RestartOf int      `json:"restart_of,omitempty"`
+	Request   RunRequest
+	Steps     []Step
+	ImageSHA  string `json:"image_sha256"`
+	Token     []byte `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
+	Log       string `json:"log"`             // folder of the console log, under the state folder
+	Stopped   bool   `json:"stopped"`         // a user ended it: no restart
+	Crash     string `json:"crash,omitempty"`
+	Requested time.Time
+	MainAfter time.Duration
+}
+
+// openStore opens or makes the store in the state folder. fresh tells that the host has booted
+// since it was last used, so that no pVM in it can be running.
+func openStore(dir string) (s *store, fresh bool, err error) {
+	path := filepath.Join(dir, "engine.db")
+	db, err := openBolt(path)
+	if err != nil {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, bolt.ErrTimeout) || strings.Contains(err.Error(), "read-only") {
+			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+		}
+		// Damaged by a power cut: keep it for a look, start anew.
+		if rerr := os.Rename(path, path+".damaged"); rerr != nil {
+			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+		}
+		if db, err = openBolt(path); err != nil {
+			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+		}
+	}
+	s = &store{db: db}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		db.Close()
+		return nil, false, err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketPVMs, bucketEvents, bucketMeta} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		if f := meta.Get(keyFormat); f != nil && string(f) != storeFormat {
+			return fmt.Errorf("state folder %s: written by another version of kxsh (format %q, this one reads %s): use another --state folder", dir, f, storeFormat)
+		}
+		fresh = string(meta.Get(keyBoot)) != string(boot)
+		if err := meta.Put(keyFormat, []byte(storeFormat)); err != nil {
+			return err
+		}
+		return meta.Put(keyBoot, boot)
+	})
+	if err != nil {
+		db.Close()
+		return nil, false, err
+	}
+	return s, fresh, nil
+}
+
+func openBolt(path string) (*bolt.DB, error) {
+	return bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:        2 * time.Second, // the file lock: a second engine on the same state
+		NoSync:         true,
+		NoGrowSync:     true,
+		NoFreelistSync: true,
+		FreelistType:   bolt.FreelistMapType,
+	})
+}
+
+func (s *store) close() error { return s.db.Close() }
+
+func pidKey(pid int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(pid)) }
+
+func (s *store) put(r *record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketPVMs).Put(pidKey(r.PID), b) })
+}
+
+func (s *store) delete(pids ...int) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, pid := range pids {
+			if err := tx.Bucket(bucketPVMs).Delete(pidKey(pid)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// all returns every record. One that cannot be read is left out and named in bad.
+func (s *store) all() (recs []*record, bad []string, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketPVMs).ForEach(func(k, v []byte) error {
+			r := new(record)
+			if err := json.Unmarshal(v, r); err != nil {
+				bad = append(bad, fmt.Sprintf("record %x: %v", k, err))
+				return nil
+			}
+			recs = append(recs, r)
+			return nil
+		})
+	})
+	return recs, bad, err
+}
+
+func (s *store) putEvents(evs []Event, keep uint64) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketEvents)
+		for _, ev := range evs {
+			v, err := json.Marshal(ev)
+			if err != nil {
+				return err
+			}
+			if err := b.Put(binary.BigEndian.AppendUint64(nil, ev.Seq), v); err != nil {
+				return err
+			}
+		}
+		last := evs[len(evs)-1].Seq
+		c := b.Cursor()
+		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k)+keep <= last; k, _ = c.First() {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *store) events() (evs []Event, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketEvents).ForEach(func(_, v []byte) error {
+			var ev Event
+			if json.Unmarshal(v, &ev) == nil {
+				evs = append(evs, ev)
+			}
+			return nil
+		})
+	})
+	return evs, err
+}

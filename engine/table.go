@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sort"
+	"time"
+
+	"kxsh/xen"
+)
+
+// Snapshot returns all pVMs at one moment.
+func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
+	now := time.Now()
+	type row struct {
+		Process
+		dom xen.Domain
+	}
+	e.mu.Lock()
+	rows := make([]row, 0, len(e.table))
+	for _, p := range e.table {
+		if p.rec.Exit == nil || exited {
+			rows = append(rows, row{p.rec.Process, p.dom})
+		}
+	}
+	e.mu.Unlock()
+	s := &Snapshot{
+		Time: now, Host: e.host, Hypervisor: e.hvName(), Uptime: now.Sub(e.started),
+		Processes: make([]Process, 0, len(rows)), Pool: Pool(e.hv.Pool()),
+	}
+	for _, r := range rows {
+		if r.Exit == nil {
+			sample(&r.Process, r.dom, now)
+		}
+		s.Processes = append(s.Processes, r.Process)
+	}
+	sort.Slice(s.Processes, func(i, j int) bool { return s.Processes[i].PID < s.Processes[j].PID })
+	return s, nil
+}
+
+// sample fills in what the hypervisor knows. A domain that goes meanwhile keeps its last figures.
+func sample(p *Process, dom xen.Domain, now time.Time) {
+	st, err := dom.Status()
+	if err != nil {
+		p.Stat = "Z"
+		return
+	}
+	fill(p, &st, now)
+}
+
+func fill(p *Process, st *xen.Status, now time.Time) {
+	p.Stat = map[xen.State]string{
+		xen.StateRunning: "R", xen.StateBlocked: "S", xen.StatePaused: "T", xen.StateDying: "Z",
+	}[st.State]
+	p.Time, p.Memory, p.MaxMem, p.Shared = st.CPUTime, st.Memory, st.MaxMem, st.Shared
+	p.VCPUs, p.HostPID = st.VCPUs, st.HostPID
+	if life := now.Sub(p.Started); life > 0 {
+		p.CPU = float64(st.CPUTime) / float64(life) * 100
+	}
+}
+
+// Inspect returns one pVM in every detail.
+func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
+	p, err := e.find(pid)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	r := p.rec
+	dom := p.dom
+	e.mu.Unlock()
+	d := &Detail{
+		Process: r.Process, Env: r.Env, Restart: r.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
+		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Crash: r.Crash,
+	}
+	d.LogBytes, d.LogLost = p.log.size()
+	if r.Exit == nil {
+		if st, err := dom.Status(); err == nil {
+			fill(&d.Process, &st, time.Now())
+			d.Weight, d.CPUs = st.Weight, st.CPUs
+		}
+		d.MainAfter, d.RAMBase = p.birth()
+	}
+	return d, nil
+}
+
+// Wait blocks until the pVM has ended.
+func (e *Engine) Wait(ctx context.Context, pid int) (*Exit, error) {
+	p, err := e.find(pid)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-e.quit:
+		return nil, errf(CodeEngine, "(%d): the engine is leaving", pid)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x := *p.rec.Exit
+	return &x, nil
+}
+
+// Limit changes weight, affinity and memory cap.
+func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
+	p, err := e.findLive(pid)
+	if err != nil {
+		return err
+	}
+	apply := func(what string, err error) error {
+		switch {
+		case errors.Is(err, xen.ErrNoDomain):
+			return errf(CodeNoPVM, "(%d): no such pVM", pid)
+		case errors.Is(err, os.ErrPermission):
+			return errf(CodeDenied, "(%d): %s: %v", pid, what, err)
+		case err != nil:
+			return errf(CodeInvalid, "(%d): %s: %v", pid, what, err)
+		}
+		e.events.addf("limit", &p.rec.Process, "%s changed", what)
+		return nil
+	}
+	if l.Weight != nil {
+		if err := apply("weight", p.dom.SetWeight(*l.Weight)); err != nil {
+			return err
+		}
+	}
+	if l.CPUs != nil {
+		if err := apply("affinity", p.dom.SetAffinity(slices.Clone(*l.CPUs))); err != nil {
+			return err
+		}
+	}
+	if l.MaxMem != nil {
+		if err := apply("memory cap", p.dom.SetMaxMem(*l.MaxMem)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Events returns the events after seq.
+func (e *Engine) Events(_ context.Context, seq uint64, follow bool) (EventReader, error) {
+	return e.events.reader(seq, follow), nil
+}
+
+// Pool shows the pool of blank domains.
+func (e *Engine) Pool(context.Context) (*Pool, error) {
+	p := Pool(e.hv.Pool())
+	return &p, nil
+}
+
+// PoolResize sets how many blank domains should wait.
+func (e *Engine) PoolResize(_ context.Context, n int) error {
+	if err := e.hv.SetPool(n); err != nil {
+		return errf(CodeInvalid, "resize %d: %v", n, err)
+	}
+	return nil
+}
+
+// Info describes engine, hypervisor and host.
+func (e *Engine) Info(context.Context) (*Info, error) {
+	hi, err := e.hv.Info()
+	if err != nil {
+		return nil, errf(CodeInternal, "hypervisor: %v", err)
+	}
+	e.mu.Lock()
+	running := e.running
+	e.mu.Unlock()
+	return &Info{
+		Version: e.o.Version, PID: os.Getpid(), Started: e.started, Socket: e.o.Socket, State: e.o.State,
+		Host: e.host, Hypervisor: hi.Name, HVVersion: hi.Version, Scheduler: hi.Scheduler, Sandbox: hi.Sandbox,
+		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Running: running, Pool: Pool(e.hv.Pool()),
+	}, nil
+}
+
+func (e *Engine) hvName() string {
+	hi, err := e.hv.Info()
+	if err != nil {
+		return ""
+	}
+	return hi.Name
+}
