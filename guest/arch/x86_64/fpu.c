@@ -1,0 +1,82 @@
+/* fpu.c: the vector and floating-point state of a thread, saved when it is interrupted. */
+#include "frame.h"
+#include "kern.h"
+
+#define CPUID_1_ECX_OSXSAVE (1u << 27)
+#define CPUID_XSAVE 0xd
+#define XSAVE_LEGACY 576 /* x87, SSE and the header */
+#define XSAVE_HEADER 512
+#define XSTATE_AMX (3UL << 17) /* tiles: 8 KiB that Linux gives only to processes that ask */
+#define MXCSR_OFFSET 24
+#define MXCSR_MASK 0xffff
+
+/* cpuid leaves the guest on some machines and is slow there, so ask only when a first thread is interrupted. */
+static struct {
+	uint32_t size; /* 0: not asked yet */
+	uint64_t mask; /* state components; 0: the CPU has no xsave */
+} fpu;
+
+static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+}
+
+uint32_t fpu_size(void)
+{
+	uint32_t r[4], lo, hi;
+
+	if (fpu.size)
+		return fpu.size;
+	cpuid(1, 0, r);
+	fpu.size = XSAVE_LEGACY;
+	if (!(r[2] & CPUID_1_ECX_OSXSAVE))
+		return fpu.size;
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	fpu.mask = ((uint64_t)hi << 32 | lo) & ~XSTATE_AMX;
+	for (int i = 2; i < 63; i++) {
+		if (!(fpu.mask & 1UL << i))
+			continue;
+		cpuid(CPUID_XSAVE, i, r); /* eax: size, ebx: offset */
+		fpu.size = MAX(fpu.size, r[0] + r[1]);
+	}
+	return fpu.size;
+}
+
+uint64_t fpu_mask(void)
+{
+	return fpu.mask;
+}
+
+void fpu_save(void *area)
+{
+	fpu_size();
+	if (fpu.mask) {
+		/* xsave leaves the header's upper part as it is, and xrstor wants it zero. */
+		memset((char *)area + XSAVE_HEADER, 0, XSAVE_LEGACY - XSAVE_HEADER);
+		__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"((uint32_t)fpu.mask), "d"((uint32_t)(fpu.mask >> 32)) : "memory");
+	} else {
+		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+	}
+}
+
+void fpu_restore(const void *area)
+{
+	fpu_size();
+	if (fpu.mask)
+		__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"((uint32_t)fpu.mask), "d"((uint32_t)(fpu.mask >> 32)) : "memory");
+	else
+		__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+/* xrstor and fxrstor fault on reserved bits; everything else in the area is the program's own business. */
+void fpu_sanitize(void *area)
+{
+	uint32_t *mxcsr = (uint32_t *)((char *)area + MXCSR_OFFSET);
+	uint64_t *header = (uint64_t *)((char *)area + XSAVE_HEADER);
+
+	*mxcsr &= MXCSR_MASK;
+	if (!fpu.mask)
+		return;
+	header[0] &= fpu.mask;
+	memset(header + 1, 0, XSAVE_LEGACY - XSAVE_HEADER - sizeof(*header));
+}

@@ -1,0 +1,28 @@
+/* layout.h: offsets that entry.S uses; cpu.c checks each of them against the C structs. */
+#ifndef LAYOUT_H
+#define LAYOUT_H
+
+/* struct thread */
+#define THREAD_KSP 0
+#define THREAD_KSTACK 8
+
+/* Bytes of a kernel stack; an unmapped page lies below it. */
+#define KSTACK_SIZE 8192
+
+/* struct frame */
+#define FRAME_RAX 48
+#define FRAME_NR 120
+#define FRAME_RIP 136
+#define FRAME_RSP 160
+
+/* frame.nr when no system call was running */
+#define FRAME_UPCALL (-256)
+/* ~vector for a trap: -1 and down */
+
+/* A system call of our own: munmap(a, b) of the caller's stack and exit. Beyond all of Linux's. */
+#define KX_SYS_unmapself 1023
+
+/* Size of fnstenv's image and of what switch_to keeps beside it. */
+#define SWITCH_FPU 40
+
+#endif

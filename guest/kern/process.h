@@ -1,0 +1,102 @@
+/* process.h: what the core files of the kernel (boot, sched, signal, exit, ...) share among themselves. */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "frame.h"
+#include "kern.h"
+
+/* ---- sched.c ---- */
+
+extern int stopped;   /* SIGSTOP came: no thread runs until SIGCONT */
+extern int resched;   /* the current thread's turn is over */
+extern int timer_new; /* the hypervisor's timer may have to be set earlier */
+
+void sched_init(void);
+void thread_runnable(struct thread *t); /* appends to the run queue */
+void schedule(void) ;                   /* gives the CPU away; cur must be waiting, dead or on the run queue */
+void thread_wake(struct thread *t, int result);
+int runnable_others(void);
+void preempt(int keep_fpu); /* end of a turn */
+void wait_console(void);    /* sleeps until any event; for output that cannot wait as a thread */
+int64_t process_cpu_ns(void);
+int64_t thread_cpu_ns(const struct thread *t);
+
+/* ---- thread.c ---- */
+
+extern struct thread main_thread;
+struct thread *thread_find(int tid);
+void set_fs_base(uint64_t base);
+
+/* ---- futex.c ---- */
+
+int futex_wake(uint64_t addr, int n, uint32_t bits);
+
+/* ---- timer.c ---- */
+
+extern int64_t timer_next; /* when the first ktimer is due; FOREVER: none */
+void ktimers_run(void);
+
+/* ---- event.c ---- */
+
+void events_init(void);
+/* Handles pending events; in_upcall: the program was interrupted, so who wakes may run at once. */
+void events_handle(int in_upcall);
+void timer_arm(void);
+void doorbell(void); /* raises the engine's end of the event channel */
+
+/* ---- signal.c ---- */
+
+struct sigact {
+	uint64_t handler;
+	unsigned long flags;
+	uint64_t restorer;
+	sigmask_t mask;
+};
+
+struct fault {
+	int vector;
+	siginfo_t info;
+	struct kx_crash crash;
+};
+
+void signal_init(void);
+void signal_fault(const struct fault *fault); /* the program faulted: handler or death */
+/* Everything to be done before the program goes on: turns, stops, signals, timers. */
+void leave_work(struct frame *f);
+int leave_pending(void); /* whether leave_work would find anything */
+void signals_thread_exit(struct thread *t);
+
+/* ---- sigframe.c ---- */
+
+int sigframe_push(struct frame *f, int sig, const struct sigact *act, const siginfo_t *info, sigmask_t mask);
+int sigframe_pop(struct frame *f, sigmask_t *mask);
+int on_altstack(uint64_t rsp);
+
+/* ---- exit.c ---- */
+
+void exit_process(int status) __attribute__((noreturn)); /* wait(2) status word */
+void exit_crashed(const struct kx_crash *c) __attribute__((noreturn));
+
+/* ---- syscall.c ---- */
+
+extern struct frame *syscall_frame; /* of the system call that cur is in */
+int syscall_restartable(long nr);
+
+/* ---- console.c, tty.c ---- */
+
+void console_init(void);
+void console_events(void); /* the engine may have given input or room */
+void tty_init(void);
+void tty_input(void);
+void tty_hangup(void); /* no more input will come */
+void tty_winsize(unsigned rows, unsigned cols);
+
+/* ---- mem.c, mmap.c, boot.c ---- */
+
+void mem_init(void);
+uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
+void random_init(void);
+uint64_t random_below(uint64_t n);
+void clock_init(void);
+
+#endif

@@ -1,0 +1,104 @@
+/* syscall.c: the table of system calls, and the way from kx_syscall to their functions. */
+#include <sys/syscall.h>
+
+#include "kern.h"
+#include "process.h"
+
+typedef long (*syscall_fn)(long, long, long, long, long, long);
+
+/* Memory, threads, time, signals, identity: the files beside this one. */
+#define CORE_CALLS(X)                                                                               \
+	X(mmap) X(munmap) X(mprotect) X(mremap) X(brk) X(madvise) X(mincore) X(msync)               \
+	X(mlock) X(munlock) X(mlockall) X(munlockall) X(membarrier)                                 \
+	X(clone) X(exit) X(exit_group) X(set_tid_address) X(gettid) X(arch_prctl) X(prctl)          \
+	X(set_robust_list) X(get_robust_list) X(futex)                                              \
+	X(sched_yield) X(sched_getaffinity) X(sched_setaffinity) X(sched_getparam)                  \
+	X(sched_setparam) X(sched_getscheduler) X(sched_setscheduler) X(sched_get_priority_max)     \
+	X(sched_get_priority_min) X(sched_rr_get_interval) X(getpriority) X(setpriority) X(getcpu)  \
+	X(nanosleep) X(clock_nanosleep) X(getitimer) X(setitimer) X(alarm)                          \
+	X(timer_create) X(timer_settime) X(timer_gettime) X(timer_getoverrun) X(timer_delete)       \
+	X(clock_gettime) X(clock_getres) X(clock_settime) X(gettimeofday) X(settimeofday) X(time)   \
+	X(times) X(getrusage)                                                                       \
+	X(rt_sigaction) X(rt_sigprocmask) X(rt_sigpending) X(rt_sigtimedwait) X(rt_sigsuspend)      \
+	X(rt_sigqueueinfo) X(rt_tgsigqueueinfo) X(sigaltstack) X(pause) X(kill) X(tkill) X(tgkill)  \
+	X(getpid) X(getppid) X(getpgrp) X(getpgid) X(setpgid) X(getsid) X(setsid)                   \
+	X(getuid) X(geteuid) X(getgid) X(getegid) X(getresuid) X(getresgid) X(getgroups)            \
+	X(setuid) X(setgid) X(setreuid) X(setregid) X(setresuid) X(setresgid) X(setgroups)          \
+	X(uname) X(sysinfo) X(getrlimit) X(setrlimit) X(prlimit64) X(getrandom) X(wait4) X(waitid)
+
+/* Files, pipes, polling: the file layer's. */
+#define FILE_CALLS(X)
+
+#define DECLARE(name) long sys_##name();
+CORE_CALLS(DECLARE)
+FILE_CALLS(DECLARE)
+long sys_rt_sigreturn(void);
+long sys_unmapself(long base, long size);
+
+#define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
+static const syscall_fn table[] = {
+	CORE_CALLS(ROW)
+	FILE_CALLS(ROW)
+};
+
+/* What Linux starts again after a handler with SA_RESTART; everything else fails with EINTR. */
+#define RESTARTABLE(X)                                                                              \
+	X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev)             \
+	X(open) X(openat) X(accept) X(accept4) X(connect) X(recvfrom) X(recvmsg) X(sendto)          \
+	X(sendmsg) X(wait4) X(waitid) X(fcntl) X(flock) X(futex) X(ioctl) X(sendfile) X(splice)     \
+	X(tee) X(getrandom) X(copy_file_range)
+#define RESTARTABLE_ROW(name) [SYS_##name] = 1,
+static const char restartable[] = {RESTARTABLE(RESTARTABLE_ROW)};
+
+int syscall_restartable(long nr)
+{
+	return nr >= 0 && (size_t)nr < sizeof(restartable) && restartable[nr];
+}
+
+/* Made from musl's <bits/syscall.h> when the LibOS is built: [number] = "name". */
+static const char *const names[] = {
+#include "sysnames.inc"
+};
+
+static const char *name_of(long nr)
+{
+	return nr >= 0 && (size_t)nr < ARRAY_LEN(names) && names[nr] ? names[nr] : "unknown";
+}
+
+static long unsupported(long nr)
+{
+	static uint64_t told[(ARRAY_LEN(names) + 63) / 64];
+
+	if (nr >= 0 && (size_t)nr < ARRAY_LEN(names)) {
+		if (told[nr / 64] & 1UL << nr % 64)
+			return -ENOSYS;
+		told[nr / 64] |= 1UL << nr % 64;
+	}
+	klog("kx: system call %ld (%s) is not supported: the program gets ENOSYS", nr, name_of(nr));
+	return -ENOSYS;
+}
+
+static long dispatch(const struct frame *f)
+{
+	long nr = f->nr;
+	syscall_fn fn = nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
+	/* The seventh argument of kx_syscall is on the program's stack, where its call found it. */
+	const long *sixth = (const long *)f->rsp;
+
+	if (!fn)
+		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) : unsupported(nr);
+	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, *sixth);
+}
+
+/* Called by entry.S. Returns 0 if only the callee-saved registers and rax need to be loaded. */
+int syscall_enter(struct frame *f)
+{
+	if (f->nr == SYS_rt_sigreturn)
+		sys_rt_sigreturn();
+	else
+		f->rax = dispatch(f);
+	if (f->nr >= 0 && !leave_pending())
+		return 0;
+	leave_work(f);
+	return 1;
+}

@@ -1,0 +1,50 @@
+/* usercopy.c: the only way to the program's memory. A wild pointer gives EFAULT, never a crash. */
+#include "kern.h"
+
+/* entry.S; faults inside them return -EFAULT */
+int user_copy(void *dst, const void *src, size_t n);
+int user_clear(void *dst, size_t n);
+long user_copy_str(char *dst, const char *src, size_t max);
+
+static int within(uint64_t p, size_t n, uint64_t start, uint64_t pages)
+{
+	uint64_t off = p - start, size = pages << PAGE_SHIFT;
+
+	return off <= size && n <= size - off;
+}
+
+/*
+ * Bytes at p are the program's to pass: the image and the RAM window, not the control area and not
+ * what the hypervisor keeps above them.
+ */
+static int user_range(const void *p, size_t n)
+{
+	return within((uint64_t)p, n, KX_IMAGE_VA, control->image_pages) ||
+	       within((uint64_t)p, n, control->ram_va, control->ram_pages);
+}
+
+int copy_in(void *dst, const void *src, size_t n)
+{
+	return user_range(src, n) ? user_copy(dst, src, n) : -EFAULT;
+}
+
+int copy_out(void *dst, const void *src, size_t n)
+{
+	return user_range(dst, n) ? user_copy(dst, src, n) : -EFAULT;
+}
+
+int clear_out(void *dst, size_t n)
+{
+	return user_range(dst, n) ? user_clear(dst, n) : -EFAULT;
+}
+
+long copy_in_str(char *dst, const char *src, size_t max)
+{
+	long n;
+
+	/* The page after the window is not mapped, so the string's end needs no check of its own. */
+	if (!user_range(src, 1))
+		return -EFAULT;
+	n = user_copy_str(dst, src, max);
+	return n == (long)max ? -ENAMETOOLONG : n;
+}
