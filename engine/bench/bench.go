@@ -1,0 +1,211 @@
+// Package bench measures what kxsh claims, against what the machine itself offers, interleaved in
+// one run so that the ratios hold on a noisy machine. It reports medians with the 10th and 90th
+// percentile and decides nothing.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"kxsh/engine"
+	"kxsh/xen"
+)
+
+// Bench is what the benchmarks need of the program around them.
+type Bench struct {
+	Stdout, Stderr io.Writer
+	JSON           bool
+	Quick          bool // a tenth of the rounds, for a first look
+	// Open opens a hypervisor for an engine of the benchmark's own.
+	Open func(key string, first xen.DomID) (xen.Hypervisor, error)
+	// CC compiles a program into a pVM image, as kxsh cc does.
+	CC func(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	// Self is the kxsh binary, for what is measured from outside.
+	Self string
+
+	dir string // of the run, removed at its end
+}
+
+// Names are the benchmarks there are.
+var Names = []string{"boot"}
+
+// Run runs one benchmark by name.
+func (b *Bench) Run(ctx context.Context, name string) (err error) {
+	if b.dir, err = os.MkdirTemp("", "kxb"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	switch name {
+	case "boot":
+		return b.boot(ctx)
+	}
+	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
+}
+
+// say prints progress, which is said about the data and so goes to standard error.
+func (b *Bench) say(format string, args ...any) {
+	fmt.Fprintf(b.Stderr, "bench: "+format+"\n", args...)
+}
+
+func (b *Bench) rounds(n int) int {
+	if b.Quick {
+		return max(n/10, 10)
+	}
+	return n
+}
+
+// Series is one measured quantity.
+type Series struct {
+	Name   string          `json:"name"`
+	N      int             `json:"n"`
+	Median time.Duration   `json:"median_ns"`
+	P10    time.Duration   `json:"p10_ns"`
+	P90    time.Duration   `json:"p90_ns"`
+	Ratio  float64         `json:"ratio,omitempty"`  // to the peer's median
+	Target float64         `json:"target,omitempty"` // at most this ratio
+	All    []time.Duration `json:"-"`
+}
+
+func (s *Series) add(d time.Duration) { s.All = append(s.All, d) }
+
+func (s *Series) sum(peer *Series, target float64) {
+	s.N = len(s.All)
+	s.Median, s.P10, s.P90 = quantile(s.All, 0.5), quantile(s.All, 0.1), quantile(s.All, 0.9)
+	if peer != nil && peer.Median > 0 {
+		s.Ratio, s.Target = float64(s.Median)/float64(peer.Median), target
+	}
+}
+
+func quantile(ds []time.Duration, q float64) time.Duration {
+	if len(ds) == 0 {
+		return 0
+	}
+	s := slices.Clone(ds)
+	slices.Sort(s)
+	return s[int(q*float64(len(s)-1)+0.5)]
+}
+
+// Value is one measured number that is not a series of times.
+type Value struct {
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Target float64 `json:"target,omitempty"` // at most this
+}
+
+// Report is what a benchmark prints.
+type Report struct {
+	Bench   string    `json:"bench"`
+	Time    time.Time `json:"time"`
+	Machine string    `json:"machine"`
+	Series  []*Series `json:"series"`
+	Values  []Value   `json:"values"`
+}
+
+func (b *Bench) print(r *Report) error {
+	if b.JSON {
+		enc := json.NewEncoder(b.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	fmt.Fprintf(b.Stdout, "%s, %s\n\n", r.Bench, r.Machine)
+	w := tabwriter.NewWriter(b.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tmedian\tp10\tp90\tn\tratio\ttarget\t")
+	for _, s := range r.Series {
+		ratio, target := "", ""
+		if s.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f", s.Ratio)
+		}
+		if s.Target > 0 {
+			target = fmt.Sprintf("≤ %.2f", s.Target)
+		}
+		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%d\t%s\t%s\t\n", s.Name, round(s.Median), round(s.P10), round(s.P90), s.N, ratio, target)
+	}
+	w.Flush()
+	if len(r.Values) > 0 {
+		fmt.Fprintln(b.Stdout)
+	}
+	for _, v := range r.Values {
+		target := ""
+		if v.Target > 0 {
+			target = fmt.Sprintf("≤ %g", v.Target)
+		}
+		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t\n", v.Name, v.Value, v.Unit, target)
+	}
+	return w.Flush()
+}
+
+func round(d time.Duration) time.Duration {
+	switch {
+	case d > 100*time.Millisecond:
+		return d.Round(time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(100 * time.Nanosecond)
+}
+
+// engine starts an engine of the benchmark's own, in this process.
+func (b *Bench) engine(name string, pool int) (*engine.Engine, error) {
+	state := filepath.Join(b.dir, name)
+	e, err := engine.New(engine.Options{
+		Open:    func(first xen.DomID) (xen.Hypervisor, error) { return b.Open(state, first) },
+		State:   state,
+		Socket:  filepath.Join(b.dir, name+".sock"),
+		Version: "bench",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.PoolResize(context.Background(), pool); err != nil {
+		return nil, errors.Join(err, e.Stop())
+	}
+	return e, nil
+}
+
+// stop ends an engine and every pVM in it.
+func stop(e *engine.Engine) error {
+	return errors.Join(e.Shutdown(context.Background(), true), e.Stop())
+}
+
+// compile writes source to a file and builds it both ways: image for a pVM, native for Linux.
+func (b *Bench) compile(name, source string) (image, native string, err error) {
+	src := filepath.Join(b.dir, name+".c")
+	image, native = filepath.Join(b.dir, name+".kx"), filepath.Join(b.dir, name)
+	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
+		return "", "", err
+	}
+	if code := b.CC([]string{"-O2", "-o", image, src}, os.Environ(), b.dir, nil, b.Stderr, b.Stderr); code != 0 {
+		return "", "", fmt.Errorf("cc: exit status %d", code)
+	}
+	if out, err := exec.Command("gcc", "-O2", "-static", "-o", native, src).CombinedOutput(); err != nil {
+		return "", "", fmt.Errorf("gcc -static: %v: %s", err, out)
+	}
+	return image, native, nil
+}
+
+// machine describes the host in one line.
+func machine() string {
+	cpu := "unknown CPU"
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+				cpu = strings.TrimSpace(v)
+				break
+			}
+		}
+		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
+	}
+	rel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, Linux %s", cpu, strings.TrimSpace(string(rel)))
+}

@@ -1,0 +1,43 @@
+/* For every line on standard input: posix_spawns argv[1], prints the time before and what the child printed. */
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int main(int argc, char **argv)
+{
+	char line[64];
+
+	if (argc != 2)
+		return 2;
+	while (fgets(line, sizeof line, stdin)) {
+		posix_spawn_file_actions_t fa;
+		struct timespec before;
+		ssize_t n;
+		pid_t pid;
+		int p[2];
+
+		if (pipe(p))
+			return 1;
+		posix_spawn_file_actions_init(&fa);
+		posix_spawn_file_actions_adddup2(&fa, p[1], 1);
+		posix_spawn_file_actions_addclose(&fa, p[0]);
+		clock_gettime(CLOCK_MONOTONIC, &before);
+		if (posix_spawn(&pid, argv[1], &fa, NULL, argv + 1, environ))
+			return 1;
+		close(p[1]);
+		n = read(p[0], line, sizeof line - 1);
+		if (n <= 0)
+			return 1;
+		line[n] = 0;
+		printf("%lld %s", before.tv_sec * 1000000000LL + before.tv_nsec, line);
+		fflush(stdout);
+		close(p[0]);
+		waitpid(pid, NULL, 0);
+		posix_spawn_file_actions_destroy(&fa);
+	}
+	return 0;
+}

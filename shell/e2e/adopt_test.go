@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"kxsh/engine"
+)
+
+// killEngine ends the engine as the OOM killer would.
+func (h *home) killEngine(t *testing.T) {
+	t.Helper()
+	ctx := context.Background()
+	c, err := engine.Connect(ctx, h.socket(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := syscall.Kill(info.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(info.PID, 5*time.Second) {
+		t.Fatal("the engine survives SIGKILL")
+	}
+}
+
+// A killed engine loses nothing: the next one finds the pVM, its console from byte 0, its
+// children's exit statuses, and can do everything to it.
+func TestEngineKilled(t *testing.T) {
+	h := newHome(t)
+	pid, _, _ := h.run(t, "-c", "run -d --name t $APPS/tick.kx")
+	pid = strings.TrimSpace(pid)
+	spin, _, _ := h.run(t, "-c", "run -d --name s $APPS/spin.kx")
+	spin = strings.TrimSpace(spin)
+	done, _, _ := h.run(t, "-c", "p=$(run -d $APPS/crash.kx abort); wait $p; echo $p")
+	done = strings.TrimSpace(done)
+	time.Sleep(1200 * time.Millisecond)
+	h.killEngine(t)
+	time.Sleep(1100 * time.Millisecond) // it ticks on, with nobody there
+
+	out, _, _ := h.run(t, "ps", "-o", "pid,name", "--no-headers")
+	if f := strings.Fields(out); len(f) != 4 || f[0] != pid || f[1] != "t" || f[2] != spin || f[3] != "s" {
+		t.Fatalf("ps after the engine's death: %q, want %s t and %s s", out, pid, spin)
+	}
+	if _, _, code := h.run(t, "wait", done); code != 134 {
+		t.Errorf("wait for a pVM that ended before: status %d, want 134", code)
+	}
+	if out, _, code := h.run(t, "-c", "kill "+pid+"; wait "+pid+"; echo $?; logs "+pid); code != 0 ||
+		!strings.HasPrefix(out, "0\ntick 1\ntick 2\n") || !strings.HasSuffix(out, "tick: told to stop\n") {
+		t.Errorf("kill, wait, logs of an adopted pVM: %q", out)
+	}
+	if out, _, _ := h.run(t, "-c", "kill -STOP s; ps -o stat --no-headers s; kill -9 s; wait "+spin+"; echo $?"); strings.Join(strings.Fields(out), " ") != "T 137" {
+		t.Errorf("stop and kill of an adopted pVM: %q", out)
+	}
+}
+
+// A pVM that ends while there is no engine keeps its exit status for the next one.
+func TestExitWithoutEngine(t *testing.T) {
+	h := newHome(t)
+	out, _, _ := h.run(t, "-c", "run -d $APPS/tick.kx 2")
+	pid := strings.TrimSpace(out)
+	time.Sleep(200 * time.Millisecond)
+	h.killEngine(t)
+	time.Sleep(2500 * time.Millisecond)
+	out, _, code := h.run(t, "-c", "wait "+pid+"; echo $?; logs "+pid)
+	if code != 0 || out != "0\ntick 1\ntick 2\n" {
+		t.Errorf("wait and logs: %q", out)
+	}
+}
+
+// Killing the engine in the middle of many starts leaves no domain that nobody knows.
+func TestEngineKilledWhileStarting(t *testing.T) {
+	h := newHome(t)
+	h.run(t, "ps")
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		h.run(t, "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do run -d $APPS/spin.kx; done")
+	}()
+	time.Sleep(60 * time.Millisecond)
+	h.killEngine(t)
+	<-started
+	if _, errs, code := h.run(t, "ps"); code != 0 {
+		t.Errorf("ps: %s", errs)
+	}
+	// home.end finds any process that shutdown did not reach.
+}

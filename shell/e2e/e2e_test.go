@@ -1,0 +1,192 @@
+// Package e2e drives the real kxsh binary as its users do: scripts through testscript, typing
+// through a pty. Every test has an engine of its own. The same suite runs on each hypervisor.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kxsh/engine"
+)
+
+// Where the binary and what was built with it are; make builds them before it runs the tests.
+var (
+	root  = repoRoot()
+	kxsh  = fromEnv("KXSH_BIN", filepath.Join(root, "kxsh"))
+	built = []string{kxsh, filepath.Join(root, "guest/apps/hello.kx"), filepath.Join(root, "guest/test/usertests.kx"),
+		filepath.Join(root, "guest/ports/lua/lua.kx")}
+)
+
+func repoRoot() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Dir(filepath.Dir(dir))
+}
+
+func fromEnv(name, def string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return def
+}
+
+func TestMain(m *testing.M) {
+	for _, f := range built {
+		if _, err := os.Stat(f); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: %v: run make images ports\n", err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// home is one test's own engine: socket, state folder and environment.
+type home struct {
+	dir string
+	env []string
+}
+
+// newHome makes a home in a short path, for a socket's name has at most 107 bytes.
+func newHome(t testing.TB) *home {
+	dir, err := os.MkdirTemp("", "kxe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &home{dir: dir}
+	h.env = append(os.Environ(),
+		"HOME="+dir,
+		"XDG_CACHE_HOME="+cacheHome(),
+		"KXSH_SOCKET="+h.socket(),
+		"KXSH_STATE="+filepath.Join(dir, "state"),
+		"PATH="+filepath.Dir(kxsh)+":"+os.Getenv("PATH"),
+		"APPS="+filepath.Join(root, "guest/apps"),
+		"PORTS="+filepath.Join(root, "guest/ports"),
+		"ROOT="+root,
+		"NO_COLOR=1",
+	)
+	t.Cleanup(func() { h.end(t) })
+	return h
+}
+
+func (h *home) socket() string { return filepath.Join(h.dir, "s") }
+
+// cacheHome is where the SDK is unpacked: once for all tests.
+func cacheHome() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), "kxsh-cache")
+	}
+	return dir
+}
+
+// end shuts the engine down, and finds nothing of it left: no pVM, no process.
+func (h *home) end(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if c, err := engine.Connect(ctx, h.socket(), nil); err == nil {
+		info, err := c.Info(ctx)
+		if err == nil {
+			err = c.Shutdown(ctx, true)
+		}
+		if err != nil {
+			t.Errorf("shutdown: %v", err)
+		} else if !gone(info.PID, 10*time.Second) {
+			t.Errorf("engine %d does not leave", info.PID)
+		}
+		c.Close()
+	}
+	if left := h.processes(); len(left) > 0 {
+		t.Errorf("processes left behind: %s", strings.Join(left, ", "))
+	}
+	os.RemoveAll(h.dir)
+}
+
+// gone waits until a process has ended.
+func gone(pid int, most time.Duration) bool {
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if syscall.Kill(pid, 0) == syscall.ESRCH || zombie(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+func zombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(b), ") Z ")
+}
+
+// processes lists what still runs with this home's socket in its environment: the engine's and
+// every domain's process.
+func (h *home) processes() []string {
+	var left []string
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		left = nil
+		dirs, _ := filepath.Glob("/proc/[0-9]*")
+		for _, d := range dirs {
+			env, err := os.ReadFile(d + "/environ")
+			if err != nil || !strings.Contains(string(env), "KXSH_SOCKET="+h.socket()+"\x00") {
+				continue
+			}
+			if cmd, _ := os.ReadFile(d + "/cmdline"); len(cmd) > 0 {
+				left = append(left, filepath.Base(d)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
+}
+
+// run runs kxsh and returns what it printed and its exit status.
+func (h *home) run(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return h.runInput(t, "", args...)
+}
+
+func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, kxsh, args...)
+	cmd.Env, cmd.Dir = h.env, h.dir
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("kxsh %q hangs; so far:\n%s%s", args, out.String(), errs.String())
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestScripts runs the transcripts in testdata.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			h := newHome(env.T().(testing.TB))
+			env.Vars = append(env.Vars, h.env...)
+			env.Vars = append(env.Vars, "WORK="+env.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"truncate": truncateFile,
+			"patch":    patchFile,
+		},
+	})
+}

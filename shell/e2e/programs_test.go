@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The guest test program covers the system-call table from inside.
+func TestUsertests(t *testing.T) {
+	h := newHome(t)
+	out, errs, code := h.run(t, "run", "-m", "64M", filepath.Join(root, "guest/test/usertests.kx"))
+	if code != 0 || !strings.Contains(out, " passed, 0 failed") {
+		t.Errorf("status %d\n%s%s", code, out, errs)
+	}
+}
+
+// And on a terminal, for the tests of the line discipline.
+func TestUsertestsOnATerminal(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t, "run", filepath.Join(root, "guest/test/usertests.kx"))
+	term.expect(` passed, 0 failed`)
+	term.exit(0)
+}
+
+// Libc behaves in a pVM as the same source does when compiled natively.
+func TestLibcLikeNative(t *testing.T) {
+	srcs, err := filepath.Glob(filepath.Join(root, "guest/test/libc/*.c"))
+	if err != nil || len(srcs) == 0 {
+		t.Fatalf("no programs to compare: %v", err)
+	}
+	h := newHome(t)
+	for _, src := range srcs {
+		t.Run(strings.TrimSuffix(filepath.Base(src), ".c"), func(t *testing.T) {
+			native, image := filepath.Join(h.dir, "native"), filepath.Join(h.dir, "image.kx")
+			if out, err := exec.Command("gcc", "-O1", "-w", "-o", native, src, "-lm", "-lpthread").CombinedOutput(); err != nil {
+				t.Fatalf("gcc: %v\n%s", err, out)
+			}
+			if _, errs, code := h.run(t, "cc", "-O1", "-w", "-o", image, src, "-lm"); code != 0 {
+				t.Fatalf("cc: %s", errs)
+			}
+			cmd := exec.Command(native)
+			cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
+			want, werr := cmd.Output()
+			got, errs, code := h.run(t, "run", "-e", "LC_ALL=C", "-e", "TZ=UTC", image)
+			if werr != nil || code != 0 {
+				t.Fatalf("native: %v; pVM: status %d\n%s", werr, code, errs)
+			}
+			compare(t, got, string(want))
+		})
+	}
+}
+
+func compare(t *testing.T, got, want string) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(g), len(w)) {
+		if i >= len(g) || i >= len(w) || g[i] != w[i] {
+			t.Fatalf("line %d:\n pVM    %q\n native %q", i+1, at(g, i), at(w, i))
+		}
+	}
+}
+
+func at(s []string, i int) string {
+	if i < len(s) {
+		return s[i]
+	}
+	return "(nothing)"
+}
+
+// Lua, unmodified from Debian's source, computes in a pVM what it computes natively.
+func TestLuaLikeNative(t *testing.T) {
+	dir := filepath.Join(root, "guest/ports/lua")
+	srcs, err := filepath.Glob(filepath.Join(dir, "t/*.lua"))
+	if err != nil || len(srcs) == 0 {
+		t.Fatalf("no programs to compare: %v", err)
+	}
+	h := newHome(t)
+	for _, src := range srcs {
+		t.Run(filepath.Base(src), func(t *testing.T) {
+			code, err := os.ReadFile(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(filepath.Join(dir, "lua.native"), "-")
+			cmd.Stdin, cmd.Dir = strings.NewReader(string(code)), t.TempDir()
+			want, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("native: %v", err)
+			}
+			got, errs, status := h.runInput(t, string(code), "run", "-i", filepath.Join(dir, "lua.kx"), "-")
+			if status != 0 {
+				t.Fatalf("status %d: %s", status, errs)
+			}
+			compare(t, got, string(want))
+		})
+	}
+	out, errs, _ := h.run(t, "-c", "echo 'print(6*7)' | kxsh -c 'run -i $PORTS/lua/lua.kx -'")
+	if out != "42\n" {
+		t.Errorf("6*7: %q %s", out, errs)
+	}
+}
+
+// zlib's own tests.
+func TestZlib(t *testing.T) {
+	dir := filepath.Join(root, "guest/ports/zlib")
+	h := newHome(t)
+	out, errs, code := h.run(t, "run", filepath.Join(dir, "example.kx"))
+	if code != 0 || !strings.Contains(out, "inflate(): hello, hello!") {
+		t.Errorf("example: status %d\n%s%s", code, out, errs)
+	}
+	text := strings.Repeat("the quick brown fox jumps over the lazy dog\n", 5000)
+	out, errs, code = h.runInput(t, text, "-c", fmt.Sprintf("run -i %[1]s/minigzip.kx | run -i %[1]s/minigzip.kx -d", dir))
+	if code != 0 || out != text {
+		t.Errorf("minigzip there and back: status %d, %d of %d bytes %s", code, len(out), len(text), errs)
+	}
+	out, errs, code = h.runInput(t, text, "-c", fmt.Sprintf("run -i %s/minigzip.kx | gzip -dc", dir))
+	if code != 0 || out != text {
+		t.Errorf("gzip does not read minigzip: status %d, %d of %d bytes %s", code, len(out), len(text), errs)
+	}
+}
+
+// A hundred megabytes to a reader who keeps up: nothing is lost. To nobody: what is kept is
+// bounded, and the loss is said.
+func TestFlood(t *testing.T) {
+	h := newHome(t)
+	out, _, code := h.run(t, "-c", "run $APPS/flood.kx 100 | sha256sum; run $APPS/flood.kx 100 | tail -n 1")
+	want := exec.Command("sh", "-c", `awk 'BEGIN { for (i = 0; i < 100 * 16384; i++) printf "%015d the quick brown fox jumps over the lazy dog 012\n", i }' | sha256sum`)
+	sum, err := want.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != 0 || !strings.HasPrefix(out, string(sum)) || !strings.Contains(out, "000000001638399 the quick") {
+		t.Errorf("status %d: %s, want %s", code, out, sum)
+	}
+	out, errs, code := h.run(t, "-c", "p=$(run -d $APPS/flood.kx 100); wait $p; logs $p | wc -c; logs -n 1 $p")
+	if code != 0 || !strings.Contains(out, "000000001638399 the quick") || !strings.Contains(errs, "rotated") {
+		t.Errorf("status %d: %s%s", code, out, errs)
+	}
+}

@@ -1,0 +1,217 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// terminal is kxsh on a pty, with a person's hands.
+type terminal struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	pty *os.File
+
+	mu   sync.Mutex
+	out  bytes.Buffer
+	seen int // what expect has matched already
+	wake chan struct{}
+}
+
+func (h *home) terminal(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	cmd := exec.Command(kxsh, args...)
+	cmd.Env, cmd.Dir = append(h.env, "TERM=xterm"), h.dir
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := &terminal{t: t, cmd: cmd, pty: f, wake: make(chan struct{}, 1)}
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := f.Read(buf)
+			term.mu.Lock()
+			term.out.Write(buf[:n])
+			term.mu.Unlock()
+			select {
+			case term.wake <- struct{}{}:
+			default:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+		f.Close()
+	})
+	return term
+}
+
+// escape is an ANSI escape sequence: colours and cursor movement.
+var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
+
+// expect waits until the screen has shown re after what earlier calls matched.
+func (term *terminal) expect(re string) {
+	term.t.Helper()
+	want := regexp.MustCompile(re)
+	end := time.After(20 * time.Second)
+	for {
+		term.mu.Lock()
+		text := escape.ReplaceAllString(term.out.String(), "")
+		rest := text[min(term.seen, len(text)):]
+		if loc := want.FindStringIndex(rest); loc != nil {
+			term.seen += loc[1]
+			term.mu.Unlock()
+			return
+		}
+		term.mu.Unlock()
+		select {
+		case <-term.wake:
+		case <-end:
+			term.t.Fatalf("%q does not appear; the screen after the last match:\n%s", re, rest)
+		}
+	}
+}
+
+func (term *terminal) send(s string) {
+	term.t.Helper()
+	if _, err := term.pty.WriteString(s); err != nil {
+		term.t.Fatal(err)
+	}
+}
+
+// typed sends a line as a person does, after the prompt has appeared.
+func (term *terminal) typed(line string) {
+	term.t.Helper()
+	term.expect(`> ?$`)
+	term.send(line + "\r")
+	term.expect(regexp.QuoteMeta(lastWord(line)))
+}
+
+func lastWord(s string) string {
+	f := strings.Fields(s)
+	return f[len(f)-1]
+}
+
+func (term *terminal) exit(want int) {
+	term.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- term.cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		term.t.Fatal("kxsh does not leave")
+	}
+	if got := term.cmd.ProcessState.ExitCode(); got != want {
+		term.t.Errorf("exit status %d, want %d", got, want)
+	}
+}
+
+func TestSessionOnATerminal(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run " + root + "/guest/apps/hello.kx")
+	term.expect("Hello from a pVM")
+	term.typed("for i in 1 2; do")
+	term.expect("> ?$")
+	term.send("echo number $i; done\r")
+	term.expect("(?s)number 1.*number 2")
+	term.expect("> ?$")
+	term.send("not finished\x03") // Ctrl-C clears the line
+	term.expect("> ?$")
+	term.send("echo still here\r")
+	term.expect("(?m)^still here")
+	term.typed("(exit 7)")
+	term.expect("> ?$")
+	term.send("\x04") // Ctrl-D leaves with the last status
+	term.exit(7)
+}
+
+func TestCtrlCReachesThePVM(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run " + root + "/guest/apps/spin.kx")
+	time.Sleep(300 * time.Millisecond)
+	term.send("\x03")
+	term.typed("echo status $?")
+	term.expect("(?m)^status 130")
+	term.typed("exit")
+	term.exit(0)
+}
+
+func TestDetachAndAttach(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run --name t " + root + "/guest/apps/tick.kx")
+	term.expect("tick 1")
+	term.send("\x1d") // Ctrl-]
+	term.expect("detached")
+	term.typed("ps -o name,stat --no-headers")
+	term.expect(`t +[SR]`)
+	term.typed("console t")
+	term.expect(`tick \d`)
+	term.send("\x03")
+	term.typed("pidof t || echo nobody")
+	term.expect("(?m)^nobody")
+	term.typed("exit")
+	term.exit(0)
+}
+
+// A pVM's terminal is a terminal: echo, line editing and end of file are its own.
+func TestLineDisciplineInThePVM(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run " + root + "/guest/apps/cat.kx")
+	time.Sleep(200 * time.Millisecond)
+	term.send("helpp\x7flo\r") // a correction with backspace
+	term.expect("(?m)^helplo\r?$")
+	term.send("\x04")
+	term.typed("echo status $?")
+	term.expect("(?m)^status 0")
+	term.typed("exit")
+	term.exit(0)
+}
+
+func TestTwoSessionsOneEngine(t *testing.T) {
+	h := newHome(t)
+	a, b := h.terminal(t), h.terminal(t)
+	a.typed("run -d --name shared " + root + "/guest/apps/spin.kx")
+	a.expect(`(?m)^\d+\r?$`)
+	b.typed("pidof shared && echo found")
+	b.expect("(?m)^found")
+	b.typed("kill -9 shared")
+	a.typed("wait; echo status $?")
+	a.expect("(?m)^status 137")
+	a.typed("exit")
+	b.typed("exit")
+	a.exit(0)
+	b.exit(0)
+}
+
+// A terminal that goes away takes nothing with it but the session.
+func TestHangup(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run -d --name stays " + root + "/guest/apps/spin.kx")
+	term.expect(`(?m)^\d+\r?$`)
+	term.expect("> ?$")
+	term.cmd.Process.Signal(syscall.SIGHUP)
+	term.cmd.Wait()
+	if out, _, code := h.run(t, "pidof", "stays"); code != 0 || out == "" {
+		t.Errorf("pidof after a hangup: %q, status %d", out, code)
+	}
+}
