@@ -89,8 +89,9 @@ struct kx_note {
 
 /*
  * One direction of bytes or entries. prod and cons run freely and are masked on use. A side that
- * goes to sleep sets its wait flag first, looks once more, and then sleeps; the other side sends
- * an event only if it finds that flag set.
+ * goes to sleep sets its wait flag first, looks once more, and then sleeps, each time anew; the
+ * other side moves its index first and then, only if it finds that flag set, clears it and sends
+ * an event. All of these are sequentially consistent.
  */
 struct kx_ring {
 	uint32_t prod;

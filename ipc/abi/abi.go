@@ -105,8 +105,9 @@ type KxNote struct {
 // KxRing is struct kx_ring.
 //
 // One direction of bytes or entries. prod and cons run freely and are masked on use. A side that
-// goes to sleep sets its wait flag first, looks once more, and then sleeps; the other side sends
-// an event only if it finds that flag set.
+// goes to sleep sets its wait flag first, looks once more, and then sleeps, each time anew; the
+// other side moves its index first and then, only if it finds that flag set, clears it and sends
+// an event. All of these are sequentially consistent.
 type KxRing struct {
 	Prod      uint32
 	ProdWaits uint32 // the producer wants an event when there is room
