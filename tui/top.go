@@ -1,0 +1,72 @@
+// Package tui is top: pVMs on a terminal, live. It sees the engine only through engine.API and
+// renders the same immutable snapshot that ps prints.
+package tui
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+
+	"kxsh/engine"
+)
+
+// Options says how top runs.
+type Options struct {
+	Batch    bool          // plain frames on Out instead of a screen
+	Frames   int           // how many, 0: until interrupted
+	Interval time.Duration // between frames
+	Width    int           // of batch frames; 0: no limit
+	Color    bool
+	In       io.Reader
+	Out      io.Writer
+}
+
+// Top shows the pVMs until the user leaves or ctx ends.
+func Top(ctx context.Context, api engine.API, o Options) error {
+	if o.Interval <= 0 {
+		o.Interval = 2 * time.Second
+	}
+	if o.Batch {
+		return batch(ctx, api, o)
+	}
+	r := lipgloss.NewRenderer(o.Out)
+	m := newModel(ctx, api, o, newStyles(r, o.Color))
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithInput(o.In), tea.WithOutput(o.Out))
+	final, err := p.Run()
+	if err != nil {
+		return err
+	}
+	return final.(model).err
+}
+
+// batch prints frames one after the other, for logs and scripts. The first frame has rates over
+// each pVM's life, the later ones over the interval.
+func batch(ctx context.Context, api engine.API, o Options) error {
+	var v view
+	v.sort = byCPU
+	for n := 0; o.Frames == 0 || n < o.Frames; n++ {
+		if n > 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(o.Interval):
+			}
+			fmt.Fprintln(o.Out)
+		}
+		s, err := api.Snapshot(ctx, false)
+		if err != nil {
+			return err
+		}
+		v.update(s)
+		for _, line := range append(v.header(), v.lines(o.Width)...) {
+			if _, err := fmt.Fprintln(o.Out, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
