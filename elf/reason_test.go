@@ -1,12 +1,22 @@
 package elf
 
 import (
+	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// TestReasons holds every refusal to its exact words.
-func TestReasons(t *testing.T) {
+// reasonCase is a change to a valid image and the words with which it is refused.
+type reasonCase struct {
+	name   string
+	change func(*imageSpec)
+	reason string
+}
+
+// reasonCases has a case for every refusal there is.
+func reasonCases(t *testing.T) []reasonCase {
 	patch := func(off int, v ...byte) func(*imageSpec) {
 		return func(s *imageSpec) {
 			s.patch = func(b []byte) []byte { copy(b[off:], v); return b }
@@ -33,11 +43,7 @@ func TestReasons(t *testing.T) {
 		t.Fatalf("the synthetic image has %d bytes; reasons below name 1560", size)
 	}
 
-	for _, c := range []struct {
-		name   string
-		change func(*imageSpec)
-		reason string
-	}{
+	return []reasonCase{
 		{"empty", whole(), "not an ELF file: it is empty"},
 		{"script", whole([]byte("#!/bin/sh\n")...), `not an ELF file: it begins with "#!/b"`},
 		{"two bytes", whole('M', 'Z'), `not an ELF file: it begins with "MZ"`},
@@ -132,7 +138,11 @@ func TestReasons(t *testing.T) {
 		{"tar size", root(func(tar []byte) []byte { tar[tarSize] = 'x'; return tar }), "damaged root archive: bad tar header at byte 2048"},
 		{"second header", root(func(tar []byte) []byte { tar[1024] = 1; return tar }), "damaged root archive: no tar header at byte 3072"},
 		{"bytes after root", root(func(tar []byte) []byte { return append(tar, 0, 1) }), "stray bytes after the root archive"},
-	} {
+	}
+}
+
+func TestReasons(t *testing.T) {
+	for _, c := range reasonCases(t) {
 		s := validSpec()
 		c.change(s)
 		_, err := parse(s.build())
@@ -140,6 +150,28 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s: taken, want %q", c.name, c.reason)
 		} else if e, ok := err.(*Error); !ok || e.Reason != c.reason {
 			t.Errorf("%s:\n got %q\nwant %q", c.name, err, c.reason)
+		}
+	}
+}
+
+// TestReference wants every refusal on the reference page to be one that TestReasons knows.
+func TestReference(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/image-format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "## Refusals")
+	rows := regexp.MustCompile("(?m)^\\| `(.*)` \\| ").FindAllStringSubmatch(table, -1)
+	if len(rows) < 9 {
+		t.Fatalf("%d refusals on the page", len(rows))
+	}
+	for _, row := range rows {
+		words := strings.TrimSuffix(row[1], "…")
+		known := func(c reasonCase) bool {
+			return c.reason == row[1] || words != row[1] && strings.HasPrefix(c.reason, words)
+		}
+		if !slices.ContainsFunc(reasonCases(t), known) {
+			t.Errorf("no file is refused with %q", row[1])
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -104,5 +106,33 @@ func TestElf(t *testing.T) {
 	}
 	if elf.ABIVersion != AbiVersion {
 		t.Errorf("elf.ABIVersion = %d, header has %d", elf.ABIVersion, AbiVersion)
+	}
+}
+
+// TestReference holds the numbers on the reference page to the headers.
+func TestReference(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/abi.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]uint64{}
+	for _, c := range constTable {
+		known[c.cname] = c.value
+	}
+	found := regexp.MustCompile("`((?:KX|XEN)_[A-Z0-9_]+)`(?: = `([^`]*)`)?").FindAllStringSubmatch(string(page), -1)
+	if len(found) < 20 {
+		t.Fatalf("%d constants on the page", len(found))
+	}
+	for _, m := range found {
+		want, ok := known[m[1]]
+		if !ok {
+			t.Errorf("%s is in no header", m[1])
+		}
+		if m[2] == "" {
+			continue
+		}
+		if got, err := strconv.ParseUint(m[2], 0, 64); err != nil || got != want {
+			t.Errorf("%s = %s on the page, %#x in the header", m[1], m[2], want)
+		}
 	}
 }
