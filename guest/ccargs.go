@@ -1,0 +1,279 @@
+package guest
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ccMode is how far a compilation goes.
+type ccMode int
+
+const (
+	ccInfo    ccMode = iota // nothing to compile: --version, -print-*, or gcc's own complaint
+	ccCompile               // -c, -S, -E, -M, -MM, -fsyntax-only
+	ccPartial               // -r: an object file from object files
+	ccLink                  // a program
+)
+
+// ccArgs is a command line of cc, understood as far as a driver in front of gcc must.
+type ccArgs struct {
+	mode   ccMode
+	pass   []string // for gcc, without the -kx- options
+	output string   // of -o; "a.out" in ccLink without it
+	stdin  bool     // "-" is an input
+	nostd  bool     // -nostdinc: the program brings its own headers
+	dryRun bool     // -###: nothing is written
+	stack  uint64   // -kx-stack, bytes; 0: not given
+	memory uint64   // -kx-memory
+	root   string   // -kx-root: folder or tar file
+}
+
+// withArgument are gcc's options whose argument is the next word.
+var withArgument = map[string]bool{
+	"-o": true, "-I": true, "-D": true, "-U": true, "-L": true, "-l": true, "-x": true, "-T": true, "-u": true,
+	"-z": true, "-e": true, "-A": true, "-B": true, "-G": true, "-h": true, "-R": true, "-include": true,
+	"-imacros": true, "-idirafter": true, "-iprefix": true, "-iwithprefix": true, "-iwithprefixbefore": true,
+	"-isystem": true, "-iquote": true, "-isysroot": true, "-imultilib": true, "-imultiarch": true,
+	"-Xlinker": true, "-Xassembler": true, "-Xpreprocessor": true, "-MF": true, "-MT": true, "-MQ": true,
+	"-aux-info": true, "--param": true, "-wrapper": true, "-dumpbase": true, "-dumpbase-ext": true,
+	"-dumpdir": true, "--sysroot": true,
+}
+
+// compileOnly are the options after which nothing is linked.
+var compileOnly = map[string]bool{"-c": true, "-S": true, "-E": true, "-M": true, "-MM": true, "-fsyntax-only": true}
+
+// refused are options that cannot work in a pVM, by prefix, with the reason. A name that ends in =
+// stands for all its values; others must match whole.
+var refused = []struct{ option, why string }{
+	{"-mred-zone", "a pVM has no red zone: events are delivered on the program's stack"},
+	{"-shared", "this version links programs only"},
+	{"-static-pie", "a pVM is linked at a fixed address"},
+	{"-nostdlib", "a pVM needs the SDK's libraries"},
+	{"-nodefaultlibs", "a pVM needs the SDK's libraries"},
+	{"-nolibc", "a pVM needs the SDK's libraries"},
+	{"-nostartfiles", "a pVM needs the SDK's start files"},
+	{"-m32", "a pVM is a 64-bit program"},
+	{"-mx32", "a pVM is a 64-bit program"},
+	{"-m16", "a pVM is a 64-bit program"},
+	{"-pg", "the SDK has no profiling library"},
+	{"--coverage", "the SDK has no coverage library"},
+	{"-coverage", "the SDK has no coverage library"},
+	{"-fprofile-arcs", "the SDK has no coverage library"},
+	{"-fprofile-generate", "the SDK has no profiling library"},
+	{"-fopenmp", "the SDK has no OpenMP library"},
+	{"-fopenacc", "the SDK has no OpenACC library"},
+	{"-fsplit-stack", "the SDK has no split stacks"},
+	{"-fgnu-tm", "the SDK has no transactional memory library"},
+	{"-fsanitize=", "the SDK has no sanitizer library (-fsanitize-undefined-trap-on-error does without one)"},
+}
+
+// cxxSuffixes are the names of C++ files, as gcc has them.
+var cxxSuffixes = []string{".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".ii"}
+
+// parseCC reads a command line. dir is where relative @files are.
+func parseCC(args []string, dir string) (*ccArgs, error) {
+	args, err := expandFiles(args, dir, 0)
+	if err != nil {
+		return nil, err
+	}
+	a := &ccArgs{mode: ccLink}
+	inputs, partial := 0, false
+	trapping := slices.Contains(args, "-fsanitize-undefined-trap-on-error") || slices.Contains(args, "-fsanitize-trap")
+	var stop error // the first option that cannot be had in a program; -r does without the libraries
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if strings.HasPrefix(arg, "-kx-") {
+			if err := a.own(arg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		a.pass = append(a.pass, arg)
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			inputs++
+			a.stdin = a.stdin || arg == "-"
+			if slices.Contains(cxxSuffixes, filepath.Ext(arg)) {
+				return nil, fmt.Errorf("%s: C++ is not supported: the SDK has no C++ library", arg)
+			}
+			continue
+		}
+		value := ""
+		if withArgument[arg] {
+			if i+1 < len(args) {
+				i++
+				value = args[i]
+				a.pass = append(a.pass, value)
+			}
+		} else if len(arg) > 2 {
+			value = arg[2:]
+		}
+		switch {
+		case arg == "-r":
+			partial = true
+		case arg == "-nostdinc":
+			a.nostd = true
+		case arg == "-###":
+			a.dryRun = true
+		case compileOnly[arg]:
+			a.mode = ccCompile
+		case strings.HasPrefix(arg, "-l") && value != "":
+			inputs++
+		case arg == "-o" || strings.HasPrefix(arg, "-o"):
+			a.output = value
+		case strings.HasPrefix(arg, "-x") && strings.Contains(value, "c++"):
+			return nil, fmt.Errorf("-x %s: C++ is not supported: the SDK has no C++ library", value)
+		}
+		if stop == nil && !(trapping && strings.HasPrefix(arg, "-fsanitize=")) {
+			stop = refuse(arg)
+		}
+	}
+	switch {
+	case partial && a.mode == ccLink:
+		a.mode = ccPartial
+	case inputs == 0:
+		a.mode = ccInfo
+	}
+	if a.mode == ccLink && a.output == "" {
+		a.output = "a.out"
+	}
+	if a.mode != ccPartial && stop != nil {
+		return nil, stop
+	}
+	return a, nil
+}
+
+// refuse tells why an option cannot be had, or nil.
+func refuse(arg string) error {
+	for _, r := range refused {
+		if arg == r.option || strings.HasSuffix(r.option, "=") && strings.HasPrefix(arg, r.option) {
+			return fmt.Errorf("%s: %s", arg, r.why)
+		}
+	}
+	return nil
+}
+
+// Limits of -kx-stack and -kx-memory, bytes. The upper ones are far below what an address allows.
+const (
+	minStack, maxStack   = 16 << 10, 1 << 30
+	minMemory, maxMemory = 256 << 10, 1 << 40
+)
+
+// own reads one of our own options, -kx-NAME=VALUE.
+func (a *ccArgs) own(arg string) (err error) {
+	name, value, found := strings.Cut(arg, "=")
+	switch {
+	case !found || value == "":
+		return fmt.Errorf("%s: needs a value: %s=VALUE", name, name)
+	case name == "-kx-stack":
+		a.stack, err = parseSize(value, minStack, maxStack)
+	case name == "-kx-memory":
+		a.memory, err = parseSize(value, minMemory, maxMemory)
+	case name == "-kx-root":
+		a.root = value
+	default:
+		return fmt.Errorf("%s: no such option: there are -kx-stack=SIZE, -kx-memory=SIZE, -kx-root=DIR|TAR", name)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", arg, err)
+	}
+	return nil
+}
+
+// parseSize reads a number of bytes with an optional K, M or G (powers of 1024) and rounds it up to
+// whole pages.
+func parseSize(s string, least, most uint64) (uint64, error) {
+	digits, shift := s, 0
+	switch strings.ToUpper(s[len(s)-1:]) {
+	case "K":
+		shift = 10
+	case "M":
+		shift = 20
+	case "G":
+		shift = 30
+	}
+	if shift > 0 {
+		digits = s[:len(s)-1]
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n > math.MaxUint64>>shift {
+		return 0, fmt.Errorf("not a size: write bytes, or a number with K, M or G")
+	}
+	if n <<= shift; n < least || n > most {
+		return 0, fmt.Errorf("out of range: from %dK to %dK", least>>10, most>>10)
+	}
+	return (n + 0xfff) &^ 0xfff, nil
+}
+
+// maxNested is how deep @files may name each other.
+const maxNested = 16
+
+// expandFiles replaces each @FILE by the words in it, quoted as gcc has it. A word whose file cannot be
+// read stays as it is, as with gcc.
+func expandFiles(args []string, dir string, depth int) ([]string, error) {
+	var out []string
+	for _, arg := range args {
+		name, found := strings.CutPrefix(arg, "@")
+		if !found {
+			out = append(out, arg)
+			continue
+		}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			out = append(out, arg)
+			continue
+		}
+		if depth == maxNested {
+			return nil, fmt.Errorf("%s: @files nested too deep", arg)
+		}
+		words, err := expandFiles(splitWords(string(text)), dir, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, words...)
+	}
+	return out, nil
+}
+
+// splitWords splits at white space; quotes keep it, a backslash keeps any one character.
+func splitWords(text string) (words []string) {
+	var word strings.Builder
+	inWord, quote, escaped := false, rune(0), false
+	for _, c := range text {
+		switch {
+		case escaped:
+			word.WriteRune(c)
+			escaped = false
+		case c == '\\':
+			inWord, escaped = true, true
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			} else {
+				word.WriteRune(c)
+			}
+		case c == '\'' || c == '"':
+			inWord, quote = true, c
+		case strings.ContainsRune(" \t\n\r\v\f", c):
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+		default:
+			inWord = true
+			word.WriteRune(c)
+		}
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
+}

@@ -1,0 +1,13 @@
+// Command kxcc is `kxsh cc` alone: the guest's Makefile builds the example programs with it, so that
+// they do not wait for the rest of kxsh.
+package main
+
+import (
+	"os"
+
+	"kxsh/guest"
+)
+
+func main() {
+	os.Exit(guest.CC(os.Args[1:], os.Environ(), "", os.Stdin, os.Stdout, os.Stderr))
+}
