@@ -1,0 +1,113 @@
+package xen
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"kxsh/ipc/abi"
+)
+
+// ErrBoot says that a Boot cannot be passed to a domain as it is.
+var ErrBoot = errors.New("cannot be passed to the domain")
+
+// startMagic is what Xen 3 and later put into start_info.
+const startMagic = "xen-3.0-x86_64"
+
+// Place is where a domain builder has put a domain: what the boot parameters say about it.
+type Place struct {
+	ID         DomID
+	Evtchn     uint32 // the domain's port of the channel to the engine
+	SharedInfo uint64 // start_info.shared_info: its machine address
+	ImagePages uint64
+	RAMVA      uint64
+	RAMPages   uint64
+}
+
+// RootVA is the address of a root archive of n bytes: at the end of the RAM window, on a page. 0
+// if there is none.
+func (p *Place) RootVA(n int) uint64 {
+	if n == 0 {
+		return 0
+	}
+	pages := (uint64(n) + abi.PageSize - 1) / abi.PageSize
+	return p.RAMVA + (p.RAMPages-pages)*abi.PageSize
+}
+
+// Check tells whether the domain can be given all of it, in a RAM window of ramPages pages.
+func (b *Boot) Check(ramPages uint64) error {
+	size := 0
+	for _, list := range [][]string{b.Args, b.Env} {
+		for _, s := range list {
+			if strings.IndexByte(s, 0) >= 0 {
+				return fmt.Errorf("argument or variable %.32q: %w: it has a NUL inside", s, ErrBoot)
+			}
+			size += len(s) + 1
+		}
+	}
+	if size > abi.ArgsSize {
+		return fmt.Errorf("arguments and environment: %w: %d bytes, at most %d: shorten them", ErrBoot, size, abi.ArgsSize)
+	}
+	// A domain that has nothing but its files cannot run: leave it at least as much again.
+	if uint64(len(b.Root)) > ramPages*abi.PageSize/2 {
+		return fmt.Errorf("root archive: %w: %d bytes in %d bytes of memory: give more memory", ErrBoot, len(b.Root), ramPages*abi.PageSize)
+	}
+	return nil
+}
+
+// Write fills a fresh control area, all zeros, with start_info, the builder's part of shared_info
+// and kx_control, and the strings. b must have passed Check. The root archive itself is the
+// builder's to place, at p.RootVA.
+func (b *Boot) Write(ctl []byte, p *Place) error {
+	start := (*abi.StartInfo)(area(ctl, abi.StartVa))
+	copy(start.Magic[:], startMagic)
+	start.NrPages = p.ImagePages + p.RAMPages
+	start.SharedInfo = p.SharedInfo
+
+	// As Xen's builders do: no upcall before the guest has a callback.
+	(*abi.SharedInfo)(area(ctl, abi.SharedVa)).VcpuInfo[0].EvtchnUpcallMask = 1
+
+	c := (*abi.KxControl)(area(ctl, abi.ControlVa))
+	c.Magic, c.Abi = abi.ControlMagic, abi.AbiVersion
+	c.Domid, c.Ppid, c.Family = uint32(p.ID), uint32(b.PPID), uint32(b.Family)
+	if b.Family == 0 {
+		c.Family = c.Domid
+	}
+	c.Flags = b.flags()
+	c.Evtchn = p.Evtchn
+	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
+	c.ImagePages, c.RamVa, c.RamPages = p.ImagePages, p.RAMVA, p.RAMPages
+	c.RootVa, c.RootLen = p.RootVA(len(b.Root)), uint64(len(b.Root))
+	copy(c.Name[:len(c.Name)-1], b.Name)
+	c.Argc, c.Envc = uint32(len(b.Args)), uint32(len(b.Env))
+	c.ArgsLen = b.putStrings(ctl[abi.ArgsVa-abi.CtlVa:][:abi.ArgsSize])
+	if _, err := rand.Read(c.Seed[:]); err != nil {
+		return fmt.Errorf("random seed: %w", err)
+	}
+	return nil
+}
+
+// putStrings writes arguments and environment, each with its NUL, to zeroed memory.
+func (b *Boot) putStrings(to []byte) (n uint32) {
+	for _, list := range [][]string{b.Args, b.Env} {
+		for _, s := range list {
+			n += uint32(copy(to[n:], s)) + 1
+		}
+	}
+	return n
+}
+
+func (b *Boot) flags() (f uint32) {
+	if b.TTY {
+		f |= abi.FTty
+	}
+	if b.Stdin {
+		f |= abi.FStdin
+	}
+	return f
+}
+
+// area is the memory at a guest address of a control area.
+func area(ctl []byte, va uint64) unsafe.Pointer { return unsafe.Pointer(&ctl[va-abi.CtlVa]) }

@@ -1,0 +1,260 @@
+package hosted
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// stray is a running domain that an earlier engine created.
+type stray struct {
+	pid   int
+	start uint64
+}
+
+func (s stray) lives() bool {
+	start, err := startTime(s.pid)
+	return err == nil && start == s.start
+}
+
+// scan finds the processes of an earlier engine with this key: domains, and what is left of its
+// pool, which it ends. It goes by the program that a process runs and by the names of its files,
+// which no guest can change.
+func scan(key string) map[xen.DomID]stray {
+	strays := map[xen.DomID]stray{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !isStub(pid, key) {
+			continue
+		}
+		start, err := startTime(pid)
+		if err != nil {
+			continue
+		}
+		if id, ok := domainOf(pid); ok {
+			strays[id] = stray{pid, start}
+		} else {
+			endStub(pid, start, key)
+		}
+	}
+	return strays
+}
+
+func isStub(pid int, key string) bool {
+	return memfdName(fmt.Sprintf("/proc/%d/exe", pid)) == programName(key)
+}
+
+// memfdName is the name of the memory file that a link in /proc leads to, or "".
+func memfdName(link string) string {
+	to, err := os.Readlink(link)
+	if err != nil {
+		return ""
+	}
+	name, ok := strings.CutPrefix(to, "/memfd:")
+	if !ok {
+		return ""
+	}
+	return strings.TrimSuffix(name, " (deleted)")
+}
+
+// domainOf tells which domain a stub is; false for a blank and for a zygote.
+func domainOf(pid int) (xen.DomID, bool) {
+	id, ok := strings.CutPrefix(memfdName(fmt.Sprintf("/proc/%d/fd/%d", pid, fdRAM)), ramPrefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(id, 10, 32)
+	return xen.DomID(n), err == nil
+}
+
+// endStub kills a process that is no domain, if it is still the one that was seen.
+func endStub(pid int, start uint64, key string) {
+	pidfd, err := pidfdOpen(pid)
+	if err != nil {
+		return
+	}
+	defer unix.Close(pidfd)
+	if now, err := startTime(pid); err == nil && now == start && isStub(pid, key) {
+		signalTo(pidfd, unix.SIGKILL)
+		reap(pidfd)
+	}
+}
+
+// startTime is when a process started, in clock ticks since boot: field 22 of /proc/PID/stat.
+func startTime(pid int) (uint64, error) {
+	fields, err := procStat(pid)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(string(fields[22-3]), 10, 64)
+}
+
+// procStat returns the fields of /proc/PID/stat from the third, the state, on.
+func procStat(pid int) ([][]byte, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	// The second field, the name, may hold anything; it ends with the last parenthesis.
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 22-2 {
+		return nil, fmt.Errorf("/proc/%d/stat: not understood", pid)
+	}
+	return fields, nil
+}
+
+// Adopt implements xen.Hypervisor. Without a token the domain is the one that was found when the
+// hypervisor started.
+func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
+	h.mu.Lock()
+	s, ok := h.strays[id]
+	h.mu.Unlock()
+	if !ok || !tokenFits(token, s) {
+		return nil, fmt.Errorf("adopt domain %d: %w", id, xen.ErrNoDomain)
+	}
+	d, err := h.adopt(id, s)
+	if err != nil {
+		return nil, fmt.Errorf("adopt domain %d: %w", id, err)
+	}
+	return d, nil
+}
+
+func tokenFits(token []byte, s stray) bool {
+	if len(token) == 0 {
+		return true
+	}
+	return len(token) == 16 && binary.LittleEndian.Uint64(token) == uint64(s.pid) &&
+		binary.LittleEndian.Uint64(token[8:]) == s.start
+}
+
+func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
+	p := process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1}
+	defer func() {
+		if err != nil {
+			if p.area != nil {
+				unix.Munmap(p.area)
+			}
+			closeAll(p.pidfd, p.ctl, p.ram, p.bell)
+		}
+	}()
+	if err = p.reopen(); err != nil {
+		return nil, err
+	}
+	// What was opened was opened of the process that the descriptor stands for, unless that has
+	// ended since: then its number may be another's.
+	if !s.lives() || hasEnded(p.pidfd) {
+		return nil, xen.ErrNoDomain
+	}
+	d := newDomain(h, id, p)
+	d.start = s.start
+	if d.maps, err = mappings(s.pid); err != nil {
+		return nil, err
+	}
+	d.paused.Store(isStopped(s.pid))
+	d.limits.adopt(s.pid)
+	h.mu.Lock()
+	if _, still := h.strays[id]; !still { // somebody was faster
+		h.mu.Unlock()
+		return nil, xen.ErrNoDomain
+	}
+	delete(h.strays, id)
+	h.domains[id] = d
+	h.mu.Unlock()
+	if err = h.watcher.add(d); err != nil {
+		h.mu.Lock()
+		delete(h.domains, id)
+		h.strays[id] = s
+		h.mu.Unlock()
+		return nil, err
+	}
+	// It may have rung while nobody listened.
+	d.answer()
+	return d, nil
+}
+
+// reopen opens what the engine needs of a stub, and checks that it is what a stub has.
+func (p *process) reopen() (err error) {
+	if p.pidfd, err = pidfdOpen(p.pid); err != nil {
+		return xen.ErrNoDomain
+	}
+	proc := fmt.Sprintf("/proc/%d", p.pid)
+	if p.ctl, err = reopen(proc, fdCtl, unix.O_RDWR); err != nil {
+		return err
+	}
+	if err = isMemory(p.ctl, abi.CtlSize+stateSize); err != nil {
+		return err
+	}
+	if p.ram, err = reopen(proc, fdRAM, unix.O_RDWR); err != nil {
+		return err
+	}
+	if p.bell, err = reopen(proc, fdBell, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
+		return err
+	}
+	p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize)
+	return err
+}
+
+// isMemory checks that a file cannot become shorter than its mapping.
+func isMemory(fd int, size int64) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || seals&unix.F_SEAL_SHRINK == 0 || st.Size != size {
+		return fmt.Errorf("its control area is not one")
+	}
+	return nil
+}
+
+// mappings reads what of a stub's memory files is mapped where, from /proc/PID/maps.
+func mappings(pid int) ([]stubMap, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return nil, err
+	}
+	var maps []stubMap
+	for line := range strings.Lines(string(b)) {
+		var start, end, off uint64
+		var perm, dev, inode, name string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &start, &end, &perm, &off, &dev, &inode, &name); n < 7 {
+			continue
+		}
+		m := stubMap{VA: start, Len: end - start, Off: off}
+		switch {
+		case strings.HasPrefix(name, "/memfd:"+ramPrefix):
+			m.FD = fdRAM
+		case strings.HasPrefix(name, "/memfd:"+imagePrefix):
+			m.FD = fdImage
+		default:
+			continue
+		}
+		maps = join(maps, m)
+	}
+	return maps, nil
+}
+
+// join appends a mapping, or extends the last one: protection changes split what was one.
+func join(maps []stubMap, m stubMap) []stubMap {
+	if n := len(maps); n > 0 {
+		if l := &maps[n-1]; l.FD == m.FD && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
+			l.Len += m.Len
+			return maps
+		}
+	}
+	return append(maps, m)
+}
+
+func isStopped(pid int) bool {
+	f, err := procStat(pid)
+	return err == nil && len(f[0]) == 1 && (f[0][0] == 'T' || f[0][0] == 't')
+}

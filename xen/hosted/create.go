@@ -1,0 +1,192 @@
+package hosted
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// ramAlign is the granularity of the RAM window's random place, in bytes.
+const ramAlign = 2 << 20
+
+// maxMemory bounds a RAM window to what surely fits between any base and abi.RamEnd.
+const maxMemory = 1 << 44
+
+// build is a domain under construction: a list of steps, each timed, each with its undo.
+type build struct {
+	h     *Hypervisor
+	c     *xen.Config
+	img   *image
+	place xen.Place
+	blank *blank
+	ram   int
+	d     *Domain
+	undo  []func()
+}
+
+// Create implements xen.Hypervisor.
+func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
+	b := &build{h: h, c: c, ram: -1}
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"check", b.check},
+		{"blank", b.takeBlank},
+		{"memory", b.memory},
+		{"boot", b.boot},
+		{"map", b.mapIn},
+		{"watch", b.watch},
+	} {
+		begin := time.Now()
+		err := ctx.Err()
+		if err == nil {
+			err = step.do()
+		}
+		if err != nil {
+			b.rollBack()
+			return nil, fmt.Errorf("create domain: %s: %w", step.name, err)
+		}
+		if c.Step != nil {
+			c.Step(step.name, time.Since(begin))
+		}
+	}
+	return b.d, nil
+}
+
+func (b *build) rollBack() {
+	for i := len(b.undo) - 1; i >= 0; i-- {
+		b.undo[i]()
+	}
+}
+
+func (b *build) onFailure(f func()) { b.undo = append(b.undo, f) }
+
+// check looks at what was asked for, before anything is made.
+func (b *build) check() error {
+	img, ok := b.c.Image.(*image)
+	if !ok {
+		return fmt.Errorf("image of another hypervisor (%T)", b.c.Image)
+	}
+	if b.c.Memory == 0 || b.c.Memory > maxMemory {
+		return fmt.Errorf("memory: %d bytes: must be 1 to %d", b.c.Memory, uint64(maxMemory))
+	}
+	b.place.RAMPages = (b.c.Memory + abi.PageSize - 1) / abi.PageSize
+	if err := b.c.Boot.Check(b.place.RAMPages); err != nil {
+		return err
+	}
+	if err := b.h.memory.check(b.place.RAMPages * abi.PageSize); err != nil {
+		return err
+	}
+	if !img.retain() {
+		return fmt.Errorf("image is closed")
+	}
+	b.img = img
+	b.onFailure(func() { img.Close() })
+	return nil
+}
+
+func (b *build) takeBlank() (err error) {
+	if b.place.ID, err = b.h.newID(); err != nil {
+		return err
+	}
+	b.onFailure(func() { b.h.set(b.place.ID, nil) })
+	if b.blank = b.h.pool.take(); b.blank != nil && hasEnded(b.blank.pidfd) {
+		b.blank.close() // somebody killed it while it waited
+		b.blank = nil
+	}
+	if b.blank == nil {
+		if b.blank, err = newBlank(b.h.zygote); err != nil {
+			return err
+		}
+	}
+	b.onFailure(b.blank.close)
+	return nil
+}
+
+// memory makes the domain's frames and fills in what is not zero. The file's name says whose they
+// are, to people and to later engines.
+func (b *build) memory() (err error) {
+	b.place.ImagePages = b.img.pages
+	b.place.RAMVA = randomBase(b.place.RAMPages)
+	pages := b.place.ImagePages + b.place.RAMPages
+	if b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize); err != nil {
+		return err
+	}
+	b.onFailure(func() { unix.Close(b.ram) })
+	for _, d := range b.img.data {
+		if err = writeAt(b.ram, d.p, d.off); err != nil {
+			return err
+		}
+	}
+	root := b.c.Boot.Root
+	if len(root) == 0 {
+		return nil
+	}
+	off := b.place.ImagePages*abi.PageSize + b.place.RootVA(len(root)) - b.place.RAMVA
+	return writeAt(b.ram, root, int64(off))
+}
+
+func (b *build) boot() error {
+	b.place.Evtchn = portEngine
+	b.place.SharedInfo = abi.SharedVa
+	return b.c.Boot.Write(b.blank.area[:abi.CtlSize], &b.place)
+}
+
+// mapIn makes the blank the domain, which then waits to be unpaused.
+func (b *build) mapIn() error {
+	p := &b.place
+	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages, Spin: spins()}
+	s.TSCMul, s.TSCShift = b.h.clock.rate()
+	copy(s.Title[:titleSize-1], fmt.Sprintf("kx-pvm %d %s", p.ID, b.c.Boot.Name))
+	n := copy(s.Maps[:], b.img.maps)
+	s.Maps[n] = stubMap{
+		VA: p.RAMVA, Len: p.RAMPages * abi.PageSize, Off: p.ImagePages * abi.PageSize,
+		FD: fdRAM, Prot: unix.PROT_READ | unix.PROT_WRITE,
+	}
+	s.NMaps = uint32(n + 1)
+	return b.blank.build(s, b.ram, b.img.fd)
+}
+
+// watch hands everything to a Domain, which hears of the process from now on.
+func (b *build) watch() error {
+	unix.Close(b.blank.sock)
+	b.blank.sock = -1
+	b.d = newDomain(b.h, b.place.ID, process{
+		pid: b.blank.pid, pidfd: b.blank.pidfd, ctl: b.blank.ctl, ram: b.ram, bell: b.blank.bell,
+		area: b.blank.area,
+	})
+	b.d.img = b.img
+	b.d.maps = append(b.img.maps[:len(b.img.maps):len(b.img.maps)], stubMap{
+		VA: b.place.RAMVA, Len: b.place.RAMPages * abi.PageSize, Off: b.place.ImagePages * abi.PageSize, FD: fdRAM,
+	})
+	var err error
+	if b.d.start, err = startTime(b.blank.pid); err != nil {
+		return err
+	}
+	if err := b.h.watcher.add(b.d); err != nil {
+		return err
+	}
+	b.h.set(b.place.ID, b.d)
+	return nil
+}
+
+// ramName is the name of the memory file of a domain's frames.
+func ramName(id xen.DomID) string { return fmt.Sprintf("%s%d", ramPrefix, id) }
+
+const ramPrefix = "kx-ram:"
+
+// randomBase places a RAM window.
+func randomBase(pages uint64) uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	slots := (abi.RamEnd - abi.RamMin - pages*abi.PageSize) / ramAlign
+	return abi.RamMin + binary.LittleEndian.Uint64(b[:])%slots*ramAlign
+}

@@ -1,0 +1,83 @@
+package hosted
+
+import (
+	"unsafe"
+
+	"kxsh/ipc/abi"
+)
+
+// The Go side of stub/state.h; TestLayout compares it with what the C compiler says.
+const (
+	stubBase = 0x7ff000000000 // and the address of the stub's entry for hypercalls
+
+	stateOff  = abi.CtlSize // of the state page in the ctl memfd
+	stateSize = 4096
+
+	fdSock  = 0
+	fdCtl   = 1
+	fdBell  = 2
+	fdRAM   = 3
+	fdImage = 4
+
+	fdZygote = 9
+
+	portEngine = 1
+	portTimer  = 2
+
+	endShutdown = 1
+	endFault    = 2
+
+	maxMaps   = 32
+	titleSize = 128
+
+	zygoteSpawn = 1
+)
+
+// stubState is struct stub_state.
+type stubState struct {
+	Ready    int32
+	Built    int32
+	Go       uint32
+	Seq      uint32
+	Sleeping uint32
+	Rang     uint32
+	Ended    uint32
+	Reason   uint32
+	NoMemory uint32
+	Pad      uint32
+	Crash    abi.KxCrash
+}
+
+// stubMap is struct stub_map.
+type stubMap struct {
+	VA, Len, Off uint64
+	FD, Prot     uint32
+}
+
+// stubStart is struct stub_start.
+type stubStart struct {
+	Entry      uint64
+	ImagePages uint64
+	RAMVA      uint64
+	RAMPages   uint64
+	TSCMul     uint32
+	TSCShift   int32
+	Spin       uint32
+	NMaps      uint32
+	Title      [titleSize]byte
+	Maps       [maxMaps]stubMap
+}
+
+// bytes returns the message without the unused maps.
+func (s *stubStart) bytes() []byte {
+	n := unsafe.Offsetof(s.Maps) + uintptr(s.NMaps)*unsafe.Sizeof(s.Maps[0])
+	return unsafe.Slice((*byte)(unsafe.Pointer(s)), n)
+}
+
+// zygoteReply is struct zygote_reply.
+type zygoteReply struct {
+	PID        int32
+	Namespaces uint32
+	Identity   uint32
+	Pad        uint32
+}

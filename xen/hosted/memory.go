@@ -1,0 +1,128 @@
+package hosted
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// stubPrivate is what a stub's process writes of its own pages, in bytes: its data, its stacks and
+// its title. Page tables and the kernel's own records of a process come on top.
+const stubPrivate = 6 * abi.PageSize
+
+// memory returns what the domain uses of the host's memory now, and what it may at most.
+func (d *Domain) memory() (used, built uint64) {
+	var ram, ctl unix.Stat_t
+	if unix.Fstat(d.ram, &ram) != nil || unix.Fstat(d.ctl, &ctl) != nil {
+		return 0, 0
+	}
+	const block = 512
+	fixed := d.sharedBytes() + stubPrivate
+	return uint64(ram.Blocks+ctl.Blocks)*block + fixed, uint64(ram.Size) + uint64(ctl.Size) + fixed
+}
+
+// sharedBytes is what the domain maps of its image: the same pages for all domains of that image.
+func (d *Domain) sharedBytes() (n uint64) {
+	for _, m := range d.maps {
+		if m.FD == fdImage {
+			n += m.Len
+		}
+	}
+	return n
+}
+
+// doing tells the domain's state.
+func (d *Domain) doing() xen.State {
+	s := d.state()
+	switch {
+	case d.isGone():
+		return xen.StateDying
+	case d.paused.Load() || atomic.LoadUint32(&s.Go) == 0:
+		return xen.StatePaused
+	case atomic.LoadUint32(&s.Sleeping) != 0:
+		return xen.StateBlocked
+	default:
+		return xen.StateRunning
+	}
+}
+
+// cpuTime reads the CPU clock of the process: its number holds the PID (see
+// clock_getcpuclockid(3)), which the domain, not being gone, still has.
+func (d *Domain) cpuTime() time.Duration {
+	if d.isGone() {
+		return d.cpu
+	}
+	const scheduler = 2
+	var ts unix.Timespec
+	if unix.ClockGettime(int32(^d.pid<<3|scheduler), &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// hostMemory knows how much memory the host has, and looks at most once a second.
+type hostMemory struct {
+	mu          sync.Mutex
+	at          time.Time
+	total, free uint64
+}
+
+// reserve is what must be left for the host itself, in bytes.
+const reserve = 16 << 20
+
+func (m *hostMemory) sample() (total, free uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.at) > time.Second || m.total == 0 {
+		m.total, m.free = readMemInfo()
+		m.at = time.Now()
+	}
+	return m.total, m.free
+}
+
+// check refuses a domain that the host could never hold, or none at all when there is hardly
+// memory left. Frames are only taken when they are touched, so domains may be promised more
+// together than there is.
+func (m *hostMemory) check(bytes uint64) error {
+	total, free := m.sample()
+	if total == 0 { // no /proc/meminfo: nothing is known
+		return nil
+	}
+	if bytes > total {
+		return fmt.Errorf("%w: %d bytes asked for, the host has %d", xen.ErrNoMemory, bytes, total)
+	}
+	if free < reserve {
+		return fmt.Errorf("%w: %d bytes are left", xen.ErrNoMemory, free)
+	}
+	return nil
+}
+
+// readMemInfo returns MemTotal + SwapTotal and MemAvailable + SwapFree of /proc/meminfo.
+func readMemInfo() (total, free uint64) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var kib uint64
+		key, rest, _ := strings.Cut(s.Text(), ":")
+		fmt.Sscan(rest, &kib)
+		switch key {
+		case "MemTotal", "SwapTotal":
+			total += kib << 10
+		case "MemAvailable", "SwapFree":
+			free += kib << 10
+		}
+	}
+	return total, free
+}

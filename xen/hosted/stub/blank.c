@@ -1,0 +1,112 @@
+/* blank.c: a blank waits for the engine to say what it becomes, then becomes it. */
+#include "stub.h"
+#include "sys.h"
+
+#include <linux/mman.h>
+#include <linux/time.h>
+
+static struct stub_start start;
+
+static long map(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off)
+{
+	long r = sys(__NR_mmap, va, len, prot, MAP_SHARED | MAP_FIXED, fd, off);
+
+	return sys_failed(r) ? r : 0;
+}
+
+/* The vcpu's timer; the filter lets only timer 0 be set, which a process's first one is. */
+static long timer_make(void)
+{
+	struct {
+		uint64_t value;
+		int32_t signo, notify;
+		uint8_t pad[48];
+	} event = {.signo = 14 /* SIGALRM */, .notify = 0 /* SIGEV_SIGNAL */};
+	int32_t id = -1;
+	long r = sys(__NR_timer_create, CLOCK_MONOTONIC, &event, &id);
+
+	return r ? r : id ? -XEN_EINVAL : 0;
+}
+
+static long setup(void)
+{
+	long r = map(KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE, STUB_FD_CTL, 0);
+
+	if (!r)
+		r = timer_make();
+	if (!r)
+		r = sandbox_blank();
+	return r;
+}
+
+/* The order to become a domain, with its RAM and its image; the engine's end means the end. */
+static void receive_start(void)
+{
+	struct {
+		void *base;
+		size_t len;
+	} iov = {&start, sizeof start};
+	struct {
+		size_t len;
+		int32_t level, type, fds[4];
+	} control;
+	struct {
+		void *name;
+		uint32_t namelen;
+		void *iov;
+		size_t iovlen;
+		void *control;
+		size_t controllen;
+		int32_t flags;
+	} msg = {.iov = &iov, .iovlen = 1, .control = &control, .controllen = sizeof control};
+	long r;
+
+	do
+		r = sys(__NR_recvmsg, STUB_FD_SOCK, &msg, 0);
+	while (r == -4 /* EINTR */);
+	if (r < (long)offsetof(struct stub_start, maps))
+		die(r);
+}
+
+static long build(void)
+{
+	long r = 0;
+
+	guest.image_pages = start.image_pages;
+	guest.ram_va = start.ram_va;
+	guest.ram_pages = start.ram_pages;
+	title_set(start.title);
+	for (uint32_t i = 0; !r && i < start.nmaps && i < STUB_MAPS; i++) {
+		struct stub_map *m = &start.maps[i];
+
+		r = map(m->va, m->len, m->prot, m->fd, m->off);
+	}
+	sys(__NR_close, STUB_FD_SOCK);
+	clock_init(start.tsc_mul, start.tsc_shift);
+	return r;
+}
+
+_Noreturn void blank_main(void)
+{
+	long r = map(STUB_STATE_VA, STUB_STATE_SIZE, PROT_READ | PROT_WRITE, STUB_FD_CTL, STUB_STATE_OFF);
+
+	if (r)
+		die(r);
+	title_set("kx-blank");
+	r = setup();
+	STATE->ready = r ? r : 1;
+	if (r)
+		die(r);
+	receive_start();
+	r = build();
+	__atomic_store_n(&STATE->built, r ? r : 1, __ATOMIC_SEQ_CST);
+	futex_wake(&STATE->built);
+	if (r)
+		die(r);
+	for (uint32_t i = 0; i < start.spin && !STATE->go; i++)
+		__builtin_ia32_pause();
+	while (!__atomic_load_n(&STATE->go, __ATOMIC_SEQ_CST))
+		futex_wait(&STATE->go, 0);
+	clock_refresh();
+	guest_start(start.entry, KX_START_VA);
+}

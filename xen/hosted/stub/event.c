@@ -1,0 +1,90 @@
+/* event.c: event channels as the vcpu sees them, its timer, and its sleep. */
+#include "stub.h"
+#include "sys.h"
+
+#include <linux/time.h>
+
+struct guest guest;
+
+/* event_raise is Xen's evtchn_set_pending; the engine does the same from its side. */
+void event_raise(uint32_t port)
+{
+	uint64_t bit = 1UL << port;
+
+	if (__atomic_fetch_or(&SHARED->evtchn_pending[0], bit, __ATOMIC_SEQ_CST) & bit)
+		return;
+	if (SHARED->evtchn_mask[0] & bit)
+		return;
+	if (__atomic_fetch_or(&VCPU->evtchn_pending_sel, 1, __ATOMIC_SEQ_CST) & 1)
+		return;
+	__atomic_store_n(&VCPU->evtchn_upcall_pending, 1, __ATOMIC_SEQ_CST);
+}
+
+int event_due(void)
+{
+	return VCPU->evtchn_upcall_pending && !VCPU->evtchn_upcall_mask;
+}
+
+/*
+ * do_set_timer_op: deadline in ns of system time, which is CLOCK_MONOTONIC; 0 disarms. A deadline
+ * in the past fires at once, as on Xen. SIGALRM becomes VIRQ_TIMER.
+ */
+long do_set_timer_op(uint64_t deadline)
+{
+	struct {
+		struct sys_timespec interval, value;
+	} t = {.value = {deadline / NSEC, deadline % NSEC}};
+
+	return sys(__NR_timer_settime, 0, 1 /* TIMER_ABSTIME */, &t, 0);
+}
+
+/*
+ * block sleeps until an event is due. The engine moves seq before it looks whether the vcpu
+ * sleeps, and this side says that it sleeps before the kernel compares seq: an event that comes
+ * in between is never slept through. SIGALRM interrupts the wait.
+ */
+static long block(void)
+{
+	uint32_t seq;
+
+	__atomic_store_n(&VCPU->evtchn_upcall_mask, 0, __ATOMIC_SEQ_CST);
+	for (;;) {
+		seq = __atomic_load_n(&STATE->seq, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&STATE->sleeping, 1, __ATOMIC_SEQ_CST);
+		if (event_due())
+			break;
+		futex_wait(&STATE->seq, seq);
+		if (event_due())
+			break;
+	}
+	__atomic_store_n(&STATE->sleeping, 0, __ATOMIC_SEQ_CST);
+	clock_refresh();
+	return 0;
+}
+
+static _Noreturn void shutdown(uint32_t reason)
+{
+	STATE->reason = reason;
+	__atomic_store_n(&STATE->ended, STUB_END_SHUTDOWN, __ATOMIC_SEQ_CST);
+	for (;;)
+		sys(__NR_exit_group, 0);
+}
+
+long do_sched_op(uint64_t cmd, uint64_t arg)
+{
+	struct sched_shutdown s;
+
+	switch (cmd) {
+	case SCHEDOP_yield:
+		sys(__NR_sched_yield);
+		return 0;
+	case SCHEDOP_block:
+		return block();
+	case SCHEDOP_shutdown:
+		if (!is_guest_va(arg, sizeof s) || copy_guest(&s, (const void *)arg, sizeof s))
+			return -XEN_EFAULT;
+		shutdown(s.reason);
+	default:
+		return -XEN_ENOSYS;
+	}
+}

@@ -1,0 +1,87 @@
+/*
+ * filter.c: the boundary. What a domain's process may ask of the kernel, number and arguments,
+ * whoever asks: the guest can reach the stub's system call instruction.
+ *
+ * A call from outside the stub never passes. It raises SIGSYS, so that the report tells where the
+ * guest was; a call from inside with other arguments than the stub's own kills at once.
+ */
+#include "stub.h"
+#include "sys.h"
+
+#include <asm/prctl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <linux/time.h>
+
+#define LOAD(off) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, off)
+#define EQ(v, t, f) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, v, t, f)
+#define GE(v, t, f) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, v, t, f)
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
+#define TRAP BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP)
+
+#define NR offsetof(struct seccomp_data, nr)
+#define ARCH offsetof(struct seccomp_data, arch)
+#define IP_LOW offsetof(struct seccomp_data, instruction_pointer)
+#define IP_HIGH (IP_LOW + 4)
+#define LOW(i) (offsetof(struct seccomp_data, args) + 8 * (i))
+#define HIGH(i) (LOW(i) + 4)
+
+/* A rule: n instructions, skipped for other numbers. They end in ALLOW or KILL. */
+#define RULE(nr, n) EQ(nr, 0, n)
+#define RULE_ANY(nr) EQ(nr, 0, 1), ALLOW
+
+/* Checks of one argument, each 3 instructions (4 with a second value): go on or KILL. */
+#define IS(i, v) LOAD(LOW(i)), EQ(v, 1, 0), KILL
+#define IS_EITHER(i, v, w) LOAD(LOW(i)), EQ(v, 2, 0), EQ(w, 1, 0), KILL
+#define HIGH_BELOW(i, v) LOAD(HIGH(i)), GE(v, 0, 1), KILL
+#define HIGH_IS(i, v) LOAD(HIGH(i)), EQ(v, 1, 0), KILL
+
+/* Nothing, r, rw or rx: never both writable and executable. 6 instructions. */
+#define IS_PROT(i) \
+	LOAD(LOW(i)), EQ(PROT_NONE, 4, 0), EQ(PROT_READ, 3, 0), EQ(PROT_READ | PROT_WRITE, 2, 0), \
+		EQ(PROT_READ | PROT_EXEC, 1, 0), KILL
+
+/* Address i and length i + 1 stay below the stub: 16 TiB above KX_RAM_END are free. 6 instructions. */
+#define IS_BELOW_STUB(i) HIGH_BELOW(i, KX_RAM_END >> 32), HIGH_BELOW((i) + 1, 0x1000)
+_Static_assert(KX_RAM_END + 0x100000000000 < STUB_BASE, "a mapping can reach the stub");
+
+#define STATE_LOW (STUB_STATE_VA & 0xffffffff)
+
+static const struct sock_filter program[] = {
+	LOAD(ARCH), EQ(AUDIT_ARCH_X86_64, 1, 0), KILL,
+	LOAD(IP_HIGH), EQ(STUB_BASE >> 32, 1, 0), TRAP,
+	LOAD(IP_LOW), GE(STATE_LOW, 0, 1), TRAP,
+	LOAD(NR),
+	RULE_ANY(__NR_rt_sigreturn),
+	RULE_ANY(__NR_exit_group),
+	RULE_ANY(__NR_sched_yield),
+	/* the state page's words only */
+	RULE(__NR_futex, 12),
+	IS_EITHER(1, FUTEX_WAIT, FUTEX_WAKE), HIGH_IS(0, STUB_STATE_VA >> 32),
+	LOAD(LOW(0)), GE(STATE_LOW, 0, 1), GE(STATE_LOW + STUB_STATE_SIZE, 0, 1), KILL, ALLOW,
+	RULE(__NR_timer_settime, 7), IS(0, 0), IS(1, 1 /* TIMER_ABSTIME */), ALLOW,
+	RULE(__NR_clock_gettime, 5), IS_EITHER(0, CLOCK_MONOTONIC, CLOCK_REALTIME), ALLOW,
+	RULE(__NR_write, 10), IS(0, STUB_FD_BELL), IS(2, 1), HIGH_IS(2, 0), ALLOW,
+	RULE(__NR_mprotect, 13), IS_BELOW_STUB(0), IS_PROT(2), ALLOW,
+	RULE(__NR_arch_prctl, 4), IS(0, ARCH_SET_FS), ALLOW,
+	RULE(__NR_recvmsg, 4), IS(0, STUB_FD_SOCK), ALLOW,
+	RULE(__NR_mmap, 21), IS_BELOW_STUB(0), IS_PROT(2), IS(3, MAP_SHARED | MAP_FIXED),
+	LOAD(LOW(4)), EQ(STUB_FD_CTL, 3, 0), EQ(STUB_FD_RAM, 2, 0), EQ(STUB_FD_IMAGE, 1, 0), KILL, ALLOW,
+	RULE(__NR_close, 4), IS(0, STUB_FD_SOCK), ALLOW,
+	RULE(__NR_prctl, 4), IS(0, PR_SET_NAME), ALLOW,
+	KILL,
+};
+
+long filter_install(void)
+{
+	struct {
+		uint16_t len;
+		const struct sock_filter *filter;
+	} p = {sizeof program / sizeof program[0], program};
+
+	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
+}

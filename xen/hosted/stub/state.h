@@ -1,0 +1,95 @@
+/*
+ * state.h: what the stub and the engine say to each other about one domain: the state page that
+ * they share, and the messages on their socket. xen/hosted/layout.go is the Go side; a test
+ * compares the two with what the C compiler says.
+ *
+ * The guest runs in the stub's own process and can write to the state page: the engine believes
+ * nothing in it that could harm anybody but this domain.
+ */
+#ifndef STATE_H
+#define STATE_H
+
+#include "kx_abi.h"
+
+/* Address space above the guest's; everything shares one 2 MiB page-table page. */
+#define STUB_BASE 0x7ff000000000
+#define STUB_STATE_VA 0x7ff000100000
+#define STUB_END 0x7ff000200000
+
+/* The state page follows the control area in the ctl memfd. */
+#define STUB_STATE_OFF KX_CTL_SIZE
+#define STUB_STATE_SIZE 4096
+
+/* File descriptors of a stub. A new engine finds them in /proc/PID/fd. */
+#define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built */
+#define STUB_FD_CTL 1   /* memfd: control area and state page */
+#define STUB_FD_BELL 2  /* write end of a pipe: the domain's event to the engine */
+#define STUB_FD_RAM 3   /* memfd: the domain's frames, in order */
+#define STUB_FD_IMAGE 4 /* memfd of the prepared image, sealed, read-only */
+#define STUB_FD_ZYGOTE 9
+
+/* Local event channel ports. */
+#define STUB_PORT_ENGINE 1
+#define STUB_PORT_TIMER 2
+
+/* stub_state.ended */
+#define STUB_END_SHUTDOWN 1 /* SCHEDOP_shutdown, see reason */
+#define STUB_END_FAULT 2    /* see crash */
+
+#define STUB_MAPS 32   /* segments of an image and the RAM window, at most */
+#define STUB_TITLE 128 /* bytes of a process title, with its NUL */
+
+/* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
+#define ZYGOTE_SPAWN 1
+
+#ifndef __ASSEMBLER__
+
+struct stub_state {
+	/* Set once by the stub: 1, or a negative errno. */
+	int32_t ready; /* the blank is set up */
+	int32_t built; /* futex: the domain is mapped and waits for go */
+	/* Set by the engine. */
+	uint32_t go;  /* futex: 1 lets the first instruction run */
+	uint32_t seq; /* futex: moved whenever an event is raised */
+	/* Moved by the stub. */
+	uint32_t sleeping; /* the vcpu waits on seq */
+	uint32_t rang;     /* a byte is in the doorbell that the engine has not read yet */
+	uint32_t ended;    /* STUB_END_*; 0 while it lives */
+	uint32_t reason;   /* of SCHEDOP_shutdown */
+	uint32_t no_memory; /* a frame of the domain could not be had: the host is out of memory */
+	uint32_t pad;
+	struct kx_crash crash;
+};
+
+/* One piece of the guest's address space, mapped shared. */
+struct stub_map {
+	uint64_t va;
+	uint64_t len;
+	uint64_t off;
+	uint32_t fd;
+	uint32_t prot; /* PROT_* */
+};
+
+/* Engine to blank, with the RAM and the image memfd: become this domain. */
+struct stub_start {
+	uint64_t entry;
+	uint64_t image_pages;
+	uint64_t ram_va;
+	uint64_t ram_pages;
+	uint32_t tsc_mul; /* of vcpu_time_info */
+	int32_t tsc_shift;
+	uint32_t spin; /* iterations to look for go before sleeping */
+	uint32_t nmaps;
+	char title[STUB_TITLE]; /* what ps shows */
+	struct stub_map maps[STUB_MAPS];
+};
+
+struct zygote_reply {
+	int32_t pid;         /* of the new stub, or a negative errno; 0 in the greeting */
+	uint32_t namespaces; /* CLONE_NEW* that were entered */
+	uint32_t identity;   /* uid given up for 65534 */
+	uint32_t pad;
+};
+
+#endif
+#endif
