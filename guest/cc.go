@@ -32,8 +32,9 @@ var (
 )
 
 // linkFlags make an image: linked at a fixed address, no page writable and executable, constants
-// apart from code, nothing left for a dynamic loader to do.
-var linkFlags = []string{"-static", "-no-pie", "-nostdlib", "-nostartfiles",
+// apart from code, nothing left for a dynamic loader to do. The two -nostdlib speak to gcc and to ld,
+// which has library folders of its own.
+var linkFlags = []string{"-static", "-no-pie", "-nostdlib", "-nostartfiles", "-Wl,-nostdlib",
 	"-Wl,-z,max-page-size=4096", "-Wl,-z,separate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack",
 	"-Wl,--build-id=none", "-Wl,--no-eh-frame-hdr", "-Wl,-Ttext-segment=0x400000", "-Wl,-e,kx_entry"}
 
@@ -85,8 +86,17 @@ func cc(args []string, env []string, dir string, stdin io.Reader, stdout, stderr
 	if a.mode != ccLink || a.dryRun {
 		return 0, nil
 	}
-	if err := finish(a, dir); err != nil {
-		return exitFailed, err
+	output := a.output
+	if !filepath.IsAbs(output) {
+		output = filepath.Join(dir, output)
+	}
+	// A configure script may well say -o /dev/null.
+	if st, err := os.Stat(output); err != nil || !st.Mode().IsRegular() {
+		return 0, nil
+	}
+	if err := a.finish(output, dir); err != nil {
+		os.Remove(output)
+		return exitFailed, fmt.Errorf("%s: %w", a.output, err)
 	}
 	return 0, nil
 }
@@ -143,15 +153,7 @@ func run(cmd *exec.Cmd) (int, error) {
 
 // finish appends the root file system and checks what was linked: with a linker script or options of
 // the user's, gcc may have made something that is no image.
-func finish(a *ccArgs, dir string) error {
-	output := a.output
-	if !filepath.IsAbs(output) {
-		output = filepath.Join(dir, output)
-	}
-	// -o /dev/null, as configure scripts have it.
-	if st, err := os.Stat(output); err != nil || !st.Mode().IsRegular() {
-		return err
-	}
+func (a *ccArgs) finish(output, dir string) error {
 	f, err := os.OpenFile(output, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -163,7 +165,7 @@ func finish(a *ccArgs, dir string) error {
 			root = filepath.Join(dir, root)
 		}
 		if err := appendRoot(f, root); err != nil {
-			return fmt.Errorf("%s: -kx-root=%s: %w", a.output, a.root, err)
+			return fmt.Errorf("-kx-root=%s: %w", a.root, err)
 		}
 	}
 	st, err := f.Stat()
@@ -171,7 +173,7 @@ func finish(a *ccArgs, dir string) error {
 		return err
 	}
 	if _, err := elf.ParseImage(f, st.Size()); err != nil {
-		return fmt.Errorf("%s: not a pVM image: %w", a.output, err)
+		return fmt.Errorf("not a pVM image: %w", err)
 	}
 	return f.Close()
 }

@@ -104,11 +104,11 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		}
 		value := ""
 		if withArgument[arg] {
-			if i+1 < len(args) {
-				i++
-				value = args[i]
-				a.pass = append(a.pass, value)
+			if i++; i == len(args) {
+				return nil, fmt.Errorf("%s: needs an argument", arg)
 			}
+			value = args[i]
+			a.pass = append(a.pass, value)
 		} else if len(arg) > 2 {
 			value = arg[2:]
 		}
