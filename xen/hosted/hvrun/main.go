@@ -213,9 +213,9 @@ func (r *runner) forwardSignals() {
 	}()
 }
 
-// report says how it ended, and returns the exit status.
+// report says how it ended, and returns the exit status. The domain is not released: feed may still
+// use its control area, and hvrun ends now anyway.
 func report(d xen.Domain) (int, error) {
-	defer d.Release()
 	e := d.Exit()
 	if st, err := d.Status(); err == nil {
 		say("CPU time %v, memory %d KiB", st.CPUTime, st.Memory>>10)

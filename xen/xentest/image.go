@@ -1,0 +1,72 @@
+package xentest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"kxsh/elf"
+	"kxsh/xen"
+)
+
+var guest struct {
+	sync.Once
+	path string
+	err  error
+}
+
+// GuestPath builds the test guests, once, and returns the image's path. It needs gcc and make, as
+// all of kxsh's guest side does.
+func GuestPath(t testing.TB) string {
+	t.Helper()
+	guest.Do(func() {
+		dir, err := os.MkdirTemp("", "kx-xentest-")
+		if err != nil {
+			guest.err = err
+			return
+		}
+		guest.path = filepath.Join(dir, "guest.kx")
+		_, here, _, _ := runtime.Caller(0)
+		cmd := exec.Command("make", "-s", "-C", filepath.Join(filepath.Dir(here), "guest"), "OUT="+guest.path)
+		cmd.Stderr = os.Stderr
+		guest.err = cmd.Run()
+	})
+	if guest.err != nil {
+		t.Fatalf("building the test guests: %v", guest.err)
+	}
+	return guest.path
+}
+
+// RemoveGuest deletes what GuestPath built; for TestMain.
+func RemoveGuest() {
+	if guest.path != "" {
+		os.RemoveAll(filepath.Dir(guest.path))
+	}
+}
+
+// PrepareGuest prepares the test guests on a real hypervisor.
+func PrepareGuest(t testing.TB, hv xen.Hypervisor) xen.Image {
+	t.Helper()
+	f, err := os.Open(GuestPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := elf.ParseImage(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	im, err := hv.Prepare(img, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { im.Close() })
+	return im
+}
