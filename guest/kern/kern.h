@@ -122,7 +122,8 @@ static inline void waitq_init(struct waitq *q)
  * wait_on sleeps until the queue is woken (0), a signal with a handler or a deadly one is pending
  * for the caller (-EINTR, also when it was pending before), or now_ns() reaches deadline_ns
  * (-ETIMEDOUT; FOREVER: never). Wakes may be spurious: call it in a loop around the condition.
- * wait_on_killable is the same but only a deadly signal ends it.
+ * wait_on_killable is the same but no signal ends it (a deadly one ends the pVM at once anyway). q may
+ * be NULL: only time or a signal ends the wait then.
  */
 int wait_on(struct waitq *q, int64_t deadline_ns);
 int wait_on_killable(struct waitq *q, int64_t deadline_ns);
@@ -169,8 +170,9 @@ typedef uint64_t sigmask_t; /* bit n - 1 is signal n */
 #define SIGSET_BYTES 8
 
 struct thread;
-void signal_thread(struct thread *t, int sig, const siginfo_t *info); /* info NULL: SI_KERNEL */
-void signal_process(int sig, const siginfo_t *info);
+/* Both tell whether the signal is now pending (not ignored, not there already). info NULL: SI_KERNEL. */
+int signal_thread(struct thread *t, int sig, const siginfo_t *info);
+int signal_process(int sig, const siginfo_t *info);
 /* True if a signal that would end wait_on is pending for cur. */
 int signal_pending(void);
 /*
@@ -204,6 +206,8 @@ void panic(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)))
 
 /* ---- others ---- */
 
+/* string.c: copies what fits of src and ends it with a NUL. */
+void strcpy_max(char *dst, const char *src, size_t size);
 void random_bytes(void *p, size_t n); /* random.c; never fails, never repeats */
 uint64_t rlimit_get(int resource);    /* limit.c: the soft limit */
 
@@ -238,8 +242,7 @@ struct thread {
 	int interruptible; /* a signal may end the wait */
 
 	uint64_t fs_base;
-	void *xsave; /* vector state, valid while preempted is set */
-	int preempted;
+	void *xsave_mem; /* of the vector state while preempted; NULL until that happens */
 
 	uint64_t futex_addr;
 	uint32_t futex_bits;

@@ -9,15 +9,14 @@
 
 extern int stopped;   /* SIGSTOP came: no thread runs until SIGCONT */
 extern int resched;   /* the current thread's turn is over */
-extern int timer_new; /* the hypervisor's timer may have to be set earlier */
 
-void sched_init(void);
 void thread_runnable(struct thread *t); /* appends to the run queue */
-void schedule(void) ;                   /* gives the CPU away; cur must be waiting, dead or on the run queue */
+void schedule(void);                    /* gives the CPU away; cur must be waiting, dead or on the run queue */
 void thread_wake(struct thread *t, int result);
 int runnable_others(void);
-void preempt(int keep_fpu); /* end of a turn */
-void wait_console(void);    /* sleeps until any event; for output that cannot wait as a thread */
+void preempt(void);         /* the end of a turn of a thread that was interrupted anywhere */
+int64_t sched_deadline(void);
+void sched_tick(int64_t now);
 int64_t process_cpu_ns(void);
 int64_t thread_cpu_ns(const struct thread *t);
 
@@ -25,7 +24,13 @@ int64_t thread_cpu_ns(const struct thread *t);
 
 extern struct thread main_thread;
 struct thread *thread_find(int tid);
+void thread_free(struct thread *t);
 void set_fs_base(uint64_t base);
+
+static inline struct frame *thread_frame(const struct thread *t)
+{
+	return (struct frame *)t->kstack - 1;
+}
 
 /* ---- futex.c ---- */
 
@@ -34,13 +39,16 @@ int futex_wake(uint64_t addr, int n, uint32_t bits);
 /* ---- timer.c ---- */
 
 extern int64_t timer_next; /* when the first ktimer is due; FOREVER: none */
-void ktimers_run(void);
+void ktimers_run(int64_t now);
+void timer_delivered(siginfo_t *info); /* posixtimer.c: fills in si_overrun */
 
 /* ---- event.c ---- */
 
+extern int timer_new; /* the hypervisor's timer may have to be set earlier */
 void events_init(void);
 /* Handles pending events; in_upcall: the program was interrupted, so who wakes may run at once. */
 void events_handle(int in_upcall);
+void events_clear(void); /* only takes note that events came; what they were about is for events_handle */
 void timer_arm(void);
 void doorbell(void); /* raises the engine's end of the event channel */
 
@@ -59,7 +67,11 @@ struct fault {
 	struct kx_crash crash;
 };
 
-void signal_init(void);
+extern struct sigact sigacts[KX_NSIG];
+int signal_ignored(int sig);
+void signals_discard(sigmask_t set); /* pending ones, everywhere */
+sigmask_t signals_pending_set(void); /* for cur, blocked or not */
+int signals_queue_full(void);
 void signal_fault(const struct fault *fault); /* the program faulted: handler or death */
 /* Everything to be done before the program goes on: turns, stops, signals, timers. */
 void leave_work(struct frame *f);
@@ -79,7 +91,6 @@ void exit_crashed(const struct kx_crash *c) __attribute__((noreturn));
 
 /* ---- syscall.c ---- */
 
-extern struct frame *syscall_frame; /* of the system call that cur is in */
 int syscall_restartable(long nr);
 
 /* ---- console.c, tty.c ---- */
@@ -93,10 +104,10 @@ void tty_winsize(unsigned rows, unsigned cols);
 
 /* ---- mem.c, mmap.c, boot.c ---- */
 
+extern int64_t boot_ns; /* now_ns() at the first instruction */
 void mem_init(void);
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
 uint64_t random_below(uint64_t n);
-void clock_init(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* string.c: the memory and string functions that the kernel and the compiler use. */
-#include <string.h>
+#include "kern.h"
 
 void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 {
@@ -50,12 +50,7 @@ void *memchr(const void *s, int c, size_t n)
 
 size_t strlen(const char *s)
 {
-	const char *p = s;
-
-	/* The asm keeps the compiler from making this loop a call of strlen. */
-	while (*p)
-		__asm__ volatile("" : "+r"(p)), p++;
-	return p - s;
+	return (const char *)memchr(s, 0, SIZE_MAX) - s;
 }
 
 size_t strnlen(const char *s, size_t max)
@@ -96,4 +91,12 @@ char *strrchr(const char *s, int c)
 			found = s;
 	while (*s++);
 	return (char *)found;
+}
+
+void strcpy_max(char *dst, const char *src, size_t size)
+{
+	size_t n = strnlen(src, size - 1);
+
+	memcpy(dst, src, n);
+	dst[n] = 0;
 }

@@ -1,5 +1,5 @@
 /* usercopy.c: the only way to the program's memory. A wild pointer gives EFAULT, never a crash. */
-#include "kern.h"
+#include "mem.h"
 
 /* entry.S; faults inside them return -EFAULT */
 int user_copy(void *dst, const void *src, size_t n);
@@ -19,8 +19,8 @@ static int within(uint64_t p, size_t n, uint64_t start, uint64_t pages)
  */
 static int user_range(const void *p, size_t n)
 {
-	return within((uint64_t)p, n, KX_IMAGE_VA, control->image_pages) ||
-	       within((uint64_t)p, n, control->ram_va, control->ram_pages);
+	return within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages) ||
+	       within((uint64_t)p, n, mem.ram_va, mem.ram_pages);
 }
 
 int copy_in(void *dst, const void *src, size_t n)

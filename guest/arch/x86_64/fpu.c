@@ -21,6 +21,14 @@ static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
 }
 
+uint64_t cpu_features(void)
+{
+	uint32_t r[4];
+
+	cpuid(1, 0, r);
+	return r[3];
+}
+
 uint32_t fpu_size(void)
 {
 	uint32_t r[4], lo, hi;
@@ -66,6 +74,14 @@ void fpu_restore(const void *area)
 		__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"((uint32_t)fpu.mask), "d"((uint32_t)(fpu.mask >> 32)) : "memory");
 	else
 		__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+/* What the C ABI promises a function, whatever the interrupted code was doing with the x87 stack. */
+void fpu_reset(void)
+{
+	static const uint32_t mxcsr = 0x1f80;
+
+	__asm__ volatile("fninit; ldmxcsr %0" : : "m"(mxcsr));
 }
 
 /* xrstor and fxrstor fault on reserved bits; everything else in the area is the program's own business. */

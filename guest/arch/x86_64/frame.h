@@ -28,10 +28,14 @@ void cpu_init(void); /* trap table and event callback */
 /* The registers with which the program starts: all 0 but these. */
 void frame_init(struct frame *f, uint64_t rip, uint64_t rsp);
 
-/* fpu.c: vector and floating-point state: fpu_size() bytes at a 64-byte boundary */
+uint64_t cpu_features(void); /* for AT_HWCAP */
+
+/* fpu.c: vector and floating-point state: fpu_size() bytes at an FPU_ALIGN boundary */
+#define FPU_ALIGN 64
 uint32_t fpu_size(void);
 uint64_t fpu_mask(void); /* state components, 0 without xsave; valid after fpu_size() */
 void fpu_save(void *area);
+void fpu_reset(void); /* for a signal handler */
 void fpu_restore(const void *area);
 /* Makes an area that came from the program safe to restore. */
 void fpu_sanitize(void *area);

@@ -8,7 +8,6 @@
 #include "kern.h"
 #include "process.h"
 
-#define FPU_ALIGN 64
 #define UC_FP_XSTATE 1
 #define SW_BYTES_OFFSET 464 /* in the state area: where Linux says what the area holds */
 #define FP_XSTATE_MAGIC1 0x46505853
@@ -133,6 +132,7 @@ int sigframe_push(struct frame *f, int sig, const struct sigact *act, const sigi
 	gregs_from_frame(sf.uc.uc_mcontext.gregs, f);
 	if (push_fpu(fp) || copy_out((void *)sp, &sf, sizeof(sf)))
 		return -EFAULT;
+	fpu_reset();
 	f->rip = act->handler;
 	f->rsp = sp;
 	f->rdi = sig;

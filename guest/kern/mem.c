@@ -1,0 +1,301 @@
+/*
+ * mem.c: pages. The RAM window is one linear map: the page at ram_va + N * 4096 is pseudo-physical
+ * frame image_pages + N for ever, so giving memory out means only marking it, and a page table
+ * entry changes only with its protection.
+ */
+#include "mem.h"
+
+#include <elf.h>
+#include <sys/mman.h>
+
+#include "hyper.h"
+#include "process.h"
+
+struct mem mem;
+
+#define BATCH 32
+#define PTE_FLAGS (PTE_PRESENT | PTE_USER | 0x60) /* accessed and dirty, so that the CPU need not set them */
+
+static const uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */
+
+static struct {
+	struct multicall_entry call[BATCH];
+	uint8_t *state[BATCH]; /* what to note once the call has worked, NULL for a page of the image */
+	uint8_t prot[BATCH];
+	unsigned n;
+	int err;
+} batch;
+
+/* ---- page table entries ---- */
+
+static uint8_t prot_bits(int prot)
+{
+	if (!(prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
+		return PG_NOREAD | PG_NOWRITE;
+	return (prot & PROT_WRITE ? 0 : PG_NOWRITE) | (prot & PROT_EXEC ? PG_EXEC : 0);
+}
+
+static int bits_prot(uint8_t st)
+{
+	if (st & PG_NOREAD)
+		return PROT_NONE;
+	return PROT_READ | (st & PG_NOWRITE ? 0 : PROT_WRITE) | (st & PG_EXEC ? PROT_EXEC : 0);
+}
+
+static uint64_t pte_of(uint64_t pfn, uint8_t bits)
+{
+	uint64_t mfn = mfn_list ? mfn_list[pfn] : pfn;
+
+	if (bits & PG_NOREAD)
+		return 0;
+	return mfn << PAGE_SHIFT | PTE_FLAGS | (bits & PG_NOWRITE ? 0 : PTE_RW) | (bits & PG_EXEC ? 0 : PTE_NX);
+}
+
+static void batch_flush(void)
+{
+	if (!batch.n)
+		return;
+	if (hyper_multicall(batch.call, batch.n))
+		batch.err = -ENOMEM;
+	else
+		for (unsigned i = 0; i < batch.n; i++)
+			if (batch.call[i].result)
+				batch.err = -ENOMEM;
+			else if (batch.state[i])
+				*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+	batch.n = 0;
+}
+
+static void batch_add(uint64_t va, uint64_t pfn, uint8_t bits, uint8_t *state)
+{
+	struct multicall_entry *c = &batch.call[batch.n];
+
+	*c = (struct multicall_entry){.op = __HYPERVISOR_update_va_mapping};
+	c->args[0] = va;
+	c->args[1] = pte_of(pfn, bits);
+	c->args[2] = UVMF_INVLPG | UVMF_LOCAL;
+	batch.state[batch.n] = state;
+	batch.prot[batch.n] = bits;
+	if (++batch.n == BATCH)
+		batch_flush();
+}
+
+static int batch_end(void)
+{
+	int err;
+
+	batch_flush();
+	err = batch.err;
+	batch.err = 0;
+	return err;
+}
+
+static int set_bits(uint64_t first, uint64_t n, uint8_t bits)
+{
+	for (uint64_t i = first; i < first + n; i++)
+		if ((mem.state[i] & PG_PROT) != bits)
+			batch_add((uint64_t)page_va(i), mem.image_pages + i, bits, &mem.state[i]);
+	return batch_end();
+}
+
+int image_protect(uint64_t va, uint64_t n, int prot)
+{
+	for (uint64_t end = va + n * PAGE_SIZE; va < end; va += PAGE_SIZE)
+		batch_add(va, (va - KX_IMAGE_VA) >> PAGE_SHIFT, prot_bits(prot), NULL);
+	return batch_end();
+}
+
+int run_protect(uint64_t first, uint64_t n, int prot)
+{
+	int err = set_bits(first, n, prot_bits(prot));
+
+	if (prot & PROT_WRITE)
+		for (uint64_t i = first; i < first + n; i++)
+			mem.state[i] |= PG_DIRTY;
+	return err;
+}
+
+/* ---- runs of pages ---- */
+
+static int is_free(uint64_t i)
+{
+	return (mem.state[i] & PG_TYPE) == PG_FREE;
+}
+
+/* Eight pages at a look where the table allows it. */
+static uint64_t skip(uint64_t i, uint64_t hi, int wanted_free)
+{
+	const uint64_t types = 0x0101010101010101UL * PG_TYPE;
+
+	while (i < hi && is_free(i) == wanted_free) {
+		if (wanted_free && i % 8 == 0 && i + 8 <= hi && !(*(uint64_t *)(mem.state + i) & types))
+			i += 8;
+		else
+			i++;
+	}
+	return i;
+}
+
+uint64_t run_find(uint64_t n, uint64_t lo, uint64_t hi)
+{
+	while (lo < hi && hi - lo >= n) {
+		uint64_t start = skip(lo, hi, 0);
+		uint64_t end = skip(start, MIN(hi, start + n), 1);
+
+		if (start < hi && end - start == n)
+			return start;
+		lo = end;
+	}
+	return NO_RUN;
+}
+
+int run_free(uint64_t first, uint64_t n)
+{
+	return n <= mem.ram_pages && first <= mem.ram_pages - n && skip(first, first + n, 1) == first + n;
+}
+
+static void mark(uint64_t first, uint64_t n, int type)
+{
+	for (uint64_t i = first; i < first + n; i++)
+		mem.state[i] = (mem.state[i] & ~PG_TYPE) | type;
+	if (type == PG_USER)
+		mem.user += n;
+	else
+		mem.kernel += n;
+}
+
+/* Zeroes what may not be zero. The pages must be writable. */
+static void clean(uint64_t first, uint64_t n)
+{
+	for (uint64_t i = first; i < first + n; i++) {
+		if (!(mem.state[i] & PG_DIRTY))
+			continue;
+		memset(page_va(i), 0, PAGE_SIZE);
+		mem.state[i] &= ~PG_DIRTY;
+	}
+}
+
+static int any_dirty(uint64_t first, uint64_t n)
+{
+	for (uint64_t i = first; i < first + n; i++)
+		if (mem.state[i] & PG_DIRTY)
+			return 1;
+	return 0;
+}
+
+int run_take(uint64_t first, uint64_t n, int prot)
+{
+	if (any_dirty(first, n)) {
+		if (set_bits(first, n, 0))
+			return -ENOMEM;
+		clean(first, n);
+	}
+	if (run_protect(first, n, prot)) {
+		set_bits(first, n, prot_bits(PROT_NONE));
+		return -ENOMEM;
+	}
+	mark(first, n, PG_USER);
+	return 0;
+}
+
+void run_reserve(uint64_t first, uint64_t n)
+{
+	memset(mem.state + first, PG_USER | PG_DIRTY, n);
+	mem.user += n;
+}
+
+void run_release(uint64_t first, uint64_t n)
+{
+	for (uint64_t i = first; i < first + n; i++) {
+		if ((mem.state[i] & PG_TYPE) == PG_USER)
+			mem.user--;
+		else if ((mem.state[i] & PG_TYPE) == PG_KERNEL)
+			mem.kernel--;
+		mem.state[i] &= ~PG_TYPE;
+	}
+	/* If the hypervisor cannot (Linux limits the number of maps), the pages just stay reachable. */
+	set_bits(first, n, prot_bits(PROT_NONE));
+}
+
+void *page_alloc(size_t n)
+{
+	uint64_t first = run_find(n, 0, mem.ram_pages);
+
+	if (!n || first == NO_RUN || set_bits(first, n, 0))
+		return NULL;
+	mark(first, n, PG_KERNEL);
+	for (uint64_t i = first; i < first + n; i++)
+		mem.state[i] |= PG_DIRTY;
+	return page_va(first);
+}
+
+/* Kernel pages stay mapped: they are likely to be used again soon, by the kernel. */
+void page_free(void *p, size_t n)
+{
+	uint64_t first = page_of((uint64_t)p);
+
+	for (uint64_t i = first; i < first + n; i++)
+		mem.state[i] &= ~PG_TYPE;
+	mem.kernel -= n;
+}
+
+void mem_info(struct mem_info *mi)
+{
+	*mi = (struct mem_info){mem.ram_pages, mem.ram_pages - mem.user - mem.kernel, mem.kernel};
+}
+
+/* The protection that the image's program headers gave an address, or -1. */
+static int image_prot(uint64_t va)
+{
+	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)KX_IMAGE_VA;
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)(KX_IMAGE_VA + eh->e_phoff);
+
+	for (int i = 0; i < eh->e_phnum; i++)
+		if (ph[i].p_type == PT_LOAD && va >= PAGE_DOWN(ph[i].p_vaddr) && va < PAGE_UP(ph[i].p_vaddr + ph[i].p_memsz))
+			return (ph[i].p_flags & PF_R ? PROT_READ : 0) | (ph[i].p_flags & PF_W ? PROT_WRITE : 0) |
+			       (ph[i].p_flags & PF_X ? PROT_EXEC : 0);
+	return -1;
+}
+
+int mem_prot_at(uint64_t va)
+{
+	uint64_t page = page_of(va);
+
+	if (va >= KX_IMAGE_VA && va < KX_IMAGE_END)
+		return image_prot(va);
+	if (va < mem.ram_va || page >= mem.ram_pages || (mem.state[page] & PG_TYPE) != PG_USER)
+		return -1;
+	return bits_prot(mem.state[page]);
+}
+
+/* ---- start of day ---- */
+
+static void reserve_kernel(uint64_t first, uint64_t n)
+{
+	memset(mem.state + first, PG_KERNEL | PG_DIRTY, n);
+	mem.kernel += n;
+}
+
+void mem_init(void)
+{
+	const struct start_info *si = (const struct start_info *)KX_START_VA;
+	struct xen_feature_info feat = {0};
+	uint64_t root = 0, root_pages = 0, table, n;
+
+	mem.image_pages = control->image_pages;
+	mem.ram_va = control->ram_va;
+	mem.ram_pages = n = control->ram_pages;
+	if (HYPERCALL(__HYPERVISOR_xen_version, XENVER_get_features, &feat, 0) ||
+	    !(feat.submap & 1u << XENFEAT_auto_translated_physmap))
+		mfn_list = (const uint64_t *)si->mfn_list;
+	if (control->root_va) {
+		root = page_of(control->root_va);
+		root_pages = PAGE_UP(control->root_len) >> PAGE_SHIFT;
+	}
+	/* The table of states comes first in the window, unless the archive is there. */
+	table = root ? 0 : root_pages;
+	mem.state = page_va(table);
+	reserve_kernel(table, PAGE_UP(n) >> PAGE_SHIFT);
+	reserve_kernel(root, root_pages);
+	mem.mmap_base = n / 8 + random_below(n / 16 + 1);
+}

@@ -1,0 +1,59 @@
+/* mem.h: the RAM window, page by page; shared by mem.c and mmap.c. */
+#ifndef MEM_H
+#define MEM_H
+
+#include "kern.h"
+
+/*
+ * The state of a page of the window, one byte. 0 is a page as the domain builder left it: free,
+ * zero, readable and writable.
+ */
+#define PG_TYPE 3
+#define PG_FREE 0
+#define PG_KERNEL 1
+#define PG_USER 2
+#define PG_DIRTY 4   /* may hold something else than zeroes */
+#define PG_NOREAD 8  /* not mapped at all */
+#define PG_NOWRITE 16
+#define PG_EXEC 32
+#define PG_PROT (PG_NOREAD | PG_NOWRITE | PG_EXEC)
+
+/* What the domain builder said, copied and checked once. */
+extern struct mem {
+	uint64_t image_pages;
+	uint64_t ram_va, ram_pages;
+	uint8_t *state;     /* of each page of the window */
+	uint64_t user;      /* pages in use, by type */
+	uint64_t kernel;
+	uint64_t mmap_base; /* page from which mmap searches */
+} mem;
+
+#define NO_RUN UINT64_MAX
+
+static inline void *page_va(uint64_t page)
+{
+	return (void *)(mem.ram_va + (page << PAGE_SHIFT));
+}
+
+/* The page of an address of the window; >= mem.ram_pages for any other. */
+static inline uint64_t page_of(uint64_t va)
+{
+	return (va - mem.ram_va) >> PAGE_SHIFT;
+}
+
+/* The first run of n free pages in [lo, hi), or NO_RUN. */
+uint64_t run_find(uint64_t n, uint64_t lo, uint64_t hi);
+/* Whether n pages from first are all free. */
+int run_free(uint64_t first, uint64_t n);
+/* Takes n free pages for the program, zeroed, with prot (PROT_*); 0 or -ENOMEM with nothing taken. */
+int run_take(uint64_t first, uint64_t n, int prot);
+/* The same for pages that nobody had since boot: zero, readable and writable as they are. */
+void run_reserve(uint64_t first, uint64_t n);
+/* Gives pages back, whatever they were; the program can no longer reach them. */
+void run_release(uint64_t first, uint64_t n);
+/* Changes the protection of n pages that are in use; 0 or -ENOMEM. */
+int run_protect(uint64_t first, uint64_t n, int prot);
+/* The same for pages of the image, by address. */
+int image_protect(uint64_t va, uint64_t n, int prot);
+
+#endif
