@@ -12,7 +12,8 @@ _Static_assert(offsetof(struct frame, rax) == FRAME_RAX, "layout.h");
 _Static_assert(offsetof(struct frame, nr) == FRAME_NR, "layout.h");
 _Static_assert(offsetof(struct frame, rip) == FRAME_RIP, "layout.h");
 _Static_assert(offsetof(struct frame, rsp) == FRAME_RSP, "layout.h");
-_Static_assert(sizeof(struct frame) % 16 == 0, "entry.S calls C with an aligned stack");
+_Static_assert(sizeof(struct frame) == FRAME_SIZE, "layout.h");
+_Static_assert(FRAME_SIZE % 16 == 0, "entry.S calls C with an aligned stack");
 _Static_assert(offsetof(struct shared_info, vcpu_info[0].evtchn_upcall_pending) == XEN_SHARED_UPCALL_PENDING, "xen_abi.h");
 _Static_assert(offsetof(struct shared_info, vcpu_info[0].evtchn_upcall_mask) == XEN_SHARED_UPCALL_MASK, "xen_abi.h");
 

@@ -71,7 +71,7 @@ kx_hypercall_page:
 kx_entry:
 	cld
 	movb $1, MASK
-	mov $main_kstack + KSTACK_SIZE, %esp
+	mov $main_kstack + KSTACK_SIZE - FRAME_SIZE, %esp /* below the frame to leave with */
 	xor %ebp, %ebp
 	mov %rsi, %rdi
 	call boot

@@ -14,6 +14,7 @@
 #define FRAME_NR 120
 #define FRAME_RIP 136
 #define FRAME_RSP 160
+#define FRAME_SIZE 176
 
 /* frame.nr when no system call was running */
 #define FRAME_UPCALL (-256)
