@@ -17,6 +17,7 @@ import (
 
 const (
 	minMemory = 1 << 20
+	nameMax   = 63 // bytes of a name, with its NUL a field of kx_control
 	rootMax   = 256 << 20 // bytes of a root archive
 )
 
@@ -135,10 +136,10 @@ func (e *Engine) checkRun(r *RunRequest) error {
 		return errf(CodeInvalid, "%s: image: the engine needs an absolute path", r.Image)
 	}
 	if r.Name == "" {
-		r.Name = strings.TrimSuffix(filepath.Base(r.Image), ".kx")
+		r.Name = defaultName(r.Image)
 	}
-	if len(r.Name) > 63 || strings.ContainsAny(r.Name, "*?[]%/ \t\n") || strings.Trim(r.Name, "0123456789") == "" {
-		return errf(CodeInvalid, "%q: a name has 1 to 63 characters, not only digits, none of * ? [ ] %% / or space", r.Name)
+	if !validName(r.Name) {
+		return errf(CodeInvalid, "--name %q: 1 to 63 letters, digits, _ . + or -, not only digits", r.Name)
 	}
 	if len(r.Args) == 0 {
 		r.Args = []string{r.Name}
@@ -162,6 +163,29 @@ func (e *Engine) checkRun(r *RunRequest) error {
 		return errf(CodeEngine, "the engine is leaving: try again")
 	}
 	return nil
+}
+
+// validName tells whether a name can be told from a PID, a glob and a family in a command line.
+func validName(s string) bool {
+	return len(s) >= 1 && len(s) <= nameMax && strings.IndexFunc(s, notInName) < 0 && strings.Trim(s, "0123456789") != "" && s[0] != '-'
+}
+
+func notInName(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.+-", r))
+}
+
+// defaultName makes a valid name of an image's file name.
+func defaultName(image string) string {
+	s := strings.Map(func(r rune) rune {
+		if notInName(r) {
+			return '_'
+		}
+		return r
+	}, strings.TrimSuffix(filepath.Base(image), ".kx"))
+	if s = s[:min(len(s), nameMax)]; !validName(s) {
+		s = "pvm" + s[:min(len(s), nameMax-3)]
+	}
+	return s
 }
 
 // ramSize is the RAM window of a new pVM in bytes. A root archive lives in it, beside what the

@@ -1,0 +1,275 @@
+// Command kxsh is a shell on a hypervisor whose processes are pVMs. This file is wiring only: flags
+// and configuration, which hypervisor, which front end.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+	"golang.org/x/term"
+
+	"kxsh/engine"
+	"kxsh/engine/bench"
+	"kxsh/guest"
+	"kxsh/shell"
+	"kxsh/tui"
+	"kxsh/xen"
+	"kxsh/xen/hosted"
+)
+
+// version is set by the Makefile.
+var version = "unknown"
+
+const usage = `usage: kxsh [FLAGS]                      an interactive session
+       kxsh [FLAGS] -c 'SCRIPT' [ARG0 ARG…]  run a script, exit with its status
+       kxsh [FLAGS] FILE [ARG…]          run a script from a file
+       kxsh [FLAGS] COMMAND [ARG…]       one command: kxsh help lists them
+
+`
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// settings is the configuration: flag, environment, configuration file, default, in this order.
+type settings struct {
+	hypervisor, socket, state, color string
+	level                            slog.Level
+}
+
+func run(args []string) int {
+	flags := pflag.NewFlagSet("kxsh", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.Usage = func() { fmt.Fprint(os.Stdout, usage, flags.FlagUsages()) }
+	script := flags.StringP("command", "c", "", "run this script")
+	flags.String("hypervisor", "auto", "auto, xen or hosted")
+	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
+	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
+	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
+	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
+	config := flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
+	showVersion := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		fmt.Fprintf(os.Stderr, "kxsh: %v: see kxsh --help\n", err)
+		return 2
+	}
+	if *showVersion {
+		fmt.Println("kxsh", version)
+		return 0
+	}
+	set, err := configure(flags, *config)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "kxsh: %v\n", err)
+		return 2
+	}
+	rest := flags.Args()
+	if len(rest) > 0 && rest[0] == "engine" && !flags.Changed("command") {
+		return serve(set, rest[1:])
+	}
+	return front(set, flags.Changed("command"), *script, rest)
+}
+
+// configure reads the configuration file and the environment.
+func configure(flags *pflag.FlagSet, file string) (*settings, error) {
+	v := viper.New()
+	v.SetEnvPrefix("kxsh")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	v.AutomaticEnv()
+	if err := v.BindPFlags(flags); err != nil {
+		return nil, err
+	}
+	if file != "" {
+		v.SetConfigFile(file)
+	} else {
+		v.SetConfigName("config")
+		v.AddConfigPath(configDir())
+		if os.Geteuid() == 0 {
+			v.AddConfigPath("/etc/kxsh")
+		}
+	}
+	var notFound viper.ConfigFileNotFoundError
+	if err := v.ReadInConfig(); err != nil && !errors.As(err, &notFound) {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.New("no such file")
+		}
+		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
+	}
+	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color")}
+	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state} {
+		abs, err := filepath.Abs(v.GetString(key))
+		if err != nil {
+			return nil, err
+		}
+		*to = abs
+	}
+	if err := s.level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
+		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", v.GetString("log-level"))
+	}
+	switch s.hypervisor {
+	case "auto", "hosted":
+	case "xen":
+		return nil, errors.New("--hypervisor xen: this version has no Xen backend: use hosted")
+	default:
+		return nil, fmt.Errorf("--hypervisor %s: auto, xen or hosted", s.hypervisor)
+	}
+	switch s.color {
+	case "auto", "always", "never":
+	default:
+		return nil, fmt.Errorf("--color %s: auto, always or never", s.color)
+	}
+	return s, nil
+}
+
+// configDir is where this user's configuration file and start file are.
+func configDir() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "/etc/kxsh"
+	}
+	return filepath.Join(dir, "kxsh")
+}
+
+// openHypervisor opens the hypervisor for an engine whose state folder is key.
+func openHypervisor(key string, first xen.DomID) (xen.Hypervisor, error) {
+	return hosted.New(hosted.Options{Key: key, FirstID: first})
+}
+
+// serve is `kxsh engine`: in the foreground for a service manager, or as one of our own commands
+// started it in the background, with --background.
+func serve(s *settings, args []string) int {
+	flags := pflag.NewFlagSet("engine", pflag.ContinueOnError)
+	background := flags.Bool("background", false, "leave when the last pVM and the last client have gone")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	err := engine.Daemon(ctx, engine.Options{
+		Open:    func(first xen.DomID) (xen.Hypervisor, error) { return openHypervisor(s.state, first) },
+		State:   s.state,
+		Socket:  s.socket,
+		Version: version,
+		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
+	}, *background)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// front is everything a person or a script types.
+func front(s *settings, hasScript bool, script string, rest []string) int {
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "kxsh: %v\n", err)
+		return 1
+	}
+	ctx := context.Background()
+	dial := func(start func(context.Context) error) (engine.API, error) {
+		c, err := engine.Connect(ctx, s.socket, start)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	sh := shell.New(shell.Config{
+		Engine: func() (engine.API, error) {
+			return dial(func(ctx context.Context) error {
+				return engine.StartBackground(ctx, s.socket, s.state, []string{
+					self, "--hypervisor", s.hypervisor, "--socket", s.socket, "--state", s.state,
+					"--log-level", s.level.String(), "engine", "--background",
+				})
+			})
+		},
+		Peek:     func() (engine.API, error) { return dial(nil) },
+		CC:       guest.CC,
+		Version:  version,
+		StateDir: s.state,
+		RC:       filepath.Join(configDir(), "kxshrc"),
+		Color:    s.color,
+		Extra:    []shell.Command{topCommand(), benchCommand(self)},
+	})
+	defer sh.Close()
+	switch {
+	case hasScript && len(rest) > 0:
+		return sh.Script(script, rest[0], rest[1:])
+	case hasScript:
+		return sh.Script(script, "kxsh", nil)
+	case len(rest) > 0 && sh.Has(rest[0]):
+		return sh.Command(rest)
+	case len(rest) > 0:
+		return sh.File(rest[0], rest[1:])
+	case term.IsTerminal(int(os.Stdin.Fd())):
+		return sh.Interactive()
+	}
+	return sh.Stdin()
+}
+
+// topCommand and benchCommand bring in what the shell does not know of.
+func topCommand() shell.Command {
+	return shell.Command{
+		Name: "top", Synopsis: "[-b] [-n N] [-d SECS]", Short: "watch pVMs live",
+		Long:     "On a terminal a live table; ? lists its keys. With -b, or into a pipe, plain frames.",
+		Examples: []string{"top", "top -b -n 1 | head"},
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolP("batch", "b", false, "print plain frames")
+			f.IntP("number", "n", 0, "leave after so many frames")
+			f.Float64P("delay", "d", 2, "seconds between frames")
+		},
+		Run: func(c *shell.Call) error {
+			api, err := c.Engine()
+			if err != nil {
+				return err
+			}
+			o := tui.Options{In: c.Stdin, Out: c.Stdout}
+			o.Batch, _ = c.Flags.GetBool("batch")
+			o.Frames, _ = c.Flags.GetInt("number")
+			seconds, _ := c.Flags.GetFloat64("delay")
+			o.Interval = time.Duration(seconds * float64(time.Second))
+			if shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil {
+				o.Batch = true
+			}
+			return tui.Top(c, api, o)
+		},
+	}
+}
+
+func benchCommand(self string) shell.Command {
+	return shell.Command{
+		Name: "bench", Synopsis: "[--json] [--quick] " + strings.Join(bench.Names, "|"), Short: "measure, beside what the machine has",
+		Long:     "Medians with the 10th and 90th percentile, interleaved with the peer; a ratio is to the peer's median.",
+		Examples: []string{"bench boot", "bench --json boot > boot.json"},
+		Args:     shell.Choice, Choices: bench.Names,
+		Flags: func(f *pflag.FlagSet) {
+			f.Bool("json", false, "print JSON")
+			f.Bool("quick", false, "a tenth of the rounds")
+		},
+		Run: func(c *shell.Call) error {
+			if len(c.Args) != 1 {
+				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
+			}
+			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: openHypervisor, CC: guest.CC, Self: self}
+			b.JSON, _ = c.Flags.GetBool("json")
+			b.Quick, _ = c.Flags.GetBool("quick")
+			return b.Run(c, c.Args[0])
+		},
+	}
+}
