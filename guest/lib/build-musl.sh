@@ -33,7 +33,7 @@ hash=$(cd "$here" && {
 } | sha256sum | cut -c 1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kxsh
 prefix=$cache/musl-$hash
-mkdir -p "$cache" || die "cannot create $cache: set XDG_CACHE_HOME to a folder you may write to"
+mkdir -p "$cache" 2>/dev/null || die "cannot create $cache: set XDG_CACHE_HOME to a folder you may write to"
 exec 9>"$cache/.musl.lock"
 flock 9
 if [ -d "$prefix" ]; then

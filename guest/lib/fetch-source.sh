@@ -35,7 +35,7 @@ if [ -n "${KXSH_SOURCES:-}" ] && [ -f "$KXSH_SOURCES/$tarball" ]; then
 	exit
 fi
 
-mkdir -p "$cache" || die "cannot create $cache: set XDG_CACHE_HOME to a folder you may write to"
+mkdir -p "$cache" 2>/dev/null || die "cannot create $cache: set XDG_CACHE_HOME to a folder you may write to"
 exec 9>"$cache/.lock"
 flock 9
 if [ -f "$cache/$tarball" ]; then
