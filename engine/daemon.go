@@ -77,4 +77,3 @@ func DefaultState() string {
 	}
 	return os.Getenv("HOME") + "/.local/state/kxsh"
 }
-

@@ -40,7 +40,7 @@ type consoleLog struct {
 
 	mu       sync.Mutex
 	seg      *os.File // the last segment, nil until something is written
-	segStart int64    // offset of its first byte
+	starts   []int64  // offset of each segment's first byte, oldest first
 	first    int64    // offset of the oldest byte kept
 	end      int64    // offset of the next byte
 	complete bool
@@ -63,9 +63,8 @@ func openConsoleLog(dir string) (*consoleLog, error) {
 	if len(starts) == 0 {
 		return l, nil
 	}
-	l.first = starts[0]
-	l.segStart = starts[len(starts)-1]
-	f, err := os.OpenFile(l.segName(l.segStart), os.O_RDWR, 0)
+	l.starts, l.first = starts, starts[0]
+	f, err := os.OpenFile(l.segName(l.segStart()), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +88,7 @@ func openConsoleLog(dir string) (*consoleLog, error) {
 		f.Close()
 		return nil, err
 	}
-	l.seg, l.end = f, l.segStart+good
+	l.seg, l.end = f, l.segStart()+good
 	return l, nil
 }
 
@@ -111,6 +110,9 @@ func segments(dir string) ([]int64, error) {
 	return starts, nil
 }
 
+// segStart is the offset of the last segment's first byte; there must be one.
+func (l *consoleLog) segStart() int64 { return l.starts[len(l.starts)-1] }
+
 func (l *consoleLog) segName(start int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%015d.log", start))
 }
@@ -122,7 +124,7 @@ func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 	if l.complete {
 		return errLogClosed
 	}
-	if l.seg == nil || l.end-l.segStart >= logSegment {
+	if l.seg == nil || l.end-l.segStart() >= logSegment {
 		if err := l.rotate(); err != nil {
 			return err
 		}
@@ -133,8 +135,8 @@ func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 	copy(buf[logHeader:], data)
 	if _, err := l.seg.Write(buf); err != nil {
 		// Half a record would make the rest of the segment unreadable.
-		if terr := l.seg.Truncate(l.end - l.segStart); terr == nil {
-			_, _ = l.seg.Seek(l.end-l.segStart, io.SeekStart)
+		if terr := l.seg.Truncate(l.end - l.segStart()); terr == nil {
+			_, _ = l.seg.Seek(l.end-l.segStart(), io.SeekStart)
 		}
 		return err
 	}
@@ -155,18 +157,15 @@ func (l *consoleLog) rotate() error {
 	if l.seg != nil {
 		l.seg.Close()
 	}
-	l.seg, l.segStart = f, l.end
-	starts, err := segments(l.dir)
-	if err != nil {
-		return err
-	}
-	for len(starts) > 1 && l.end-starts[0] >= LogMax {
-		if err := os.Remove(l.segName(starts[0])); err != nil {
+	l.seg = f
+	l.starts = append(l.starts, l.end)
+	for len(l.starts) > 1 && l.end-l.starts[0] >= LogMax {
+		if err := os.Remove(l.segName(l.starts[0])); err != nil {
 			return err
 		}
-		starts = starts[1:]
+		l.starts = l.starts[1:]
 	}
-	l.first = starts[0]
+	l.first = l.starts[0]
 	return nil
 }
 
@@ -342,31 +341,30 @@ func (r *logReader) advance(n int64) {
 
 // open opens the segment that holds r.off and learns how far it reaches now.
 func (r *logReader) open() error {
-	starts, err := segments(r.l.dir)
-	if err != nil {
-		return err
-	}
-	i := sort.Search(len(starts), func(i int) bool { return starts[i] > r.off }) - 1
+	r.l.mu.Lock()
+	i := sort.Search(len(r.l.starts), func(i int) bool { return r.l.starts[i] > r.off }) - 1
 	if i < 0 {
+		r.l.mu.Unlock()
 		return fmt.Errorf("console log: byte %d was rotated away", r.off)
 	}
-	if r.f == nil || r.fStart != starts[i] {
-		r.closeFile()
-		if r.f, err = os.Open(r.l.segName(starts[i])); err != nil {
-			return err
-		}
-		if _, err := r.f.Seek(r.off-starts[i], io.SeekStart); err != nil {
-			return err
-		}
-		r.fStart = starts[i]
-		r.br = bufio.NewReaderSize(r.f, 1<<15)
+	start, end := r.l.starts[i], r.l.end
+	if i+1 < len(r.l.starts) {
+		end = r.l.starts[i+1]
 	}
-	r.l.mu.Lock()
-	r.fEnd = r.l.end
 	r.l.mu.Unlock()
-	if i+1 < len(starts) {
-		r.fEnd = min(r.fEnd, starts[i+1])
+	if r.f == nil || r.fStart != start {
+		r.closeFile()
+		f, err := os.Open(r.l.segName(start))
+		if err != nil {
+			return err
+		}
+		if _, err := f.Seek(r.off-start, io.SeekStart); err != nil {
+			f.Close()
+			return err
+		}
+		r.f, r.fStart, r.br = f, start, bufio.NewReaderSize(f, 1<<15)
 	}
+	r.fEnd = end
 	return nil
 }
 

@@ -17,7 +17,7 @@ import (
 
 const (
 	minMemory = 1 << 20
-	nameMax   = 63 // bytes of a name, with its NUL a field of kx_control
+	nameMax   = 63        // bytes of a name, with its NUL a field of kx_control
 	rootMax   = 256 << 20 // bytes of a root archive
 )
 
