@@ -33,8 +33,9 @@
 #define PAGE_DOWN(n) ((uint64_t)(n) & ~(uint64_t)(PAGE_SIZE - 1))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once: one may be an index that the engine moves, or a va_list's end. */
+#define MIN(a, b) ({ __typeof__((a) + (b)) min_a = (a), min_b = (b); min_a < min_b ? min_a : min_b; })
+#define MAX(a, b) ({ __typeof__((a) + (b)) max_a = (a), max_b = (b); max_a > max_b ? max_a : max_b; })
 #define NSEC 1000000000LL
 
 #define control ((volatile struct kx_control *)KX_CONTROL_VA)
