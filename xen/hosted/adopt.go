@@ -20,9 +20,10 @@ type stray struct {
 	start uint64
 }
 
+// lives is false also for a process that has ended and that nobody has reaped yet.
 func (s stray) lives() bool {
-	start, err := startTime(s.pid)
-	return err == nil && start == s.start
+	fields, err := procStat(s.pid)
+	return err == nil && startOf(fields) == s.start && fields[0][0] != 'Z' && fields[0][0] != 'X'
 }
 
 // scan finds the processes of an earlier engine with this key: domains, and what is left of its
@@ -89,13 +90,19 @@ func endStub(pid int, start uint64, key string) {
 	}
 }
 
-// startTime is when a process started, in clock ticks since boot: field 22 of /proc/PID/stat.
+// startTime is when a process started, in clock ticks since boot.
 func startTime(pid int) (uint64, error) {
 	fields, err := procStat(pid)
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseUint(string(fields[22-3]), 10, 64)
+	return startOf(fields), nil
+}
+
+// startOf is field 22 of /proc/PID/stat.
+func startOf(fields [][]byte) uint64 {
+	n, _ := strconv.ParseUint(string(fields[22-3]), 10, 64)
+	return n
 }
 
 // procStat returns the fields of /proc/PID/stat from the third, the state, on.
@@ -155,7 +162,7 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, p)
-	d.start = s.start
+	d.start.Store(s.start)
 	if d.maps, err = mappings(s.pid); err != nil {
 		return nil, err
 	}

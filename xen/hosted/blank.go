@@ -13,70 +13,104 @@ import (
 
 // blank is a stub that waits to become a domain: a process with an empty control area.
 type blank struct {
-	pid   int
-	pidfd int
-	sock  int
-	ctl   int    // memfd
-	area  []byte // its mapping: control area, then the state page
-	bell  int    // read end
+	zygote *zygote
+	pid    int
+	pidfd  int
+	sock   int
+	ctl    int    // memfd
+	area   []byte // its mapping: control area, then the state page
+	bell   int    // read end
+	start  uint64 // of the process, or 0: not looked up yet
+
+	// From begin to settle: what the stub inherits, and whether the request went out.
+	theirs, write int
+	open          bool
+	asked         error
 }
 
 // newBlank makes a blank. A failure leaves nothing behind.
-func newBlank(z *zygote) (b *blank, err error) {
-	b = &blank{pidfd: -1, sock: -1, ctl: -1, bell: -1}
-	defer func() {
-		if err != nil {
-			b.close()
-			b = nil
-		}
-	}()
+func newBlank(z *zygote) (*blank, error) {
+	b, err := beginBlank(z)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.settle(); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// beginBlank requests a blank from the zygote, which can be told what it becomes already. Settle
+// must follow soon: until then the zygote serves nobody else.
+func beginBlank(z *zygote) (b *blank, err error) {
+	b = &blank{zygote: z, pidfd: -1, sock: -1, ctl: -1, bell: -1, theirs: -1, write: -1}
+	if err = b.files(); err != nil {
+		b.close()
+		return nil, err
+	}
+	b.open, b.asked = true, z.ask(b.theirs, b.ctl, b.write)
+	return b, nil
+}
+
+func (b *blank) files() (err error) {
 	if b.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
-		return b, err
+		return err
 	}
 	if b.area, err = mapShared(b.ctl, abi.CtlSize+stateSize); err != nil {
-		return b, err
+		return err
 	}
-	bell, write, err := pipe()
+	if b.bell, b.write, err = pipe(); err != nil {
+		return err
+	}
+	b.sock, b.theirs, err = socketpair()
+	return err
+}
+
+// settle waits for the zygote's answer, if it is still to come.
+func (b *blank) settle() (err error) {
+	if !b.open {
+		return nil
+	}
+	b.open = false
+	b.pid, err = b.zygote.answer(b.asked, b.theirs, b.ctl, b.write)
+	closeAll(b.theirs, b.write)
+	b.theirs, b.write = -1, -1
 	if err != nil {
-		return b, err
-	}
-	b.bell = bell
-	defer unix.Close(write)
-	sock, theirs, err := socketpair()
-	if err != nil {
-		return b, err
-	}
-	b.sock = sock
-	defer unix.Close(theirs)
-	if b.pid, err = z.spawn(theirs, b.ctl, write); err != nil {
-		return b, err
+		return err
 	}
 	// Our own child, not reaped: the number cannot be another process's.
 	b.pidfd, err = pidfdOpen(b.pid)
-	return b, err
+	return err
 }
 
-func (b *blank) state() *stubState { return (*stubState)(unsafe.Pointer(&b.area[stateOff])) }
-
-// build sends the order to become a domain and waits until the guest's memory is mapped.
-func (b *blank) build(start *stubStart, ram, image int) error {
-	if err := send(b.sock, start.bytes(), ram, image); err != nil {
-		return err
+// prepare does in advance, for a blank that waits, what would cost time later: it looks up the
+// process and touches the pages that every boot writes.
+func (b *blank) prepare() {
+	b.start, _ = startTime(b.pid)
+	for _, va := range []int{abi.StartVa, abi.SharedVa, abi.ControlVa, abi.ArgsVa} {
+		b.area[va-abi.CtlVa] = 0
 	}
-	return attempt("build", b.waitBuilt)
 }
 
-// waitBuilt looks for a moment before it sleeps: the stub needs some 20 µs.
-func (b *blank) waitBuilt() error {
-	s := b.state()
+// order tells the stub what it becomes.
+func (b *blank) order(start *stubStart, ram, image int) error {
+	return send(b.sock, start.bytes(), ram, image)
+}
+
+// waitBuilt waits until the stub has mapped the guest's memory. It looks for a moment before it
+// sleeps: that takes some 20 µs.
+func (p *process) waitBuilt() error {
+	s := p.state()
 	for range spins() {
 		if atomic.LoadInt32(&s.Built) != 0 {
 			break
 		}
 		pause()
 	}
+	atomic.StoreUint32(&s.Waits, 1)
 	for atomic.LoadInt32(&s.Built) == 0 {
-		if hasEnded(b.pidfd) && atomic.LoadInt32(&s.Built) == 0 {
+		if hasEnded(p.pidfd) && atomic.LoadInt32(&s.Built) == 0 {
 			if r := atomic.LoadInt32(&s.Ready); r < 0 {
 				return fmt.Errorf("the stub cannot confine itself: %w", unix.Errno(-r))
 			}
@@ -92,6 +126,7 @@ func (b *blank) waitBuilt() error {
 
 // close ends the process and frees everything.
 func (b *blank) close() {
+	b.settle()
 	if b.pidfd < 0 && b.pid > 0 { // pidfd_open failed: still our child, so the number is good
 		unix.Kill(b.pid, unix.SIGKILL)
 		for {
@@ -106,7 +141,7 @@ func (b *blank) close() {
 	if b.area != nil {
 		unix.Munmap(b.area)
 	}
-	closeAll(b.pidfd, b.sock, b.ctl, b.bell)
+	closeAll(b.pidfd, b.sock, b.ctl, b.bell, b.theirs, b.write)
 }
 
 // endProcess kills a process and waits until it is gone.

@@ -19,7 +19,8 @@ const ramAlign = 2 << 20
 // maxMemory bounds a RAM window to what surely fits between any base and abi.RamEnd.
 const maxMemory = 1 << 44
 
-// build is a domain under construction: a list of steps, each timed, each with its undo.
+// build is a domain under construction: a list of steps, each timed, each with its undo. The stub
+// gets its order as soon as it can, and works while the rest is done here.
 type build struct {
 	h     *Hypervisor
 	c     *xen.Config
@@ -41,9 +42,11 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 		{"check", b.check},
 		{"blank", b.takeBlank},
 		{"memory", b.memory},
+		{"order", b.order},
+		{"fill", b.fill},
 		{"boot", b.boot},
-		{"map", b.mapIn},
 		{"watch", b.watch},
+		{"map", b.awaitMapped},
 	} {
 		begin := time.Now()
 		err := ctx.Err()
@@ -103,7 +106,7 @@ func (b *build) takeBlank() (err error) {
 		b.blank = nil
 	}
 	if b.blank == nil {
-		if b.blank, err = newBlank(b.h.zygote); err != nil {
+		if b.blank, err = beginBlank(b.h.zygote); err != nil {
 			return err
 		}
 	}
@@ -111,18 +114,41 @@ func (b *build) takeBlank() (err error) {
 	return nil
 }
 
-// memory makes the domain's frames and fills in what is not zero. The file's name says whose they
-// are, to people and to later engines.
+// memory makes the domain's frames, all zero. The file's name says whose they are, to people and to
+// later engines.
 func (b *build) memory() (err error) {
 	b.place.ImagePages = b.img.pages
 	b.place.RAMVA = randomBase(b.place.RAMPages)
 	pages := b.place.ImagePages + b.place.RAMPages
-	if b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize); err != nil {
+	b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize)
+	if err == nil {
+		b.onFailure(func() { unix.Close(b.ram) })
+	}
+	return err
+}
+
+// order makes the blank map the domain's memory; then it waits to be unpaused.
+func (b *build) order() error {
+	p := &b.place
+	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages, Spin: spins()}
+	s.TSCMul, s.TSCShift = b.h.clock.rate()
+	copy(s.Title[:titleSize-1], fmt.Sprintf("kx-pvm %d %s", p.ID, b.c.Boot.Name))
+	n := copy(s.Maps[:], b.img.maps)
+	s.Maps[n] = stubMap{
+		VA: p.RAMVA, Len: p.RAMPages * abi.PageSize, Off: p.ImagePages * abi.PageSize,
+		FD: fdRAM, Prot: unix.PROT_READ | unix.PROT_WRITE,
+	}
+	s.NMaps = uint32(n + 1)
+	if err := b.blank.order(s, b.ram, b.img.fd); err != nil {
 		return err
 	}
-	b.onFailure(func() { unix.Close(b.ram) })
+	return b.blank.settle()
+}
+
+// fill writes what of the memory is not zero at the start.
+func (b *build) fill() error {
 	for _, d := range b.img.data {
-		if err = writeAt(b.ram, d.p, d.off); err != nil {
+		if err := writeAt(b.ram, d.p, d.off); err != nil {
 			return err
 		}
 	}
@@ -140,25 +166,8 @@ func (b *build) boot() error {
 	return b.c.Boot.Write(b.blank.area[:abi.CtlSize], &b.place)
 }
 
-// mapIn makes the blank the domain, which then waits to be unpaused.
-func (b *build) mapIn() error {
-	p := &b.place
-	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages, Spin: spins()}
-	s.TSCMul, s.TSCShift = b.h.clock.rate()
-	copy(s.Title[:titleSize-1], fmt.Sprintf("kx-pvm %d %s", p.ID, b.c.Boot.Name))
-	n := copy(s.Maps[:], b.img.maps)
-	s.Maps[n] = stubMap{
-		VA: p.RAMVA, Len: p.RAMPages * abi.PageSize, Off: p.ImagePages * abi.PageSize,
-		FD: fdRAM, Prot: unix.PROT_READ | unix.PROT_WRITE,
-	}
-	s.NMaps = uint32(n + 1)
-	return b.blank.build(s, b.ram, b.img.fd)
-}
-
 // watch hands everything to a Domain, which hears of the process from now on.
 func (b *build) watch() error {
-	unix.Close(b.blank.sock)
-	b.blank.sock = -1
 	b.d = newDomain(b.h, b.place.ID, process{
 		pid: b.blank.pid, pidfd: b.blank.pidfd, ctl: b.blank.ctl, ram: b.ram, bell: b.blank.bell,
 		area: b.blank.area,
@@ -167,16 +176,22 @@ func (b *build) watch() error {
 	b.d.maps = append(b.img.maps[:len(b.img.maps):len(b.img.maps)], stubMap{
 		VA: b.place.RAMVA, Len: b.place.RAMPages * abi.PageSize, Off: b.place.ImagePages * abi.PageSize, FD: fdRAM,
 	})
-	var err error
-	if b.d.start, err = startTime(b.blank.pid); err != nil {
-		return err
-	}
+	b.d.start.Store(b.blank.start)
 	if err := b.h.watcher.add(b.d); err != nil {
 		return err
 	}
+	unix.Close(b.blank.sock)
 	b.h.set(b.place.ID, b.d)
+	// From here on everything is the domain's.
+	b.undo = []func(){func() {
+		b.d.Destroy()
+		<-b.d.Gone()
+		b.d.Release()
+	}}
 	return nil
 }
+
+func (b *build) awaitMapped() error { return attempt("map", b.d.waitBuilt) }
 
 // ramName is the name of the memory file of a domain's frames.
 func ramName(id xen.DomID) string { return fmt.Sprintf("%s%d", ramPrefix, id) }

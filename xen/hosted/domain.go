@@ -37,7 +37,9 @@ type Domain struct {
 	id     xen.DomID
 	serial uint64
 	process
-	start uint64    // of the process, in clock ticks since boot: tells it from a later one of the same PID
+	// start is when the process started, in clock ticks since boot: it tells it from a later one of
+	// the same PID. 0: not looked up yet.
+	start atomic.Uint64
 	img   *image    // nil if adopted
 	maps  []stubMap // what of its memory is where
 	rang  chan struct{}
@@ -269,10 +271,20 @@ func faultDetail(s *stubState) string {
 	}
 }
 
-// Token implements xen.Domain: the process and when it started.
+// Token implements xen.Domain: the process and when it started. There is none of a domain that was
+// gone before anybody asked.
 func (d *Domain) Token() []byte {
+	if d.start.Load() == 0 && d.useLiving() == nil {
+		if start, err := startTime(d.pid); err == nil {
+			d.start.Store(start)
+		}
+		d.mu.RUnlock()
+	}
+	if d.start.Load() == 0 {
+		return nil
+	}
 	t := binary.LittleEndian.AppendUint64(nil, uint64(d.pid))
-	return binary.LittleEndian.AppendUint64(t, d.start)
+	return binary.LittleEndian.AppendUint64(t, d.start.Load())
 }
 
 // ReadMemory implements xen.Domain.

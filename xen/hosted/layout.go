@@ -39,12 +39,12 @@ type stubState struct {
 	Built    int32
 	Go       uint32
 	Seq      uint32
+	Waits    uint32
 	Sleeping uint32
 	Rang     uint32
 	Ended    uint32
 	Reason   uint32
 	NoMemory uint32
-	Pad      uint32
 	Crash    abi.KxCrash
 }
 

@@ -110,6 +110,7 @@ func (p *pool) add() bool {
 	if err != nil {
 		return false
 	}
+	b.prepare()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ready = append(p.ready, b)

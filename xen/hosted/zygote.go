@@ -116,40 +116,49 @@ func (z *zygote) receive() (r zygoteReply, err error) {
 	return r, err
 }
 
-// spawn makes a stub that has the three files, and returns its PID. A zygote that was killed is
-// started again.
-func (z *zygote) spawn(sock, ctl, bell int) (int, error) {
+// ask requests a stub that has the files: its socket, control area and doorbell. The caller must
+// call answer next, at once if there was an error, from the same goroutine: until then the zygote
+// is its alone.
+func (z *zygote) ask(fds ...int) error {
 	z.mu.Lock()
-	defer z.mu.Unlock()
 	if z.closed {
-		return 0, os.ErrClosed
+		return os.ErrClosed
 	}
-	pid, err := z.ask(sock, ctl, bell)
+	return send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, fds...)
+}
+
+// answer returns the PID of the stub asked for; asked is what ask returned. A zygote that was
+// killed is started again.
+func (z *zygote) answer(asked error, fds ...int) (int, error) {
+	defer z.mu.Unlock()
+	pid, err := z.pidAfter(asked)
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		z.stop()
-		if err = z.start(); err == nil {
-			pid, err = z.ask(sock, ctl, bell)
+		if err = z.start(); err != nil {
+			z.closed = true // there is no process any more
+			return 0, err
 		}
+		pid, err = z.pidAfter(send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, fds...))
 	}
 	return pid, err
 }
 
-func (z *zygote) ask(fds ...int) (int, error) {
-	if err := send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, fds...); err != nil {
-		return 0, err
+func (z *zygote) pidAfter(asked error) (int, error) {
+	if asked != nil {
+		return 0, asked
 	}
 	r, err := z.receive()
 	if err != nil {
 		return 0, err
 	}
-	if r.PID <= 0 {
-		err := sysError("clone", unix.Errno(-r.PID))
-		if errors.Is(err, unix.EAGAIN) {
-			err = fmt.Errorf("%w: no more processes allowed: raise the limit (ulimit -u)", xen.ErrNoMemory)
-		}
-		return 0, err
+	if r.PID > 0 {
+		return int(r.PID), nil
 	}
-	return int(r.PID), nil
+	err = sysError("clone", unix.Errno(-r.PID))
+	if errors.Is(err, unix.EAGAIN) {
+		err = fmt.Errorf("%w: no more processes allowed: raise the limit (ulimit -u)", xen.ErrNoMemory)
+	}
+	return 0, err
 }
 
 // stop ends the process.

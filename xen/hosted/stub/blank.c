@@ -39,6 +39,13 @@ static long setup(void)
 	return r;
 }
 
+/* Maps what the first moments of every domain use, while there is time. */
+static void touch(void)
+{
+	VCPU->evtchn_upcall_pending = 0;
+	((volatile struct kx_control *)KX_CONTROL_VA)->state = KX_STATE_NEW;
+}
+
 /* The order to become a domain, with its RAM and its image; the engine's end means the end. */
 static void receive_start(void)
 {
@@ -75,15 +82,28 @@ static long build(void)
 	guest.image_pages = start.image_pages;
 	guest.ram_va = start.ram_va;
 	guest.ram_pages = start.ram_pages;
-	title_set(start.title);
 	for (uint32_t i = 0; !r && i < start.nmaps && i < STUB_MAPS; i++) {
 		struct stub_map *m = &start.maps[i];
 
 		r = map(m->va, m->len, m->prot, m->fd, m->off);
 	}
-	sys(__NR_close, STUB_FD_SOCK);
-	clock_init(start.tsc_mul, start.tsc_shift);
 	return r;
+}
+
+/* The engine is told first: it goes on while the rest is done. */
+static void say_built(int32_t r)
+{
+	__atomic_store_n(&STATE->built, r, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&STATE->waits, __ATOMIC_SEQ_CST))
+		futex_wake(&STATE->built);
+}
+
+static void await_go(void)
+{
+	for (uint32_t i = 0; i < start.spin && !STATE->go; i++)
+		__builtin_ia32_pause();
+	while (!__atomic_load_n(&STATE->go, __ATOMIC_SEQ_CST))
+		futex_wait(&STATE->go, 0);
 }
 
 _Noreturn void blank_main(void)
@@ -97,16 +117,16 @@ _Noreturn void blank_main(void)
 	STATE->ready = r ? r : 1;
 	if (r)
 		die(r);
+	touch();
 	receive_start();
 	r = build();
-	__atomic_store_n(&STATE->built, r ? r : 1, __ATOMIC_SEQ_CST);
-	futex_wake(&STATE->built);
+	say_built(r ? r : 1);
 	if (r)
 		die(r);
-	for (uint32_t i = 0; i < start.spin && !STATE->go; i++)
-		__builtin_ia32_pause();
-	while (!__atomic_load_n(&STATE->go, __ATOMIC_SEQ_CST))
-		futex_wait(&STATE->go, 0);
+	sys(__NR_close, STUB_FD_SOCK);
+	title_set(start.title);
+	clock_init(start.tsc_mul, start.tsc_shift);
+	await_go();
 	clock_refresh();
 	guest_start(start.entry, KX_START_VA);
 }

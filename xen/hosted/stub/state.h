@@ -51,13 +51,13 @@ struct stub_state {
 	/* Set by the engine. */
 	uint32_t go;  /* futex: 1 lets the first instruction run */
 	uint32_t seq; /* futex: moved whenever an event is raised */
+	uint32_t waits; /* it sleeps on built */
 	/* Moved by the stub. */
 	uint32_t sleeping; /* the vcpu waits on seq */
 	uint32_t rang;     /* a byte is in the doorbell that the engine has not read yet */
 	uint32_t ended;    /* STUB_END_*; 0 while it lives */
 	uint32_t reason;   /* of SCHEDOP_shutdown */
 	uint32_t no_memory; /* a frame of the domain could not be had: the host is out of memory */
-	uint32_t pad;
 	struct kx_crash crash;
 };
 
