@@ -40,6 +40,33 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		e.ended = append(e.ended, p.pid)
 		close(p.ended)
 	}
+	e.endUnknown()
+}
+
+// endUnknown destroys domains of ours that the store does not know. Adopt without a token refuses
+// what is somebody else's.
+func (e *Engine) endUnknown() {
+	ids, err := e.hv.Domains()
+	if err != nil {
+		e.log.Error("domains", "err", err)
+		return
+	}
+	for _, id := range ids {
+		if p := e.table[int(id)]; p != nil && p.rec.Exit == nil {
+			continue
+		}
+		dom, err := e.hv.Adopt(id, nil)
+		if err != nil {
+			continue
+		}
+		e.events.addf("refused", nil, "domain %d: half made when an earlier engine ended: destroyed", id)
+		if err := dom.Destroy(); err != nil {
+			e.log.Error("destroy", "domain", id, "err", err)
+			continue
+		}
+		<-dom.Gone()
+		dom.Release()
+	}
 }
 
 func ended(r *record) time.Time {

@@ -503,6 +503,19 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// A domain that was being made when the engine died is known to nobody, and goes.
+func TestHalfMadeDomainIsEnded(t *testing.T) {
+	host := fake.NewHost(programs)
+	if _, err := host.Open(1).Create(context.Background(), &xen.Config{Boot: xen.Boot{Args: []string{"sleep"}}, Memory: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, host, t.TempDir())
+	defer e.Stop()
+	if ids, err := e.hv.Domains(); err != nil || len(ids) != 0 {
+		t.Errorf("domains %v %v", ids, err)
+	}
+}
+
 func TestMemoryOfTheDeadIsBounded(t *testing.T) {
 	e, _ := testEngine(t)
 	var first int
