@@ -105,11 +105,35 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 	return batch_end();
 }
 
+/* Zeroes the stale pages of a run, which may not be mapped. */
+static int freshen(uint64_t first, uint64_t n)
+{
+	uint64_t end = first + n, start;
+
+	for (uint64_t i = first; i < end; i++) {
+		for (start = i; i < end && mem.state[i] & PG_STALE; i++)
+			;
+		if (start == i)
+			continue;
+		if (set_bits(start, i - start, 0))
+			return -ENOMEM;
+		memset(page_va(start), 0, (i - start) << PAGE_SHIFT);
+		for (; start < i; start++)
+			mem.state[start] &= ~(PG_STALE | PG_DIRTY);
+	}
+	return 0;
+}
+
 int run_protect(uint64_t first, uint64_t n, int prot)
 {
-	int err = set_bits(first, n, prot_bits(prot));
+	uint8_t bits = prot_bits(prot);
+	int err = 0;
 
-	if (prot & PROT_WRITE)
+	if (!(bits & PG_NOREAD))
+		err = freshen(first, n);
+	if (!err)
+		err = set_bits(first, n, bits);
+	if (!err && prot & PROT_WRITE)
 		for (uint64_t i = first; i < first + n; i++)
 			mem.state[i] |= PG_DIRTY;
 	return err;
@@ -164,32 +188,11 @@ static void mark(uint64_t first, uint64_t n, int type)
 		mem.kernel += n;
 }
 
-/* Zeroes what may not be zero. The pages must be writable. */
-static void clean(uint64_t first, uint64_t n)
-{
-	for (uint64_t i = first; i < first + n; i++) {
-		if (!(mem.state[i] & PG_DIRTY))
-			continue;
-		memset(page_va(i), 0, PAGE_SIZE);
-		mem.state[i] &= ~PG_DIRTY;
-	}
-}
-
-static int any_dirty(uint64_t first, uint64_t n)
+int run_take(uint64_t first, uint64_t n, int prot)
 {
 	for (uint64_t i = first; i < first + n; i++)
 		if (mem.state[i] & PG_DIRTY)
-			return 1;
-	return 0;
-}
-
-int run_take(uint64_t first, uint64_t n, int prot)
-{
-	if (any_dirty(first, n)) {
-		if (set_bits(first, n, 0))
-			return -ENOMEM;
-		clean(first, n);
-	}
+			mem.state[i] |= PG_STALE;
 	if (run_protect(first, n, prot)) {
 		set_bits(first, n, prot_bits(PROT_NONE));
 		return -ENOMEM;

@@ -16,6 +16,7 @@
 #define PG_NOREAD 8  /* not mapped at all */
 #define PG_NOWRITE 16
 #define PG_EXEC 32
+#define PG_STALE 64  /* the program's, but with old content, to be zeroed before it may look */
 #define PG_PROT (PG_NOREAD | PG_NOWRITE | PG_EXEC)
 
 /* What the domain builder said, copied and checked once. */
@@ -45,7 +46,10 @@ static inline uint64_t page_of(uint64_t va)
 uint64_t run_find(uint64_t n, uint64_t lo, uint64_t hi);
 /* Whether n pages from first are all free. */
 int run_free(uint64_t first, uint64_t n);
-/* Takes n free pages for the program, zeroed, with prot (PROT_*); 0 or -ENOMEM with nothing taken. */
+/*
+ * Takes n free pages for the program, with prot (PROT_*); 0 or -ENOMEM with nothing taken. They are
+ * zero, at the latest when a later run_protect lets the program look.
+ */
 int run_take(uint64_t first, uint64_t n, int prot);
 /* The same for pages that nobody had since boot: zero, readable and writable as they are. */
 void run_reserve(uint64_t first, uint64_t n);
