@@ -1,0 +1,221 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"kxsh/engine"
+)
+
+// Call is one command being run. Its context ends when the user interrupts the command.
+type Call struct {
+	context.Context
+	Name    string
+	Args    []string // after the flags
+	Flags   *pflag.FlagSet
+	Stdin   io.Reader // may be nil: closed
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Dir     string
+	Environ []string // exported variables, K=V
+
+	shell *Shell
+	job   *job // the shell itself, or the background job it runs in
+	cmd   *Command
+
+	cancel   context.CancelCauseFunc
+	mu       sync.Mutex
+	onSignal func(syscall.Signal) // takes signals instead of being cancelled
+}
+
+// Status ends a command with an exit status and says nothing.
+type Status int
+
+func (s Status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// UsageError is a command used wrongly: exit status 2.
+type UsageError string
+
+func (e UsageError) Error() string { return string(e) }
+
+func usagef(format string, a ...any) error { return UsageError(fmt.Sprintf(format, a...)) }
+
+// signalled is why a call's context ended.
+type signalled syscall.Signal
+
+func (s signalled) Error() string { return "interrupted by " + signalName(syscall.Signal(s)) }
+
+// Engine returns the engine, starting one if there is none.
+func (c *Call) Engine() (engine.API, error) { return c.shell.engine() }
+
+// Shell returns the session.
+func (c *Call) Shell() *Shell { return c.shell }
+
+// Path makes a path of the user's absolute.
+func (c *Call) Path(p string) string {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(c.Dir, p)
+}
+
+// Terminal returns the terminal that w is, or nil.
+func Terminal(w any) *os.File { return terminalOf(w) }
+
+// takeSignals hands the signals that would cancel the call to f until the call ends.
+func (c *Call) takeSignals(f func(syscall.Signal)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onSignal = f
+}
+
+// signal is what the shell got while the command ran. It reports whether the command took it.
+func (c *Call) signal(sig syscall.Signal) bool {
+	c.mu.Lock()
+	f := c.onSignal
+	c.mu.Unlock()
+	if f == nil {
+		c.cancel(signalled(sig))
+		return false
+	}
+	f(sig)
+	return true
+}
+
+// runCommand parses the flags, runs the command, says what went wrong and returns the status.
+func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
+	c.cmd = cmd
+	c.Context, c.cancel = context.WithCancelCause(c.Context)
+	defer c.cancel(nil)
+	out := &pipeWriter{w: c.Stdout}
+	if terminalOf(c.Stdout) == nil {
+		c.Stdout = out
+	}
+	if err := c.parse(args); err != nil {
+		return c.report(err)
+	}
+	c.job.enter(c)
+	defer c.job.leave(c)
+	err := cmd.Run(c)
+	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {
+		var sig signalled
+		if errors.As(cause, &sig) {
+			return 128 + int(sig)
+		}
+	}
+	if out.isBroken() {
+		return 128 + int(syscall.SIGPIPE)
+	}
+	return c.report(err)
+}
+
+// parse parses the flags into c.Flags and c.Args.
+func (c *Call) parse(args []string) error {
+	c.Flags = c.cmd.flagSet()
+	if c.cmd.Raw {
+		c.Args = args
+		return nil
+	}
+	if c.cmd.Prepare != nil {
+		args = c.cmd.Prepare(args)
+	}
+	if err := c.Flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			c.shell.helpOn(c.Stdout, c.cmd, styleFor(c.Stdout, c.shell.cfg.Color))
+			return Status(0)
+		}
+		return UsageError(err.Error())
+	}
+	c.Args = c.Flags.Args()
+	return nil
+}
+
+// flagSet declares the command's flags anew.
+func (cmd *Command) flagSet() *pflag.FlagSet {
+	f := pflag.NewFlagSet(cmd.Name, pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	f.SortFlags = false
+	f.SetInterspersed(!cmd.Leading)
+	if cmd.Flags != nil {
+		cmd.Flags(f)
+	}
+	return f
+}
+
+// report prints err as one line and returns the exit status that goes with it.
+func (c *Call) report(err error) int {
+	var status Status
+	var usage UsageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &usage):
+		c.warnf("%s; see: help %s", usage, c.Name)
+		return 2
+	}
+	c.warnf("%s", oneLine(err.Error()))
+	return 1
+}
+
+// warnf prints COMMAND: … on standard error.
+func (c *Call) warnf(format string, a ...any) {
+	fmt.Fprintf(c.Stderr, "%s: %s\n", c.Name, fmt.Sprintf(format, a...))
+}
+
+// want refuses a wrong number of arguments; max < 0: any number.
+func (c *Call) want(min, max int) error {
+	if n := len(c.Args); n < min || max >= 0 && n > max {
+		return usagef("usage: %s %s", c.Name, c.cmd.Synopsis)
+	}
+	return nil
+}
+
+func (c *Call) flagBool(name string) bool { v, _ := c.Flags.GetBool(name); return v }
+func (c *Call) flagString(name string) string {
+	v, _ := c.Flags.GetString(name)
+	return v
+}
+func (c *Call) flagInt(name string) int { v, _ := c.Flags.GetInt(name); return v }
+
+// codeOf is the engine's code of err, or "".
+func codeOf(err error) engine.Code {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// pipeWriter remembers that its reader has gone.
+type pipeWriter struct {
+	w      io.Writer
+	mu     sync.Mutex
+	broken bool
+}
+
+func (p *pipeWriter) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		p.mu.Lock()
+		p.broken = true
+		p.mu.Unlock()
+	}
+	return n, err
+}
+
+func (p *pipeWriter) isBroken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken
+}

@@ -1,0 +1,24 @@
+// Package shell is the command language of kxsh: the commands about pVMs, and a shell around them.
+//
+// There is one table of commands (table.go). Dispatch, help, completion and the completion scripts
+// for other shells all come from it. The shell sees pVMs only through [engine.API], and asks for it
+// no earlier than the first command that needs it: kxsh -c 'echo hi' starts no engine.
+//
+// The script language is mvdan.cc/sh's, POSIX sh with the usual bash extensions, with what that
+// interpreter leaves out put back for pVMs: kill, wait, jobs, trap and $! know pVMs and jobs, signals
+// reach traps, a broken pipe ends a writer with 141, and host programs and pVM commands share one
+// pipeline. rewrite.go says how: a few constructs are rewritten before they run.
+//
+// # Limits
+//
+//   - No coproc, read -t, wait -n, PIPESTATUS, or file descriptors above 2.
+//   - No job control of the terminal: no fg, bg, Ctrl-Z. console PID is the fg of a pVM.
+//   - $! of a job that is not one run command is a number above 4194304, which is neither a Linux PID
+//     nor a domain ID; kill, wait and jobs take it. A number equal to $$ names the shell itself.
+//   - A compound job ({ a; b; } &) ends with the shell; a host program or pVM it started goes on.
+//   - A trap on EXIT inside ( … ) runs at the subshell's end and at its exit command, and not when
+//     set -e ends it. DEBUG and RETURN traps do not exist.
+//   - The left side of a pipe leaves with 141 also when a host program it started died of SIGPIPE.
+//   - A job's standard input is /dev/null unless redirected, also in an interactive shell.
+//   - Syntax errors are found before the first command of a script runs, and give 2.
+package shell

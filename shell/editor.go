@@ -1,0 +1,83 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/chzyer/readline"
+)
+
+// errInterrupt is Ctrl-C on the line being edited.
+var errInterrupt = errors.New("interrupt")
+
+// editor is line editing, as much of it as the shell needs.
+type editor interface {
+	// ReadLine returns the next line: io.EOF at Ctrl-D, errInterrupt at Ctrl-C. A pasted line may
+	// hold newlines.
+	ReadLine(prompt string) (string, error)
+	// Remember adds an entry to the history.
+	Remember(line string)
+	Close()
+}
+
+// readlineEditor is chzyer/readline's editing.
+type readlineEditor struct {
+	rl  *readline.Instance
+	out io.Writer
+}
+
+// newEditor makes an editor. readline leaves raw mode whenever no line is being edited.
+func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int)) (editor, error) {
+	rl, err := readline.NewEx(&readline.Config{
+		Stdin:                  &pasteReader{r: in},
+		Stdout:                 out,
+		Stderr:                 out,
+		HistoryFile:            history,
+		HistoryLimit:           historyLimit,
+		DisableAutoSaveHistory: true,
+		HistorySearchFold:      true,
+		AutoComplete:           completer(complete),
+		InterruptPrompt:        "^C",
+		EOFPrompt:              "exit",
+		FuncFilterInputRune: func(r rune) (rune, bool) {
+			return r, r != readline.CharCtrlZ // there is nothing to come back to
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &readlineEditor{rl: rl, out: out}, nil
+}
+
+func (e *readlineEditor) ReadLine(prompt string) (string, error) {
+	e.rl.SetPrompt(prompt)
+	fmt.Fprint(e.out, pasteOn)
+	line, err := e.rl.Readline()
+	fmt.Fprint(e.out, pasteOff)
+	if errors.Is(err, readline.ErrInterrupt) {
+		err = errInterrupt
+	}
+	return strings.ReplaceAll(line, string(pastedNewline), "\n"), err
+}
+
+func (e *readlineEditor) Remember(line string) { e.rl.SaveHistory(line) }
+func (e *readlineEditor) Close()               { e.rl.Close() }
+
+// completer adapts a completion function to readline, which wants what is to be appended.
+type completer func(line string, pos int) (words []string, from int)
+
+func (c completer) Do(line []rune, pos int) ([][]rune, int) {
+	text := string(line[:pos])
+	words, from := c(text, len(text))
+	typed := []rune(text[from:])
+	var out [][]rune
+	for _, w := range words {
+		if r := []rune(w); len(r) >= len(typed) {
+			out = append(out, r[len(typed):])
+		}
+	}
+	return out, len(typed)
+}

@@ -1,0 +1,93 @@
+package shell
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+var helpCommand = Command{
+	Name:     "help",
+	Synopsis: "[COMMAND]",
+	Short:    "list the commands, or explain one",
+	Args:     Topic,
+	Run: func(c *Call) error {
+		if err := c.want(0, 1); err != nil {
+			return err
+		}
+		if len(c.Args) == 0 {
+			return c.shell.help(c.Stdout, c.style())
+		}
+		cmd := c.shell.table[c.Args[0]]
+		if cmd == nil {
+			return fmt.Errorf("%s: no such command%s", c.Args[0], c.shell.didYouMean(c.Args[0]))
+		}
+		return c.shell.helpOn(c.Stdout, cmd, c.style())
+	},
+}
+
+// help lists the commands.
+func (s *Shell) help(w io.Writer, st style) error {
+	var b strings.Builder
+	wide := 0
+	for _, c := range s.order {
+		wide = max(wide, len(c.Name))
+	}
+	b.WriteString(st.head("Commands about pVMs") + " (help COMMAND or COMMAND --help says more):\n")
+	for _, c := range s.order {
+		fmt.Fprintf(&b, "  %s%s  %s\n", st.key(c.Name), strings.Repeat(" ", wide-len(c.Name)), c.Short)
+	}
+	b.WriteString("\nEverything else is POSIX sh with bash's extensions; host programs and pVM commands mix in a pipeline.\n" +
+		"PID means a PID, a name, a shell glob over names, or %family. Ctrl-] detaches from a console.\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// helpOn explains one command.
+func (s *Shell) helpOn(w io.Writer, c *Command, st style) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s %s %s\n", c.Short, st.head("usage:"), c.Name, c.Synopsis)
+	if c.Long != "" {
+		b.WriteString("\n" + c.Long + "\n")
+	}
+	if flags := c.flagSet().FlagUsages(); flags != "" {
+		b.WriteString("\n" + st.head("flags:") + "\n" + flags)
+	}
+	if len(c.Examples) > 0 {
+		b.WriteString("\n" + st.head("examples:") + "\n")
+		for _, e := range c.Examples {
+			b.WriteString("  " + e + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// didYouMean names a command of ours that name is a near miss of: at most one letter wrong, missing,
+// too many or swapped.
+func (s *Shell) didYouMean(name string) string {
+	for _, c := range s.order {
+		if len(name) > 1 && nearMiss(name, c.Name) {
+			return fmt.Sprintf(": did you mean %s?", c.Name)
+		}
+	}
+	return ""
+}
+
+// nearMiss reports whether one edit turns a into b, which differs.
+func nearMiss(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 || a == b {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	return a[i+1:] == b[i+1:] || i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}

@@ -1,0 +1,197 @@
+package shell
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"mvdan.cc/sh/v3/interp"
+)
+
+// host runs a program of the host.
+func (x *execution) host() error {
+	path, status, why := x.lookup(x.args[0])
+	if status != 0 {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %s\n", x.args[0], why)
+		return interp.ExitStatus(uint8(status))
+	}
+	if strings.HasSuffix(path, ".kx") { // an image: the host cannot run it
+		x.args = append([]string{"run"}, x.args...)
+		return x.command(x.shell.table["run"])
+	}
+	cmd, err := x.start(path)
+	if errors.Is(err, syscall.ENOEXEC) {
+		return x.script(path)
+	}
+	if err != nil {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
+		return interp.ExitStatus(126)
+	}
+	return x.await(cmd)
+}
+
+// errno strips an error of the system down to its reason.
+func errno(err error) error {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return err
+}
+
+// lookup finds a program; status is 127 or 126 if there is none to run.
+func (x *execution) lookup(name string) (path string, status int, why string) {
+	if strings.Contains(name, "/") {
+		path = name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(x.hc.Dir, path)
+		}
+		status, why = executable(path)
+		return path, status, why
+	}
+	status, why = 127, "command not found"+x.shell.didYouMean(name)
+	for _, dir := range filepath.SplitList(x.hc.Env.Get("PATH").String()) {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(x.hc.Dir, dir)
+		}
+		p := filepath.Join(dir, name)
+		st, reason := executable(p)
+		if st == 0 {
+			return p, 0, ""
+		}
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && status == 127 {
+			status, why = st, reason
+		}
+	}
+	return "", status, why
+}
+
+// executable says whether the file at path can be executed, as an exit status and its reason.
+func executable(path string) (int, string) {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return 127, "No such file or directory"
+	case err != nil:
+		return 126, errno(err).Error()
+	case fi.IsDir():
+		return 126, "Is a directory"
+	case strings.HasSuffix(path, ".kx"):
+		return 0, ""
+	case unix.Access(path, unix.X_OK) != nil:
+		return 126, "Permission denied"
+	}
+	return 0, ""
+}
+
+// start starts the program. A job's programs have a process group of their own: Ctrl-C is for the
+// foreground.
+func (x *execution) start(path string) (*exec.Cmd, error) {
+	// A file that another process of ours still writes to, because it was forked meanwhile, is busy
+	// for a moment: golang.org/issue/22315.
+	for delay := time.Millisecond; ; delay *= 2 {
+		cmd := &exec.Cmd{
+			Path: path, Args: x.args, Env: exported(x.hc.Env), Dir: x.hc.Dir,
+			Stdin: x.hc.Stdin, Stdout: x.hc.Stdout, Stderr: x.hc.Stderr,
+		}
+		if x.job.id != 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		}
+		err := cmd.Start()
+		if !errors.Is(err, syscall.ETXTBSY) || delay > 100*time.Millisecond {
+			return cmd, err
+		}
+		time.Sleep(delay)
+	}
+}
+
+// await waits for the program and returns its status.
+func (x *execution) await(cmd *exec.Cmd) error {
+	x.job.enterProcess(cmd.Process)
+	if x.shell.interactive {
+		x.keepGoing(cmd.Process.Pid)
+	}
+	err := cmd.Wait()
+	x.job.leaveProcess(cmd.Process)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
+		return interp.ExitStatus(1)
+	}
+	st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !st.Signaled() {
+		return x.statusOf(cmd.ProcessState.ExitCode())
+	}
+	sig := st.Signal()
+	if sig == syscall.SIGINT && x.job.id == 0 && x.job.interrupted() && !x.job.hasTrap(sig) {
+		x.job.doom(128 + int(sig))
+	}
+	if sig == syscall.SIGPIPE {
+		return x.status(128 + int(sig))
+	}
+	if x.job.id == 0 && sig != syscall.SIGINT {
+		text := sig.String()
+		if st.CoreDump() {
+			text += " (core dumped)"
+		}
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %s\n", x.args[0], text)
+	}
+	return x.statusOf(128 + int(sig))
+}
+
+func (x *execution) statusOf(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return interp.ExitStatus(uint8(n))
+}
+
+// keepGoing waits until the program has ended, and continues it when it stops: without job control
+// of the terminal nobody else could.
+func (x *execution) keepGoing(pid int) {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		const cldStopped = 5 // CLD_STOPPED of siginfo.h
+		if err != nil || info.Code != cldStopped {
+			return
+		}
+		unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG, nil)
+		fmt.Fprintf(x.hc.Stderr, "\nkxsh: %s: no job control: goes on; start it with & instead\n", x.args[0])
+		unix.Kill(pid, unix.SIGCONT)
+	}
+}
+
+// script runs a file without #! as a script of ours, as a POSIX shell does.
+func (x *execution) script(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
+		return interp.ExitStatus(126)
+	}
+	if line, _, _ := bytes.Cut(data, []byte("\n")); bytes.IndexByte(line, 0) >= 0 {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: cannot execute binary file\n", x.args[0])
+		return interp.ExitStatus(126)
+	}
+	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
+		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: x.args[0]}
+	sub.cfg.Connect, sub.cfg.Peek = x.shell.connectShared, nil
+	sub.main = newJob(0, 0, "kxsh", false)
+	sub.jobs[0] = sub.main
+	r, err := sub.runner(exported(x.hc.Env), x.hc.Dir, x.hc.Stdin, x.hc.Stdout, x.hc.Stderr, x.args[1:])
+	if err != nil {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], err)
+		return interp.ExitStatus(126)
+	}
+	return x.statusOf(sub.program(r, string(data), x.hc.Stderr))
+}

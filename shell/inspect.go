@@ -1,0 +1,240 @@
+package shell
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"kxsh/elf"
+	"kxsh/engine"
+)
+
+var inspectCommand = Command{
+	Name:     "inspect",
+	Synopsis: "[--json] PID|IMAGE…",
+	Short:    "show everything about a pVM or an image",
+	Examples: []string{"inspect web", "inspect --json 7 | jq .steps", "inspect ./hello.kx"},
+	Flags:    jsonFlag,
+	Args:     PVMOrFile,
+	Run:      inspect,
+}
+
+// inspect prints an array with --json only if it was asked about several.
+func inspect(c *Call) error {
+	if err := c.want(1, -1); err != nil {
+		return err
+	}
+	var all []any
+	failed := false
+	for i, arg := range c.Args {
+		v, err := c.inspectOne(arg, i > 0)
+		if err != nil {
+			if codeOf(err) == engine.CodeEngine || c.Err() != nil {
+				return err
+			}
+			failed = true
+			c.warnf("%s", oneLine(err.Error()))
+			continue
+		}
+		all = append(all, v)
+	}
+	if c.flagBool("json") && len(all) > 0 {
+		var v any = all
+		if len(c.Args) == 1 {
+			v = all[0]
+		}
+		if err := writeJSON(c.Stdout, v); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return Status(1)
+	}
+	return nil
+}
+
+// inspectOne inspects a file if arg looks like a path or is a file, else a pVM. It prints text unless
+// --json was given, after an empty line if it is not the first.
+func (c *Call) inspectOne(arg string, more bool) (any, error) {
+	if more && !c.flagBool("json") {
+		fmt.Fprintln(c.Stdout)
+	}
+	if fi, err := os.Stat(c.Path(arg)); strings.Contains(arg, "/") || strings.HasSuffix(arg, ".kx") || err == nil && fi.Mode().IsRegular() {
+		img, err := readImage(c.Path(arg))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", arg, err)
+		}
+		if c.flagBool("json") {
+			return img, nil
+		}
+		return img, c.imageText(arg, img)
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return nil, err
+	}
+	pid, err := c.one(api, arg, true)
+	if err != nil {
+		return nil, err
+	}
+	d, err := api.Inspect(c, pid)
+	if err != nil {
+		return nil, aboutPVM(arg, err)
+	}
+	if c.flagBool("json") {
+		return d, nil
+	}
+	return d, c.detailText(d)
+}
+
+// imageInfo is inspect IMAGE --json.
+type imageInfo struct {
+	Path      string        `json:"path"`
+	Size      int64         `json:"size"`
+	ABI       uint32        `json:"abi"`
+	Entry     uint64        `json:"entry"`
+	Hypercall uint64        `json:"hypercall_page"`
+	Stack     uint64        `json:"stack"`
+	Memory    uint64        `json:"memory"`
+	Root      uint64        `json:"root_bytes"`
+	Segments  []segmentInfo `json:"segments"`
+}
+
+type segmentInfo struct {
+	Address  uint64 `json:"address"`
+	Memory   uint64 `json:"memory"`
+	Offset   uint64 `json:"offset"`
+	FileSize uint64 `json:"file_size"`
+	Flags    string `json:"flags"`
+}
+
+func readImage(path string) (*imageInfo, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("no such file, or not readable")
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("not a pVM image: not a regular file")
+	}
+	m, err := elf.ParseImage(f, fi.Size())
+	if err != nil {
+		return nil, fmt.Errorf("not a pVM image: %w", err)
+	}
+	info := &imageInfo{Path: path, Size: m.Size, ABI: m.ABI, Entry: m.Entry, Hypercall: m.HypercallPage,
+		Stack: m.StackSize, Memory: m.Memory, Root: m.Root.Len}
+	for _, s := range m.Segments {
+		info.Segments = append(info.Segments, segmentInfo{s.VA, s.MemSize, s.Off, s.FileSize, protText(s.Prot)})
+	}
+	return info, nil
+}
+
+func protText(p elf.Prot) string {
+	text := []byte("---")
+	for i, bit := range []elf.Prot{elf.Read, elf.Write, elf.Exec} {
+		if p&bit != 0 {
+			text[i] = "rwx"[i]
+		}
+	}
+	return string(text)
+}
+
+func (c *Call) imageText(arg string, m *imageInfo) error {
+	f := fields{c: c}
+	f.add("image", "%s, %s", arg, humanBytes(uint64(m.Size)))
+	f.add("abi", "%d", m.ABI)
+	f.add("entry", "%#x", m.Entry)
+	f.add("hypercalls", "%#x", m.Hypercall)
+	f.add("stack", "%s", orDefault(m.Stack))
+	f.add("memory", "%s", orDefault(m.Memory))
+	if m.Root > 0 {
+		f.add("root", "%s of tar archive", humanBytes(m.Root))
+	}
+	for _, s := range m.Segments {
+		f.add("segment", "%s %#x %s, %s of it from the file", s.Flags, s.Address, humanBytes(s.Memory), humanBytes(s.FileSize))
+	}
+	return f.write()
+}
+
+func orDefault(n uint64) string {
+	if n == 0 {
+		return "the default"
+	}
+	return humanBytes(n)
+}
+
+// detailText prints a pVM for people.
+func (c *Call) detailText(d *engine.Detail) error {
+	f := fields{c: c}
+	f.add("pid", "%d, parent %d, family %d", d.PID, d.PPID, d.Family)
+	f.add("name", "%s", d.Name)
+	f.add("state", "%s", stateText(&d.Process))
+	f.add("image", "%s", d.Image)
+	f.add("sha256", "%s", d.ImageSHA)
+	f.add("args", "%s", quoteArgs(d.Args))
+	for _, kv := range d.Env {
+		f.add("env", "%s", kv)
+	}
+	f.add("started", "%s by uid %d", d.Started.Local().Format("2006-01-02 15:04:05.000"), d.UID)
+	if d.MainAfter > 0 {
+		f.add("main after", "%s", humanDuration(d.MainAfter))
+	}
+	f.add("steps", "%s", stepsLine(d.Steps))
+	f.add("memory", "%s of at most %s, %s shared", humanBytes(d.Memory), humanBytes(d.MaxMem), humanBytes(d.Shared))
+	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs))
+	if d.HostPID != 0 {
+		f.add("host pid", "%d", d.HostPID)
+	}
+	f.add("restart", "%s, restarted %d times", restartText(d.Restart), d.Restarts)
+	if d.RestartOf != 0 {
+		f.add("instead of", "%d", d.RestartOf)
+	}
+	f.add("log", "%s, %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
+	if d.Exit != nil {
+		text := fmt.Sprintf("status %d at %s", d.Exit.Code, d.Exit.Time.Local().Format("15:04:05.000"))
+		if d.Exit.Reason != "" {
+			text += ": " + oneLine(d.Exit.Reason)
+		}
+		f.add("exit", "%s", text)
+	}
+	for line := range strings.Lines(d.Crash) {
+		f.add("crash", "%s", strings.TrimRight(line, "\n"))
+	}
+	return f.write()
+}
+
+func stateText(p *engine.Process) string {
+	text := map[string]string{"R": "running", "S": "blocked", "T": "stopped", "Z": "dead, its frames still in use", "X": "ended"}[p.Stat]
+	if p.Foreign {
+		text += ", made by somebody else"
+	}
+	return strings.TrimPrefix(p.Stat+", "+text, ", ")
+}
+
+func restartText(r engine.Restart) string {
+	if r.Policy == "" {
+		return "no"
+	}
+	if r.Max > 0 {
+		return fmt.Sprintf("%s:%d", r.Policy, r.Max)
+	}
+	return r.Policy
+}
+
+// quoteArgs writes arguments as one would type them.
+func quoteArgs(args []string) string {
+	var out []string
+	for _, a := range args {
+		if q, err := syntax.Quote(a, syntax.LangBash); err == nil {
+			a = q
+		}
+		out = append(out, a)
+	}
+	return strings.Join(out, " ")
+}

@@ -1,0 +1,202 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/term"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Interactive is a session on a terminal.
+func (s *Shell) Interactive() int {
+	s.interactive = true
+	stop := s.catchSignals()
+	defer stop()
+	defer s.restoreTerminal()
+	r, err := s.start(nil)
+	if err != nil {
+		s.errorf("%v", err)
+		return 1
+	}
+	history := s.historyFile()
+	if history != "" {
+		if f, err := os.OpenFile(history, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600); err == nil {
+			f.Close()
+		} else if err := os.MkdirAll(s.cfg.State, 0o700); err != nil {
+			history = ""
+		}
+	}
+	if old, err := term.GetState(int(s.cfg.Stdin.Fd())); err == nil { // whatever happens in between
+		defer term.Restore(int(s.cfg.Stdin.Fd()), old)
+	}
+	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete)
+	if err != nil {
+		s.errorf("terminal: %v", err)
+		return 1
+	}
+	defer ed.Close()
+	go s.watchCount()
+	status, exited := s.startFile(r)
+	if !exited {
+		status = s.session(r, ed)
+	}
+	return s.leave(r, status)
+}
+
+// startFile runs the user's start file.
+func (s *Shell) startFile(r *interp.Runner) (status int, exited bool) {
+	path := s.cfg.RC
+	if path == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return 0, false
+		}
+		path = filepath.Join(dir, "kxsh", "kxshrc")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	f, err := syntax.NewParser().Parse(strings.NewReader(string(data)), path)
+	if err != nil {
+		s.errorf("%v", err)
+		return 0, false
+	}
+	status, exited = s.statements(r, f.Stmts)
+	if exited && s.main.ending() != 0 {
+		s.main.revive()
+		exited = false
+	}
+	return status, exited
+}
+
+// session reads and runs lines until the user leaves.
+func (s *Shell) session(r *interp.Runner, ed editor) int {
+	status := 0
+	for {
+		s.printJobs(s.cfg.Stderr, true, false, false)
+		list, err := s.readProgram(ed)
+		switch {
+		case errors.Is(err, io.EOF):
+			return status
+		case errors.Is(err, errInterrupt):
+			status = 130
+			continue
+		case err != nil:
+			fmt.Fprintf(s.cfg.Stderr, "kxsh: %v\n", err)
+			status = 2
+			continue
+		}
+		s.main.revive()
+		var exited bool
+		status, exited = s.statements(r, list)
+		if !exited {
+			continue
+		}
+		if s.main.ending() == 0 {
+			return status
+		}
+		if s.main.ending() != 130 { // asked to leave by a signal
+			return status
+		}
+		fmt.Fprintln(s.cfg.Stderr)
+		s.main.revive()
+	}
+}
+
+// readProgram reads lines until they are a whole program, and remembers it.
+func (s *Shell) readProgram(ed editor) ([]*syntax.Stmt, error) {
+	text := ""
+	for {
+		prompt := s.prompt()
+		if text != "" {
+			prompt = "> "
+		}
+		line, err := ed.ReadLine(prompt)
+		if err == io.EOF && text != "" {
+			return nil, errors.New("unexpected end of file")
+		}
+		if err != nil {
+			return nil, err
+		}
+		text += line + "\n"
+		f, err := syntax.NewParser().Parse(strings.NewReader(text), "")
+		if err != nil && syntax.IsIncomplete(err) {
+			continue
+		}
+		if entry := historyLine(text); entry != "" {
+			ed.Remember(entry)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return f.Stmts, nil
+	}
+}
+
+// countInterval is how often the number of pVMs in the prompt is refreshed.
+const countInterval = time.Second
+
+// running is the number of pVMs last seen; -1: not known.
+var running atomic.Int64
+
+// watchCount keeps the number of pVMs for the prompt up to date, without starting an engine.
+func (s *Shell) watchCount() {
+	running.Store(-1)
+	for {
+		s.count()
+		time.Sleep(countInterval)
+	}
+}
+
+// count asks an engine that runs how many pVMs there are.
+func (s *Shell) count() {
+	api := s.peek()
+	if api == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), countInterval)
+	defer cancel()
+	snap, err := api.Snapshot(ctx, false)
+	if err != nil {
+		s.dropPeeked()
+		return
+	}
+	running.Store(int64(len(snap.Processes)))
+}
+
+// promptPatience is how long a prompt waits for a fresh number of pVMs.
+const promptPatience = 20 * time.Millisecond
+
+// prompt shows host and number of pVMs: kxsh@host 3> .
+func (s *Shell) prompt() string {
+	fresh := make(chan struct{})
+	go func() {
+		s.count()
+		close(fresh)
+	}()
+	select {
+	case <-fresh:
+	case <-time.After(promptPatience):
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	host, _, _ = strings.Cut(host, ".")
+	st := styleFor(s.cfg.Stdout, s.cfg.Color)
+	text := st.key("kxsh@" + host)
+	if n := running.Load(); n > 0 {
+		text += fmt.Sprintf(" %d", n)
+	}
+	return text + "> "
+}

@@ -1,0 +1,225 @@
+package shell
+
+import (
+	"os"
+	"sync"
+	"syscall"
+)
+
+// jobBase is added to a job's number to make its $!. It is Linux's PID_MAX_LIMIT, and far above the
+// hypervisor's last domain ID (0x7fef): $! hits no stranger.
+const jobBase = 1 << 22
+
+// job is the shell itself (id 0) or one background job: what runs in it, and its traps.
+type job struct {
+	id     int
+	parent int    // id of the job it was started in
+	text   string // as typed
+	simple bool   // one simple command: if that is run, $! is the pVM's PID
+
+	named chan struct{} // closed when number is known
+	done  chan struct{} // closed when the job has ended
+
+	mu       sync.Mutex
+	number   int // $!
+	status   int // when done
+	dying    int // the status to leave with at the next command; 0: go on
+	waited   bool
+	reported bool // its end has been shown
+	calls    map[*Call]bool
+	procs    map[*os.Process]bool
+	traps    map[string]string // by name without SIG; EXIT among them
+	pending  []syscall.Signal  // trapped signals whose traps have yet to run
+	gotINT   bool              // an interrupt came during this command
+}
+
+func newJob(id, parent int, text string, simple bool) *job {
+	return &job{
+		id: id, parent: parent, text: text, simple: simple,
+		named: make(chan struct{}), done: make(chan struct{}),
+		calls: map[*Call]bool{}, procs: map[*os.Process]bool{}, traps: map[string]string{},
+	}
+}
+
+// name fixes the job's $!; 0: it has no pVM of its own. Later calls change nothing.
+func (j *job) name(number int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.number != 0 {
+		return
+	}
+	if number == 0 {
+		number = jobBase + j.id
+	}
+	j.number = number
+	close(j.named)
+}
+
+func (j *job) enter(c *Call) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.calls[c] = true
+}
+
+func (j *job) leave(c *Call) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.calls, c)
+}
+
+func (j *job) enterProcess(p *os.Process) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.procs[p] = true
+}
+
+func (j *job) leaveProcess(p *os.Process) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.procs, p)
+}
+
+// doom makes the job leave with status at its next command.
+func (j *job) doom(status int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dying == 0 {
+		j.dying = status
+	}
+}
+
+// ending returns the status to leave with; 0: none.
+func (j *job) ending() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dying
+}
+
+// revive forgets that the shell was interrupted: the next line starts afresh.
+func (j *job) revive() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dying, j.gotINT = 0, false
+}
+
+// interrupted reports whether an interrupt came during this command.
+func (j *job) interrupted() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.gotINT
+}
+
+// finish ends the job.
+func (j *job) finish(status int) {
+	j.name(0)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.done:
+		return
+	default:
+	}
+	if j.dying != 0 {
+		status = j.dying
+	}
+	j.status = status
+	close(j.done)
+}
+
+// harmless reports whether a signal's default action does not end a process.
+func harmless(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGURG,
+		syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, 0:
+		return true
+	}
+	return false
+}
+
+// deliver gives the job a signal: its trap if it has one, else what the signal does to what runs in it.
+func (j *job) deliver(sig syscall.Signal) {
+	j.mu.Lock()
+	trap, trapped := j.traps[trapName(sig)]
+	var calls []*Call
+	for c := range j.calls {
+		calls = append(calls, c)
+	}
+	var procs []*os.Process
+	for p := range j.procs {
+		procs = append(procs, p)
+	}
+	if trapped && trap != "" {
+		j.pending = append(j.pending, sig)
+	}
+	if sig == syscall.SIGINT {
+		j.gotINT = true
+	}
+	j.mu.Unlock()
+	if trapped && trap == "" {
+		return
+	}
+	took := false
+	for _, c := range calls {
+		if !harmless(sig) && c.signal(sig) {
+			took = true
+		}
+	}
+	if trapped {
+		return
+	}
+	if j.id != 0 || sig != syscall.SIGINT { // an interrupt reaches the shell's children from the terminal
+		for _, p := range procs {
+			p.Signal(sig)
+		}
+	}
+	if harmless(sig) {
+		return
+	}
+	// Somebody who takes the interrupt may survive it: then so does the script, as under bash.
+	if sig == syscall.SIGINT && j.id == 0 && (took || len(procs) > 0) {
+		return
+	}
+	j.doom(128 + int(sig))
+}
+
+// takePending returns the next trapped signal and its trap, or 0.
+func (j *job) takePending() (syscall.Signal, string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.pending) > 0 {
+		sig := j.pending[0]
+		j.pending = j.pending[1:]
+		if text := j.traps[trapName(sig)]; text != "" {
+			return sig, text
+		}
+	}
+	return 0, ""
+}
+
+// alive reports whether the job still runs.
+func (j *job) alive() bool {
+	select {
+	case <-j.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// hasTrap reports whether the job has a trap for sig.
+func (j *job) hasTrap(sig syscall.Signal) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.traps[trapName(sig)]
+	return ok
+}
+
+// isPVM reports whether $! of the job is a pVM's PID.
+func (j *job) isPVM() bool { n := j.pid(); return n > 0 && n < jobBase }
+
+// pid is the job's $!; 0: not known yet.
+func (j *job) pid() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.number
+}

@@ -1,0 +1,262 @@
+package shell
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"kxsh/engine"
+)
+
+var killCommand = Command{
+	Name:     "kill",
+	Synopsis: "[-SIG] PID…, kill -l [SIG…]",
+	Short:    "send a signal to pVMs or jobs",
+	Long: "KILL, STOP and CONT act on the domain itself; all others are the program's to handle. Signal 0 only asks whether the pVM is there.\n" +
+		"PID may be a PID, a name, a shell glob over names, %family, or %job of this session.",
+	Examples: []string{"kill 7", "kill -9 'web*'", "kill -STOP %3", "kill -l TERM"},
+	Flags: func(f *pflag.FlagSet) {
+		f.StringP("signal", "s", "TERM", "the signal, by name or number; also -9, -TERM, -SIGTERM")
+		f.StringP("number", "n", "", "the signal, by number")
+		f.BoolP("list", "l", false, "list the signals, or turn names into numbers and back")
+	},
+	FlagArgs: map[string]Kind{"signal": Signal},
+	Args:     PVM,
+	Prepare:  prepareSignal("l"),
+	Run:      kill,
+}
+
+func kill(c *Call) error {
+	if c.flagBool("list") {
+		if err := listSignals(c.Stdout, c.Args); err != nil {
+			return usagef("-l: %v", err)
+		}
+		return nil
+	}
+	name := c.flagString("signal")
+	if n := c.flagString("number"); n != "" {
+		name = n
+	}
+	sig, err := parseSignal(name)
+	if err != nil {
+		return UsageError(err.Error())
+	}
+	if err := c.want(1, -1); err != nil {
+		return err
+	}
+	failed := false
+	for _, arg := range c.Args {
+		if err := c.killOne(arg, sig); err != nil {
+			if c.Err() != nil {
+				return err
+			}
+			failed = true
+			c.warnf("%s", oneLine(err.Error()))
+		}
+	}
+	if failed {
+		return Status(1)
+	}
+	return nil
+}
+
+// killOne signals the job, the shell or the pVMs that arg names.
+func (c *Call) killOne(arg string, sig syscall.Signal) error {
+	if arg == strconv.Itoa(os.Getpid()) { // $$
+		c.shell.signalSelf(sig)
+		return nil
+	}
+	j, err := c.jobArg(arg)
+	if err != nil {
+		return err
+	}
+	if j != nil && !j.isPVM() {
+		if !j.alive() {
+			return fmt.Errorf("(%s): the job has ended", arg)
+		}
+		j.deliver(sig)
+		return nil
+	}
+	if j != nil {
+		arg = strconv.Itoa(j.pid())
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return err
+	}
+	list, err := targets(c, api, []string{arg}, false)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if err = t.err; err == nil {
+			err = api.Signal(c, t.pid, int(sig))
+		}
+		if err != nil {
+			return aboutPVM(arg, err)
+		}
+	}
+	return nil
+}
+
+// jobArg returns the job that arg names: its $!, or %N, %% and %+ for the newest, %- for the one
+// before. %N that is also a family is refused: nobody should hit the wrong one.
+func (c *Call) jobArg(arg string) (*job, error) {
+	s := c.shell
+	if n, err := strconv.Atoi(arg); err == nil {
+		return s.jobByNumber(n), nil
+	}
+	spec, ok := strings.CutPrefix(arg, "%")
+	if !ok {
+		return nil, nil
+	}
+	jobs := s.jobList()
+	switch spec {
+	case "%", "+", "":
+		if len(jobs) > 0 {
+			return jobs[len(jobs)-1], nil
+		}
+		return nil, fmt.Errorf("(%s): no such job", arg)
+	case "-":
+		if len(jobs) > 1 {
+			return jobs[len(jobs)-2], nil
+		}
+		return nil, fmt.Errorf("(%s): no such job", arg)
+	}
+	id, err := strconv.Atoi(spec)
+	if err != nil {
+		return nil, nil
+	}
+	j := s.jobByID(id)
+	if j == nil {
+		return nil, nil
+	}
+	if api := s.peek(); api != nil {
+		if snap, err := api.Snapshot(c, false); err == nil && len(match(snap, arg)) > 0 && !(j.isPVM() && j.pid() == id) {
+			return nil, fmt.Errorf("(%s): both a job and a family; say the PID (jobs -l shows the job's)", arg)
+		}
+	}
+	return j, nil
+}
+
+var waitCommand = Command{
+	Name:     "wait",
+	Synopsis: "[PID…]",
+	Short:    "wait for pVMs and jobs to end",
+	Long: "Without arguments: for all pVMs that this session started and for its jobs. The exit status is that of the last\n" +
+		"pVM waited for (127: there is none such); without arguments and without pVMs it is 0.",
+	Examples: []string{"p=$(run -d x.kx); wait $p; echo $?", "run x.kx & wait $!"},
+	Args:     PVM,
+	Run:      wait,
+}
+
+func wait(c *Call) error {
+	if len(c.Args) == 0 {
+		return c.waitAll()
+	}
+	status := 0
+	for _, arg := range c.Args {
+		var err error
+		if status, err = c.waitFor(arg); err != nil {
+			if c.Err() != nil {
+				return err
+			}
+			if codeOf(err) == engine.CodeEngine {
+				return err
+			}
+			c.warnf("%s", oneLine(err.Error()))
+			status = 127
+		}
+	}
+	return Status(status)
+}
+
+// waitFor waits for everything that arg names and returns the status of the last.
+func (c *Call) waitFor(arg string) (int, error) {
+	j, err := c.jobArg(arg)
+	if err != nil {
+		return 0, err
+	}
+	if j != nil {
+		return c.waitJob(j)
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return 0, err
+	}
+	list, err := targets(c, api, []string{arg}, true)
+	if err != nil {
+		return 0, err
+	}
+	status := 0
+	for _, t := range list {
+		if t.err != nil {
+			return 0, t.err
+		}
+		if status, err = c.waitPVM(api, t.pid); err != nil {
+			return 0, aboutPVM(arg, err)
+		}
+	}
+	return status, nil
+}
+
+func (c *Call) waitPVM(api engine.API, pid int) (int, error) {
+	exit, err := api.Wait(c, pid)
+	if err != nil {
+		return 0, err
+	}
+	c.shell.forget(pid)
+	return exit.Code, nil
+}
+
+func (c *Call) waitJob(j *job) (int, error) {
+	select {
+	case <-j.done:
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.waited, j.reported = true, true
+		return j.status, nil
+	case <-c.Done():
+		return 0, c.Err()
+	}
+}
+
+// waitAll waits for the jobs started from here, then for the pVMs run -d started.
+func (c *Call) waitAll() error {
+	status := 0
+	for _, j := range c.shell.jobList() {
+		if j.parent != c.job.id || j == c.job {
+			continue
+		}
+		st, err := c.waitJob(j)
+		if err != nil {
+			return err
+		}
+		if j.isPVM() {
+			status = st
+		}
+	}
+	if c.job.id != 0 {
+		return Status(status)
+	}
+	for _, pid := range c.shell.startedPVMs() {
+		api, err := c.Engine()
+		if err != nil {
+			return err
+		}
+		st, err := c.waitPVM(api, pid)
+		if codeOf(err) == engine.CodeNoPVM { // too long ago: forgotten
+			c.shell.forget(pid)
+			continue
+		}
+		if err != nil {
+			return aboutPVM(strconv.Itoa(pid), err)
+		}
+		status = st
+	}
+	return Status(status)
+}

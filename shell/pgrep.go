@@ -1,0 +1,192 @@
+package shell
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"kxsh/engine"
+)
+
+// patternFlags are what pgrep and pkill share.
+func patternFlags(f *pflag.FlagSet) {
+	f.BoolP("full", "f", false, "match the arguments, not the name")
+	f.BoolP("exact", "x", false, "match the whole name")
+	f.BoolP("ignore-case", "i", false, "ignore case")
+	f.BoolP("inverse", "v", false, "those that do not match")
+	f.BoolP("newest", "n", false, "the newest only")
+	f.BoolP("oldest", "o", false, "the oldest only")
+	f.BoolP("count", "c", false, "print how many")
+}
+
+var pgrepCommand = Command{
+	Name:     "pgrep",
+	Synopsis: "[-flxivnoc] PATTERN",
+	Short:    "print the PIDs of pVMs whose name matches a regular expression",
+	Examples: []string{"pgrep -l web", "pgrep -f 'lua.kx .*test'"},
+	Flags: func(f *pflag.FlagSet) {
+		patternFlags(f)
+		f.BoolP("list-name", "l", false, "with names")
+	},
+	Args: PVMName,
+	Run: func(c *Call) error {
+		list, err := c.grep()
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			switch {
+			case c.flagBool("count"):
+			case c.flagBool("list-name"):
+				fmt.Fprintln(c.Stdout, p.PID, printable(p.Name))
+			default:
+				fmt.Fprintln(c.Stdout, p.PID)
+			}
+		}
+		return c.counted(list)
+	},
+}
+
+var pkillCommand = Command{
+	Name:     "pkill",
+	Synopsis: "[-SIG] [-fxivno] PATTERN",
+	Short:    "send a signal to pVMs whose name matches a regular expression",
+	Examples: []string{"pkill -9 'web[0-9]'", "pkill -x worker"},
+	Flags: func(f *pflag.FlagSet) {
+		patternFlags(f)
+		f.StringP("signal", "s", "TERM", "the signal, by name or number; also -9, -TERM")
+	},
+	FlagArgs: map[string]Kind{"signal": Signal},
+	Prepare:  prepareSignal("fxivnoc"),
+	Args:     PVMName,
+	Run: func(c *Call) error {
+		sig, err := parseSignal(c.flagString("signal"))
+		if err != nil {
+			return UsageError(err.Error())
+		}
+		list, err := c.grep()
+		if err != nil {
+			return err
+		}
+		api, err := c.Engine()
+		if err != nil {
+			return err
+		}
+		failed := false
+		for _, p := range list {
+			if err := api.Signal(c, p.PID, int(sig)); err != nil && codeOf(err) != engine.CodeNoPVM {
+				failed = true
+				c.warnf("%s", oneLine(aboutPVM(fmt.Sprint(p.PID), err).Error()))
+			}
+		}
+		if failed {
+			return Status(1)
+		}
+		return c.counted(list)
+	},
+}
+
+// grep returns the pVMs that match the pattern.
+func (c *Call) grep() ([]engine.Process, error) {
+	if err := c.want(1, 1); err != nil {
+		return nil, err
+	}
+	pattern := c.Args[0]
+	if c.flagBool("exact") {
+		pattern = "^(?:" + pattern + ")$"
+	}
+	if c.flagBool("ignore-case") {
+		pattern = "(?i)" + pattern
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, usagef("%s: not a regular expression", c.Args[0])
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return nil, err
+	}
+	snap, err := api.Snapshot(c, false)
+	if err != nil {
+		return nil, err
+	}
+	var list []engine.Process
+	for _, p := range snap.Processes {
+		text := p.Name
+		if c.flagBool("full") {
+			text = strings.Join(p.Args, " ")
+		}
+		if !p.Foreign && re.MatchString(text) != c.flagBool("inverse") {
+			list = append(list, p)
+		}
+	}
+	return age(list, c.flagBool("newest"), c.flagBool("oldest")), nil
+}
+
+// age keeps the newest or the oldest only, if asked for.
+func age(list []engine.Process, newest, oldest bool) []engine.Process {
+	if len(list) == 0 || !newest && !oldest {
+		return list
+	}
+	best := list[0]
+	for _, p := range list[1:] {
+		if newest && !p.Started.Before(best.Started) || oldest && p.Started.Before(best.Started) {
+			best = p
+		}
+	}
+	return []engine.Process{best}
+}
+
+// counted prints the number of matches if asked for; none is exit status 1.
+func (c *Call) counted(list []engine.Process) error {
+	if c.flagBool("count") {
+		fmt.Fprintln(c.Stdout, len(list))
+	}
+	if len(list) == 0 {
+		return Status(1)
+	}
+	return nil
+}
+
+var pidofCommand = Command{
+	Name:     "pidof",
+	Synopsis: "[-s] NAME…",
+	Short:    "print the PIDs of pVMs by their name",
+	Examples: []string{"kill $(pidof web)"},
+	Flags: func(f *pflag.FlagSet) {
+		f.BoolP("single", "s", false, "the newest only")
+	},
+	Args: PVMName,
+	Run: func(c *Call) error {
+		if err := c.want(1, -1); err != nil {
+			return err
+		}
+		api, err := c.Engine()
+		if err != nil {
+			return err
+		}
+		snap, err := api.Snapshot(c, false)
+		if err != nil {
+			return err
+		}
+		var pids []string
+		for _, name := range c.Args {
+			var found []engine.Process
+			for _, p := range snap.Processes {
+				if p.Name == name {
+					found = append(found, p)
+				}
+			}
+			for _, p := range age(found, c.flagBool("single"), false) {
+				pids = append(pids, fmt.Sprint(p.PID))
+			}
+		}
+		if len(pids) == 0 {
+			return Status(1)
+		}
+		_, err = fmt.Fprintln(c.Stdout, strings.Join(pids, " "))
+		return err
+	},
+}

@@ -1,0 +1,76 @@
+package shell
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"kxsh/engine"
+)
+
+var pstreeCommand = Command{
+	Name:     "pstree",
+	Synopsis: "[-p] [PID]",
+	Short:    "show pVMs as a tree; its root is domain 0, the host",
+	Examples: []string{"pstree -p", "pstree web"},
+	Flags: func(f *pflag.FlagSet) {
+		f.BoolP("show-pids", "p", false, "with PIDs")
+	},
+	Args: PVM,
+	Run:  pstree,
+}
+
+func pstree(c *Call) error {
+	if err := c.want(0, 1); err != nil {
+		return err
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return err
+	}
+	snap, err := api.Snapshot(c, false)
+	if err != nil {
+		return err
+	}
+	t := tree{pids: c.flagBool("show-pids"), children: map[int][]engine.Process{}}
+	for _, p := range snap.Processes {
+		t.children[p.PPID] = append(t.children[p.PPID], p)
+	}
+	if len(c.Args) == 0 {
+		t.write(snap.Host, 0, "", "")
+	} else {
+		roots, missing := pick(snap, c.Args)
+		if missing != nil {
+			return noPVM(c.Args[0])
+		}
+		for _, p := range roots {
+			t.write(printable(p.Name), p.PID, "", "")
+		}
+	}
+	_, err = fmt.Fprint(c.Stdout, t.out.String())
+	return err
+}
+
+// tree draws pVMs below each other.
+type tree struct {
+	pids     bool
+	children map[int][]engine.Process
+	out      strings.Builder
+}
+
+func (t *tree) write(name string, pid int, branch, below string) {
+	t.out.WriteString(branch + name)
+	if t.pids {
+		fmt.Fprintf(&t.out, "(%d)", pid)
+	}
+	t.out.WriteByte('\n')
+	kids := t.children[pid]
+	for i, p := range kids {
+		if i == len(kids)-1 {
+			t.write(printable(p.Name), p.PID, below+"└─", below+"  ")
+		} else {
+			t.write(printable(p.Name), p.PID, below+"├─", below+"│ ")
+		}
+	}
+}

@@ -1,0 +1,279 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"kxsh/engine"
+)
+
+// Exit statuses of run, beside the program's own.
+const (
+	statusBadImage = 126
+	statusNoImage  = 127
+)
+
+var runCommand = Command{
+	Name:     "run",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] IMAGE [ARG…]",
+	Short:    "start an image as the root of a new family",
+	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
+from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
+SIGINT and SIGTERM to kxsh go to the pVM. With & or -d it runs in the background; & sets $! to its PID.
+
+The program's environment is what this session exported itself (export K=V; K=V run …) and -e; nothing
+of the host's. Flags after IMAGE are the program's. The exit status is the program's; 128+n when signal
+n ended it; 126: not a pVM image; 127: no such file.`,
+	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!"},
+	Flags: func(f *pflag.FlagSet) {
+		f.BoolP("detach", "d", false, "run in the background and print the PID")
+		f.BoolP("interactive", "i", false, "give it standard input")
+		f.BoolP("tty", "t", false, "its console is a terminal")
+		f.String("name", "", "its name (default: the image's)")
+		f.StringP("memory", "m", "", "its RAM, such as 64M (default: what the image asks for)")
+		f.Int("vcpus", 1, "virtual CPUs; this version has pVMs of one only")
+		f.StringArrayP("env", "e", nil, "an environment variable `K=V`, or K to pass this shell's")
+		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
+		f.String("root", "", "root file system: a tar archive or a folder")
+	},
+	FlagArgs: map[string]Kind{"root": File, "restart": Choice},
+	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
+	Args:     Image,
+	Leading:  true,
+	Run:      run,
+}
+
+func run(c *Call) error {
+	r, err := c.runRequest()
+	if err != nil {
+		return err
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return err
+	}
+	if c.flagBool("detach") {
+		reply, err := api.Run(c, *r)
+		if err != nil {
+			return c.runFailed(err)
+		}
+		c.shell.note(reply.PID)
+		fmt.Fprintln(c.Stdout, reply.PID)
+		return nil
+	}
+	return c.foreground(api, r)
+}
+
+// runFailed words why nothing runs.
+func (c *Call) runFailed(err error) error {
+	status := Status(1)
+	switch codeOf(err) {
+	case engine.CodeNoImage:
+		status = statusNoImage
+	case engine.CodeBadImage:
+		status = statusBadImage
+	}
+	mend := ""
+	if _, err := os.Stat(c.Path(c.Args[0]) + ".kx"); err == nil && status == statusNoImage {
+		mend = fmt.Sprintf(": did you mean %s.kx?", c.Args[0])
+	}
+	c.warnf("%s%s", oneLine(err.Error()), mend)
+	return status
+}
+
+// runRequest makes a request of flags and arguments.
+func (c *Call) runRequest() (*engine.RunRequest, error) {
+	if len(c.Args) == 0 {
+		return nil, usagef("no image given")
+	}
+	if n := c.flagInt("vcpus"); n != 1 {
+		return nil, usagef("--vcpus %d: a pVM has one vcpu in this version", n)
+	}
+	r := &engine.RunRequest{
+		Image: c.Path(c.Args[0]),
+		Args:  c.Args,
+		Name:  c.flagString("name"),
+		TTY:   c.flagBool("tty"),
+		Stdin: c.flagBool("interactive"),
+	}
+	var err error
+	if m := c.flagString("memory"); m != "" {
+		if r.Memory, err = parseSize(m); err != nil {
+			return nil, usagef("-m %v", err)
+		}
+	}
+	if r.Restart, err = parseRestart(c.flagString("restart")); err != nil {
+		return nil, err
+	}
+	if root := c.flagString("root"); root != "" {
+		if r.Root, err = c.shell.rootArchive(c.Path(root)); err != nil {
+			return nil, fmt.Errorf("--root %s: %w", root, err)
+		}
+	}
+	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
+	if !c.flagBool("detach") && in != nil && out != nil && c.job.id == 0 {
+		r.TTY, r.Stdin = true, true
+	}
+	if r.TTY && out != nil {
+		r.Cols, r.Rows, _ = term.GetSize(int(out.Fd()))
+	}
+	vars, _ := c.Flags.GetStringArray("env")
+	if r.Env, err = c.environment(vars, r.TTY); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// environment is what the program sees: the variables that this session exported itself, and -e. The
+// host's own say nothing about a pVM, and may be secret.
+func (c *Call) environment(extra []string, tty bool) ([]string, error) {
+	host := map[string]bool{}
+	for _, kv := range os.Environ() {
+		host[kv] = true
+	}
+	var list []string
+	set := func(kv string) {
+		k, _, _ := strings.Cut(kv, "=")
+		for i, old := range list {
+			if strings.HasPrefix(old, k+"=") {
+				list[i] = kv
+				return
+			}
+		}
+		list = append(list, kv)
+	}
+	here := map[string]string{}
+	for _, kv := range c.Environ {
+		k, v, _ := strings.Cut(kv, "=")
+		here[k] = v
+		if !host[kv] && !shellsOwn[k] {
+			set(kv)
+		}
+	}
+	if t, ok := here["TERM"]; ok && tty {
+		set("TERM=" + t)
+	}
+	for _, kv := range extra {
+		k, _, given := strings.Cut(kv, "=")
+		if k == "" {
+			return nil, usagef("-e %s: not K=V", kv)
+		}
+		if v, ok := here[k]; !given && ok {
+			kv = k + "=" + v
+		} else if !given {
+			continue
+		}
+		set(kv)
+	}
+	return list, nil
+}
+
+// shellsOwn are variables that the shell itself changes as it goes.
+var shellsOwn = map[string]bool{"PWD": true, "OLDPWD": true, "SHLVL": true, "_": true}
+
+// parseRestart reads a policy: no, on-failure[:N], always, unless-stopped.
+func parseRestart(s string) (engine.Restart, error) {
+	policy, count, counted := strings.Cut(s, ":")
+	r := engine.Restart{Policy: policy}
+	switch policy {
+	case "no", "always", "unless-stopped", "on-failure":
+	default:
+		return r, usagef("--restart %s: no, on-failure[:N], always or unless-stopped", s)
+	}
+	if counted {
+		n, err := strconv.Atoi(count)
+		if err != nil || n < 1 || policy != "on-failure" {
+			return r, usagef("--restart %s: only on-failure takes a count, of 1 or more", s)
+		}
+		r.Max = n
+	}
+	return r, nil
+}
+
+// foreground runs the pVM with its console here.
+func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
+	r.Hold = true
+	reply, err := api.Run(c, *r)
+	if err != nil {
+		return c.runFailed(err)
+	}
+	c.job.name(reply.PID)
+	s := &session{call: c, api: api, pid: reply.PID, tty: r.TTY, stdin: r.Stdin}
+	con, err := api.Attach(context.Background(), reply.PID, engine.AttachOptions{Stdin: r.Stdin, Rows: r.Rows, Cols: r.Cols, FromStart: true})
+	if err != nil {
+		return aboutPVM(strconv.Itoa(reply.PID), err)
+	}
+	s.con = con
+	switch err := s.talk(); {
+	case errors.Is(err, errDetached):
+		c.shell.note(reply.PID)
+		return nil
+	case err != nil:
+		return fmt.Errorf("(%d): console lost: %w", reply.PID, err)
+	}
+	exit, err := api.Wait(context.Background(), reply.PID)
+	if err != nil {
+		return aboutPVM(strconv.Itoa(reply.PID), err)
+	}
+	c.sayHowItEnded(filepath.Base(r.Image), reply.PID, exit)
+	if exit.Signal == int(syscall.SIGINT) && (s.typedINT.Load() || c.job.interrupted()) {
+		c.job.doom(128 + exit.Signal)
+	}
+	return Status(exit.Code)
+}
+
+// sayHowItEnded says in a line what a shell says about a process that a fault ended, and what the
+// engine knows beyond the signal.
+func (c *Call) sayHowItEnded(name string, pid int, e *engine.Exit) {
+	sig := syscall.Signal(e.Signal)
+	fault := false
+	switch sig {
+	case syscall.SIGSEGV, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS:
+		fault = true
+	}
+	if !fault && (e.Reason == "" || sig == syscall.SIGINT || sig == syscall.SIGPIPE) {
+		return
+	}
+	text := printable(oneLine(e.Reason))
+	if text == "" {
+		text = sig.String()
+	}
+	c.warnf("%s (%d): %s", printable(name), pid, text)
+}
+
+// rootArchive returns a tar archive of the root file system at path: path itself, or the archive made
+// of a folder, kept in the state folder under the hash of its contents because a restart needs it.
+func (s *Shell) rootArchive(path string) (string, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	if !fi.IsDir() {
+		return path, nil
+	}
+	dir := filepath.Join(s.cfg.State, "roots")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	tmp, err := os.CreateTemp(dir, "new-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	sum, err := tarFolder(tmp, path)
+	if err != nil {
+		return "", err
+	}
+	final := filepath.Join(dir, sum+".tar")
+	return final, os.Rename(tmp.Name(), final)
+}

@@ -1,0 +1,192 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"kxsh/engine"
+)
+
+// Config is what a Shell needs from outside.
+type Config struct {
+	// Connect returns the engine, starting one if there is none.
+	Connect func(ctx context.Context) (engine.API, error)
+	// Peek returns the engine only if one is running; prompt and completion use it. May be nil.
+	Peek func(ctx context.Context) (engine.API, error)
+	// CC is the C compiler driver, guest.CC.
+	CC func(args, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	// Bench runs the benchmark of that name; nil: there is no bench command.
+	Bench func(ctx context.Context, name string, json, quick bool) error
+	// Version is what kxsh version prints.
+	Version string
+	// State is the folder of the history and of the roots made by run --root DIR.
+	State string
+	// RC is the start file of an interactive shell; empty: kxsh/kxshrc in the user's configuration.
+	RC string
+	// Color is auto, always or never.
+	Color string
+	// Self is the path of the kxsh binary.
+	Self string
+	// Extra are commands that other packages bring.
+	Extra []Command
+	// Stdin, Stdout and Stderr are the process's own if nil.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// Shell runs commands and scripts. One Shell is one session: its jobs, traps and variables.
+type Shell struct {
+	cfg   Config
+	table map[string]*Command
+	order []*Command
+
+	mu      sync.Mutex // guards what follows
+	api     engine.API
+	peeked  engine.API
+	jobs    map[int]*job
+	nextJob int
+	started []int           // pVMs this session started, not yet waited for
+	funcs   map[string]bool // names of functions declared so far
+	resizes map[chan struct{}]bool
+
+	main        *job // the shell itself
+	interactive bool
+	argv0       string
+	trapsUsed   bool              // a trap command was seen: statements get checkpoints
+	sources     map[string]string // texts for openHandler, by made-up path
+	nextSource  int
+	signals     chan os.Signal
+	reading     atomic.Bool // the shell waits for its next line
+	cooked      terminalState
+}
+
+// New makes a Shell. An extra command must have a Run.
+func New(cfg Config) (*Shell, error) {
+	if cfg.Stdin == nil {
+		cfg.Stdin = os.Stdin
+	}
+	if cfg.Stdout == nil {
+		cfg.Stdout = os.Stdout
+	}
+	if cfg.Stderr == nil {
+		cfg.Stderr = os.Stderr
+	}
+	s := &Shell{
+		cfg:     cfg,
+		table:   map[string]*Command{},
+		jobs:    map[int]*job{},
+		funcs:   map[string]bool{},
+		resizes: map[chan struct{}]bool{},
+		sources: map[string]string{},
+		argv0:   "kxsh",
+	}
+	s.main = newJob(0, 0, "kxsh", false)
+	s.jobs[0] = s.main
+	builtin := commands()
+	for i := range builtin {
+		s.register(&builtin[i])
+	}
+	if cfg.Bench != nil {
+		s.register(&benchCommand)
+	}
+	for i := range cfg.Extra {
+		if cfg.Extra[i].Run == nil {
+			return nil, fmt.Errorf("command %s: has nothing to run", cfg.Extra[i].Name)
+		}
+		s.register(&cfg.Extra[i])
+	}
+	return s, nil
+}
+
+func (s *Shell) register(c *Command) {
+	if s.table[c.Name] == nil {
+		s.order = append(s.order, c)
+	}
+	s.table[c.Name] = c
+}
+
+// Commands returns the table, in the order of help.
+func (s *Shell) Commands() []*Command { return s.order }
+
+// Knows reports whether kxsh has a command of that name.
+func (s *Shell) Knows(name string) bool { return s.table[name] != nil }
+
+// engine returns the engine, connecting on first use.
+func (s *Shell) engine() (engine.API, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.api != nil {
+		return s.api, nil
+	}
+	api, err := s.cfg.Connect(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s.api = api
+	return api, nil
+}
+
+// peek returns the engine if one is connected or running, else nil. It never starts one.
+func (s *Shell) peek() engine.API {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.api != nil {
+		return s.api
+	}
+	if s.peeked == nil && s.cfg.Peek != nil {
+		if api, err := s.cfg.Peek(context.Background()); err == nil {
+			s.peeked = api
+		}
+	}
+	return s.peeked
+}
+
+// Close lets go of the engine. pVMs go on.
+func (s *Shell) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.api != nil {
+		s.api.Close()
+	}
+	if s.peeked != nil && s.peeked != s.api {
+		s.peeked.Close()
+	}
+	s.api, s.peeked = nil, nil
+}
+
+// Command runs one command without a shell around it: kxsh ps --json. args[0] is its name.
+func (s *Shell) Command(args []string) int {
+	stop := s.catchSignals()
+	defer stop()
+	defer s.restoreTerminal()
+	cmd := s.table[args[0]]
+	if cmd == nil {
+		s.errorf("%s: no such command%s", args[0], s.didYouMean(args[0]))
+		return 127
+	}
+	c := &Call{
+		Context: context.Background(),
+		Name:    args[0],
+		Stdin:   s.cfg.Stdin,
+		Stdout:  s.cfg.Stdout,
+		Stderr:  s.cfg.Stderr,
+		Environ: os.Environ(),
+		shell:   s,
+		job:     s.main,
+	}
+	c.Dir, _ = os.Getwd()
+	return s.runCommand(c, cmd, args[1:])
+}
+
+// dropPeeked lets go of an engine that peek found and that does not answer any more.
+func (s *Shell) dropPeeked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peeked != nil {
+		s.peeked.Close()
+		s.peeked = nil
+	}
+}

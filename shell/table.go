@@ -1,0 +1,53 @@
+package shell
+
+import "github.com/spf13/pflag"
+
+// Kind is what an argument names, for completion.
+type Kind int
+
+const (
+	Nothing   Kind = iota
+	PVM            // a PID, name, glob or %family
+	PVMName        // a name
+	Image          // a pVM image
+	PVMOrFile      // a PID or an image
+	Signal         // a signal's name
+	File
+	Dir
+	Topic  // a command's name
+	Column // a column of ps
+	Choice // one of Command.Choices
+)
+
+// Command is one entry of the table.
+type Command struct {
+	Name     string
+	Synopsis string // what follows the name
+	Short    string // one line
+	Long     string // paragraphs, may be empty
+	Examples []string
+
+	Flags    func(f *pflag.FlagSet) // declares the flags; nil: none
+	FlagArgs map[string]Kind        // what a flag's value names, by long name
+	Args     Kind                   // what the arguments name
+	Choices  []string
+
+	// Raw passes the arguments as they are, flags included.
+	Raw bool
+	// Leading ends the flags at the first argument that is none.
+	Leading bool
+	// Prepare rewrites the arguments before the flags are parsed, such as kill's -9.
+	Prepare func(args []string) []string
+
+	Run func(c *Call) error
+}
+
+// commands is the table. A command's entry stands beside its code.
+func commands() []Command {
+	return []Command{
+		runCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
+		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, eventsCommand,
+		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
+		infoCommand, ccCommand, helpCommand, versionCommand,
+	}
+}

@@ -1,0 +1,153 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"kxsh/engine"
+)
+
+// target is one argument that names pVMs and what it names.
+type target struct {
+	arg string
+	pid int
+	err error // the argument names nothing
+}
+
+// noPVM is the error of an argument that names nothing, as kill has it.
+func noPVM(arg string) error { return fmt.Errorf("(%s): no such pVM", arg) }
+
+// targets finds what each argument names: a PID, a name, a shell glob over names, or %family. With
+// exited, also pVMs that have ended. A number is not looked up: the engine says whether it exists.
+func targets(ctx context.Context, api engine.API, args []string, exited bool) ([]target, error) {
+	var snap *engine.Snapshot
+	var list []target
+	for _, a := range args {
+		if pid, err := strconv.Atoi(a); err == nil {
+			list = append(list, target{arg: a, pid: pid})
+			continue
+		}
+		if snap == nil {
+			var err error
+			if snap, err = api.Snapshot(ctx, exited); err != nil {
+				return nil, err
+			}
+		}
+		found := match(snap, a)
+		if len(found) == 0 {
+			list = append(list, target{arg: a, err: noPVM(a)})
+		}
+		for _, p := range found {
+			list = append(list, target{arg: a, pid: p.PID})
+		}
+	}
+	return list, nil
+}
+
+// match returns the pVMs that one argument other than a number names. The living hide the dead of
+// the same name: a name that is in use again means its user.
+func match(snap *engine.Snapshot, arg string) []engine.Process {
+	var alive, dead []engine.Process
+	for _, p := range snap.Processes {
+		if !matches(snap, p, arg) {
+			continue
+		}
+		if p.Exit == nil {
+			alive = append(alive, p)
+		} else {
+			dead = append(dead, p)
+		}
+	}
+	if len(alive) > 0 {
+		return alive
+	}
+	if len(dead) > 1 && !strings.ContainsAny(arg, "*?[%") {
+		return dead[len(dead)-1:]
+	}
+	return dead
+}
+
+// matches reports whether arg names p.
+func matches(snap *engine.Snapshot, p engine.Process, arg string) bool {
+	if family, ok := strings.CutPrefix(arg, "%"); ok {
+		if n, err := strconv.Atoi(family); err == nil {
+			return p.Family == n
+		}
+		for _, root := range snap.Processes {
+			if root.PID == p.Family {
+				return globMatch(family, root.Name)
+			}
+		}
+		return false
+	}
+	return globMatch(arg, p.Name)
+}
+
+// globMatch reports whether name is, or as a shell glob matches, pattern.
+func globMatch(pattern, name string) bool {
+	if pattern == name {
+		return true
+	}
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
+}
+
+// one resolves an argument that must name exactly one pVM.
+func (c *Call) one(api engine.API, arg string, exited bool) (int, error) {
+	list, err := targets(c, api, []string{arg}, exited)
+	if err != nil {
+		return 0, err
+	}
+	if list[0].err != nil {
+		return 0, list[0].err
+	}
+	if len(list) > 1 {
+		return 0, fmt.Errorf("(%s): names %d pVMs; say which PID", arg, len(list))
+	}
+	return list[0].pid, nil
+}
+
+// each does f to everything the arguments name, and goes on after a failure. It returns Status(1) if
+// anything failed; every failure has been reported.
+func (c *Call) each(args []string, exited bool, f func(api engine.API, t target) error) error {
+	api, err := c.Engine()
+	if err != nil {
+		return err
+	}
+	list, err := targets(c, api, args, exited)
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, t := range list {
+		err := t.err
+		if err == nil {
+			err = f(api, t)
+		}
+		if c.Err() != nil {
+			return c.Err()
+		}
+		if err != nil {
+			failed = true
+			c.warnf("%s", oneLine(aboutPVM(t.arg, err).Error()))
+		}
+	}
+	if failed {
+		return Status(1)
+	}
+	return nil
+}
+
+// aboutPVM words the engine's error about the pVM that arg names.
+func aboutPVM(arg string, err error) error {
+	if codeOf(err) == engine.CodeNoPVM && !strings.Contains(err.Error(), "ended") {
+		return noPVM(arg)
+	}
+	if strings.HasPrefix(err.Error(), "(") {
+		return err
+	}
+	return fmt.Errorf("(%s): %w", arg, err)
+}
