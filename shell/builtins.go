@@ -121,7 +121,7 @@ func (x *execution) waitBuiltin() error { return x.inTable() }
 
 // help knows the shell's own builtins too.
 func (x *execution) help() error {
-	if len(x.args) == 2 && !x.shell.Knows(x.args[1]) && interp.IsBuiltin(x.args[1]) {
+	if len(x.args) == 2 && !x.shell.Has(x.args[1]) && interp.IsBuiltin(x.args[1]) {
 		return x.builtin(x.args...)
 	}
 	return x.inTable()
@@ -207,7 +207,7 @@ func (x *execution) commandBuiltin() error {
 		return x.typeBuiltin()
 	case show == 'v':
 		for _, name := range args {
-			if x.shell.Knows(name) {
+			if x.shell.Has(name) {
 				if err := x.write(name + "\n"); err != nil {
 					return err
 				}
@@ -244,7 +244,7 @@ func (x *execution) typeBuiltin() error {
 	for _, name := range rest {
 		var err error
 		switch {
-		case !x.shell.Knows(name) || x.shell.declared(name) || mode == "-P":
+		case !x.shell.Has(name) || x.shell.declared(name) || mode == "-P":
 			err = x.builtin(append(append([]string{"type"}, flags...), name)...)
 		case mode == "-t":
 			err = x.write("builtin\n")

@@ -14,10 +14,10 @@ const historyLimit = 5000
 
 // historyFile is where an interactive shell keeps what was typed; "": nowhere.
 func (s *Shell) historyFile() string {
-	if s.cfg.State == "" {
+	if s.cfg.StateDir == "" {
 		return ""
 	}
-	return filepath.Join(s.cfg.State, "history")
+	return filepath.Join(s.cfg.StateDir, "history")
 }
 
 // readHistory returns the entries, one a line, oldest first.

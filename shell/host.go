@@ -185,7 +185,7 @@ func (x *execution) script(path string) error {
 	}
 	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
 		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: x.args[0]}
-	sub.cfg.Connect, sub.cfg.Peek = x.shell.connectShared, nil
+	sub.cfg.Engine, sub.cfg.Peek = x.shell.connectShared, nil
 	sub.main = newJob(0, 0, "kxsh", false)
 	sub.jobs[0] = sub.main
 	r, err := sub.runner(exported(x.hc.Env), x.hc.Dir, x.hc.Stdin, x.hc.Stdout, x.hc.Stderr, x.args[1:])

@@ -292,24 +292,3 @@ var ccCommand = Command{
 		return Status(c.shell.cfg.CC(c.Args, c.Environ, c.Dir, c.Stdin, c.Stdout, c.Stderr))
 	},
 }
-
-var benchCommand = Command{
-	Name:     "bench",
-	Synopsis: "[--json] [--quick] [NAME]",
-	Short:    "measure, beside what the host's own processes take",
-	Examples: []string{"bench boot"},
-	Flags: func(f *pflag.FlagSet) {
-		f.Bool("json", false, "as JSON")
-		f.Bool("quick", false, "fewer rounds")
-	},
-	Run: func(c *Call) error {
-		if err := c.want(0, 1); err != nil {
-			return err
-		}
-		name := ""
-		if len(c.Args) > 0 {
-			name = c.Args[0]
-		}
-		return c.shell.cfg.Bench(c, name, c.flagBool("json"), c.flagBool("quick"))
-	},
-}

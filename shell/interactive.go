@@ -31,7 +31,7 @@ func (s *Shell) Interactive() int {
 	if history != "" {
 		if f, err := os.OpenFile(history, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600); err == nil {
 			f.Close()
-		} else if err := os.MkdirAll(s.cfg.State, 0o700); err != nil {
+		} else if err := os.MkdirAll(s.cfg.StateDir, 0o700); err != nil {
 			history = ""
 		}
 	}

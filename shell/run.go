@@ -260,7 +260,7 @@ func (s *Shell) rootArchive(path string) (string, error) {
 	if !fi.IsDir() {
 		return path, nil
 	}
-	dir := filepath.Join(s.cfg.State, "roots")
+	dir := filepath.Join(s.cfg.StateDir, "roots")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}

@@ -214,7 +214,7 @@ func (s *Shell) leave(r *interp.Runner, status int) int {
 }
 
 // connectShared gives a script run by name the engine of the shell that runs it.
-func (s *Shell) connectShared(context.Context) (engine.API, error) {
+func (s *Shell) connectShared() (engine.API, error) {
 	api, err := s.engine()
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -13,24 +12,20 @@ import (
 
 // Config is what a Shell needs from outside.
 type Config struct {
-	// Connect returns the engine, starting one if there is none.
-	Connect func(ctx context.Context) (engine.API, error)
+	// Engine returns the engine, starting one if there is none.
+	Engine func() (engine.API, error)
 	// Peek returns the engine only if one is running; prompt and completion use it. May be nil.
-	Peek func(ctx context.Context) (engine.API, error)
+	Peek func() (engine.API, error)
 	// CC is the C compiler driver, guest.CC.
 	CC func(args, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
-	// Bench runs the benchmark of that name; nil: there is no bench command.
-	Bench func(ctx context.Context, name string, json, quick bool) error
 	// Version is what kxsh version prints.
 	Version string
-	// State is the folder of the history and of the roots made by run --root DIR.
-	State string
+	// StateDir holds the history and the roots made by run --root DIR.
+	StateDir string
 	// RC is the start file of an interactive shell; empty: kxsh/kxshrc in the user's configuration.
 	RC string
 	// Color is auto, always or never.
 	Color string
-	// Self is the path of the kxsh binary.
-	Self string
 	// Extra are commands that other packages bring.
 	Extra []Command
 	// Stdin, Stdout and Stderr are the process's own if nil.
@@ -63,8 +58,8 @@ type Shell struct {
 	cooked      terminalState
 }
 
-// New makes a Shell. An extra command must have a Run.
-func New(cfg Config) (*Shell, error) {
+// New makes a Shell.
+func New(cfg Config) *Shell {
 	if cfg.Stdin == nil {
 		cfg.Stdin = os.Stdin
 	}
@@ -89,16 +84,10 @@ func New(cfg Config) (*Shell, error) {
 	for i := range builtin {
 		s.register(&builtin[i])
 	}
-	if cfg.Bench != nil {
-		s.register(&benchCommand)
-	}
 	for i := range cfg.Extra {
-		if cfg.Extra[i].Run == nil {
-			return nil, fmt.Errorf("command %s: has nothing to run", cfg.Extra[i].Name)
-		}
 		s.register(&cfg.Extra[i])
 	}
-	return s, nil
+	return s
 }
 
 func (s *Shell) register(c *Command) {
@@ -111,8 +100,8 @@ func (s *Shell) register(c *Command) {
 // Commands returns the table, in the order of help.
 func (s *Shell) Commands() []*Command { return s.order }
 
-// Knows reports whether kxsh has a command of that name.
-func (s *Shell) Knows(name string) bool { return s.table[name] != nil }
+// Has reports whether kxsh has a command of that name.
+func (s *Shell) Has(name string) bool { return s.table[name] != nil }
 
 // engine returns the engine, connecting on first use.
 func (s *Shell) engine() (engine.API, error) {
@@ -121,7 +110,7 @@ func (s *Shell) engine() (engine.API, error) {
 	if s.api != nil {
 		return s.api, nil
 	}
-	api, err := s.cfg.Connect(context.Background())
+	api, err := s.cfg.Engine()
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +126,7 @@ func (s *Shell) peek() engine.API {
 		return s.api
 	}
 	if s.peeked == nil && s.cfg.Peek != nil {
-		if api, err := s.cfg.Peek(context.Background()); err == nil {
+		if api, err := s.cfg.Peek(); err == nil {
 			s.peeked = api
 		}
 	}
