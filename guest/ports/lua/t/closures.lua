@@ -14,7 +14,7 @@ local function loop(n, acc) if n == 0 then return acc end return loop(n - 1, acc
 print(loop(1000000, 0))
 print(select(2, pcall(function() local function f(n) return 1 + f(n + 1) end return f(1) end)):match("stack overflow"))
 for i = 1, 3 do for j = 1, 3 do if j == 2 then goto continue end print(i, j) ::continue:: end end
-print(pcall(error), pcall(error, nil), pcall(error, "msg", 0), pcall(error, { 1 }) )
+print(pcall(error), pcall(error, nil), pcall(error, "msg", 0), type(select(2, pcall(error, { 1 }))))
 print(select(2, pcall(error, "with position")), select(2, pcall(function() error("here") end)))
 print(select(2, xpcall(function() local x = nil; return x.y end, function(m) return "handled: " .. m end)))
 print(pcall(function() return {} + 1 end), pcall(function() return #5 end), pcall(function() return nil .. "x" end), pcall(function() return 1 < "2" end))
