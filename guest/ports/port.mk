@@ -7,6 +7,7 @@ TOP := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
 BUILD := $(TOP)/build/ports/$(PORT)
 KXCC := $(TOP)/build/guest/kxcc
 
+.DEFAULT_GOAL := all
 .PHONY: all clean FORCE
 
 # The driver is rewritten only when it, the LibOS or libc has changed.
