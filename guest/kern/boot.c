@@ -11,13 +11,12 @@
 #define CLK_TCK 100
 
 extern const struct kx_note kx_note;
-extern char main_kstack_guard[];
 void _start(void); /* musl's crt1.o */
 
 int64_t boot_ns;
 
-/* Started by something else than our domain builder, there is no console to say so on. */
-static void not_ours(void)
+/* Started by something else than our domain builder (entry.S), there is no console to say so on. */
+void boot_refused(void)
 {
 	struct sched_shutdown how = {SHUTDOWN_crash};
 
@@ -77,7 +76,6 @@ static size_t aux(uint64_t *a, uint64_t random, uint64_t execfn)
 		AT_RANDOM, random,
 		AT_EXECFN, execfn,
 		AT_CLKTCK, CLK_TCK,
-		AT_HWCAP, cpu_features(),
 		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0,
 		AT_SECURE, 0,
 		AT_BASE, 0,
@@ -135,13 +133,14 @@ static void name_main_thread(void)
 }
 
 /* Called by entry.S on the main thread's kernel stack, events masked. */
-void boot(const struct start_info *si)
+void boot(void)
 {
-	struct frame *f = thread_frame(&main_thread);
+	struct frame *f;
 	uint64_t size;
 
-	if ((uint64_t)si != KX_START_VA || control->magic != KX_CONTROL_MAGIC || control->abi != KX_ABI_VERSION)
-		not_ours();
+	if (control->magic != KX_CONTROL_MAGIC || control->abi != KX_ABI_VERSION)
+		boot_refused();
+	main_thread.kstack = control->ram_va + KSTACK_SIZE;
 	control->state = KX_STATE_BOOT;
 	boot_ns = main_thread.switched_in = now_ns();
 	console_init();
@@ -151,10 +150,10 @@ void boot(const struct start_info *si)
 	name_main_thread();
 	events_init();
 	tty_init();
-	image_protect((uint64_t)main_kstack_guard, 1, 0);
 	vfs_init();
 	if (fd_init_stdio())
 		panic("cannot open the console");
+	f = thread_frame(&main_thread);
 	size = stack_size();
 	limit_stack(size);
 	frame_init(f, (uint64_t)_start, first_stack(stack_alloc(size), size));

@@ -281,24 +281,25 @@ static void reserve_kernel(uint64_t first, uint64_t n)
 
 void mem_init(void)
 {
-	const struct start_info *si = (const struct start_info *)KX_START_VA;
 	struct xen_feature_info feat = {0};
-	uint64_t root = 0, root_pages = 0, table, n;
+	uint64_t first, root, root_pages;
 
 	mem.image_pages = control->image_pages;
 	mem.ram_va = control->ram_va;
-	mem.ram_pages = n = control->ram_pages;
+	mem.ram_pages = control->ram_pages;
 	if (HYPERCALL(__HYPERVISOR_xen_version, XENVER_get_features, &feat, 0) ||
 	    !(feat.submap & 1u << XENFEAT_auto_translated_physmap))
-		mfn_list = (const uint64_t *)si->mfn_list;
-	if (control->root_va) {
-		root = page_of(control->root_va);
-		root_pages = PAGE_UP(control->root_len) >> PAGE_SHIFT;
-	}
-	/* The table of states comes first in the window, unless the archive is there. */
-	table = root ? 0 : root_pages;
-	mem.state = page_va(table);
-	reserve_kernel(table, PAGE_UP(n) >> PAGE_SHIFT);
+		mfn_list = (const uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
+	/* First the main thread's kernel stack (entry.S), then the table of states. */
+	first = KSTACK_SIZE / PAGE_SIZE;
+	mem.state = page_va(first);
+	first += PAGE_UP(mem.ram_pages) >> PAGE_SHIFT;
+	reserve_kernel(0, first);
+	if (!control->root_va)
+		return;
+	root = page_of(control->root_va);
+	root_pages = PAGE_UP(control->root_len) >> PAGE_SHIFT;
+	if (root < first || root > mem.ram_pages || root_pages > mem.ram_pages - root)
+		panic("the root archive does not fit: run it with more memory");
 	reserve_kernel(root, root_pages);
-	mem.mmap_base = n / 8 + random_below(n / 16 + 1);
 }

@@ -26,6 +26,7 @@ extern struct mem {
 	uint8_t *state;     /* of each page of the window */
 	uint64_t user;      /* pages in use, by type */
 	uint64_t kernel;
+	uint64_t brk_base;  /* page at which brk starts */
 	uint64_t mmap_base; /* page from which mmap searches */
 } mem;
 

@@ -198,19 +198,12 @@ long sys_mremap(long addr, long old_len, long new_len, long flags, long new_addr
 
 static uint64_t brk_start, brk_end; /* brk_end: the break, to the byte */
 
-static void brk_init(void)
-{
-	uint64_t low = mem.ram_pages / 64;
-
-	brk_start = brk_end = (uint64_t)page_va(low + random_below(low + 1));
-}
-
 long sys_brk(long want)
 {
 	uint64_t have, need;
 
 	if (!brk_start)
-		brk_init();
+		brk_start = brk_end = (uint64_t)page_va(mem.brk_base);
 	if ((uint64_t)want < brk_start || (uint64_t)want > mem.ram_va + (mem.ram_pages << PAGE_SHIFT))
 		return brk_end;
 	have = page_of(PAGE_UP(brk_end));
@@ -296,18 +289,24 @@ long sys_munlockall(void)
 
 /* ---- start of day ---- */
 
-/* Reserves size bytes at a random place near the top of the window, above a page that is not mapped. */
+/*
+ * Reserves size bytes for the main thread's stack at a random place above a page that is not mapped, and
+ * chooses at random where brk and mmap begin above it. Everything is kept together at the window's
+ * low end, so that one page of the table of states serves a small program.
+ */
 uint64_t stack_alloc(uint64_t size)
 {
-	uint64_t n = PAGE_UP(size) >> PAGE_SHIFT;
-	uint64_t top = mem.ram_pages - random_below(mem.ram_pages / 64 + 1);
-	uint64_t first = top - n - 1;
+	uint64_t n = PAGE_UP(size) >> PAGE_SHIFT, some = mem.ram_pages / 64 + 1;
+	uint64_t first = run_find(n + 1, 2 * (KSTACK_SIZE / PAGE_SIZE) + random_below(some), mem.ram_pages);
 
-	while (!run_free(first, n + 1)) {
-		if (!first--)
-			panic("no room for a stack of %lu bytes: run it with more memory", size);
-	}
+	if (first == NO_RUN)
+		first = run_find(n + 1, 0, mem.ram_pages);
+	if (first == NO_RUN)
+		panic("no room for a stack of %lu bytes: run it with more memory", size);
 	run_reserve(first, n + 1);
-	run_protect(first, 1, PROT_NONE);
+	if (run_protect(first, 1, PROT_NONE))
+		panic("the hypervisor refused to unmap a page");
+	mem.brk_base = first + n + 1 + random_below(some);
+	mem.mmap_base = mem.brk_base + 4 * some + random_below(some);
 	return (uint64_t)page_va(first + n + 1);
 }

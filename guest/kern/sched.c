@@ -4,9 +4,7 @@
 
 #define SLICE_NS 10000000
 
-extern char main_kstack[];
-
-struct thread main_thread = {.kstack = (uint64_t)main_kstack + KSTACK_SIZE, .all = {&threads, &threads}};
+struct thread main_thread = {.all = {&threads, &threads}};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};
 int thread_count = 1;

@@ -6,6 +6,7 @@
 #include "kern.h"
 #include "process.h"
 
+_Static_assert(offsetof(struct kx_control, ram_va) == CONTROL_RAM_VA, "layout.h");
 _Static_assert(offsetof(struct thread, ksp) == THREAD_KSP, "layout.h");
 _Static_assert(offsetof(struct thread, kstack) == THREAD_KSTACK, "layout.h");
 _Static_assert(offsetof(struct frame, rax) == FRAME_RAX, "layout.h");

@@ -70,11 +70,15 @@ kx_hypercall_page:
 	.globl kx_entry
 kx_entry:
 	cld
-	movb $1, MASK
-	mov $main_kstack + KSTACK_SIZE - FRAME_SIZE, %esp /* below the frame to leave with */
 	xor %ebp, %ebp
-	mov %rsi, %rdi
+	cmp $KX_START_VA, %rsi
+	jne 1f
+	movb $1, MASK
+	/* The main thread's kernel stack is the window's first pages: below them nothing is mapped. */
+	mov KX_CONTROL_VA + CONTROL_RAM_VA, %rsp
+	add $KSTACK_SIZE - FRAME_SIZE, %rsp /* below the frame to leave with */
 	call boot
+1:	call boot_refused /* on the stack that this other builder gave */
 	ud2
 
 /* ---- saving and restoring ---- */
@@ -446,10 +450,3 @@ user_access_fault:
 	.balign 4
 trap_vector:
 	.zero 4
-	/* The main thread's kernel stack, above a page that boot unmaps. */
-	.globl main_kstack, main_kstack_guard
-	.balign 4096
-main_kstack_guard:
-	.zero 4096
-main_kstack:
-	.zero KSTACK_SIZE

@@ -21,14 +21,6 @@ static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
 }
 
-uint64_t cpu_features(void)
-{
-	uint32_t r[4];
-
-	cpuid(1, 0, r);
-	return r[3];
-}
-
 uint32_t fpu_size(void)
 {
 	uint32_t r[4], lo, hi;

@@ -28,8 +28,6 @@ void cpu_init(void); /* trap table and event callback */
 /* The registers with which the program starts: all 0 but these. */
 void frame_init(struct frame *f, uint64_t rip, uint64_t rsp);
 
-uint64_t cpu_features(void); /* for AT_HWCAP */
-
 /* fpu.c: vector and floating-point state: fpu_size() bytes at an FPU_ALIGN boundary */
 #define FPU_ALIGN 64
 uint32_t fpu_size(void);

@@ -2,6 +2,9 @@
 #ifndef LAYOUT_H
 #define LAYOUT_H
 
+/* struct kx_control */
+#define CONTROL_RAM_VA 56
+
 /* struct thread */
 #define THREAD_KSP 0
 #define THREAD_KSTACK 8
