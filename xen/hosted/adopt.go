@@ -50,6 +50,27 @@ func scan(key string) map[xen.DomID]stray {
 	return strays
 }
 
+// endWith ends the stub that has a control area, if there is one: a child of ours of which the
+// zygote never told.
+func endWith(key string, ctl int) {
+	var want, st unix.Stat_t
+	if unix.Fstat(ctl, &want) != nil {
+		return
+	}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !isStub(pid, key) || unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), &st) != nil ||
+			st.Dev != want.Dev || st.Ino != want.Ino {
+			continue
+		}
+		if pidfd, err := unix.PidfdOpen(pid, 0); err == nil {
+			endProcess(pidfd)
+			unix.Close(pidfd)
+		}
+	}
+}
+
 func isStub(pid int, key string) bool {
 	return memfdName(fmt.Sprintf("/proc/%d/exe", pid)) == programName(key)
 }

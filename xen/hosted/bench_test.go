@@ -68,10 +68,7 @@ func median(d []time.Duration) time.Duration {
 }
 
 func benchmarkCreate(b *testing.B, pool int) {
-	h, err := New(Options{Key: b.Name(), Pool: pool})
-	if err != nil {
-		b.Fatal(err)
-	}
+	h := openPool(b, b.Name(), pool)
 	defer h.Close()
 	c := config(xentest.PrepareGuest(b, h), "first")
 	var took []time.Duration
@@ -102,10 +99,7 @@ func BenchmarkCreateUnpooled(b *testing.B) { benchmarkCreate(b, -1) }
 func BenchmarkResident(b *testing.B) {
 	const n = 1000
 	for b.Loop() {
-		h, err := New(Options{Key: b.Name(), Pool: -1})
-		if err != nil {
-			b.Fatal(err)
-		}
+		h := openPool(b, b.Name(), -1)
 		c := config(xentest.PrepareGuest(b, h), "first")
 		_, before := readMemInfo()
 		files := openFiles()

@@ -49,7 +49,7 @@ func beginBlank(z *zygote) (b *blank, err error) {
 		b.close()
 		return nil, err
 	}
-	b.open, b.asked = true, z.ask(b.theirs, b.ctl, b.write)
+	b.open, b.asked = true, z.ask(b.inherited())
 	return b, nil
 }
 
@@ -67,13 +67,15 @@ func (b *blank) files() (err error) {
 	return err
 }
 
+func (b *blank) inherited() inherited { return inherited{b.theirs, b.ctl, b.write} }
+
 // settle waits for the zygote's answer, if it is still to come.
 func (b *blank) settle() (err error) {
 	if !b.open {
 		return nil
 	}
 	b.open = false
-	b.pid, err = b.zygote.answer(b.asked, b.theirs, b.ctl, b.write)
+	b.pid, err = b.zygote.answer(b.asked, b.inherited())
 	closeAll(b.theirs, b.write)
 	b.theirs, b.write = -1, -1
 	if err != nil {

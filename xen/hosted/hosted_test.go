@@ -1,8 +1,11 @@
 package hosted
 
 import (
+	"fmt"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"kxsh/xen"
 	"kxsh/xen/xentest"
@@ -14,12 +17,28 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	xentest.RemoveGuest()
+	for _, key := range keys {
+		// What a failed test left would be found by the next run.
+		for _, s := range scan(fileKey(key)) {
+			unix.Kill(s.pid, unix.SIGKILL)
+		}
+	}
 	os.Exit(code)
 }
 
+var keys []string
+
 func open(t testing.TB, key string) *Hypervisor {
 	t.Helper()
-	h, err := New(Options{Key: key})
+	return openPool(t, key, 0)
+}
+
+// openPool starts a hypervisor with a key of this process's own.
+func openPool(t testing.TB, key string, pool int) *Hypervisor {
+	t.Helper()
+	key = fmt.Sprintf("%s %d", key, os.Getpid())
+	keys = append(keys, key)
+	h, err := New(Options{Key: key, Pool: pool})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,8 @@ type pool struct {
 	wake   chan struct{} // something changed that the filler should look at
 	done   chan struct{} // the filler has ended
 
+	work sync.Mutex // held while a blank is made
+
 	mu     sync.Mutex
 	ready  []*blank
 	want   int
@@ -106,7 +108,9 @@ func (p *pool) lacks() bool {
 }
 
 func (p *pool) add() bool {
+	p.work.Lock()
 	b, err := newBlank(p.zygote)
+	p.work.Unlock()
 	if err != nil {
 		return false
 	}

@@ -122,7 +122,7 @@ func reopen(proc string, fd, flags int) (int, error) {
 }
 
 func pipe() (r, w int, err error) {
-	var p [2]int
+	p := [2]int{-1, -1}
 	err = attempt("pipe", func() error { return unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK) })
 	return p[0], p[1], err
 }
@@ -133,7 +133,10 @@ func socketpair() (ours, theirs int, err error) {
 		p, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
-	return p[0], p[1], err
+	if err != nil {
+		return -1, -1, err
+	}
+	return p[0], p[1], nil
 }
 
 func send(sock int, msg []byte, fds ...int) error {

@@ -21,14 +21,14 @@ type zygote struct {
 
 	mu         sync.Mutex
 	pid        int
-	sock       int
+	sock       int // -1: there is no process
 	namespaces uint32
 	identity   uint32
 	closed     bool
 }
 
 func newZygote(key string) (*zygote, error) {
-	z := &zygote{key: key}
+	z := &zygote{key: key, sock: -1}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z, z.start()
@@ -117,38 +117,46 @@ func (z *zygote) receive() (r zygoteReply, err error) {
 }
 
 // ask requests a stub that has the files: its socket, control area and doorbell. The caller must
-// call answer next, at once if there was an error, from the same goroutine: until then the zygote
-// is its alone.
-func (z *zygote) ask(fds ...int) error {
+// call answer next, at once if there was an error: until then the zygote is its alone.
+func (z *zygote) ask(f inherited) error {
 	z.mu.Lock()
 	if z.closed {
 		return os.ErrClosed
 	}
-	return send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, fds...)
+	return z.request(f)
 }
 
-// answer returns the PID of the stub asked for; asked is what ask returned. A zygote that was
-// killed is started again.
-func (z *zygote) answer(asked error, fds ...int) (int, error) {
-	defer z.mu.Unlock()
-	pid, err := z.pidAfter(asked)
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		z.stop()
-		if err = z.start(); err != nil {
-			z.closed = true // there is no process any more
-			return 0, err
+// inherited are the files that a stub starts with.
+type inherited struct{ sock, ctl, bell int }
+
+func (z *zygote) request(f inherited) error {
+	if z.sock < 0 {
+		if err := z.start(); err != nil {
+			return err
 		}
-		pid, err = z.pidAfter(send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, fds...))
 	}
-	return pid, err
+	return send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, f.sock, f.ctl, f.bell)
 }
 
-func (z *zygote) pidAfter(asked error) (int, error) {
-	if asked != nil {
-		return 0, asked
+// answer returns the PID of the stub asked for; asked is what ask returned. A zygote that does not
+// answer is ended, with the stub that it may have made; one that was killed is started again.
+func (z *zygote) answer(asked error, f inherited) (int, error) {
+	defer z.mu.Unlock()
+	var r zygoteReply
+	err := asked
+	if err == nil {
+		r, err = z.receive()
 	}
-	r, err := z.receive()
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		z.giveUp(f)
+		if err = z.request(f); err == nil {
+			r, err = z.receive()
+		}
+	}
 	if err != nil {
+		if asked == nil {
+			z.giveUp(f)
+		}
 		return 0, err
 	}
 	if r.PID > 0 {
@@ -161,9 +169,22 @@ func (z *zygote) pidAfter(asked error) (int, error) {
 	return 0, err
 }
 
+// giveUp ends the process and whatever it made of a request. The next request starts a new one.
+func (z *zygote) giveUp(f inherited) {
+	if z.sock < 0 {
+		return
+	}
+	z.stop()
+	endWith(z.key, f.ctl)
+}
+
 // stop ends the process.
 func (z *zygote) stop() {
+	if z.sock < 0 {
+		return
+	}
 	unix.Close(z.sock)
+	z.sock = -1
 	unix.Kill(z.pid, unix.SIGKILL)
 	for {
 		if _, err := unix.Wait4(z.pid, nil, 0, nil); err != unix.EINTR {

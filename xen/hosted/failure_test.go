@@ -1,0 +1,192 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
+	"kxsh/xen/xentest"
+)
+
+// things lists what a hypervisor holds of the host: descriptors, mappings of control areas, children.
+func things(t testing.TB) string {
+	var s []string
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil {
+			if i := strings.IndexAny(to, "[("); i > 0 { // inode numbers change
+				to = to[:i]
+			}
+			s = append(s, to)
+		}
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(s)
+	children := 0
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // the thread may have ended
+		children += len(strings.Fields(string(b)))
+	}
+	return fmt.Sprintf("%d descriptors, %d control areas, %d children: %s", len(s),
+		strings.Count(string(maps), "memfd:kx-ctl"), children, strings.Join(s, " "))
+}
+
+// TestEveryFailure makes the n-th system call of Create fail, for every n, with and without a blank
+// in the pool; nothing is left of the domain, and the next one is made.
+func TestEveryFailure(t *testing.T) {
+	for _, pool := range []int{-1, 1} {
+		t.Run(fmt.Sprintf("pool %d", pool), func(t *testing.T) {
+			h := openPool(t, t.Name(), pool)
+			defer h.Close()
+			c := config(xentest.PrepareGuest(t, h), "first")
+			settled := func() string {
+				for h.Pool().Ready < h.Pool().Want {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(5 * time.Millisecond) // the filler looks once more
+				return things(t)
+			}
+			remove(t, create(t, h, c))
+			before := settled()
+			n := 1
+			for ; ; n++ {
+				var at string
+				d, err := createFailing(h, c, n, &at)
+				if at == "" { // there are fewer calls
+					remove(t, d)
+					break
+				}
+				if err == nil || !errors.Is(err, xen.ErrNoMemory) {
+					t.Errorf("call %d, %s: %v", n, at, err)
+				}
+				if ids, err := h.Domains(); err != nil || len(ids) != 0 {
+					t.Errorf("call %d, %s: domains %v, %v", n, at, ids, err)
+				}
+				remove(t, create(t, h, c)) // and a zygote that was given up is there again
+				if after := settled(); after != before {
+					t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
+				}
+			}
+			if n < 8 {
+				t.Errorf("only %d calls could fail", n-1)
+			}
+		})
+	}
+}
+
+// createFailing creates a domain while the n-th system call fails for lack of memory; at names it.
+// The filler of the pool does not work meanwhile.
+func createFailing(h *Hypervisor, c *xen.Config, n int, at *string) (xen.Domain, error) {
+	h.pool.work.Lock()
+	defer h.pool.work.Unlock()
+	failing = func(call string) error {
+		if n--; n == 0 {
+			*at = call
+			return unix.ENOMEM
+		}
+		return nil
+	}
+	defer func() { failing = nil }()
+	return h.Create(context.Background(), c)
+}
+
+// TestNoMemory asks for more than the host has.
+func TestNoMemory(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "first")
+	c.Memory = 1 << 43
+	if _, err := h.Create(context.Background(), c); !errors.Is(err, xen.ErrNoMemory) {
+		t.Errorf("8 TiB: %v", err)
+	}
+	c.Memory = 1 << 60
+	if _, err := h.Create(context.Background(), c); err == nil {
+		t.Error("an absurd size was accepted")
+	}
+}
+
+// TestZygoteKilled holds that a hypervisor whose zygote was killed goes on.
+func TestZygoteKilled(t *testing.T) {
+	h := openPool(t, t.Name(), -1)
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "first")
+	remove(t, create(t, h, c))
+	unix.Kill(h.zygote.pid, unix.SIGKILL)
+	for range 3 {
+		remove(t, create(t, h, c))
+	}
+}
+
+// TestBlankKilled holds that blanks that were killed while they waited are not used.
+func TestBlankKilled(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "first")
+	for h.Pool().Ready < h.Pool().Want {
+		time.Sleep(time.Millisecond)
+	}
+	h.pool.mu.Lock()
+	for _, b := range h.pool.ready {
+		unix.Kill(b.pid, unix.SIGKILL)
+	}
+	h.pool.mu.Unlock()
+	for range 8 {
+		d := create(t, h, c)
+		if err := d.Unpause(); err != nil {
+			t.Error(err)
+		}
+		<-d.Rang()
+		remove(t, d)
+	}
+}
+
+// TestProcessKilled holds that a domain whose process was killed from outside is reported so.
+func TestProcessKilled(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	d := create(t, h, config(xentest.PrepareGuest(t, h), "pong"))
+	d.Unpause()
+	st, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Kill(st.HostPID, unix.SIGKILL)
+	if e := d.Exit(); e.Reason != xen.ExitKilled || !strings.Contains(e.Detail, "SIGKILL") {
+		t.Errorf("exit %+v", e)
+	}
+	remove(t, d)
+}
+
+// TestMemoryCap holds that a domain that outgrows its cap is destroyed, and that it is told why.
+func TestMemoryCap(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "touch", "2000")
+	c.Memory = 16 << 20
+	d := create(t, h, c)
+	st, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetMaxMem(st.Memory + 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	d.Unpause()
+	if e := d.Exit(); e.Reason != xen.ExitDestroyed || !strings.Contains(e.Detail, "cap") {
+		t.Errorf("exit %+v", e)
+	}
+	remove(t, d)
+}
