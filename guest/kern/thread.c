@@ -146,8 +146,10 @@ long sys_clone(long flags, long stack, long ptid, long ctid, long tls)
 
 void thread_free(struct thread *t)
 {
-	kstack_free((char *)t->kstack - KSTACK_PAGES * PAGE_SIZE);
 	kfree(t->xsave_mem);
+	if (t == &main_thread)
+		return; /* not ours to free; a program may well end its first thread */
+	kstack_free((char *)t->kstack - KSTACK_PAGES * PAGE_SIZE);
 	kfree(t);
 }
 
