@@ -47,29 +47,33 @@ var withArgument = map[string]bool{
 // compileOnly are the options after which nothing is linked.
 var compileOnly = map[string]bool{"-c": true, "-S": true, "-E": true, "-M": true, "-MM": true, "-fsyntax-only": true}
 
-// refused are options that cannot work in a pVM, by prefix, with the reason. A name that ends in =
-// stands for all its values; others must match whole.
-var refused = []struct{ option, why string }{
-	{"-mred-zone", "a pVM has no red zone: events are delivered on the program's stack"},
-	{"-shared", "this version links programs only"},
-	{"-static-pie", "a pVM is linked at a fixed address"},
-	{"-nostdlib", "a pVM needs the SDK's libraries"},
-	{"-nodefaultlibs", "a pVM needs the SDK's libraries"},
-	{"-nolibc", "a pVM needs the SDK's libraries"},
-	{"-nostartfiles", "a pVM needs the SDK's start files"},
-	{"-m32", "a pVM is a 64-bit program"},
-	{"-mx32", "a pVM is a 64-bit program"},
-	{"-m16", "a pVM is a 64-bit program"},
-	{"-pg", "the SDK has no profiling library"},
-	{"--coverage", "the SDK has no coverage library"},
-	{"-coverage", "the SDK has no coverage library"},
-	{"-fprofile-arcs", "the SDK has no coverage library"},
-	{"-fprofile-generate", "the SDK has no profiling library"},
-	{"-fopenmp", "the SDK has no OpenMP library"},
-	{"-fopenacc", "the SDK has no OpenACC library"},
-	{"-fsplit-stack", "the SDK has no split stacks"},
-	{"-fgnu-tm", "the SDK has no transactional memory library"},
-	{"-fsanitize=", "the SDK has no sanitizer library (-fsanitize-undefined-trap-on-error does without one)"},
+// refused are options that cannot work in a pVM. A name that ends in = stands for all its values;
+// others must match whole. Those marked link matter only when a program is linked.
+var refused = []struct {
+	option string
+	link   bool
+	why    string
+}{
+	{"-shared", true, "this version links programs only"},
+	{"-static-pie", true, "a pVM is linked at a fixed address"},
+	{"-nostdlib", true, "a pVM needs the SDK's libraries"},
+	{"-nodefaultlibs", true, "a pVM needs the SDK's libraries"},
+	{"-nolibc", true, "a pVM needs the SDK's libraries"},
+	{"-nostartfiles", true, "a pVM needs the SDK's start files"},
+	{"-mred-zone", false, "a pVM has no red zone: events are delivered on the program's stack"},
+	{"-m32", false, "a pVM is a 64-bit program"},
+	{"-mx32", false, "a pVM is a 64-bit program"},
+	{"-m16", false, "a pVM is a 64-bit program"},
+	{"-pg", false, "the SDK has no profiling library"},
+	{"--coverage", false, "the SDK has no coverage library"},
+	{"-coverage", false, "the SDK has no coverage library"},
+	{"-fprofile-arcs", false, "the SDK has no coverage library"},
+	{"-fprofile-generate", false, "the SDK has no profiling library"},
+	{"-fopenmp", false, "the SDK has no OpenMP library"},
+	{"-fopenacc", false, "the SDK has no OpenACC library"},
+	{"-fsplit-stack", false, "the SDK has no split stacks"},
+	{"-fgnu-tm", false, "the SDK has no transactional memory library"},
+	{"-fsanitize=", false, "the SDK has no sanitizer library (-fsanitize-undefined-trap-on-error does without one)"},
 }
 
 // cxxSuffixes are the names of C++ files, as gcc has them.
@@ -83,8 +87,6 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 	}
 	a := &ccArgs{mode: ccLink}
 	inputs, partial := 0, false
-	trapping := slices.Contains(args, "-fsanitize-undefined-trap-on-error") || slices.Contains(args, "-fsanitize-trap")
-	var stop error // the first option that cannot be had in a program; -r does without the libraries
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if strings.HasPrefix(arg, "-kx-") {
@@ -128,9 +130,6 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		case strings.HasPrefix(arg, "-x") && strings.Contains(value, "c++"):
 			return nil, fmt.Errorf("-x %s: C++ is not supported: the SDK has no C++ library", value)
 		}
-		if stop == nil && !(trapping && strings.HasPrefix(arg, "-fsanitize=")) {
-			stop = refuse(arg)
-		}
 	}
 	switch {
 	case partial && a.mode == ccLink:
@@ -141,16 +140,20 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 	if a.mode == ccLink && a.output == "" {
 		a.output = "a.out"
 	}
-	if a.mode != ccPartial && stop != nil {
-		return nil, stop
-	}
-	return a, nil
+	return a, a.refuse()
 }
 
-// refuse tells why an option cannot be had, or nil.
-func refuse(arg string) error {
-	for _, r := range refused {
-		if arg == r.option || strings.HasSuffix(r.option, "=") && strings.HasPrefix(arg, r.option) {
+// refuse finds an option that cannot be had, and says why.
+func (a *ccArgs) refuse() error {
+	trapping := slices.Contains(a.pass, "-fsanitize-undefined-trap-on-error") || slices.Contains(a.pass, "-fsanitize-trap")
+	for _, arg := range a.pass {
+		for _, r := range refused {
+			if arg != r.option && !(strings.HasSuffix(r.option, "=") && strings.HasPrefix(arg, r.option)) {
+				continue
+			}
+			if r.link && a.mode != ccLink || trapping && r.option == "-fsanitize=" {
+				continue
+			}
 			return fmt.Errorf("%s: %s", arg, r.why)
 		}
 	}
