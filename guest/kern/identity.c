@@ -199,9 +199,12 @@ long sys_waitid(void)
 
 /* ---- the machine ---- */
 
+const struct utsname system_name = {
+	.sysname = "Linux", .release = "5.10.0-kxsh", .version = "kxsh LibOS", .machine = "x86_64"};
+
 long sys_uname(long out)
 {
-	struct utsname u = {.sysname = "Linux", .release = "5.10.0-kxsh", .version = "kxsh LibOS", .machine = "x86_64"};
+	struct utsname u = system_name;
 
 	strcpy_max(u.nodename, (const char *)control->name, sizeof(u.nodename));
 	strcpy_max(u.domainname, "(none)", sizeof(u.domainname));

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include "kx_abi.h"
@@ -209,6 +210,7 @@ void panic(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)))
 
 /* string.c: copies what fits of src and ends it with a NUL. */
 void strcpy_max(char *dst, const char *src, size_t size);
+extern const struct utsname system_name; /* identity.c: of uname(2) and /proc, without the node's name */
 void random_bytes(void *p, size_t n); /* random.c; never fails, never repeats */
 uint64_t rlimit_get(int resource);    /* limit.c: the soft limit */
 

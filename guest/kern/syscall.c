@@ -27,7 +27,21 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 	X(uname) X(sysinfo) X(getrlimit) X(setrlimit) X(prlimit64) X(getrandom) X(wait4) X(waitid)
 
 /* Files, pipes, polling: the file layer's. */
-#define FILE_CALLS(X)
+#define FILE_CALLS(X)                                                                               \
+	X(open) X(openat) X(creat) X(close) X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(flock) \
+	X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev) X(preadv2)  \
+	X(pwritev2) X(lseek) X(sendfile) X(copy_file_range) X(ioctl) X(getdents64)                  \
+	X(stat) X(lstat) X(fstat) X(newfstatat) X(statx) X(statfs) X(fstatfs)                       \
+	X(access) X(faccessat) X(faccessat2) X(chmod) X(fchmod) X(fchmodat)                         \
+	X(chown) X(fchown) X(lchown) X(fchownat) X(utimensat) X(futimesat) X(utimes) X(utime)       \
+	X(truncate) X(ftruncate) X(fallocate) X(fadvise64) X(sync) X(syncfs) X(fsync) X(fdatasync)  \
+	X(mkdir) X(mkdirat) X(rmdir) X(mknod) X(mknodat) X(unlink) X(unlinkat) X(link) X(linkat)    \
+	X(symlink) X(symlinkat) X(readlink) X(readlinkat) X(rename) X(renameat) X(renameat2)        \
+	X(chdir) X(fchdir) X(getcwd) X(umask) X(memfd_create) X(pipe) X(pipe2)                      \
+	X(poll) X(ppoll) X(select) X(pselect6) X(epoll_create) X(epoll_create1) X(epoll_ctl)        \
+	X(epoll_wait) X(epoll_pwait) X(eventfd) X(eventfd2)                                         \
+	X(timerfd_create) X(timerfd_settime) X(timerfd_gettime)                                     \
+	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg)
 
 #define DECLARE(name) long sys_##name();
 CORE_CALLS(DECLARE)

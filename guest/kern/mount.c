@@ -1,0 +1,110 @@
+/*
+ * mount.c: the root file system. Nothing is made at boot: the first look into a folder fills it, so
+ * a pVM that opens no file pays nothing.
+ */
+#include "file.h"
+
+static const struct {
+	const char *path;
+	mode_t mode;
+	int (*fill)(struct dent *);
+} folders[] = {
+	{"dev", 0755, dev_fill}, {"proc", 0555, proc_fill}, {"tmp", 01777, NULL}, {"etc", 0755, NULL},
+	{"root", 0700, NULL},    {"run", 0755, NULL},       {"var", 0755, NULL},  {"var/tmp", 01777, NULL},
+};
+
+/* What libc looks for, unless the archive has its own. */
+static const struct {
+	const char *path, *text;
+} texts[] = {
+	{"etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+	{"etc/group", "root:x:0:\nnogroup:x:65534:\n"},
+	{"etc/hosts", "127.0.0.1 localhost\n"},
+};
+
+/* Makes path unless it is there. *out is counted. */
+static long ensure(struct dent *root, const char *path, mode_t mode, struct dent **out)
+{
+	struct dent *parent;
+	const char *name;
+	size_t len;
+	long err = make_parents(root, path, &parent, &name, &len);
+
+	if (err)
+		return err;
+	err = dir_lookup(parent, name, len, out);
+	if (err == -ENOENT)
+		err = dir_make(parent, mode, name, len, out);
+	else if (!err)
+		err = 1;
+	dent_put(parent);
+	return err;
+}
+
+static long add_text(struct dent *root, const char *path, const char *text)
+{
+	struct dent *d;
+	long err = ensure(root, path, S_IFREG | 0644, &d);
+
+	if (err < 0)
+		return err;
+	if (!err) {
+		d->node->pages.base = (const uint8_t *)text;
+		d->node->pages.base_len = d->node->size = strlen(text);
+	}
+	dent_put(d);
+	return 0;
+}
+
+static long add_folder(struct dent *root, const char *path, mode_t mode, int (*fill)(struct dent *))
+{
+	struct dent *d;
+	long err = ensure(root, path, S_IFDIR | mode, &d);
+
+	if (err < 0)
+		return err;
+	if (fill && S_ISDIR(d->node->mode))
+		d->node->dir.fill = fill;
+	dent_put(d);
+	return 0;
+}
+
+/* /etc/hostname has the pVM's name. */
+static long add_hostname(struct dent *root)
+{
+	static char text[sizeof(control->name) + 2];
+	size_t n = 0;
+
+	while (n < sizeof(control->name) && control->name[n]) {
+		text[n] = control->name[n];
+		n++;
+	}
+	text[n] = '\n';
+	return add_text(root, "etc/hostname", text);
+}
+
+static int root_fill(struct dent *root)
+{
+	uint64_t at = control->root_va, len = control->root_len;
+	uint64_t start = control->ram_va, size = control->ram_pages << PAGE_SHIFT;
+	long err = 0;
+
+	if (at && (at < start || at - start > size || len > size - (at - start)))
+		klog("kx: root archive: outside of RAM: ignored");
+	else if (at)
+		tar_unpack(root, (const uint8_t *)at, len);
+	for (size_t i = 0; i < ARRAY_LEN(folders) && !err; i++)
+		err = add_folder(root, folders[i].path, folders[i].mode, folders[i].fill);
+	for (size_t i = 0; i < ARRAY_LEN(texts) && !err; i++)
+		err = add_text(root, texts[i].path, texts[i].text);
+	if (!err)
+		err = add_hostname(root);
+	if (err)
+		klog("kx: root file system: incomplete: error %d", (int)-err);
+	return 0;
+}
+
+void vfs_init(void)
+{
+	root_dent.node->dir.fill = root_fill;
+}

@@ -1,0 +1,304 @@
+/* socketpair.c: connected pairs of local stream sockets: two byte queues, crosswise. */
+#include "pipe.h"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+struct channel {
+	struct pipe *in, *out;
+	struct inode *peer; /* counted: what happens here, the other side polls */
+	struct queues *both;
+	bool read_shut, write_shut;
+};
+
+/* What the two ends share. */
+struct queues {
+	struct pipe *pipe[2];
+	int refs;
+};
+
+static void queues_put(struct queues *q)
+{
+	if (--q->refs)
+		return;
+	pipe_free(q->pipe[0]);
+	pipe_free(q->pipe[1]);
+	kfree(q);
+}
+
+static long channel_get(struct file *f, struct uio *u, bool nonblock)
+{
+	struct channel *c = f->priv;
+
+	return c->read_shut ? 0 : pipe_get(c->in, c->peer, u, nonblock);
+}
+
+static long channel_put(struct file *f, struct uio *u, bool nonblock, bool quiet)
+{
+	struct channel *c = f->priv;
+
+	if (c->write_shut) {
+		if (!quiet)
+			signal_thread(cur, SIGPIPE, NULL);
+		return -EPIPE;
+	}
+	return pipe_put(c->out, c->peer, u, nonblock, quiet);
+}
+
+static long socket_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+	(void)pos;
+	return channel_get(f, u, f->flags & O_NONBLOCK);
+}
+
+static long socket_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+	(void)pos;
+	return channel_put(f, u, f->flags & O_NONBLOCK, false);
+}
+
+static int socket_poll(struct file *f)
+{
+	const struct channel *c = f->priv;
+	int in = pipe_state(c->in, true, false), out = pipe_state(c->out, false, true), state;
+
+	state = (in & (POLLIN | POLLRDNORM)) | (out & (POLLOUT | POLLWRNORM));
+	if (in & POLLHUP || c->read_shut)
+		state |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (in & POLLHUP && (out & POLLERR || c->write_shut))
+		state |= POLLHUP;
+	return out & POLLERR ? state | POLLOUT | POLLWRNORM : state;
+}
+
+static long socket_ioctl(struct file *f, unsigned long request, long arg)
+{
+	const struct channel *c = f->priv;
+	int n = (int)pipe_used(c->in);
+
+	return request == FIONREAD ? copy_out((void *)arg, &n, sizeof(n)) : -ENOTTY;
+}
+
+static void shut(struct channel *c, bool reads, bool writes)
+{
+	if (reads && !c->read_shut) {
+		c->read_shut = true;
+		pipe_ends(c->in, c->peer, -1, 0);
+	}
+	if (writes && !c->write_shut) {
+		c->write_shut = true;
+		pipe_ends(c->out, c->peer, 0, -1);
+	}
+}
+
+static void socket_close(struct file *f)
+{
+	struct channel *c = f->priv;
+
+	shut(c, true, true);
+	queues_put(c->both);
+	inode_put(c->peer);
+	kfree(c);
+}
+
+static long socket_open(struct file *f)
+{
+	(void)f;
+	return -ENXIO;
+}
+
+static const struct file_ops socket_ops = {
+	.name = "socket",
+	.read = socket_read,
+	.write = socket_write,
+	.poll = socket_poll,
+	.ioctl = socket_ioctl,
+	.open = socket_open,
+	.close = socket_close,
+	.stream = true,
+};
+
+/* ---- making them ---- */
+
+static struct file *new_end(struct queues *q, int side, int flags)
+{
+	struct channel *c = kzalloc(sizeof(*c));
+	struct file *f;
+
+	if (!c)
+		return NULL;
+	f = file_anonymous(&socket_ops, c, O_RDWR | flags);
+	if (!f) {
+		kfree(c);
+		return NULL;
+	}
+	f->node->mode = S_IFSOCK | 0777;
+	c->in = q->pipe[side];
+	c->out = q->pipe[!side];
+	c->both = q;
+	q->refs++;
+	pipe_ends(c->in, f->node, 1, 0);
+	pipe_ends(c->out, f->node, 0, 1);
+	return f;
+}
+
+static void meet(struct file *a, struct file *b)
+{
+	struct channel *ca = a->priv, *cb = b->priv;
+
+	ca->peer = inode_get(b->node);
+	cb->peer = inode_get(a->node);
+}
+
+long sys_socketpair(long domain, long type, long protocol, long user)
+{
+	int kind = (int)type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), flags = (int)type & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+	struct queues *q;
+	struct file *a, *b;
+
+	if (domain != AF_UNIX)
+		return -EAFNOSUPPORT;
+	if (kind != SOCK_STREAM || (protocol && protocol != AF_UNIX))
+		return kind != SOCK_STREAM ? -ESOCKTNOSUPPORT : -EPROTONOSUPPORT;
+	q = kzalloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->refs = 1;
+	q->pipe[0] = pipe_new();
+	q->pipe[1] = pipe_new();
+	a = q->pipe[0] && q->pipe[1] ? new_end(q, 0, flags) : NULL;
+	b = a ? new_end(q, 1, flags) : NULL;
+	if (!b) {
+		if (a)
+			((struct channel *)a->priv)->peer = inode_get(a->node);
+		file_put(a);
+		queues_put(q);
+		return -ENOMEM;
+	}
+	meet(a, b);
+	queues_put(q);
+	return install_pair(a, b, type & SOCK_CLOEXEC ? O_CLOEXEC : 0, user);
+}
+
+/* ---- the calls of sockets ---- */
+
+static long socket_of(long fd, struct file **f)
+{
+	long err = file_of(fd, f);
+
+	if (!err && (*f)->ops != &socket_ops) {
+		file_put(*f);
+		err = -ENOTSOCK;
+	}
+	return err;
+}
+
+long sys_shutdown(long fd, long how)
+{
+	struct file *f;
+	long err = socket_of(fd, &f);
+
+	if (err)
+		return err;
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		err = -EINVAL;
+	else
+		shut(f->priv, how != SHUT_WR, how != SHUT_RD);
+	file_put(f);
+	return err;
+}
+
+static long send(struct file *f, struct uio *u, long flags)
+{
+	if (flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE))
+		return -EOPNOTSUPP;
+	return channel_put(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, flags & MSG_NOSIGNAL);
+}
+
+static long receive(struct file *f, struct uio *u, long flags)
+{
+	long done = 0, got;
+
+	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC))
+		return -EOPNOTSUPP;
+	do {
+		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT);
+		if (got <= 0)
+			return done ? done : got;
+		done += got;
+	} while (flags & MSG_WAITALL && u->left);
+	return done;
+}
+
+long sys_sendto(long fd, long buf, long n, long flags, long addr, long len)
+{
+	struct uio u;
+	struct file *f;
+	long err = socket_of(fd, &f);
+
+	(void)len;
+	if (err)
+		return err;
+	uio_single(&u, (void *)buf, n);
+	err = addr ? -EISCONN : send(f, &u, flags);
+	file_put(f);
+	return err;
+}
+
+long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_len)
+{
+	const socklen_t none = 0;
+	struct uio u;
+	struct file *f;
+	long err = socket_of(fd, &f);
+
+	if (err)
+		return err;
+	uio_single(&u, (void *)buf, n);
+	err = receive(f, &u, flags);
+	file_put(f);
+	if (err >= 0 && addr && copy_out((void *)user_len, &none, sizeof(none)))
+		return -EFAULT;
+	return err;
+}
+
+/* No ancillary data: a pVM has nobody to pass descriptors to. */
+static long message(long fd, long user, long flags, long (*move)(struct file *, struct uio *, long), struct msghdr *m)
+{
+	struct uio u;
+	struct file *f;
+	long err = socket_of(fd, &f);
+
+	if (err)
+		return err;
+	err = copy_in(m, (void *)user, sizeof(*m));
+	if (!err && (size_t)m->msg_iovlen > IOV_MAX)
+		err = -EMSGSIZE;
+	if (!err)
+		err = uio_vector(&u, (long)m->msg_iov, m->msg_iovlen);
+	if (!err) {
+		err = move(f, &u, flags);
+		uio_end(&u);
+	}
+	file_put(f);
+	return err;
+}
+
+long sys_sendmsg(long fd, long user, long flags)
+{
+	struct msghdr m;
+
+	return message(fd, user, flags, send, &m);
+}
+
+long sys_recvmsg(long fd, long user, long flags)
+{
+	struct msghdr m;
+	long n = message(fd, user, flags, receive, &m);
+
+	if (n < 0)
+		return n;
+	m.msg_namelen = 0;
+	m.msg_controllen = 0;
+	m.msg_flags = 0;
+	return copy_out((void *)user, &m, sizeof(m)) ? -EFAULT : n;
+}
