@@ -59,4 +59,4 @@ print(os.date("!%Y-%m-%d %H:%M:%S", 0), os.date("!%A %B %j %p", 86400 * 200), os
 print(os.time { year = 2024, month = 2, day = 30, hour = 0 } == os.time { year = 2024, month = 3, day = 1, hour = 0 })
 print(pcall(os.date, "%Ez", 0), os.getenv("NO_SUCH_VARIABLE"), os.clock() >= 0, os.time() > 1600000000, os.difftime(5, 3))
 print(os.setlocale(), os.setlocale("C"))
-os.exit(7, true)
+os.exit(true, true)
