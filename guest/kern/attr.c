@@ -52,43 +52,62 @@ long sys_fstat(long fd, long buf)
 	return err;
 }
 
-static struct statx_timestamp statx_time(int64_t ns)
+/* linux/stat.h; musl 1.2.3 does not know it. */
+struct kstatx_time {
+	int64_t sec;
+	uint32_t nsec, pad;
+};
+struct kstatx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, pad0;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct kstatx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t pad1[14];
+};
+_Static_assert(sizeof(struct kstatx) == 256, "struct statx of Linux");
+#define KSTATX_ALL 0xfff /* all the fields above */
+#define KSTATX_SYNC 0x6000
+
+static struct kstatx_time statx_time(int64_t ns)
 {
 	struct timespec ts;
 
 	ns_to_timespec(ns, &ts);
-	return (struct statx_timestamp){.tv_sec = ts.tv_sec, .tv_nsec = (uint32_t)ts.tv_nsec};
+	return (struct kstatx_time){.sec = ts.tv_sec, .nsec = (uint32_t)ts.tv_nsec};
 }
 
 long sys_statx(long dirfd, long path, long flags, long mask, long buf)
 {
-	const long known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE;
-	struct statx x = {.stx_mask = STATX_BASIC_STATS | STATX_BTIME};
+	const long known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | KSTATX_SYNC;
+	struct kstatx x = {.mask = KSTATX_ALL};
 	struct inode *n;
 	struct stat st;
 	long err;
 
-	if (flags & ~known || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || mask & 0x80000000L)
+	if (flags & ~known || (flags & KSTATX_SYNC) == KSTATX_SYNC || mask & 0x80000000L)
 		return -EINVAL;
 	err = walk_node(dirfd, path, flags, &n);
 	if (err)
 		return err;
 	inode_stat(n, &st);
-	x.stx_blksize = st.st_blksize;
-	x.stx_nlink = st.st_nlink;
-	x.stx_uid = st.st_uid;
-	x.stx_gid = st.st_gid;
-	x.stx_mode = st.st_mode;
-	x.stx_ino = st.st_ino;
-	x.stx_size = st.st_size;
-	x.stx_blocks = st.st_blocks;
-	x.stx_atime = statx_time(n->atime);
-	x.stx_btime = statx_time(n->btime);
-	x.stx_ctime = statx_time(n->ctime);
-	x.stx_mtime = statx_time(n->mtime);
-	x.stx_rdev_major = major(st.st_rdev);
-	x.stx_rdev_minor = minor(st.st_rdev);
-	x.stx_dev_minor = st.st_dev;
+	x.blksize = st.st_blksize;
+	x.nlink = st.st_nlink;
+	x.uid = st.st_uid;
+	x.gid = st.st_gid;
+	x.mode = st.st_mode;
+	x.ino = st.st_ino;
+	x.size = st.st_size;
+	x.blocks = st.st_blocks;
+	x.atime = statx_time(n->atime);
+	x.btime = statx_time(n->btime);
+	x.ctime = statx_time(n->ctime);
+	x.mtime = statx_time(n->mtime);
+	x.rdev_major = major(st.st_rdev);
+	x.rdev_minor = minor(st.st_rdev);
+	x.dev_minor = st.st_dev;
 	inode_put(n);
 	return copy_out((void *)buf, &x, sizeof(x));
 }

@@ -9,7 +9,7 @@ struct counter {
 	struct waitq q;
 };
 
-static long eventfd_read(struct file *f, struct uio *u, uint64_t *pos)
+static long counter_read(struct file *f, struct uio *u, uint64_t *pos)
 {
 	struct counter *c = f->priv;
 	uint64_t value;
@@ -35,7 +35,7 @@ static long eventfd_read(struct file *f, struct uio *u, uint64_t *pos)
 	return sizeof(value);
 }
 
-static long eventfd_write(struct file *f, struct uio *u, uint64_t *pos)
+static long counter_write(struct file *f, struct uio *u, uint64_t *pos)
 {
 	struct counter *c = f->priv;
 	uint64_t value;
@@ -62,24 +62,24 @@ static long eventfd_write(struct file *f, struct uio *u, uint64_t *pos)
 	return sizeof(value);
 }
 
-static int eventfd_poll(struct file *f)
+static int counter_poll(struct file *f)
 {
 	const struct counter *c = f->priv;
 
 	return (c->n ? POLLIN | POLLRDNORM : 0) | (c->n < UINT64_MAX - 1 ? POLLOUT | POLLWRNORM : 0);
 }
 
-static void eventfd_close(struct file *f)
+static void counter_close(struct file *f)
 {
 	kfree(f->priv);
 }
 
-static const struct file_ops eventfd_ops = {
+static const struct file_ops counter_ops = {
 	.name = "[eventfd]",
-	.read = eventfd_read,
-	.write = eventfd_write,
-	.poll = eventfd_poll,
-	.close = eventfd_close,
+	.read = counter_read,
+	.write = counter_write,
+	.poll = counter_poll,
+	.close = counter_close,
 	.stream = true,
 };
 
@@ -96,7 +96,7 @@ long sys_eventfd2(long initial, long flags)
 	c->n = (uint32_t)initial;
 	c->semaphore = flags & EFD_SEMAPHORE;
 	waitq_init(&c->q);
-	f = file_anonymous(&eventfd_ops, c, O_RDWR | (int)(flags & EFD_NONBLOCK));
+	f = file_anonymous(&counter_ops, c, O_RDWR | (int)(flags & EFD_NONBLOCK));
 	if (!f) {
 		kfree(c);
 		return -ENOMEM;

@@ -166,6 +166,11 @@ long fd_close(long fd)
 	return 0;
 }
 
+void fd_set_cloexec(long fd, bool on)
+{
+	slot_of(fd)->cloexec = on;
+}
+
 /* ---- system calls ---- */
 
 long sys_close(long fd)

@@ -244,6 +244,7 @@ bool fd_holds(int fd, const struct file *f);
 /* The lowest free descriptor, from min on; takes over f, even if it fails. */
 long fd_install(struct file *f, int min, bool cloexec);
 long fd_close(long fd);
+void fd_set_cloexec(long fd, bool on); /* of an open descriptor */
 /* The first open descriptor at or after fd, or -1. */
 int fd_next(int fd);
 /* An inode and a file for a thing without a name. */

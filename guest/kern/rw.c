@@ -2,6 +2,7 @@
 #include "file.h"
 
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 /* ---- one transfer ---- */
 
@@ -358,7 +359,7 @@ long sys_ioctl(long fd, long request, long arg)
 	if (err)
 		return err;
 	if ((unsigned)request == FIOCLEX || (unsigned)request == FIONCLEX)
-		err = sys_fcntl(fd, F_SETFD, (unsigned)request == FIOCLEX ? FD_CLOEXEC : 0);
+		fd_set_cloexec(fd, (unsigned)request == FIOCLEX);
 	else
 		err = file_ioctl(f, (unsigned)request, arg);
 	file_put(f);

@@ -207,14 +207,14 @@ long sys_shutdown(long fd, long how)
 	return err;
 }
 
-static long send(struct file *f, struct uio *u, long flags)
+static long channel_send(struct file *f, struct uio *u, long flags)
 {
 	if (flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE))
 		return -EOPNOTSUPP;
 	return channel_put(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, flags & MSG_NOSIGNAL);
 }
 
-static long receive(struct file *f, struct uio *u, long flags)
+static long channel_receive(struct file *f, struct uio *u, long flags)
 {
 	long done = 0, got;
 
@@ -239,7 +239,7 @@ long sys_sendto(long fd, long buf, long n, long flags, long addr, long len)
 	if (err)
 		return err;
 	uio_single(&u, (void *)buf, n);
-	err = addr ? -EISCONN : send(f, &u, flags);
+	err = addr ? -EISCONN : channel_send(f, &u, flags);
 	file_put(f);
 	return err;
 }
@@ -254,7 +254,7 @@ long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_le
 	if (err)
 		return err;
 	uio_single(&u, (void *)buf, n);
-	err = receive(f, &u, flags);
+	err = channel_receive(f, &u, flags);
 	file_put(f);
 	if (err >= 0 && addr && copy_out((void *)user_len, &none, sizeof(none)))
 		return -EFAULT;
@@ -287,13 +287,13 @@ long sys_sendmsg(long fd, long user, long flags)
 {
 	struct msghdr m;
 
-	return message(fd, user, flags, send, &m);
+	return message(fd, user, flags, channel_send, &m);
 }
 
 long sys_recvmsg(long fd, long user, long flags)
 {
 	struct msghdr m;
-	long n = message(fd, user, flags, receive, &m);
+	long n = message(fd, user, flags, channel_receive, &m);
 
 	if (n < 0)
 		return n;

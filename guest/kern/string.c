@@ -100,3 +100,21 @@ void strcpy_max(char *dst, const char *src, size_t size)
 	memcpy(dst, src, n);
 	dst[n] = 0;
 }
+
+size_t strspn(const char *s, const char *set)
+{
+	size_t n = 0;
+
+	while (s[n] && strchr(set, s[n]))
+		n++;
+	return n;
+}
+
+size_t strcspn(const char *s, const char *set)
+{
+	size_t n = 0;
+
+	while (s[n] && !strchr(set, s[n]))
+		n++;
+	return n;
+}

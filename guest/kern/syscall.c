@@ -96,12 +96,13 @@ static long dispatch(const struct frame *f)
 {
 	long nr = f->nr;
 	syscall_fn fn = nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
-	/* The seventh argument of kx_syscall is on the program's stack, where its call found it. */
-	const long *sixth = (const long *)f->rsp;
+	long sixth = 0;
 
 	if (!fn)
 		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) : unsupported(nr);
-	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, *sixth);
+	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */
+	copy_in(&sixth, (const void *)f->rsp, sizeof(sixth));
+	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, sixth);
 }
 
 /* Called by entry.S. Returns 0 if only the callee-saved registers and rax need to be loaded. */
