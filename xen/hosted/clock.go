@@ -8,12 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rdtsc reads the time stamp counter, after everything before it.
-func rdtsc() uint64
-
-// pause is a hint to the CPU that this is a spin loop.
-func pause()
-
 // clock measures the rate of the TSC against CLOCK_MONOTONIC, over its own life: the longer it
 // runs, the better it knows.
 type clock struct {

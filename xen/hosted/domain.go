@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +43,7 @@ type Domain struct {
 	maps  []stubMap // what of its memory is where
 	rang  chan struct{}
 	gone  chan struct{}
+	rate  rate // the watcher's
 
 	// mu is held for reading while the descriptors and the area are used, for writing to free them.
 	mu        sync.RWMutex
@@ -52,8 +52,8 @@ type Domain struct {
 	destroyed atomic.Bool
 	limits    limits
 
-	exit xen.Exit // set before gone is closed
-	cpu  time.Duration
+	exit xen.Exit     // set before gone is closed
+	cpu  atomic.Int64 // CPU time when it was last looked at, ns
 }
 
 var _ xen.Domain = (*Domain)(nil)
@@ -216,7 +216,9 @@ func (d *Domain) Release() error {
 // ended is called by the watcher when the process is no more.
 func (d *Domain) ended() {
 	w := reap(d.pidfd)
-	d.cpu = w.cpu
+	if w.known {
+		d.cpu.Store(int64(w.cpu))
+	}
 	d.exit = d.why(w)
 	close(d.gone)
 }

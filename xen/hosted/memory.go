@@ -58,15 +58,12 @@ func (d *Domain) doing() xen.State {
 // cpuTime reads the CPU clock of the process: its number holds the PID (see
 // clock_getcpuclockid(3)), which the domain, not being gone, still has.
 func (d *Domain) cpuTime() time.Duration {
-	if d.isGone() {
-		return d.cpu
-	}
 	const scheduler = 2
 	var ts unix.Timespec
-	if unix.ClockGettime(int32(^d.pid<<3|scheduler), &ts) != nil {
-		return 0
+	if !d.isGone() && unix.ClockGettime(int32(^d.pid<<3|scheduler), &ts) == nil {
+		d.cpu.Store(ts.Nano())
 	}
-	return time.Duration(ts.Nano())
+	return time.Duration(d.cpu.Load())
 }
 
 // hostMemory knows how much memory the host has, and looks at most once a second.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,31 @@ type watcher struct {
 
 	mu      sync.Mutex
 	domains map[uint64]*Domain // by serial
+
+	muted []*Domain // the goroutine's own: domains that ring too often, until their window ends
+}
+
+// A domain that rings more often than that is not listened to for the rest of the window: a flood
+// of events costs the engine no more than an ordinary domain. No ring is lost by it.
+const (
+	ringWindow = 10 * time.Millisecond
+	ringLimit  = 200
+)
+
+// rate counts the rings of one domain in a window of time.
+type rate struct {
+	start time.Time
+	rings int
+}
+
+// over counts a ring and tells whether it was the last one to be heard in this window.
+func (r *rate) over() bool {
+	now := time.Now()
+	if now.Sub(r.start) >= ringWindow {
+		r.start, r.rings = now, 0
+	}
+	r.rings++
+	return r.rings >= ringLimit
 }
 
 // The kinds of descriptors watched, in the low bits of an event's data; above them the serial.
@@ -89,7 +115,7 @@ func (w *watcher) run() {
 	defer close(w.done)
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(w.epoll, events, -1)
+		n, err := unix.EpollWait(w.epoll, events, w.unmute())
 		if err != nil {
 			if err == unix.EINTR {
 				continue
@@ -112,12 +138,45 @@ func (w *watcher) run() {
 func (w *watcher) handle(d *Domain, kind int) {
 	if kind == kindBell {
 		d.answer()
+		if d.rate.over() {
+			w.muted = append(w.muted, d)
+			w.listen(d, 0)
+		}
 		return
 	}
 	w.remove(d)
 	w.forget(d.bell)
 	w.forget(d.pidfd)
 	d.ended()
+}
+
+// listen sets what of a domain's doorbell wakes the watcher. The domain lives: only the watcher ends it.
+func (w *watcher) listen(d *Domain, events uint32) {
+	data := d.serial<<kindBits | kindBell
+	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, d.bell, &unix.EpollEvent{
+		Events: events, Fd: int32(uint32(data)), Pad: int32(uint32(data >> 32)),
+	})
+}
+
+// unmute listens again to the domains whose window has ended, and returns how many milliseconds
+// the next one has; -1: there is none.
+func (w *watcher) unmute() (timeout int) {
+	timeout = -1
+	left := w.muted[:0]
+	for _, d := range w.muted {
+		if w.find(d.serial) == nil {
+			continue // it has ended, and may have been released
+		}
+		if rest := ringWindow - time.Since(d.rate.start); rest > 0 {
+			left = append(left, d)
+			timeout = max(timeout, int(rest.Milliseconds())+1)
+			continue
+		}
+		w.listen(d, unix.EPOLLIN)
+	}
+	clear(w.muted[len(left):])
+	w.muted = left
+	return timeout
 }
 
 // answer empties the doorbell and passes the ring on. While the flag is set the domain writes no

@@ -18,10 +18,16 @@ var guest struct {
 	err  error
 }
 
+// GuestEnv is the environment variable that names an image of the test guests built before.
+const GuestEnv = "KX_XENTEST_GUEST"
+
 // GuestPath builds the test guests, once, and returns the image's path. It needs gcc and make, as
 // all of kxsh's guest side does.
 func GuestPath(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(GuestEnv); path != "" {
+		return path
+	}
 	guest.Do(func() {
 		dir, err := os.MkdirTemp("", "kx-xentest-")
 		if err != nil {

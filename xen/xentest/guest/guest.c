@@ -332,18 +332,34 @@ static void do_syscall(void)
 /* via ADDRESS NR [A B C D E F]: the same, from the given address, which is to be a syscall; ret. */
 static void do_via(void)
 {
-	register long r10 __asm__("r10") = (long)number(arg(7)), r8 __asm__("r8") = (long)number(arg(8)),
-			  r9 __asm__("r9") = (long)number(arg(9));
+	uint64_t n[8];
 	long r;
 
-	ring();
+	for (unsigned i = 0; i < 8; i++)
+		n[i] = number(arg(2 + i));
+	register uint64_t r10 __asm__("r10") = n[5], r8 __asm__("r8") = n[6], r9 __asm__("r9") = n[7];
+
 	__asm__ volatile("call *%7"
 			 : "=a"(r)
-			 : "a"(number(arg(3))), "D"(number(arg(4))), "S"(number(arg(5))), "d"(number(arg(6))),
-			   "r"(r10), "r"(r8), "r"(number(arg(2))), "r"(r9)
+			 : "a"(n[1]), "D"(n[2]), "S"(n[3]), "d"(n[4]), "r"(r10), "r"(r8), "r"(n[0]), "r"(r9)
 			 : "rcx", "r11", "memory");
 	RESULT[1] = (uint64_t)r;
 	finish(98);
+}
+
+/* int80, vsyscall: the other ways into the host's kernel. */
+static void do_int80(void)
+{
+	__asm__ volatile("int $0x80" : : "a"(20L) : "memory"); /* getpid of 32-bit Linux */
+	finish(99);
+}
+
+static void do_vsyscall(void)
+{
+	uint64_t t[2];
+
+	__asm__ volatile("mov $0xffffffffff600000, %%rax; call *%%rax" : : "D"(t), "S"(0L) : "rax", "rcx", "r11", "memory");
+	finish(99);
 }
 
 /* scribble: random words over everything that it shares with the engine, for ever. */
@@ -422,7 +438,7 @@ __attribute__((used)) void guest_main(void)
 		{"state", do_state}, {"timer", do_timer}, {"clock", do_clock}, {"traps", do_traps},
 		{"protect", do_protect}, {"errors", do_errors}, {"fault", do_fault}, {"syscall", do_syscall},
 		{"via", do_via}, {"scribble", do_scribble}, {"flood", do_flood}, {"touch", do_touch},
-		{"crash", do_crash}, {"first", do_first},
+		{"crash", do_crash}, {"int80", do_int80}, {"vsyscall", do_vsyscall}, {"first", do_first},
 	};
 
 	for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
