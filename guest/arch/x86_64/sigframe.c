@@ -118,14 +118,18 @@ int sigframe_push(struct frame *f, int sig, const struct sigact *act, const sigi
 {
 	struct rt_sigframe sf = {.ret = (uint64_t)kx_sigreturn, .info = *info};
 	uint64_t sp = f->rsp, fp;
+	int alt;
 
 	sf.uc.uc_stack = cur->altstack;
 	sf.uc.uc_stack.ss_flags = !cur->altstack.ss_size ? SS_DISABLE : on_altstack(sp) ? SS_ONSTACK : 0;
-	if (act->flags & SA_ONSTACK && cur->altstack.ss_size && !on_altstack(sp))
+	alt = act->flags & SA_ONSTACK && cur->altstack.ss_size && !on_altstack(sp);
+	if (alt)
 		sp = (uint64_t)cur->altstack.ss_sp + cur->altstack.ss_size;
 	fp = (sp - fpu_size()) & ~(uint64_t)(FPU_ALIGN - 1);
 	/* At a function's first instruction rsp is 8 below a 16-byte boundary. */
 	sp = ((fp - sizeof(sf)) & ~15UL) - 8;
+	if (alt && sp < (uint64_t)cur->altstack.ss_sp)
+		return -EFAULT; /* too small for this CPU's vector state */
 	sf.uc.uc_flags = fpu_mask() ? UC_FP_XSTATE : 0;
 	sf.uc.uc_mcontext.fpregs = (void *)fp;
 	memcpy(&sf.uc.uc_sigmask, &mask, sizeof(mask));
