@@ -19,7 +19,7 @@ print(select(2, pcall(error, "with position")), select(2, pcall(function() error
 print(select(2, xpcall(function() local x = nil; return x.y end, function(m) return "handled: " .. m end)))
 print(pcall(function() return {} + 1 end), pcall(function() return #5 end), pcall(function() return nil .. "x" end), pcall(function() return 1 < "2" end))
 print(xpcall(function() error("e1") end, function(m) error("e2") end))
-print(load("return 1 + ...")(41), load("syntax error here"), load(function() return nil end))
+print(load("return 1 + ...")(41), load("syntax error here"), type(load(function() return nil end)))
 local parts = { "return ", "10", " * ", "2" }
 print(load(function() return table.remove(parts, 1) end)())
 local env = { x = 5 }
