@@ -10,9 +10,7 @@
 #define TAB 8
 #define DISABLED 0 /* _POSIX_VDISABLE */
 
-/* Echo of one batch of input. If the console has no room for it, it is lost, as on Linux. */
-static char echo_buf[512];
-static size_t echo_len;
+static size_t echo_len; /* of tty.mem->echo */
 
 static int lflag(uint32_t f)
 {
@@ -79,15 +77,15 @@ size_t ldisc_output(char *dst, const char *src, size_t n)
 void ldisc_echo_end(void)
 {
 	if (echo_len && out_room() >= echo_len)
-		out_put(KX_STDOUT, echo_buf, echo_len);
+		out_put(KX_STDOUT, tty.mem->echo, echo_len);
 	echo_len = 0;
 }
 
 static void echo_raw(uint8_t c)
 {
-	if (echo_len + 2 > sizeof(echo_buf))
+	if (echo_len + 2 > sizeof(tty.mem->echo))
 		ldisc_echo_end();
-	echo_len += ldisc_output(echo_buf + echo_len, (const char *)&c, 1);
+	echo_len += ldisc_output(tty.mem->echo + echo_len, (const char *)&c, 1);
 }
 
 /* Control characters are echoed as ^X. */
@@ -117,11 +115,11 @@ static uint32_t room(void)
 static void append(uint8_t c, int end)
 {
 	uint64_t bit = 1UL << tty.wr % 64;
-	uint64_t *word = &tty.ends[tty.wr % TTY_BUF / 64];
+	uint64_t *word = &tty.mem->ends[tty.wr % TTY_BUF / 64];
 
 	if (tty.wr == tty.ready)
 		tty.line_column = tty.column;
-	tty.buf[tty.wr % TTY_BUF] = c;
+	tty.mem->buf[tty.wr % TTY_BUF] = c;
 	*word = end ? *word | bit : *word & ~bit;
 	tty.wr++;
 	if (end || !lflag(ICANON))
@@ -144,7 +142,7 @@ static void erase_char(void)
 	uint8_t c;
 
 	do
-		c = tty.buf[--tty.wr % TTY_BUF];
+		c = tty.mem->buf[--tty.wr % TTY_BUF];
 	while (is_continuation(c) && tty.wr != tty.ready);
 	if (!lflag(ECHO))
 		return;
@@ -153,7 +151,7 @@ static void erase_char(void)
 		return;
 	}
 	for (uint32_t i = tty.ready; i != tty.wr; i++)
-		col += width(tty.buf[i % TTY_BUF], col);
+		col += width(tty.mem->buf[i % TTY_BUF], col);
 	for (unsigned n = width(c, col); n; n--) {
 		echo_raw('\b');
 		if (c != '\t') {
@@ -168,7 +166,7 @@ static void erase_word(void)
 	int seen = 0;
 
 	while (tty.wr != tty.ready) {
-		uint8_t c = tty.buf[(tty.wr - 1) % TTY_BUF];
+		uint8_t c = tty.mem->buf[(tty.wr - 1) % TTY_BUF];
 		int word = c > ' ';
 
 		if (seen && !word)
@@ -196,7 +194,7 @@ static void reprint(void)
 	echo_raw('\n');
 	tty.line_column = tty.column;
 	for (uint32_t i = tty.ready; i != tty.wr; i++)
-		echo(tty.buf[i % TTY_BUF]);
+		echo(tty.mem->buf[i % TTY_BUF]);
 }
 
 /* Line editing; 1 if c was part of it. */

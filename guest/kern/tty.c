@@ -7,7 +7,6 @@
 #include "process.h"
 #include "tty.h"
 
-#define CHUNK 1024 /* bytes that output processing takes at a time */
 #define TENTH (NSEC / 10)
 
 struct tty tty;
@@ -29,6 +28,9 @@ void tty_init(void)
 	tty.hung_up = !(flags & (KX_F_STDIN | KX_F_TTY));
 	if (!is_tty)
 		return;
+	tty.mem = kmalloc(sizeof(*tty.mem));
+	if (!tty.mem)
+		panic("no memory for the terminal");
 	tty.termios = (struct ktermios){
 		.iflag = ICRNL | IXON | IMAXBEL | IUTF8,
 		.oflag = OPOST | ONLCR,
@@ -106,7 +108,7 @@ static long read_line(char *user, size_t n)
 	size_t len = 0;
 
 	while (len < n && tty.rd != tty.ready) {
-		uint8_t c = tty.buf[tty.rd % TTY_BUF];
+		uint8_t c = tty.mem->buf[tty.rd % TTY_BUF];
 		int end = tty_ends(tty.rd);
 
 		tty.rd++;
@@ -125,7 +127,7 @@ static long read_bytes(char *user, size_t n)
 {
 	size_t len = MIN(n, tty.ready - tty.rd), off = tty.rd % TTY_BUF, first = MIN(len, TTY_BUF - off);
 
-	if (copy_out(user, tty.buf + off, first) || copy_out(user + first, tty.buf, len - first))
+	if (copy_out(user, tty.mem->buf + off, first) || copy_out(user + first, tty.mem->buf, len - first))
 		return -EFAULT;
 	tty.rd += len;
 	return (long)len;
@@ -189,7 +191,7 @@ long tty_read(void *user, size_t n, int nonblock)
 
 long tty_write(int stream, const void *user, size_t n, int nonblock)
 {
-	static char raw[CHUNK], cooked[2 * CHUNK]; /* used only between two sleeps */
+	struct tty_mem *m = tty.mem;
 	const char *src = user;
 	size_t done = 0;
 	int err = 0;
@@ -197,17 +199,17 @@ long tty_write(int stream, const void *user, size_t n, int nonblock)
 	if (!is_tty)
 		return out_write(stream, user, n, nonblock);
 	while (done < n) {
-		size_t part = MIN(n - done, CHUNK);
+		size_t part = MIN(n - done, TTY_CHUNK);
 
 		while (tty.stopped && !err)
 			err = nonblock ? -EAGAIN : wait_on(&start_q, FOREVER);
 		if (!err)
 			err = out_wait(2 * part, nonblock);
 		if (!err)
-			err = copy_in(raw, src + done, part);
+			err = copy_in(m->raw, src + done, part);
 		if (err)
 			break;
-		out_put(stream, cooked, ldisc_output(cooked, raw, part));
+		out_put(stream, m->cooked, ldisc_output(m->cooked, m->raw, part));
 		done += part;
 	}
 	return done ? (long)done : err;

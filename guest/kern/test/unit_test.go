@@ -2,6 +2,7 @@
 package test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 // TestUnit compiles the parts of the LibOS that are pure logic for the host, with the compiler's
 // sanitizers, and runs them.
 func TestUnit(t *testing.T) {
+	noteSources(t, "unit/*.c", "../*.[ch]", "../../include/*.h", "../../arch/x86_64/*.h")
 	program := filepath.Join(t.TempDir(), "unit")
 	cc := exec.Command("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
 		"-fno-pie", "-no-pie", "-fsanitize=undefined", "-fno-sanitize=alignment", "-fno-builtin",
@@ -20,5 +22,20 @@ func TestUnit(t *testing.T) {
 	}
 	if out, err := exec.Command(program).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("unit: %v\n%s", err, out)
+	}
+}
+
+// noteSources looks at files that the compiler will read, so that go test runs again when they change.
+func noteSources(t *testing.T, patterns ...string) {
+	for _, p := range patterns {
+		files, err := filepath.Glob(p)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no sources %s: %v", p, err)
+		}
+		for _, f := range files {
+			if _, err := os.Stat(f); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
