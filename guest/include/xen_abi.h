@@ -51,6 +51,8 @@
 #define EVTCHNOP_unmask 9
 #define VIRQ_TIMER 0
 
+#define VCPUOP_stop_periodic_timer 7
+
 #define CALLBACKOP_register 0
 #define CALLBACKTYPE_event 0
 #define CALLBACKTYPE_failsafe 1

@@ -147,10 +147,12 @@ void klog(const char *fmt, ...)
 
 size_t in_available(void)
 {
-	uint32_t n = control->conin.prod - in_cons;
+	uint32_t prod = control->conin.prod;
 
 	fence();
-	return MIN(n, KX_CONIN_SIZE);
+	if (prod - in_cons > KX_CONIN_SIZE)
+		in_cons = prod; /* the program wrote over the ring */
+	return prod - in_cons;
 }
 
 uint8_t in_peek(size_t i)

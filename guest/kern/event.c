@@ -33,6 +33,8 @@ static void bind_timer(void)
 
 	if (bound)
 		return;
+	/* Xen starts every vcpu with a tick of 100 Hz, on the same VIRQ. */
+	HYPERCALL(__HYPERVISOR_vcpu_op, VCPUOP_stop_periodic_timer, bind.vcpu, 0);
 	if (hyper_event_channel(EVTCHNOP_bind_virq, &bind))
 		panic("the hypervisor gives no timer");
 	bound = 1;
@@ -78,6 +80,8 @@ static void commands(void)
 
 	control->cmds.cons_waits = 1;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (control->cmds.prod - cmds_taken > KX_CMDS)
+		cmds_taken = control->cmds.prod; /* the program wrote over the ring */
 	while (cmds_taken != control->cmds.prod) {
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		c = *(const struct kx_cmd *)&ring[cmds_taken % KX_CMDS];

@@ -13,7 +13,7 @@
 
 struct mem mem;
 
-#define BATCH 32
+#define BATCH 64
 #define PTE_FLAGS (PTE_PRESENT | PTE_USER | 0x60) /* accessed and dirty, so that the CPU need not set them */
 
 static const uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */

@@ -255,6 +255,10 @@ const (
 )
 
 const (
+	VcpuopStopPeriodicTimer = 7
+)
+
+const (
 	CallbackopRegister   = 0
 	CallbacktypeEvent    = 0
 	CallbacktypeFailsafe = 1

@@ -78,6 +78,7 @@ var constTable = []struct {
 	{"EVTCHNOP_send", EvtchnopSend},
 	{"EVTCHNOP_unmask", EvtchnopUnmask},
 	{"VIRQ_TIMER", VirqTimer},
+	{"VCPUOP_stop_periodic_timer", VcpuopStopPeriodicTimer},
 	{"CALLBACKOP_register", CallbackopRegister},
 	{"CALLBACKTYPE_event", CallbacktypeEvent},
 	{"CALLBACKTYPE_failsafe", CallbacktypeFailsafe},
