@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
 )
 
@@ -60,11 +59,9 @@ func (x *execution) echo() error {
 	}
 	text := strings.Join(args, " ")
 	if escapes {
-		if before, _, stops := strings.Cut(text, `\c`); stops {
-			text, newline = before, ""
-		}
-		if s, _, err := expand.Format(&expand.Config{Env: x.hc.Env}, text, nil); err == nil {
-			text = s
+		var stop bool
+		if text, stop = expandEscapes(text); stop {
+			newline = ""
 		}
 	}
 	return x.write(text + newline)
@@ -83,23 +80,23 @@ func (x *execution) printf() error {
 		fmt.Fprintln(x.hc.Stderr, "printf: usage: printf [-v VAR] FORMAT [ARGUMENT…]")
 		return interp.ExitStatus(2)
 	}
-	format, args := args[0], args[1:]
-	var out strings.Builder
-	for {
-		s, n, err := expand.Format(&expand.Config{Env: x.hc.Env}, format, args)
-		if err != nil {
-			fmt.Fprintf(x.hc.Stderr, "printf: %v\n", err)
-			return interp.ExitStatus(1)
-		}
-		out.WriteString(s)
-		if args = args[n:]; n == 0 || len(args) == 0 {
-			break
-		}
+	text, failed, err := printfText(args[0], args[1:])
+	for _, f := range failed {
+		fmt.Fprintf(x.hc.Stderr, "printf: %s\n", f)
 	}
-	if into != "" {
-		return x.set(into, out.String())
+	if into != "" && err == nil {
+		return x.set(into, text)
 	}
-	return x.write(out.String())
+	if werr := x.write(text); werr != nil {
+		return werr
+	}
+	if err != nil {
+		fmt.Fprintf(x.hc.Stderr, "printf: %v\n", err)
+	}
+	if err != nil || len(failed) > 0 {
+		return interp.ExitStatus(1)
+	}
+	return nil
 }
 
 // pwd is the interpreter's, and leaves when nobody reads.

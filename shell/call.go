@@ -102,8 +102,8 @@ func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
 	if err := c.parse(args); err != nil {
 		return c.report(err)
 	}
-	c.job.enter(c)
 	defer c.job.leave(c)
+	c.job.enter(c)
 	err := cmd.Run(c)
 	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {
 		var sig signalled

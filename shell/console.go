@@ -94,7 +94,8 @@ type session struct {
 	raw   bool // raw mode even if the pVM's console is no terminal
 	watch bool // a signal ends this command, not the pVM
 
-	typedINT atomic.Bool // Ctrl-C was the last signal key typed
+	started  chan struct{} // closed when pid is known, or there will be none (0); nil: it is
+	typedINT atomic.Bool   // Ctrl-C was typed
 	ending   sync.WaitGroup
 }
 
@@ -114,10 +115,10 @@ func (s *session) talk() error {
 		defer c.shell.restoreTerminal()
 		s.ending.Go(func() { s.followSize(ctx, out) })
 	}
-	if !s.watch {
-		c.takeSignals(s.forward)
-	} else {
+	if s.watch {
 		context.AfterFunc(c, func() { s.con.Close() })
+	} else {
+		c.takeSignals(s.forward)
 	}
 	if s.stdin || raw {
 		s.ending.Go(func() { s.pump(ctx, stop, raw) })
@@ -143,8 +144,14 @@ func (s *session) talk() error {
 
 // forward passes a signal that kxsh got to the pVM.
 func (s *session) forward(sig syscall.Signal) {
-	// A pVM that ends meanwhile is what the signal was for.
-	go s.api.Signal(context.Background(), s.pid, int(sig))
+	go func() {
+		if s.started != nil {
+			<-s.started
+		}
+		if s.pid != 0 { // if it ends meanwhile, that is what the signal was for
+			s.api.Signal(context.Background(), s.pid, int(sig))
+		}
+	}()
 }
 
 // followSize tells the pVM when the terminal changes its size.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/chzyer/readline"
 )
@@ -26,15 +27,35 @@ type editor interface {
 // readlineEditor is chzyer/readline's editing.
 type readlineEditor struct {
 	rl  *readline.Instance
-	out io.Writer
+	out *promptWriter
 }
+
+// promptWriter takes out the blank that readline puts behind the prompt of an empty line and at once
+// steps back over.
+type promptWriter struct {
+	w      io.Writer
+	prompt atomic.Value // string
+}
+
+func (p *promptWriter) Write(b []byte) (int, error) {
+	prompt := p.prompt.Load().(string)
+	if before, ok := strings.CutSuffix(string(b), prompt+" \b"); ok && prompt != "" {
+		_, err := io.WriteString(p.w, before+prompt)
+		return len(b), err
+	}
+	return p.w.Write(b)
+}
+
+func (p *promptWriter) Close() error { return nil }
 
 // newEditor makes an editor. readline leaves raw mode whenever no line is being edited.
 func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int)) (editor, error) {
+	w := &promptWriter{w: out}
+	w.prompt.Store("")
 	rl, err := readline.NewEx(&readline.Config{
 		Stdin:                  &pasteReader{r: in},
-		Stdout:                 out,
-		Stderr:                 out,
+		Stdout:                 w,
+		Stderr:                 w,
 		HistoryFile:            history,
 		HistoryLimit:           historyLimit,
 		DisableAutoSaveHistory: true,
@@ -49,10 +70,11 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 	if err != nil {
 		return nil, err
 	}
-	return &readlineEditor{rl: rl, out: out}, nil
+	return &readlineEditor{rl: rl, out: w}, nil
 }
 
 func (e *readlineEditor) ReadLine(prompt string) (string, error) {
+	e.out.prompt.Store(prompt)
 	e.rl.SetPrompt(prompt)
 	fmt.Fprint(e.out, pasteOn)
 	line, err := e.rl.Readline()

@@ -41,8 +41,8 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 	case callNew, callBang, callKeep, callSub, callLeave, callDie:
 		return args, nil
 	}
-	if j.id != 0 && name != "run" {
-		j.name(0)
+	if j.id != 0 && (interp.IsBuiltin(name) || s.declared(name)) {
+		j.name(0) // a program of the host or a pVM gives the job its name once it has started
 	}
 	switch name {
 	case "command", "builtin":
@@ -136,8 +136,12 @@ func (s *Shell) execHandler(interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 			return ours[name](x)
 		}
 		if cmd := s.table[args[0]]; cmd != nil {
+			if args[0] != "run" {
+				x.job.name(0)
+			}
 			return x.command(cmd)
 		}
+		defer x.job.name(0)
 		return x.host()
 	}
 }

@@ -115,6 +115,7 @@ func (x *execution) start(path string) (*exec.Cmd, error) {
 // await waits for the program and returns its status.
 func (x *execution) await(cmd *exec.Cmd) error {
 	x.job.enterProcess(cmd.Process)
+	x.job.name(0)
 	if x.shell.interactive {
 		x.keepGoing(cmd.Process.Pid)
 	}
@@ -130,7 +131,7 @@ func (x *execution) await(cmd *exec.Cmd) error {
 		return x.statusOf(cmd.ProcessState.ExitCode())
 	}
 	sig := st.Signal()
-	if sig == syscall.SIGINT && x.job.id == 0 && x.job.interrupted() && !x.job.hasTrap(sig) {
+	if sig == syscall.SIGINT && x.job.id == 0 && !x.job.hasTrap(sig) && x.job.awaitInterrupt() {
 		x.job.doom(128 + int(sig))
 	}
 	if sig == syscall.SIGPIPE {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,11 +90,11 @@ func (s *Shell) session(r *interp.Runner, ed editor) int {
 		case errors.Is(err, io.EOF):
 			return status
 		case errors.Is(err, errInterrupt):
-			status = 130
+			status = s.setStatus(r, 130)
 			continue
 		case err != nil:
 			fmt.Fprintf(s.cfg.Stderr, "kxsh: %v\n", err)
-			status = 2
+			status = s.setStatus(r, 2)
 			continue
 		}
 		s.main.revive()
@@ -111,6 +112,11 @@ func (s *Shell) session(r *interp.Runner, ed editor) int {
 		fmt.Fprintln(s.cfg.Stderr)
 		s.main.revive()
 	}
+}
+
+// setStatus sets $?.
+func (s *Shell) setStatus(r *interp.Runner, n int) int {
+	return s.status(r.Run(context.Background(), callStmt(callKeep, literal(strconv.Itoa(n)))))
 }
 
 // readProgram reads lines until they are a whole program, and remembers it.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // jobBase is added to a job's number to make its $!. It is Linux's PID_MAX_LIMIT, and far above the
@@ -21,9 +22,10 @@ type job struct {
 	done  chan struct{} // closed when the job has ended
 
 	mu       sync.Mutex
-	number   int // $!
-	status   int // when done
-	dying    int // the status to leave with at the next command; 0: go on
+	number   int            // $!
+	status   int            // when done
+	dying    int            // the status to leave with at the next command; 0: go on
+	killedBy syscall.Signal // why it is dying
 	waited   bool
 	reported bool // its end has been shown
 	calls    map[*Call]bool
@@ -55,10 +57,16 @@ func (j *job) name(number int) {
 	close(j.named)
 }
 
+// enter puts a command among those that the job's signals reach. One that came just before reaches it
+// too.
 func (j *job) enter(c *Call) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.calls[c] = true
+	sig := j.killedBy
+	j.mu.Unlock()
+	if sig != 0 {
+		c.signal(sig)
+	}
 }
 
 func (j *job) leave(c *Call) {
@@ -67,10 +75,15 @@ func (j *job) leave(c *Call) {
 	delete(j.calls, c)
 }
 
+// enterProcess is enter for a program of the host.
 func (j *job) enterProcess(p *os.Process) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.procs[p] = true
+	sig := j.killedBy
+	j.mu.Unlock()
+	if sig != 0 {
+		p.Signal(sig)
+	}
 }
 
 func (j *job) leaveProcess(p *os.Process) {
@@ -85,6 +98,9 @@ func (j *job) doom(status int) {
 	defer j.mu.Unlock()
 	if j.dying == 0 {
 		j.dying = status
+		if status > 128 {
+			j.killedBy = syscall.Signal(status - 128)
+		}
 	}
 }
 
@@ -99,7 +115,7 @@ func (j *job) ending() int {
 func (j *job) revive() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dying, j.gotINT = 0, false
+	j.dying, j.killedBy, j.gotINT = 0, 0, false
 }
 
 // interrupted reports whether an interrupt came during this command.
@@ -107,6 +123,18 @@ func (j *job) interrupted() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.gotINT
+}
+
+// awaitInterrupt is interrupted, for a program of the host that died of SIGINT: the terminal sends it
+// to both, and the program may be the quicker one.
+func (j *job) awaitInterrupt() bool {
+	for range 10 {
+		if j.interrupted() {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return j.interrupted()
 }
 
 // finish ends the job.

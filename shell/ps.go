@@ -197,8 +197,9 @@ func (c *Call) psColumns() ([]*column, error) {
 // pick returns the processes that the arguments name, each once, and the arguments that name none.
 func pick(snap *engine.Snapshot, args []string) (list []engine.Process, missing []string) {
 	if len(args) == 0 {
-		return slices.Clone(snap.Processes), nil
+		return append([]engine.Process{}, snap.Processes...), nil
 	}
+	list = []engine.Process{} // JSON wants an empty array
 	want := map[int]bool{}
 	for _, arg := range args {
 		found := match(snap, arg)

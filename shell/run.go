@@ -202,12 +202,16 @@ func parseRestart(s string) (engine.Restart, error) {
 // foreground runs the pVM with its console here.
 func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	r.Hold = true
+	s := &session{call: c, api: api, tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
+	c.takeSignals(s.forward)
 	reply, err := api.Run(c, *r)
 	if err != nil {
+		close(s.started)
 		return c.runFailed(err)
 	}
+	s.pid = reply.PID
+	close(s.started)
 	c.job.name(reply.PID)
-	s := &session{call: c, api: api, pid: reply.PID, tty: r.TTY, stdin: r.Stdin}
 	con, err := api.Attach(context.Background(), reply.PID, engine.AttachOptions{Stdin: r.Stdin, Rows: r.Rows, Cols: r.Cols, FromStart: true})
 	if err != nil {
 		return aboutPVM(strconv.Itoa(reply.PID), err)

@@ -126,10 +126,12 @@ func interactive(r io.Reader, f func([]*syntax.Stmt) bool) error {
 	return nil
 }
 
-// byteReader reads a byte at a time, so that nothing is read ahead.
+// byteReader reads a byte at a time, so that nothing is read ahead. A last line without a newline gets
+// one.
 type byteReader struct {
-	s *Shell
-	f *os.File
+	s    *Shell
+	f    *os.File
+	last byte
 }
 
 func (b *byteReader) Read(p []byte) (int, error) {
@@ -138,7 +140,14 @@ func (b *byteReader) Read(p []byte) (int, error) {
 	}
 	b.s.reading.Store(true)
 	defer b.s.reading.Store(false)
-	return b.f.Read(p[:1])
+	n, err := b.f.Read(p[:1])
+	if n > 0 {
+		b.last = p[0]
+	} else if err == io.EOF && b.last != '\n' && b.last != 0 {
+		b.last, p[0] = '\n', '\n'
+		return 1, nil
+	}
+	return n, err
 }
 
 // program parses and runs a whole script and returns the shell's exit status.

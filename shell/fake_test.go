@@ -1,0 +1,417 @@
+package shell
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"kxsh/engine"
+)
+
+// born is when all fake pVMs started.
+var born = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// fake is an engine whose images are words: what a pVM does is decided by its image's file name.
+//
+//	hello   prints a line and exits 0
+//	exitN   exits with status N
+//	args    prints its arguments, then its environment
+//	cat     copies standard input until its end; on a terminal echoes and takes Ctrl-C, Ctrl-D
+//	spin    runs until a signal ends it
+//	flood   writes until a signal ends it
+//	crash   dies of SIGSEGV with a report on the kernel stream
+//	size    prints its terminal's size, and again when it changes
+type fake struct {
+	mu     sync.Mutex
+	next   int
+	pvms   map[int]*fakePVM
+	pool   engine.Pool
+	events []engine.Event
+	closed bool
+}
+
+type fakePVM struct {
+	engine.Detail
+	out    chan engine.Chunk
+	in     chan []byte
+	size   chan [2]int
+	done   chan struct{}
+	held   chan struct{}
+	once   sync.Once
+	kept   []engine.Chunk
+	keptMu sync.Mutex
+}
+
+func newFake() *fake {
+	return &fake{next: 1, pvms: map[int]*fakePVM{}, pool: engine.Pool{Ready: 3, Want: 4}}
+}
+
+// fakeConfig is a Config on a fake engine of its own.
+func fakeConfig() Config {
+	api := newFake()
+	get := func() (engine.API, error) {
+		if os.Getenv("KXSH_TEST_NO_ENGINE") != "" {
+			return nil, &engine.Error{Code: engine.CodeEngine, Msg: "engine: cannot start: told so"}
+		}
+		return api, nil
+	}
+	return Config{
+		Engine: get, Peek: get, Version: "test", StateDir: os.Getenv("KXSH_TEST_STATE"), Color: "auto",
+		CC: func(args, env []string, dir string, _ io.Reader, stdout, _ io.Writer) int {
+			fmt.Fprintln(stdout, "cc", strings.Join(args, " "))
+			return len(args)
+		},
+	}
+}
+
+func (f *fake) get(pid int, live bool) (*fakePVM, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pvms[pid]
+	if p == nil || live && p.Exit != nil {
+		return nil, &engine.Error{Code: engine.CodeNoPVM, Msg: fmt.Sprintf("(%d): no such pVM", pid)}
+	}
+	return p, nil
+}
+
+func (f *fake) Info(context.Context) (*engine.Info, error) {
+	return &engine.Info{Version: "fake", PID: 1, Started: time.Now(), Socket: "/s", State: "/d", Host: "fakehost", Hypervisor: "fake",
+		HVVersion: "1", Scheduler: "none", CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Running: len(f.pvms), Pool: f.pool}, nil
+}
+
+func (f *fake) Run(_ context.Context, r engine.RunRequest) (*engine.RunReply, error) {
+	word := strings.TrimSuffix(r.Image[strings.LastIndex(r.Image, "/")+1:], ".kx")
+	switch word {
+	case "missing":
+		return nil, &engine.Error{Code: engine.CodeNoImage, Msg: r.Image + ": no such file or directory"}
+	case "text":
+		return nil, &engine.Error{Code: engine.CodeBadImage, Msg: r.Image + ": not a pVM image: no ELF"}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := &fakePVM{out: make(chan engine.Chunk), in: make(chan []byte, 16), size: make(chan [2]int, 4), done: make(chan struct{}), held: make(chan struct{})}
+	name := r.Name
+	if name == "" {
+		name = word
+	}
+	p.Detail = engine.Detail{Process: engine.Process{PID: f.next, Family: f.next, Name: name, Stat: "R", CPU: 1.5, Time: 3 * time.Second,
+		Memory: 1258291, MaxMem: 8 << 20, Shared: 4096, Image: r.Image, Args: r.Args, VCPUs: 1, Started: born, TTY: r.TTY},
+		Env: r.Env, Restart: r.Restart, Weight: 256, LogPath: "/log", ImageSHA: "abc"}
+	f.pvms[f.next] = p
+	f.next++
+	if r.Memory != 0 {
+		p.MaxMem = r.Memory
+	}
+	if !r.Hold {
+		close(p.held)
+	}
+	f.events = append(f.events, engine.Event{Seq: uint64(len(f.events) + 1), Time: born, Type: "started", PID: p.PID, Name: name, Text: "run"})
+	go f.program(p, word, r)
+	return &engine.RunReply{PID: p.PID}, nil
+}
+
+// program is what the pVM does.
+func (f *fake) program(p *fakePVM, word string, r engine.RunRequest) {
+	<-p.held
+	say := func(stream int, format string, a ...any) bool {
+		c := engine.Chunk{Stream: stream, Time: time.Now(), Data: fmt.Appendf(nil, format, a...)}
+		p.keptMu.Lock()
+		if len(p.kept) < 1000 {
+			p.kept = append(p.kept, c)
+		}
+		p.keptMu.Unlock()
+		if !r.Hold {
+			return true
+		}
+		select {
+		case p.out <- c:
+			return true
+		case <-p.done:
+			return false
+		}
+	}
+	var n int
+	if _, err := fmt.Sscanf(word, "exit%d", &n); err == nil {
+		f.end(p, n, 0, "")
+		return
+	}
+	switch word {
+	case "hello":
+		say(engine.Stdout, "Hello from a pVM\n")
+		say(engine.Stderr, "and its stderr\n")
+		f.end(p, 0, 0, "")
+	case "args":
+		say(engine.Stdout, "%s\n", strings.Join(r.Args[1:], " "))
+		say(engine.Stdout, "%s\n", strings.Join(r.Env, " "))
+		f.end(p, 0, 0, "")
+	case "crash":
+		say(engine.Kernel, "SIGSEGV at 0x0\n")
+		f.end(p, 139, 11, "SIGSEGV: write to address 0x0")
+	case "size":
+		say(engine.Stdout, "size %dx%d\r\n", r.Rows, r.Cols)
+		for {
+			select {
+			case s := <-p.size:
+				say(engine.Stdout, "size %dx%d\r\n", s[0], s[1])
+			case <-p.done:
+				return
+			}
+		}
+	case "flood":
+		for say(engine.Stdout, "%s\n", strings.Repeat("x", 1000)) {
+		}
+	case "cat":
+		f.cat(p, say, r)
+	}
+}
+
+// cat is the program cat, and the line discipline of its terminal.
+func (f *fake) cat(p *fakePVM, say func(int, string, ...any) bool, r engine.RunRequest) {
+	if !r.Stdin {
+		f.end(p, 0, 0, "")
+		return
+	}
+	for {
+		select {
+		case data := <-p.in:
+			if data == nil || r.TTY && slices.Contains(data, 4) {
+				f.end(p, 0, 0, "")
+				return
+			}
+			if r.TTY && slices.Contains(data, 3) {
+				f.end(p, 130, 2, "")
+				return
+			}
+			say(engine.Stdout, "%s", strings.ReplaceAll(string(data), "\r", "\r\n"))
+		case <-p.done:
+			return
+		}
+	}
+}
+
+func (f *fake) end(p *fakePVM, code, sig int, reason string) {
+	p.once.Do(func() {
+		f.mu.Lock()
+		p.Exit = &engine.Exit{Code: code, Signal: sig, Reason: reason, Time: born}
+		p.Stat = "X"
+		f.mu.Unlock()
+		close(p.done)
+	})
+}
+
+func (f *fake) Snapshot(_ context.Context, exited bool) (*engine.Snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &engine.Snapshot{Time: born.Add(time.Minute), Host: "fakehost", Hypervisor: "fake", Pool: f.pool}
+	for pid := 1; pid < f.next; pid++ {
+		if p := f.pvms[pid]; exited || p.Exit == nil {
+			s.Processes = append(s.Processes, p.Process)
+		}
+	}
+	return s, nil
+}
+
+func (f *fake) Inspect(_ context.Context, pid int) (*engine.Detail, error) {
+	p, err := f.get(pid, false)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := p.Detail
+	return &d, nil
+}
+
+func (f *fake) Signal(_ context.Context, pid, sig int) error {
+	p, err := f.get(pid, true)
+	if err != nil {
+		return err
+	}
+	switch syscall.Signal(sig) {
+	case 0:
+	case syscall.SIGSTOP, syscall.SIGCONT:
+		f.mu.Lock()
+		p.Stat = map[bool]string{true: "T", false: "R"}[sig == int(syscall.SIGSTOP)]
+		f.mu.Unlock()
+	default:
+		f.end(p, 128+sig, sig, "")
+	}
+	return nil
+}
+
+func (f *fake) Wait(ctx context.Context, pid int) (*engine.Exit, error) {
+	p, err := f.get(pid, false)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.done:
+		return p.Exit, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (f *fake) Attach(_ context.Context, pid int, o engine.AttachOptions) (engine.Console, error) {
+	p, err := f.get(pid, false)
+	if err != nil {
+		return nil, err
+	}
+	if o.FromStart {
+		close(p.held)
+	}
+	return &fakeConsole{p: p, closed: make(chan struct{})}, nil
+}
+
+type fakeConsole struct {
+	p      *fakePVM
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *fakeConsole) Recv() (engine.Chunk, error) {
+	select {
+	case chunk := <-c.p.out:
+		return chunk, nil
+	default:
+	}
+	select {
+	case chunk := <-c.p.out:
+		return chunk, nil
+	case <-c.p.done:
+		return engine.Chunk{}, io.EOF
+	case <-c.closed:
+		return engine.Chunk{}, io.ErrClosedPipe
+	}
+}
+
+func (c *fakeConsole) Send(p []byte) error {
+	select {
+	case c.p.in <- append([]byte{}, p...):
+		return nil
+	case <-c.p.done:
+		return io.ErrClosedPipe
+	}
+}
+
+func (c *fakeConsole) CloseSend() error {
+	select {
+	case c.p.in <- nil:
+	case <-c.p.done:
+	}
+	return nil
+}
+
+func (c *fakeConsole) Resize(rows, cols int) error { c.p.size <- [2]int{rows, cols}; return nil }
+func (c *fakeConsole) Close() error                { c.once.Do(func() { close(c.closed) }); return nil }
+
+func (f *fake) Logs(_ context.Context, pid int, o engine.LogOptions) (engine.LogReader, error) {
+	p, err := f.get(pid, false)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Follow {
+		time.Sleep(50 * time.Millisecond) // what it writes at once
+	}
+	p.keptMu.Lock()
+	defer p.keptMu.Unlock()
+	list := slices.Clone(p.kept)
+	if o.Lines >= 0 {
+		list = list[max(0, len(list)-o.Lines):]
+	}
+	return &fakeLog{list: list, p: p, follow: o.Follow, closed: make(chan struct{})}, nil
+}
+
+type fakeLog struct {
+	list   []engine.Chunk
+	p      *fakePVM
+	follow bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *fakeLog) Recv() (engine.Chunk, error) {
+	if len(l.list) > 0 {
+		c := l.list[0]
+		l.list = l.list[1:]
+		return c, nil
+	}
+	if l.follow {
+		select {
+		case <-l.p.done:
+		case <-l.closed:
+			return engine.Chunk{}, io.ErrClosedPipe
+		}
+	}
+	return engine.Chunk{}, io.EOF
+}
+func (l *fakeLog) Lost() int64 {
+	if l.p.Name == "lossy" {
+		return 2048
+	}
+	return 0
+}
+func (l *fakeLog) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
+
+func (f *fake) Limit(_ context.Context, pid int, l engine.Limits) error {
+	p, err := f.get(pid, true)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l.Weight != nil {
+		p.Weight = *l.Weight
+	}
+	if l.CPUs != nil {
+		p.CPUs = *l.CPUs
+	}
+	if l.MaxMem != nil {
+		p.MaxMem = *l.MaxMem
+	}
+	return nil
+}
+
+func (f *fake) Events(_ context.Context, seq uint64, follow bool) (engine.EventReader, error) {
+	return &fakeEvents{list: slices.Clone(f.events), follow: follow, closed: make(chan struct{})}, nil
+}
+
+type fakeEvents struct {
+	list   []engine.Event
+	follow bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (e *fakeEvents) Recv() (engine.Event, error) {
+	if len(e.list) > 0 {
+		ev := e.list[0]
+		e.list = e.list[1:]
+		return ev, nil
+	}
+	if e.follow {
+		<-e.closed
+		return engine.Event{}, io.ErrClosedPipe
+	}
+	return engine.Event{}, io.EOF
+}
+func (e *fakeEvents) Close() error { e.once.Do(func() { close(e.closed) }); return nil }
+
+func (f *fake) Pool(context.Context) (*engine.Pool, error) { return &f.pool, nil }
+func (f *fake) PoolResize(_ context.Context, n int) error  { f.pool.Want = n; return nil }
+func (f *fake) Shutdown(context.Context, bool) error       { return nil }
+func (f *fake) Close() error                               { f.closed = true; return nil }
+
+func engineRequest(image string) engine.RunRequest {
+	return engine.RunRequest{Image: image, Args: []string{image}}
+}
+
+func apiOf(f *fake) func() (engine.API, error) {
+	return func() (engine.API, error) { return f, nil }
+}
