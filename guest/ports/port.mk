@@ -8,6 +8,7 @@ BUILD := $(TOP)/build/ports/$(PORT)
 KXCC := $(TOP)/build/guest/kxcc
 
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
 .PHONY: all clean FORCE
 
 # The driver is rewritten only when it, the LibOS or libc has changed.
