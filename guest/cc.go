@@ -23,11 +23,12 @@ const (
 )
 
 // usualFlags come before the user's: they say aloud what distributions set differently, and the user
-// may say otherwise. forcedFlags come last: without them a program does not work in a pVM.
-// guest/Makefile compiles the LibOS with the same.
+// may say otherwise. Stack clash protection lets no large frame step over the guard page below a stack.
+// forcedFlags come last: without them a program does not work in a pVM.
+// guest/Makefile compiles the LibOS with its own list.
 var (
 	usualFlags = []string{"-march=x86-64", "-mtune=generic", "-fcf-protection=none", "-fno-stack-protector",
-		"-fno-asynchronous-unwind-tables", "-U_FORTIFY_SOURCE", "-D__kxsh__=1"}
+		"-fstack-clash-protection", "-fno-asynchronous-unwind-tables", "-U_FORTIFY_SOURCE", "-D__kxsh__=1"}
 	forcedFlags = []string{"-mno-red-zone", "-fno-pie", "-fno-pic"}
 )
 
