@@ -47,6 +47,7 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 CORE_CALLS(DECLARE)
 FILE_CALLS(DECLARE)
 long sys_rt_sigreturn(void);
+long user_word(const long *src); /* entry.S */
 long sys_unmapself(long base, long size);
 
 #define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
@@ -96,13 +97,11 @@ static long dispatch(const struct frame *f)
 {
 	long nr = f->nr;
 	syscall_fn fn = nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
-	long sixth = 0;
 
 	if (!fn)
 		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) : unsupported(nr);
 	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */
-	copy_in(&sixth, (const void *)f->rsp, sizeof(sixth));
-	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, sixth);
+	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, user_word((const long *)f->rsp));
 }
 
 /* Called by entry.S. Returns 0 if only the callee-saved registers and rax need to be loaded. */
