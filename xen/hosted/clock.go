@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"math"
 	"math/bits"
 	"runtime"
 	"time"
@@ -68,11 +69,15 @@ func scale(ticks, ns uint64) (mul uint32, shift int32) {
 	return uint32(min(q, 1<<32-1)), shift
 }
 
-// spins is how often a spin loop looks before it sleeps, some 30 µs; not at all on one CPU, where
-// whoever it waits for could not run.
-func spins() uint32 {
+// spinTime is how long a spin loop looks before it sleeps: what waking up costs.
+const spinTime = 20 * time.Microsecond
+
+// spin is spinTime in ticks of the TSC, for a rate of it; 0 on one CPU, where whoever is waited for
+// could not run.
+func spin(mul uint32, shift int32) uint32 {
 	if runtime.NumCPU() == 1 {
 		return 0
 	}
-	return 1000
+	ticks := float64(spinTime.Nanoseconds()) * (1 << 32) / float64(mul)
+	return uint32(math.Ldexp(ticks, int(-shift)))
 }

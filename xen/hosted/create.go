@@ -29,6 +29,7 @@ type build struct {
 	blank *blank
 	ram   int
 	d     *Domain
+	spin  uint32
 	undo  []func()
 }
 
@@ -130,8 +131,10 @@ func (b *build) memory() (err error) {
 // order makes the blank map the domain's memory; then it waits to be unpaused.
 func (b *build) order() error {
 	p := &b.place
-	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages, Spin: spins()}
+	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages}
 	s.TSCMul, s.TSCShift = b.h.clock.rate()
+	s.Spin = spin(s.TSCMul, s.TSCShift)
+	b.spin = s.Spin
 	copy(s.Title[:titleSize-1], fmt.Sprintf("kx-pvm %d %s", p.ID, b.c.Boot.Name))
 	n := copy(s.Maps[:], b.img.maps)
 	s.Maps[n] = stubMap{
@@ -191,7 +194,9 @@ func (b *build) watch() error {
 	return nil
 }
 
-func (b *build) awaitMapped() error { return attempt("map", b.d.waitBuilt) }
+func (b *build) awaitMapped() error {
+	return attempt("map", func() error { return b.d.waitBuilt(b.spin) })
+}
 
 // ramName is the name of the memory file of a domain's frames.
 func ramName(id xen.DomID) string { return fmt.Sprintf("%s%d", ramPrefix, id) }

@@ -129,7 +129,7 @@ func (d *Domain) Unpause() error {
 		}
 	}
 	s := d.state()
-	if atomic.SwapUint32(&s.Go, 1) == 0 {
+	if atomic.SwapUint32(&s.Go, 1) == 0 && atomic.LoadUint32(&s.Sleeping) != 0 {
 		futexWake(&s.Go)
 	}
 	return nil

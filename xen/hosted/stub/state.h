@@ -53,7 +53,7 @@ struct stub_state {
 	uint32_t seq; /* futex: moved whenever an event is raised */
 	uint32_t waits; /* it sleeps on built */
 	/* Moved by the stub. */
-	uint32_t sleeping; /* the vcpu waits on seq */
+	uint32_t sleeping; /* the vcpu waits on seq, or on go */
 	uint32_t rang;     /* a byte is in the doorbell that the engine has not read yet */
 	uint32_t ended;    /* STUB_END_*; 0 while it lives */
 	uint32_t reason;   /* of SCHEDOP_shutdown */
@@ -78,7 +78,7 @@ struct stub_start {
 	uint64_t ram_pages;
 	uint32_t tsc_mul; /* of vcpu_time_info */
 	int32_t tsc_shift;
-	uint32_t spin; /* iterations to look for go before sleeping */
+	uint32_t spin; /* TSC ticks to look for go before sleeping */
 	uint32_t nmaps;
 	char title[STUB_TITLE]; /* what ps shows */
 	struct stub_map maps[STUB_MAPS];
