@@ -239,7 +239,7 @@ func topCommand() shell.Command {
 			if err != nil {
 				return err
 			}
-			o := tui.Options{In: c.Stdin, Out: c.Stdout}
+			o := tui.Options{In: c.Stdin, Out: c.Stdout, Color: c.Color()}
 			o.Batch, _ = c.Flags.GetBool("batch")
 			o.Frames, _ = c.Flags.GetInt("number")
 			seconds, _ := c.Flags.GetFloat64("delay")

@@ -4,8 +4,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/charmbracelet/lipgloss"
-	"github.com/muesli/termenv"
+	"charm.land/lipgloss/v2"
 )
 
 // style is the few colours of a command's output; without colours every function returns its input.
@@ -16,21 +15,26 @@ type style struct {
 // styleFor chooses colours for w: color is auto, always or never, and auto means a terminal and no
 // NO_COLOR.
 func styleFor(w io.Writer, color string) style {
-	on := color == "always" || color != "never" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminalOf(w) != nil
-	if !on {
+	if !colorOn(w, color) {
 		plain := func(s string) string { return s }
 		return style{plain, plain, plain}
 	}
-	r := lipgloss.NewRenderer(w, termenv.WithProfile(termenv.ANSI))
 	render := func(s lipgloss.Style) func(string) string {
 		return func(text string) string { return s.Render(text) }
 	}
 	return style{
-		head: render(r.NewStyle().Bold(true)),
-		key:  render(r.NewStyle().Foreground(lipgloss.Color("6"))),
-		warn: render(r.NewStyle().Foreground(lipgloss.Color("1"))),
+		head: render(lipgloss.NewStyle().Bold(true)),
+		key:  render(lipgloss.NewStyle().Foreground(lipgloss.Color("6"))),
+		warn: render(lipgloss.NewStyle().Foreground(lipgloss.Color("1"))),
 	}
 }
+
+func colorOn(w io.Writer, color string) bool {
+	return color == "always" || color != "never" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminalOf(w) != nil
+}
+
+// Color tells whether the call's standard output takes colours.
+func (c *Call) Color() bool { return colorOn(c.Stdout, c.shell.cfg.Color) }
 
 // style is styleFor the call's standard output.
 func (c *Call) style() style { return styleFor(c.Stdout, c.shell.cfg.Color) }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"syscall"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,7 +42,7 @@ func init() { // not an initialiser: helpText refers to the table
 }
 
 // key handles a key press.
-func (m model) key(k tea.KeyMsg) (tea.Model, tea.Cmd) {
+func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	m.note = ""
 	if m.help {
 		m.help = false

@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 
 	"kxsh/engine"
 )
@@ -42,8 +42,11 @@ type question struct {
 
 type styles struct{ title, picked, bar lipgloss.Style }
 
-func newStyles(r *lipgloss.Renderer, color bool) styles {
-	s := styles{title: r.NewStyle().Reverse(true), picked: r.NewStyle().Bold(true).Reverse(true), bar: r.NewStyle().Faint(true)}
+func newStyles(color bool) styles {
+	s := styles{
+		title: lipgloss.NewStyle().Reverse(true), picked: lipgloss.NewStyle().Bold(true).Reverse(true),
+		bar: lipgloss.NewStyle().Faint(true),
+	}
 	if color {
 		s.title = s.title.Foreground(lipgloss.Color("2"))
 		s.picked = s.picked.Foreground(lipgloss.Color("6"))
@@ -92,7 +95,7 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case signalMsg:
 		m.note = msg.text
 		return m, m.sample
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		return m.key(msg)
 	}
 	return m, nil
@@ -130,7 +133,13 @@ func (m model) move(by int) model {
 // space is how many rows of the table fit.
 func (m model) space() int { return max(1, m.height-len(m.view.header())-2) }
 
-func (m model) View() string {
+func (m model) View() tea.View {
+	v := tea.NewView(m.screen())
+	v.AltScreen = true
+	return v
+}
+
+func (m model) screen() string {
 	if m.view.snap == nil || m.height == 0 {
 		return "waiting for the engine …"
 	}

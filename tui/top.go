@@ -8,8 +8,7 @@ import (
 	"io"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
 
 	"kxsh/engine"
 )
@@ -33,9 +32,8 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
-	r := lipgloss.NewRenderer(o.Out)
-	m := newModel(ctx, api, o, newStyles(r, o.Color))
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithAltScreen(), tea.WithInput(o.In), tea.WithOutput(o.Out))
+	m := newModel(ctx, api, o, newStyles(o.Color))
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out))
 	final, err := p.Run()
 	if err != nil {
 		return err
