@@ -15,7 +15,9 @@ KXCC := $(TOP)/build/guest/kxcc
 $(KXCC): FORCE
 	@$(MAKE) --no-print-directory -s -C $(TOP)/guest driver
 
+# zlib's tarball is a .tar.bz2.
 define unpack
+	@command -v bzip2 >/dev/null || { echo "$(PORT): bzip2: not found: install it: apt-get install bzip2" >&2; exit 1; }
 	rm -rf $(@D)
 	mkdir -p $(@D)
 	tar -x -C $(@D) --strip-components=1 -f "$$($(TOP)/guest/lib/fetch-source.sh $(PACKAGE) $(VERSION))"
