@@ -164,8 +164,8 @@ func TestEngineKilled(t *testing.T) {
 		t.Errorf("status %+v, %v", st, err)
 	}
 	// How a domain ends is known although it is no child of ours.
-	fault.Unpause()
 	<-fault.Rang()
+	fault.Unpause()
 	<-fault.Rang()
 	fault.Notify()
 	if e := fault.Exit(); e.Reason != xen.ExitFault || e.Crash.Signo != uint32(unix.SIGSEGV) {

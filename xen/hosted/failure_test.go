@@ -141,6 +141,9 @@ func TestBlankKilled(t *testing.T) {
 	h.pool.mu.Lock()
 	for _, b := range h.pool.ready {
 		unix.Kill(b.pid, unix.SIGKILL)
+		for !hasEnded(b.pidfd) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	h.pool.mu.Unlock()
 	for range 8 {

@@ -2,6 +2,7 @@ package xentest
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,8 +57,8 @@ func testReadImage(t *testing.T, b *bench) {
 func testUpcalls(t *testing.T, b *bench) {
 	for _, way := range []string{"iretq", "hypercall"} {
 		t.Run(way, func(t *testing.T) {
-			const events = 2000
-			d := b.start("state", "2000", way)
+			const events = 1000
+			d := b.start("state", strconv.Itoa(events), way)
 			await(t, d.Rang(), "the start")
 			for begin := time.Now(); ; {
 				select {
