@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/viper"
 	"golang.org/x/term"
 
+	"kxsh/completions"
 	"kxsh/engine"
 	"kxsh/engine/bench"
 	"kxsh/guest"
@@ -44,20 +46,28 @@ func main() { os.Exit(run(os.Args[1:])) }
 type settings struct {
 	hypervisor, socket, state, color string
 	level                            slog.Level
+	noStart                          bool
 }
 
-func run(args []string) int {
+// globalFlags declares the flags before a command.
+func globalFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("kxsh", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
-	flags.Usage = func() { fmt.Fprint(os.Stdout, usage, flags.FlagUsages()) }
-	script := flags.StringP("command", "c", "", "run this script")
+	flags.StringP("command", "c", "", "run this script")
 	flags.String("hypervisor", "auto", "auto, xen or hosted")
 	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
 	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
 	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
 	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
-	config := flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
-	showVersion := flags.Bool("version", false, "print the version")
+	flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
+	flags.Bool("no-start", false, "fail rather than start an engine")
+	flags.Bool("version", false, "print the version")
+	return flags
+}
+
+func run(args []string) int {
+	flags := globalFlags()
+	flags.Usage = func() { fmt.Fprint(os.Stdout, usage, flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
@@ -65,20 +75,22 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "kxsh: %v: see kxsh --help\n", err)
 		return 2
 	}
-	if *showVersion {
+	if show, _ := flags.GetBool("version"); show {
 		fmt.Println("kxsh", version)
 		return 0
 	}
-	set, err := configure(flags, *config)
+	config, _ := flags.GetString("config")
+	set, err := configure(flags, config)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "kxsh: %v\n", err)
 		return 2
 	}
 	rest := flags.Args()
-	if len(rest) > 0 && rest[0] == "engine" && !flags.Changed("command") {
+	if len(rest) > 0 && rest[0] == engineCommand.Name && !flags.Changed("command") {
 		return serve(set, rest[1:])
 	}
-	return front(set, flags.Changed("command"), *script, rest)
+	script, _ := flags.GetString("command")
+	return front(set, flags.Changed("command"), script, rest)
 }
 
 // configure reads the configuration file and the environment.
@@ -106,7 +118,7 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		}
 		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
 	}
-	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color")}
+	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start")}
 	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state} {
 		abs, err := filepath.Abs(v.GetString(key))
 		if err != nil {
@@ -146,11 +158,19 @@ func openHypervisor(key string, first xen.DomID) (xen.Hypervisor, error) {
 	return hosted.New(hosted.Options{Key: key, FirstID: first})
 }
 
-// serve is `kxsh engine`: in the foreground for a service manager, or as one of our own commands
-// started it in the background, with --background.
+// engineCommand is `kxsh engine`: in the foreground for a service manager, or as one of our own
+// commands started it in the background, with --background. It is not in the shell's table, whose
+// commands are clients of an engine.
+var engineCommand = shell.Command{
+	Name: "engine", Synopsis: "[--background]", Short: "be the engine, for a service manager",
+	Flags: func(f *pflag.FlagSet) {
+		f.Bool("background", false, "leave when the last pVM and the last client have gone")
+	},
+}
+
 func serve(s *settings, args []string) int {
-	flags := pflag.NewFlagSet("engine", pflag.ContinueOnError)
-	background := flags.Bool("background", false, "leave when the last pVM and the last client have gone")
+	flags := pflag.NewFlagSet(engineCommand.Name, pflag.ContinueOnError)
+	engineCommand.Flags(flags)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
@@ -158,6 +178,7 @@ func serve(s *settings, args []string) int {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
 		return 2
 	}
+	background, _ := flags.GetBool("background")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
@@ -167,7 +188,7 @@ func serve(s *settings, args []string) int {
 		Socket:  s.socket,
 		Version: version,
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
-	}, *background)
+	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
 		return 1
@@ -184,6 +205,9 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 	}
 	ctx := context.Background()
 	dial := func(start func(context.Context) error) (engine.API, error) {
+		if s.noStart {
+			start = nil
+		}
 		c, err := engine.Connect(ctx, s.socket, start)
 		if err != nil {
 			return nil, err
@@ -205,7 +229,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		StateDir: s.state,
 		RC:       filepath.Join(configDir(), "kxshrc"),
 		Color:    s.color,
-		Extra:    []shell.Command{topCommand(), benchCommand(self)},
+		Extra:    []shell.Command{topCommand(), benchCommand(self), completionCommand()},
 	})
 	defer sh.Close()
 	switch {
@@ -270,6 +294,32 @@ func benchCommand(self string) shell.Command {
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
 			return b.Run(c, c.Args[0])
+		},
+	}
+}
+
+// completionCommand prints the scripts of package completions, with the global flags that only this
+// file knows.
+func completionCommand() shell.Command {
+	return shell.Command{
+		Name: "completion", Synopsis: strings.Join(completions.Shells, "|"), Short: "print a script that completes kxsh in another shell",
+		Examples: []string{"source <(kxsh completion bash)", "kxsh completion fish > ~/.config/fish/completions/kxsh.fish"},
+		Args:     shell.Choice, Choices: completions.Shells,
+		Run: func(c *shell.Call) error {
+			if len(c.Args) != 1 || !slices.Contains(completions.Shells, c.Args[0]) {
+				return shell.UsageError("name one of " + strings.Join(completions.Shells, ", "))
+			}
+			return completions.Write(c.Stdout, c.Args[0], &completions.Program{
+				Flags:    globalFlags(),
+				FlagArgs: map[string]shell.Kind{"socket": shell.File, "state": shell.Dir, "config": shell.File},
+				Choices: map[string][]string{
+					"hypervisor": {"auto", "xen", "hosted"},
+					"log-level":  {"debug", "info", "warn", "error"},
+					"color":      {"auto", "always", "never"},
+				},
+				Table:  c.Shell(),
+				Others: []*shell.Command{&engineCommand},
+			})
 		},
 	}
 }
