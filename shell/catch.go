@@ -68,6 +68,9 @@ func (s *Shell) caught(sig syscall.Signal) {
 func (s *Shell) end(sig syscall.Signal) {
 	if !s.main.hasTrap(sig) && (s.main.ending() != 0 || s.reading.Load()) {
 		s.restoreTerminal()
+		if s.atExit != nil {
+			s.atExit()
+		}
 		os.Exit(128 + int(sig))
 	}
 	s.main.deliver(sig)

@@ -37,6 +37,10 @@ func (s *Shell) Interactive() int {
 		}
 	}
 	if old, err := term.GetState(int(s.cfg.Stdin.Fd())); err == nil { // whatever happens in between
+		s.atExit = func() {
+			fmt.Fprint(s.cfg.Stdout, pasteOff)
+			term.Restore(int(s.cfg.Stdin.Fd()), old)
+		}
 		defer term.Restore(int(s.cfg.Stdin.Fd()), old)
 	}
 	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete)
@@ -127,7 +131,9 @@ func (s *Shell) readProgram(ed editor) ([]*syntax.Stmt, error) {
 		if text != "" {
 			prompt = "> "
 		}
+		s.reading.Store(true)
 		line, err := ed.ReadLine(prompt)
+		s.reading.Store(false)
 		if err == io.EOF && text != "" {
 			return nil, errors.New("unexpected end of file")
 		}

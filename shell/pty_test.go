@@ -3,10 +3,12 @@ package shell
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 type screen struct {
 	t    *testing.T
 	f    *os.File
+	cmd  *exec.Cmd
 	done chan int
 
 	mu   sync.Mutex
@@ -33,7 +36,7 @@ func screens(t *testing.T, dir string, args ...string) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{t: t, f: f, done: make(chan int, 1)}
+	s := &screen{t: t, f: f, cmd: cmd, done: make(chan int, 1)}
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -174,7 +177,7 @@ func TestHistory(t *testing.T) {
 	s.send("\x1b[A\x1b[A")
 	s.expect("history")
 	s.send("\x03")
-	s.line("exit")
+	s.line("exit 0")
 	s.leaves(0)
 }
 
@@ -201,7 +204,7 @@ func TestCompletion(t *testing.T) {
 	os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644)
 	s := screens(t, dir, "-i")
 	s.expect("> $")
-	s.send("help rene\t\r")
+	s.send("help reni\t\r")
 	s.expect("help renice ")
 	s.expect(`usage: renice`)
 	s.line("run -d --name webserver spin.kx")
@@ -223,9 +226,21 @@ func TestCompletion(t *testing.T) {
 	s.send("ps --sort -m\t\t")
 	s.expect("mem")
 	s.expect("maxmem")
-	s.send("\x03")
+	s.send("\x03\x03") // the list, then the line
 	s.line("exit")
 	s.leaves(0)
+}
+
+// A terminal that hangs up ends the session, also while a line is being edited.
+func TestHangup(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.expect("> $")
+	s.cmd.Process.Signal(syscall.SIGTERM) // an interactive shell ignores it
+	s.line("echo still here")
+	s.expect("still here\r\n")
+	s.expect("> $")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.leaves(129)
 }
 
 // The console of a pVM: raw mode, Ctrl-C, Ctrl-D, Ctrl-], size.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"kxsh/engine"
+	"kxsh/shell/quiet"
 )
 
 // Config is what a Shell needs from outside.
@@ -56,10 +57,12 @@ type Shell struct {
 	signals     chan os.Signal
 	reading     atomic.Bool // the shell waits for its next line
 	cooked      terminalState
+	atExit      func() // puts the terminal back when a signal ends an interactive shell; nil: nothing to do
 }
 
 // New makes a Shell.
 func New(cfg Config) *Shell {
+	quiet.Done()
 	if cfg.Stdin == nil {
 		cfg.Stdin = os.Stdin
 	}
