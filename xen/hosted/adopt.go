@@ -71,8 +71,18 @@ func endWith(key string, ctl int) {
 	}
 }
 
+// isStub tells whether a process is a stub of an engine with this key. Others can run a program of
+// that name, but not with our identity.
 func isStub(pid int, key string) bool {
-	return memfdName(fmt.Sprintf("/proc/%d/exe", pid)) == programName(key)
+	if memfdName(fmt.Sprintf("/proc/%d/exe", pid)) != programName(key) {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) != nil {
+		return false
+	}
+	own := unix.Geteuid()
+	return int(st.Uid) == own || own == 0 && (st.Uid == stubUID || st.Uid == nobodyUID)
 }
 
 // memfdName is the name of the memory file that a link in /proc leads to, or "".

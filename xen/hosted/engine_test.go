@@ -167,7 +167,14 @@ func TestEngineKilled(t *testing.T) {
 	<-fault.Rang()
 	fault.Unpause()
 	<-fault.Rang()
-	fault.Notify()
+	for gone := false; !gone; {
+		fault.Notify() // one of them comes when it has no stack any more
+		select {
+		case <-fault.Gone():
+			gone = true
+		case <-time.After(time.Millisecond):
+		}
+	}
 	if e := fault.Exit(); e.Reason != xen.ExitFault || e.Crash.Signo != uint32(unix.SIGSEGV) {
 		t.Errorf("exit %+v", e)
 	}

@@ -193,3 +193,24 @@ func TestMemoryCap(t *testing.T) {
 	}
 	remove(t, d)
 }
+
+// TestHostMemoryGone gives a domain a RAM window of which the host has only half, as it is when the
+// host runs out: the domain ends, and the reason is told.
+func TestHostMemoryGone(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "touch", "300")
+	b := &build{h: h, c: c, ram: -1}
+	for _, step := range []func() error{
+		b.check, b.takeBlank, b.memory, func() error { b.place.RAMPages *= 2; return nil }, b.order, b.fill, b.boot, b.watch, b.awaitMapped,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer remove(t, b.d)
+	b.d.Unpause()
+	if e := b.d.Exit(); e.Reason != xen.ExitFault || e.Crash.Signo != uint32(unix.SIGBUS) || !strings.Contains(e.Detail, "no memory left") {
+		t.Errorf("exit %+v", e)
+	}
+}

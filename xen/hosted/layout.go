@@ -31,6 +31,9 @@ const (
 	titleSize = 128
 
 	zygoteSpawn = 1
+
+	stubUID   = 0x78000000
+	nobodyUID = 65534
 )
 
 // stubState is struct stub_state.

@@ -17,14 +17,15 @@ func TestLayout(t *testing.T) {
 	var start stubStart
 	var r zygoteReply
 	want := []struct {
-		c   string
-		go_ uint64
+		c     string
+		value uint64
 	}{
 		{"STUB_BASE", stubBase}, {"STUB_STATE_OFF", stateOff}, {"STUB_STATE_SIZE", stateSize},
 		{"STUB_FD_SOCK", fdSock}, {"STUB_FD_CTL", fdCtl}, {"STUB_FD_BELL", fdBell}, {"STUB_FD_RAM", fdRAM},
 		{"STUB_FD_IMAGE", fdImage}, {"STUB_FD_ZYGOTE", fdZygote}, {"STUB_PORT_ENGINE", portEngine},
 		{"STUB_END_SHUTDOWN", endShutdown}, {"STUB_END_FAULT", endFault},
 		{"STUB_MAPS", maxMaps}, {"STUB_TITLE", titleSize}, {"ZYGOTE_SPAWN", zygoteSpawn},
+		{"STUB_UID", stubUID}, {"STUB_NOBODY", nobodyUID}, {"STUB_PORT_TIMER", portTimer},
 		{"sizeof(struct stub_state)", uint64(unsafe.Sizeof(st))},
 		{"offsetof(struct stub_state, built)", uint64(unsafe.Offsetof(st.Built))},
 		{"offsetof(struct stub_state, go)", uint64(unsafe.Offsetof(st.Go))},
@@ -49,7 +50,7 @@ func TestLayout(t *testing.T) {
 	var src strings.Builder
 	src.WriteString("#include <stddef.h>\n#include \"state.h\"\n")
 	for _, w := range want {
-		fmt.Fprintf(&src, "_Static_assert(%s == %#x, \"%s\");\n", w.c, w.go_, w.c)
+		fmt.Fprintf(&src, "_Static_assert(%s == %#x, \"%s\");\n", w.c, w.value, w.c)
 	}
 	file := filepath.Join(t.TempDir(), "layout.c")
 	if err := os.WriteFile(file, []byte(src.String()), 0o600); err != nil {

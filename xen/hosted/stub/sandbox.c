@@ -7,13 +7,6 @@
 #include <linux/resource.h>
 #include <linux/sched.h>
 
-/*
- * The identity that a root engine's domains have: a number that no distribution, container manager
- * or systemd gives out, so that no other process has it; nobody, where that one is not mapped.
- */
-#define OWN_UID 0x78000000
-#define NOBODY 65534
-
 static int has_capability(int cap)
 {
 	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -54,7 +47,7 @@ static uint32_t namespaces_enter(void)
  */
 static uint32_t identity_drop(void)
 {
-	static const uint32_t ids[] = {OWN_UID, NOBODY};
+	static const uint32_t ids[] = {STUB_UID, STUB_NOBODY};
 
 	if (sys(__NR_geteuid) != 0 || !has_capability(CAP_SYS_PTRACE) || !has_capability(CAP_SETUID))
 		return 0;

@@ -42,6 +42,13 @@
 /* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
 #define ZYGOTE_SPAWN 1
 
+/*
+ * The identity that a root engine's domains have: a number that no distribution, container manager
+ * or systemd gives out, so that no other process has it; nobody, where that one is not mapped.
+ */
+#define STUB_UID 0x78000000
+#define STUB_NOBODY 65534
+
 #ifndef __ASSEMBLER__
 
 struct stub_state {
@@ -87,7 +94,7 @@ struct stub_start {
 struct zygote_reply {
 	int32_t pid;         /* of the new stub, or a negative errno; 0 in the greeting */
 	uint32_t namespaces; /* CLONE_NEW* that were entered */
-	uint32_t identity;   /* uid given up for 65534 */
+	uint32_t identity;   /* the uid that root was given up for; 0: it was not */
 	uint32_t pad;
 };
 

@@ -1,0 +1,55 @@
+package xen
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"kxsh/ipc/abi"
+)
+
+// TestBootLimits holds the limits of what a domain can be given, at their edges.
+func TestBootLimits(t *testing.T) {
+	const pages = 256
+	for _, c := range []struct {
+		name string
+		boot Boot
+		ok   bool
+	}{
+		{"nothing", Boot{}, true},
+		{"full", Boot{Args: []string{strings.Repeat("x", abi.ArgsSize-1)}}, true},
+		{"one too many", Boot{Args: []string{strings.Repeat("x", abi.ArgsSize)}}, false},
+		{"variable too many", Boot{Args: []string{strings.Repeat("x", abi.ArgsSize-1)}, Env: []string{""}}, false},
+		{"NUL", Boot{Env: []string{"A=\x00"}}, false},
+		{"half of the memory", Boot{Root: make([]byte, pages*abi.PageSize/2)}, true},
+		{"more than half", Boot{Root: make([]byte, pages*abi.PageSize/2+1)}, false},
+	} {
+		if err := c.boot.Check(pages); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrBoot) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestBootWrite holds that what fits is written whole, and nothing beyond.
+func TestBootWrite(t *testing.T) {
+	ctl := make([]byte, abi.CtlSize)
+	b := Boot{Args: []string{strings.Repeat("x", abi.ArgsSize-3)}, Env: []string{"y"}, Rows: -1}
+	p := Place{ID: 5, Evtchn: 1, ImagePages: 7, RAMVA: abi.RamMin, RAMPages: 16}
+	if err := b.Write(ctl, &p); err != nil {
+		t.Fatal(err)
+	}
+	c := (*abi.KxControl)(area(ctl, abi.ControlVa))
+	if c.ArgsLen != abi.ArgsSize || c.Family != 5 || c.Rows != 0 || c.RootVa != 0 {
+		t.Errorf("control %+v", c)
+	}
+	start := (*abi.StartInfo)(area(ctl, abi.StartVa))
+	if start.NrPages != 23 || string(start.Magic[:14]) != "xen-3.0-x86_64" {
+		t.Errorf("start_info %+v", start)
+	}
+	if (*abi.SharedInfo)(area(ctl, abi.SharedVa)).VcpuInfo[0].EvtchnUpcallMask != 1 {
+		t.Error("events are not masked")
+	}
+	if va := p.RootVA(abi.PageSize + 1); va != abi.RamMin+14*abi.PageSize {
+		t.Errorf("root at %#x", va)
+	}
+}
