@@ -12,7 +12,7 @@ static long walk_new(struct walk *w, long dirfd, long path, bool folder)
 		return -EEXIST;
 	if (w->slash && !folder)
 		return -ENOENT;
-	return w->parent->node->fs == FS_PROC ? -EPERM : 0;
+	return w->parent->node->fs == FS_PROC ? -ENOENT : 0;
 }
 
 long sys_mkdirat(long dirfd, long path, long mode)

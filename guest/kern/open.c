@@ -24,15 +24,14 @@ const struct file_ops *ops_of(const struct inode *n)
 }
 
 /* Makes the missing last component. */
-static long create(struct walk *w, int flags, mode_t mode)
+static long create(struct walk *w, mode_t mode)
 {
 	long err;
 
 	if (w->slash)
 		return -EISDIR;
 	if (w->parent->node->fs == FS_PROC)
-		return -EACCES;
-	(void)flags;
+		return -ENOENT;
 	err = dir_make(w->parent, S_IFREG | (mode & 07777 & ~file_mask), w->name, w->len, &w->dent);
 	if (!err)
 		w->node = inode_get(w->dent->node);
@@ -122,7 +121,7 @@ static long open_walk(long dirfd, long path, int flags, mode_t mode, struct file
 		return err;
 	}
 	if (!err && !w.node) {
-		err = create(&w, flags, mode);
+		err = create(&w, mode);
 		flags &= ~(O_TRUNC | O_EXCL);
 	} else if (!err) {
 		err = check(&w, flags);

@@ -4,6 +4,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#define SOCK_TYPE_MASK 0xf /* as Linux */
+
 struct channel {
 	struct pipe *in, *out;
 	struct inode *peer; /* counted: what happens here, the other side polls */
@@ -155,6 +157,8 @@ long sys_socketpair(long domain, long type, long protocol, long user)
 	struct queues *q;
 	struct file *a, *b;
 
+	if (type & ~(long)(SOCK_TYPE_MASK | SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
 	if (domain != AF_UNIX)
 		return -EAFNOSUPPORT;
 	if (kind != SOCK_STREAM || (protocol && protocol != AF_UNIX))

@@ -19,7 +19,7 @@ static int within(uint64_t p, size_t n, uint64_t start, uint64_t pages)
  */
 static int user_range(const void *p, size_t n)
 {
-	return within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages) ||
+	return !n || within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages) ||
 	       within((uint64_t)p, n, mem.ram_va, mem.ram_pages);
 }
 

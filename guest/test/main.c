@@ -1,0 +1,176 @@
+/*
+ * main.c: the guest test program. usertests [-v] [NAME…] runs the tests named, or all of them. It is an ordinary
+ * program: the same source runs on Linux (make -C guest/test native), which keeps the tests honest.
+ */
+#include "test.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/utsname.h>
+
+enum where { ALL, PVM };
+
+#define ROW(name, where) {#name, test_##name, where},
+static const struct {
+	const char *name;
+	void (*run)(void);
+	enum where where;
+} tests[] = {TESTS(ROW)};
+
+char page[4096];
+
+static pthread_t first;
+static jmp_buf stop;
+static char why[512];
+static volatile bool failed;
+
+void fail(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	if (!failed) {
+		n = (size_t)snprintf(why, sizeof(why), "%s:%d: ", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
+		va_start(ap, fmt);
+		vsnprintf(why + n, sizeof(why) - n, fmt, ap);
+		va_end(ap);
+		failed = true;
+	}
+	if (!pthread_equal(first, pthread_self()))
+		pthread_exit(NULL);
+	longjmp(stop, 1);
+}
+
+/* ---- helpers ---- */
+
+bool in_pvm(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && strstr(u.release, "kxsh");
+}
+
+int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+void sleep_ms(long ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
+void put_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	CHECK(fd >= 0);
+	EQ(write(fd, text, strlen(text)), strlen(text));
+	EQ(close(fd), 0);
+}
+
+void on_signal(int sig, void (*handler)(int), int flags)
+{
+	struct sigaction sa = {.sa_handler = handler, .sa_flags = flags};
+
+	EQ(sigaction(sig, &sa, NULL), 0);
+}
+
+/* ---- running ---- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+/* What a failed test may have left behind must not make the next one fail. */
+static void settle(void)
+{
+	sigset_t none;
+
+	alarm(0);
+	sigemptyset(&none);
+	for (int sig = 1; sig < 32; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP && sig != SIGINT && sig != SIGTERM)
+			signal(sig, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	umask(022);
+	for (int fd = 3; fd < 256; fd++)
+		close(fd);
+}
+
+static bool run(size_t i, const char *folder)
+{
+	EQ(chdir(folder), 0);
+	EQ(mkdir(tests[i].name, 0755), 0);
+	EQ(chdir(tests[i].name), 0);
+	failed = false;
+	if (!setjmp(stop))
+		tests[i].run();
+	settle();
+	if (failed)
+		printf("FAIL %s: %s\n", tests[i].name, why);
+	else
+		printf("ok %s\n", tests[i].name);
+	fflush(stdout);
+	return !failed;
+}
+
+static bool wanted(const char *name, char **names)
+{
+	if (!*names)
+		return true;
+	for (; *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
+static bool known(const char *name)
+{
+	for (size_t i = 0; i < COUNT(tests); i++)
+		if (!strcmp(tests[i].name, name))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	char folder[] = "/tmp/kxtestXXXXXX";
+	bool pvm = in_pvm(), verbose = argc > 1 && !strcmp(argv[1], "-v");
+	int passed = 0, bad = 0;
+
+	first = pthread_self();
+	argv += verbose ? 2 : 1;
+	for (char **name = argv; *name; name++)
+		if (!known(*name)) {
+			fprintf(stderr, "usertests: %s: no such test\n", *name);
+			return 2;
+		}
+	if (!mkdtemp(folder)) {
+		perror("usertests: /tmp");
+		return 1;
+	}
+	for (size_t i = 0; i < COUNT(tests); i++) {
+		if (!wanted(tests[i].name, argv) || (tests[i].where == PVM && !pvm))
+			continue;
+		if (verbose)
+			fprintf(stderr, "%s\n", tests[i].name);
+		if (run(i, folder))
+			passed++;
+		else
+			bad++;
+	}
+	printf("%d passed, %d failed\n", passed, bad);
+	if (chdir("/") || nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS))
+		perror("usertests: cannot remove the test folder");
+	return bad != 0;
+}

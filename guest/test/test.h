@@ -1,0 +1,124 @@
+/* test.h: what the files of the guest test program share. */
+#ifndef TEST_H
+#define TEST_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Ends the test as failed; in a thread other than the first, only that thread. */
+void fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 3, 4)));
+
+#define CHECK(cond)                                             \
+	do {                                                    \
+		if (!(cond))                                    \
+			fail(__FILE__, __LINE__, "%s", #cond);  \
+	} while (0)
+
+/* Compares two integers; tells both if they differ. */
+#define EQ(got, want)                                                                                   \
+	do {                                                                                            \
+		long long got_ = (long long)(got), want_ = (long long)(want);                           \
+		if (got_ != want_)                                                                      \
+			fail(__FILE__, __LINE__, "%s is %lld, not %lld (errno %d)", #got, got_, want_, errno); \
+	} while (0)
+
+/* The call gives -1 and this errno. */
+#define FAILS(call, err)                                                                                \
+	do {                                                                                            \
+		errno = 0;                                                                              \
+		long long got_ = (long long)(call);                                                     \
+		if (got_ != -1 || errno != (err))                                                       \
+			fail(__FILE__, __LINE__, "%s is %lld with errno %d, not %s", #call, got_, errno, #err); \
+	} while (0)
+
+#define STR(got, want)                                                                           \
+	do {                                                                                     \
+		const char *got_ = (got), *want_ = (want);                                       \
+		if (strcmp(got_, want_))                                                         \
+			fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", #got, got_, want_); \
+	} while (0)
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+bool in_pvm(void);
+int64_t now(void);          /* CLOCK_MONOTONIC in ns */
+void sleep_ms(long ms);     /* not cut short by signals */
+void put_file(const char *path, const char *text);
+void on_signal(int sig, void (*handler)(int), int flags);
+extern char page[4096];     /* scratch */
+
+/* Every test once: name, and ALL or PVM (does not hold on Linux). */
+#define TESTS(T)                                                                                  \
+	/* files.c */                                                                             \
+	T(open_flags, ALL) T(open_errors, ALL) T(read_write, ALL) T(append, ALL) T(positions, ALL) \
+	T(vectors, ALL) T(sparse, ALL) T(truncate_file, ALL) T(holes, ALL) T(big_file, ALL)        \
+	T(dup_shares, ALL) T(fd_limit, ALL) T(fcntl_calls, ALL) T(locks, ALL) T(cloexec, ALL)      \
+	T(stat_fields, ALL) T(chmod_chown, ALL) T(times_of_files, ALL) T(access_calls, ALL)        \
+	T(send_and_copy, ALL) T(unlinked_file, ALL) T(memfd, ALL) T(file_mapping, ALL)             \
+	T(disk_full, PVM) T(file_size_limit, ALL)                                                  \
+	/* folders.c */                                                                           \
+	T(mkdir_rmdir, ALL) T(paths, ALL) T(long_names, ALL) T(symlinks, ALL) T(link_loop, ALL)    \
+	T(hard_links, ALL) T(rename_files, ALL) T(rename_folders, ALL) T(rename_flags, ALL)        \
+	T(read_folder, ALL) T(folder_changes, ALL) T(many_files, ALL) T(working_folder, ALL)       \
+	T(removed_folder, ALL) T(at_calls, ALL) T(umask_call, ALL) T(o_path, ALL) T(fifo, ALL)     \
+	T(tmp_files, ALL) T(statfs_calls, ALL) T(random_tree, ALL)                                 \
+	/* pipes.c */                                                                             \
+	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL)              \
+	T(pipe_threads, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
+	T(timerfd_ticks, ALL)                                                                     \
+	/* polls.c */                                                                             \
+	T(poll_pipe, ALL) T(poll_timeout, ALL) T(poll_wakes, ALL) T(ppoll_mask, ALL)               \
+	T(select_sets, ALL) T(pselect_mask, ALL) T(epoll_level, ALL) T(epoll_edge, ALL)            \
+	T(epoll_oneshot, ALL) T(epoll_errors, ALL) T(epoll_nested, ALL) T(epoll_closed, ALL)       \
+	/* memory.c */                                                                            \
+	T(mmap_anonymous, ALL) T(mmap_errors, ALL) T(mprotect_faults, ALL) T(munmap_faults, ALL)   \
+	T(mremap_calls, ALL) T(brk_calls, ALL) T(malloc_stress, ALL) T(malloc_too_much, ALL)       \
+	T(no_write_exec, PVM) T(null_page, ALL) T(text_read_only, ALL) T(madvise_calls, ALL)       \
+	T(pages_are_zero, ALL) T(mmap_fixed, ALL) T(mmap_exhausted, PVM)                           \
+	/* pointers.c */                                                                          \
+	T(bad_pointers, ALL) T(bad_pointer_edge, ALL) T(control_area, PVM) T(no_such_call, ALL)    \
+	/* threads.c */                                                                           \
+	T(thread_join, ALL) T(thread_detach, ALL) T(thread_many, ALL) T(thread_locals, ALL)        \
+	T(thread_keys, ALL) T(mutex_counts, ALL) T(mutex_kinds, ALL) T(mutex_timed, ALL)           \
+	T(cond_ping_pong, ALL) T(cond_broadcast, ALL) T(cond_timed, ALL) T(rwlock, ALL)            \
+	T(barrier, ALL) T(semaphores, ALL) T(once, ALL) T(spin_lock, ALL) T(thread_cancel, ALL)    \
+	T(thread_cleanup, ALL) T(thread_preempted, ALL) T(thread_stack, ALL) T(futex_calls, ALL)   \
+	T(thread_signal, ALL) T(float_threads, ALL)                                               \
+	/* signals.c */                                                                           \
+	T(signal_raise, ALL) T(signal_info, ALL) T(signal_mask, ALL) T(signal_pending, ALL)        \
+	T(signal_nested, ALL) T(signal_nodefer, ALL) T(signal_resethand, ALL) T(signal_ignored, ALL) \
+	T(signal_queue, ALL) T(signal_suspend, ALL) T(signal_wait, ALL) T(signal_altstack, ALL)    \
+	T(signal_segv, ALL) T(signal_fpe, ALL) T(signal_ill, ALL) T(signal_jump, ALL)              \
+	T(signal_spin, ALL) T(signal_vectors, ALL) T(signal_eintr, ALL) T(signal_restart, ALL)     \
+	T(signal_context, ALL) T(signal_errors, ALL)                 \
+	/* times.c */                                                                             \
+	T(clocks, ALL) T(clock_monotonic, ALL) T(nanosleep_calls, ALL) T(nanosleep_eintr, ALL)     \
+	T(alarm_call, ALL) T(itimer, ALL) T(timer_signal, ALL) T(timer_overrun, ALL)               \
+	T(cpu_clock, ALL) T(time_calls, ALL)                                                      \
+	/* system.c */                                                                            \
+	T(stdio_files, ALL) T(stdio_big, ALL) T(identity, ALL) T(limits, ALL) T(uname_sysinfo, ALL) \
+	T(proc_self, ALL) T(proc_fd, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \
+	T(tty_calls, ALL) T(random_call, ALL) T(etc_files, ALL) T(environment, ALL)                \
+	T(atexit_order, ALL) T(root_writable, PVM)
+
+#define DECLARE_TEST(name, where) void test_##name(void);
+TESTS(DECLARE_TEST)
+
+#endif

@@ -1,0 +1,193 @@
+/* times.c: tests of clocks and timers. */
+#include "test.h"
+
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/times.h>
+
+static volatile sig_atomic_t fired;
+static volatile siginfo_t info;
+
+static void note(int sig)
+{
+	(void)sig;
+	fired++;
+}
+
+static void note_info(int sig, siginfo_t *si, void *uc)
+{
+	(void)sig, (void)uc;
+	info = *si;
+	fired++;
+}
+
+void test_clocks(void)
+{
+	static const clockid_t ids[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_PROCESS_CPUTIME_ID,
+		CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE};
+	struct timespec ts;
+
+	for (size_t i = 0; i < COUNT(ids); i++) {
+		EQ(clock_gettime(ids[i], &ts), 0);
+		CHECK(ts.tv_sec >= 0 && ts.tv_nsec >= 0 && ts.tv_nsec < 1000000000);
+		EQ(clock_getres(ids[i], &ts), 0);
+		CHECK(ts.tv_sec == 0 && ts.tv_nsec > 0);
+	}
+	FAILS(clock_gettime(1000, &ts), EINVAL);
+	CHECK(time(NULL) > 1700000000);
+}
+
+void test_clock_monotonic(void)
+{
+	int64_t last = now();
+
+	for (int i = 0; i < 100000; i++) {
+		int64_t t = now();
+
+		CHECK(t >= last);
+		last = t;
+	}
+}
+
+void test_nanosleep_calls(void)
+{
+	struct timespec ts = {0, 20000000}, bad = {0, 1000000000}, neg = {-1, 0};
+	int64_t before = now();
+
+	EQ(nanosleep(&ts, NULL), 0);
+	CHECK(now() - before >= 20000000);
+	FAILS(nanosleep(&bad, NULL), EINVAL);
+	FAILS(nanosleep(&neg, NULL), EINVAL);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	before = now();
+	EQ(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL), 0); /* is over */
+	CHECK(now() - before < 1000000000);
+	EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &bad, NULL), EINVAL);
+	EQ(usleep(1000), 0);
+}
+
+void test_nanosleep_eintr(void)
+{
+	struct timespec ts = {10, 0}, left = {0, 0};
+	struct itimerval it = {{0, 0}, {0, 30000}};
+
+	on_signal(SIGALRM, note, SA_RESTART);
+	EQ(setitimer(ITIMER_REAL, &it, NULL), 0);
+	FAILS(nanosleep(&ts, &left), EINTR);
+	CHECK(left.tv_sec == 9);
+}
+
+void test_alarm_call(void)
+{
+	on_signal(SIGALRM, note, 0);
+	fired = 0;
+	EQ(alarm(100), 0);
+	EQ(alarm(1), 100);
+	int64_t before = now();
+
+	pause();
+	EQ(fired, 1);
+	CHECK(now() - before > 500000000);
+	EQ(alarm(0), 0);
+}
+
+void test_itimer(void)
+{
+	struct itimerval it = {{0, 5000}, {0, 5000}}, is;
+
+	on_signal(SIGALRM, note, 0);
+	fired = 0;
+	EQ(setitimer(ITIMER_REAL, &it, NULL), 0);
+	while (fired < 5)
+		pause();
+	EQ(getitimer(ITIMER_REAL, &is), 0);
+	EQ(is.it_interval.tv_usec, 5000);
+	memset(&it, 0, sizeof(it));
+	EQ(setitimer(ITIMER_REAL, &it, &is), 0);
+	FAILS(setitimer(99, &it, NULL), EINVAL);
+	on_signal(SIGVTALRM, note, 0);
+	fired = 0;
+	it.it_value.tv_usec = 10000;
+	EQ(setitimer(ITIMER_VIRTUAL, &it, NULL), 0);
+	while (!fired)
+		;
+}
+
+void test_timer_signal(void)
+{
+	struct sigaction sa = {.sa_sigaction = note_info, .sa_flags = SA_SIGINFO};
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 55};
+	struct itimerspec its = {{0, 0}, {0, 10000000}}, is;
+	timer_t t;
+
+	fired = 0;
+	EQ(sigaction(SIGUSR1, &sa, NULL), 0);
+	EQ(timer_create(CLOCK_MONOTONIC, &ev, &t), 0);
+	EQ(timer_settime(t, 0, &its, NULL), 0);
+	EQ(timer_gettime(t, &is), 0);
+	CHECK(is.it_value.tv_nsec > 0 && is.it_value.tv_nsec <= 10000000);
+	while (!fired)
+		pause();
+	EQ(info.si_code, SI_TIMER);
+	EQ(info.si_value.sival_int, 55);
+	EQ(timer_gettime(t, &is), 0);
+	EQ(is.it_value.tv_nsec, 0);
+	EQ(timer_delete(t), 0);
+	ev.sigev_signo = 999;
+	FAILS(timer_create(CLOCK_MONOTONIC, &ev, &t), EINVAL);
+}
+
+void test_timer_overrun(void)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	struct itimerspec its = {{0, 5000000}, {0, 5000000}};
+	sigset_t s;
+	timer_t t;
+
+	on_signal(SIGUSR1, note, 0);
+	fired = 0;
+	sigemptyset(&s);
+	sigaddset(&s, SIGUSR1);
+	EQ(sigprocmask(SIG_BLOCK, &s, NULL), 0);
+	EQ(timer_create(CLOCK_MONOTONIC, &ev, &t), 0);
+	EQ(timer_settime(t, 0, &its, NULL), 0);
+	sleep_ms(60);
+	EQ(fired, 0);
+	EQ(sigprocmask(SIG_UNBLOCK, &s, NULL), 0);
+	CHECK(fired >= 1);
+	CHECK(timer_getoverrun(t) >= 0);
+	EQ(timer_delete(t), 0);
+}
+
+void test_cpu_clock(void)
+{
+	struct timespec a, b;
+	struct rusage ru;
+	int64_t until = now() + 50000000, ns;
+
+	EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a), 0);
+	sleep_ms(100);
+	EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b), 0);
+	ns = (b.tv_sec - a.tv_sec) * 1000000000L + b.tv_nsec - a.tv_nsec;
+	CHECK(ns < 60000000); /* sleeping costs nothing */
+	until = now() + 50000000;
+	while (now() < until)
+		;
+	EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a), 0);
+	ns = (a.tv_sec - b.tv_sec) * 1000000000L + a.tv_nsec - b.tv_nsec;
+	CHECK(ns > 1000000);
+	EQ(getrusage(RUSAGE_SELF, &ru), 0);
+	CHECK(ru.ru_utime.tv_sec > 0 || ru.ru_utime.tv_usec > 0 || ru.ru_stime.tv_usec > 0);
+}
+
+void test_time_calls(void)
+{
+	struct timeval tv;
+	struct tms t;
+	time_t a = time(NULL);
+
+	EQ(gettimeofday(&tv, NULL), 0);
+	CHECK(tv.tv_sec - a <= 1 && tv.tv_usec < 1000000);
+	CHECK(times(&t) != (clock_t)-1);
+	CHECK(clock() != (clock_t)-1);
+}
