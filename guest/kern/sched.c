@@ -16,6 +16,7 @@ static struct list_node runq = {&runq, &runq};
 static struct thread *dead; /* exited; its stack can be freed once another thread runs */
 static int64_t slice_end;
 static int64_t cpu_total; /* of all threads, up to cur->switched_in */
+static int idling;        /* since then nobody ran */
 
 int runnable_others(void)
 {
@@ -53,14 +54,19 @@ static void charge(struct thread *t, int64_t now)
 	t->switched_in = now;
 }
 
+static int64_t running_ns(void)
+{
+	return idling ? 0 : now_ns() - cur->switched_in;
+}
+
 int64_t thread_cpu_ns(const struct thread *t)
 {
-	return t->cpu_ns + (t == cur ? now_ns() - t->switched_in : 0);
+	return t->cpu_ns + (t == cur ? running_ns() : 0);
 }
 
 int64_t process_cpu_ns(void)
 {
-	return cpu_total + now_ns() - cur->switched_in;
+	return cpu_total + running_ns();
 }
 
 /* ---- switching ---- */
@@ -68,10 +74,12 @@ int64_t process_cpu_ns(void)
 /* Nothing to run: wait in the hypervisor for an event, and handle it. */
 static void idle(void)
 {
+	idling = 1;
 	timer_arm();
 	hyper_sched(SCHEDOP_block, NULL);
 	shared->vcpu_info[0].evtchn_upcall_mask = 1;
 	events_handle(0);
+	idling = 0;
 }
 
 /* What the thread that now runs does for the one before it. */
