@@ -61,6 +61,9 @@ func (h *home) terminal(t *testing.T, args ...string) *terminal {
 	return term
 }
 
+// prompt is the end of kxsh's prompt, or of that of a continuation line.
+const prompt = `>\s*$`
+
 // escape is an ANSI escape sequence: colours and cursor movement.
 var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
 
@@ -97,7 +100,7 @@ func (term *terminal) send(s string) {
 // typed sends a line as a person does, after the prompt has appeared.
 func (term *terminal) typed(line string) {
 	term.t.Helper()
-	term.expect(`> ?$`)
+	term.expect(prompt)
 	term.send(line + "\r")
 	term.expect(regexp.QuoteMeta(lastWord(line)))
 }
@@ -127,16 +130,16 @@ func TestSessionOnATerminal(t *testing.T) {
 	term.typed("run " + root + "/guest/apps/hello.kx")
 	term.expect("Hello from a pVM")
 	term.typed("for i in 1 2; do")
-	term.expect("> ?$")
+	term.expect(prompt)
 	term.send("echo number $i; done\r")
 	term.expect("(?s)number 1.*number 2")
-	term.expect("> ?$")
+	term.expect(prompt)
 	term.send("not finished\x03") // Ctrl-C clears the line
-	term.expect("> ?$")
+	term.expect(prompt)
 	term.send("echo still here\r")
 	term.expect("(?m)^still here")
 	term.typed("(exit 7)")
-	term.expect("> ?$")
+	term.expect(prompt)
 	term.send("\x04") // Ctrl-D leaves with the last status
 	term.exit(7)
 }
@@ -208,9 +211,9 @@ func TestHangup(t *testing.T) {
 	term := h.terminal(t)
 	term.typed("run -d --name stays " + root + "/guest/apps/spin.kx")
 	term.expect(`(?m)^\d+\r?$`)
-	term.expect("> ?$")
+	term.expect(prompt)
 	term.cmd.Process.Signal(syscall.SIGHUP)
-	term.cmd.Wait()
+	term.exit(129)
 	if out, _, code := h.run(t, "pidof", "stays"); code != 0 || out == "" {
 		t.Errorf("pidof after a hangup: %q, status %d", out, code)
 	}
