@@ -68,11 +68,11 @@ func wantsRestart(r *record) bool {
 	if r.Stopped {
 		return false
 	}
-	switch r.Restart.Policy {
+	switch r.Request.Restart.Policy {
 	case "always", "unless-stopped":
 		return true
 	case "on-failure":
-		return r.Exit.Code != 0 && (r.Restart.Max == 0 || r.Restarts < r.Restart.Max)
+		return r.Exit.Code != 0 && (r.Request.Restart.Max == 0 || r.Restarts < r.Request.Restart.Max)
 	}
 	return false
 }

@@ -88,7 +88,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
 			Started: requested, UID: os.Getuid(), TTY: r.TTY,
 		},
-		Env: r.Env, Restart: r.Restart, Request: r, ImageSHA: im.sha, Token: p.dom.Token(),
+		Request: r, ImageSHA: im.sha, Token: p.dom.Token(),
 		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}
 	if before != nil {
@@ -98,24 +98,26 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	if r.Hold {
 		p.expectReader()
 	}
-	if err := s.do("record", func() error { return e.store.put(&p.rec) }, func() {
-		e.store.delete(p.pid)
-		p.log.remove()
-	}); err != nil {
-		return fail(err)
-	}
+	rec := p.rec // from the table on, p.rec is everybody's
 	if err := s.do("table", func() error { return e.enter(p) }, func() { e.forget(p) }); err != nil {
 		return fail(err)
 	}
 	if err := s.do("unpause", p.dom.Unpause, nil); err != nil {
 		return fail(err)
 	}
+	// The record is written while the pVM boots. An engine that dies before leaves a domain that
+	// nobody has been told of; the next one ends it.
+	if err := s.do("record", func() error { return e.store.put(&rec) }, func() {
+		e.store.delete(p.pid)
+		p.log.remove()
+	}); err != nil {
+		return fail(err)
+	}
 	e.mu.Lock()
 	p.rec.Steps = s.done
-	proc := p.rec.Process
 	e.mu.Unlock()
 	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: s.done})
-	e.log.Debug("started", "pid", p.pid, "image", proc.Image, "took", time.Since(requested))
+	e.log.Debug("started", "pid", p.pid, "image", r.Image, "took", time.Since(requested))
 	e.tending.Add(1)
 	go e.tend(p)
 	return p, nil

@@ -34,10 +34,8 @@ const storeFormat = "1"
 // record is one pVM as the store keeps it.
 type record struct {
 	Process
-	Env       []string `json:"env"`
-	Restart   Restart  `json:"restart"`
-	Restarts  int      `json:"restarts"`
-	RestartOf int      `json:"restart_of,omitempty"`
+	Restarts  int `json:"restarts"`
+	RestartOf int `json:"restart_of,omitempty"`
 	Request   RunRequest
 	Steps     []Step
 	ImageSHA  string `json:"image_sha256"`

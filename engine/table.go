@@ -72,7 +72,7 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 	dom := p.dom
 	e.mu.Unlock()
 	d := &Detail{
-		Process: r.Process, Env: r.Env, Restart: r.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
+		Process: r.Process, Env: r.Request.Env, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
 		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Crash: r.Crash,
 	}
 	d.LogBytes, d.LogLost = p.log.size()
