@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/elf"
 	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
@@ -212,5 +213,79 @@ func TestHostMemoryGone(t *testing.T) {
 	b.d.Unpause()
 	if e := b.d.Exit(); e.Reason != xen.ExitFault || e.Crash.Signo != uint32(unix.SIGBUS) || !strings.Contains(e.Detail, "no memory left") {
 		t.Errorf("exit %+v", e)
+	}
+}
+
+// TestNumbers holds that numbers begin again after the last one, and that none is given twice.
+func TestNumbers(t *testing.T) {
+	key := fmt.Sprintf("%s %d", t.Name(), os.Getpid())
+	keys = append(keys, key)
+	h, err := New(Options{Key: key, FirstID: xen.MaxDomID - 1, Pool: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	c := config(xentest.PrepareGuest(t, h), "pong")
+	for _, want := range []xen.DomID{xen.MaxDomID - 1, xen.MaxDomID, 1, 2} {
+		d := create(t, h, c)
+		defer remove(t, d)
+		if d.ID() != want {
+			t.Errorf("number %d, want %d", d.ID(), want)
+		}
+	}
+	h.mu.Lock()
+	h.nextID = xen.MaxDomID
+	h.mu.Unlock()
+	d := create(t, h, c)
+	defer remove(t, d)
+	if d.ID() != 3 {
+		t.Errorf("number %d, want 3", d.ID())
+	}
+}
+
+// TestPrepareFailure makes every system call of Prepare fail; nothing is left of the image.
+func TestPrepareFailure(t *testing.T) {
+	h := openPool(t, t.Name(), -1)
+	defer h.Close()
+	f, err := os.Open(xentest.GuestPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := elf.ParseImage(f, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { failing = nil }()
+	before := things(t)
+	for n := 1; ; n++ {
+		left := n
+		failing = func(string) error {
+			if left--; left == 0 {
+				return unix.ENOMEM
+			}
+			return nil
+		}
+		im, err := h.Prepare(img, f)
+		if err == nil {
+			im.Close()
+			if n < 5 {
+				t.Errorf("only %d calls could fail", n-1)
+			}
+			break
+		}
+		if !errors.Is(err, xen.ErrNoMemory) {
+			t.Errorf("call %d: %v", n, err)
+		}
+		if after := things(t); after != before {
+			t.Fatalf("call %d: left behind:\nbefore %s\nafter  %s", n, before, after)
+		}
+	}
+	if after := things(t); after != before {
+		t.Errorf("after Close: left behind:\nbefore %s\nafter  %s", before, after)
 	}
 }

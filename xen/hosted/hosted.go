@@ -34,7 +34,8 @@ type Options struct {
 	// Key tells the domains of one engine from those of others, for example the path of its state
 	// folder. Two engines with one key must not live at the same time.
 	Key string
-	// FirstID is the lowest number to give to a new domain; 0: 1.
+	// FirstID is the number to give to the next new domain, if it is free; 0 or one that there is
+	// not: 1. After xen.MaxDomID numbers begin at 1 again.
 	FirstID xen.DomID
 	// Pool is how many blank domains should wait; 0: DefaultPool, negative: none.
 	Pool int
@@ -65,7 +66,10 @@ func New(o Options) (*Hypervisor, error) {
 		return nil, fmt.Errorf("kxsh: hosted: needs an x86-64 host, this is %s", runtime.GOARCH)
 	}
 	key := fileKey(o.Key)
-	h := &Hypervisor{key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: max(o.FirstID, 1)}
+	h := &Hypervisor{key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: 1}
+	if o.FirstID <= xen.MaxDomID {
+		h.nextID = max(o.FirstID, 1)
+	}
 	h.strays = scan(key)
 	var err error
 	if h.zygote, err = newZygote(key); err != nil {
