@@ -107,6 +107,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	}
 	// The record is written while the pVM boots. An engine that dies before leaves a domain that
 	// nobody has been told of; the next one ends it.
+	rec.Steps = s.done
 	if err := s.do("record", func() error { return e.store.put(&rec) }, func() {
 		e.store.delete(p.pid)
 		p.log.remove()
