@@ -148,8 +148,14 @@ func eventLine(e *engine.Event) string {
 			b.WriteString(" " + printable(oneLine(word)))
 		}
 	}
-	if len(e.Steps) > 0 {
-		b.WriteString(" [" + stepsLine(e.Steps) + "]")
+	var steps []engine.Step // without the steps of steps, which inspect and --json show
+	for _, s := range e.Steps {
+		if !strings.Contains(s.Name, ": ") {
+			steps = append(steps, s)
+		}
+	}
+	if len(steps) > 0 {
+		b.WriteString(" [" + stepsLine(steps) + "]")
 	}
 	return b.String()
 }

@@ -227,7 +227,7 @@ func TestCompletion(t *testing.T) {
 	s.expect("mem")
 	s.expect("maxmem")
 	s.send("\x03\x03") // the list, then the line
-	s.line("exit")
+	s.line("exit 0")
 	s.leaves(0)
 }
 
@@ -236,8 +236,8 @@ func TestHangup(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
 	s.expect("> $")
 	s.cmd.Process.Signal(syscall.SIGTERM) // an interactive shell ignores it
-	s.line("echo still here")
-	s.expect("still here\r\n")
+	s.send("echo still here\r")
+	s.expect("\nstill here\r\n")
 	s.expect("> $")
 	s.cmd.Process.Signal(syscall.SIGHUP)
 	s.leaves(129)
