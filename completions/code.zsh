@@ -8,13 +8,14 @@ _kxsh_globals() {
 	done
 }
 
-# _kxsh_live puts the pVMs into the array rows: PID, family and name.
+# _kxsh_live puts the pVMs into the array rows, unless it has them: PID, family and name.
 _kxsh_live() {
+	(( $#rows )) && return
 	rows=(${(f)"$(timeout 2 ${(Q)program/#\~\//$HOME/} $globals @LIVE@ 2>/dev/null </dev/null)"})
 }
 
 _kxsh_pvms() {
-	local -a rows row pids families
+	local -a rows=() row pids families
 	local r
 	_kxsh_live
 	for r in $rows; do
@@ -31,7 +32,8 @@ _kxsh_pvms() {
 }
 
 _kxsh_names() {
-	local -a rows row names expl
+	(( $+rows )) || local -a rows=()
+	local -a row names expl
 	local r
 	_kxsh_live
 	for r in $rows; do

@@ -94,7 +94,7 @@ end
 
 # __kxsh_images prints folders and what ends in .kx.
 function __kxsh_images
-    __fish_complete_path (commandline -ct) | string match -r '^.*(?:/|\.kx)(?:\t.*)?$'
+    complete -C "'' "(commandline -ct) | string match -r '^.*(?:/|\.kx)(?:\t.*)?$'
 end
 
 # __kxsh_list COLUMN... prints columns behind those that are typed already.

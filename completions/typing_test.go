@@ -45,6 +45,8 @@ var typed = []struct{ line, want string }{
 	{"run --det\the\tx", "run|--detach|hello.kx|x"},
 	{"run -m 64M he\tx", "run|-m|64M|hello.kx|x"},
 	{"run -d my\t", "run|-d|my app.kx"},
+	{"run -d \"my\t", "run|-d|my app.kx"},
+	{`run -d my\ ` + "\t", "run|-d|my app.kx"},
 	{"run folder/i\t", "run|folder/inner.kx"},
 	{"run no\t", "run|no"},
 	{"run --restart=al\t hello.kx", "run|--restart=always|hello.kx"},
