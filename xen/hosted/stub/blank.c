@@ -21,7 +21,7 @@ static long timer_make(void)
 		uint64_t value;
 		int32_t signo, notify;
 		uint8_t pad[48];
-	} event = {.signo = 14 /* SIGALRM */, .notify = 0 /* SIGEV_SIGNAL */};
+	} event = {.signo = SIGALRM, .notify = 0 /* SIGEV_SIGNAL */};
 	int32_t id = -1;
 	long r = sys(__NR_timer_create, CLOCK_MONOTONIC, &event, &id);
 
@@ -49,28 +49,8 @@ static void touch(void)
 /* The order to become a domain, with its RAM and its image; the engine's end means the end. */
 static void receive_start(void)
 {
-	struct {
-		void *base;
-		size_t len;
-	} iov = {&start, sizeof start};
-	struct {
-		size_t len;
-		int32_t level, type, fds[4];
-	} control;
-	struct {
-		void *name;
-		uint32_t namelen;
-		void *iov;
-		size_t iovlen;
-		void *control;
-		size_t controllen;
-		int32_t flags;
-	} msg = {.iov = &iov, .iovlen = 1, .control = &control, .controllen = sizeof control};
-	long r;
+	long r = receive(STUB_FD_SOCK, &start, sizeof start);
 
-	do
-		r = sys(__NR_recvmsg, STUB_FD_SOCK, &msg, 0);
-	while (r == -4 /* EINTR */);
 	if (r < (long)offsetof(struct stub_start, maps))
 		die(r);
 }

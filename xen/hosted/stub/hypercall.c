@@ -29,7 +29,7 @@ static long to_guest(uint64_t dst, const void *src, size_t n)
 	return copy_guest((void *)dst, src, n);
 }
 
-long do_set_trap_table(uint64_t table)
+static long do_set_trap_table(uint64_t table)
 {
 	struct trap_info t;
 
@@ -48,7 +48,7 @@ long do_set_trap_table(uint64_t table)
 	}
 }
 
-long do_callback_op(uint64_t cmd, uint64_t arg)
+static long do_callback_op(uint64_t cmd, uint64_t arg)
 {
 	struct callback_register r;
 
@@ -93,7 +93,7 @@ static long ring_engine(void)
 	return 0;
 }
 
-long do_event_channel_op(uint64_t cmd, uint64_t arg)
+static long do_event_channel_op(uint64_t cmd, uint64_t arg)
 {
 	uint32_t port;
 
@@ -123,14 +123,15 @@ long do_event_channel_op(uint64_t cmd, uint64_t arg)
 	}
 }
 
-long do_iret(void)
+/* The iret hypercall's frame becomes the context to go to; see Xen's struct iret_context. */
+static void do_iret(void)
 {
 	struct {
 		uint64_t rax, r11, rcx, flags, rip, cs, rflags, rsp, ss;
 	} f;
 
 	if (from_guest(&f, hc_regs.rsp, sizeof f))
-		crash(11, X86_TRAP_DF, 0, hc_regs.rsp, &hc_regs);
+		crash(SIGSEGV, X86_TRAP_DF, 0, hc_regs.rsp, &hc_regs);
 	hc_regs.rax = f.rax;
 	hc_regs.r11 = f.r11;
 	hc_regs.rcx = f.rcx;
@@ -138,7 +139,6 @@ long do_iret(void)
 	hc_regs.rflags = f.rflags;
 	hc_regs.rsp = f.rsp;
 	VCPU->evtchn_upcall_mask = !(f.rflags & 0x200); /* the interrupt flag, as Xen does */
-	return 0;
 }
 
 static long do_xen_version(uint64_t cmd, uint64_t arg)

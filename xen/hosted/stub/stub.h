@@ -47,6 +47,10 @@ uint32_t sandbox_enter(uint32_t *identity); /* returns the CLONE_NEW* that were 
 long sandbox_blank(void);
 long filter_install(void);
 
+/* ---- receive.c ---- */
+
+long receive(int fd, void *buf, size_t size);
+
 /* ---- title.c ---- */
 
 void title_init(char *arg);
@@ -68,16 +72,12 @@ enum hc_exit {
 };
 
 enum hc_exit hypercall(void);
-long do_hypercall(uint64_t nr, const uint64_t a[5]);
+int is_guest_va(uint64_t va, uint64_t len);
+long do_hypercall(uint64_t nr, const uint64_t a[5]); /* for multicall */
 long do_update_va_mapping(uint64_t va, uint64_t pte);
 long do_multicall(uint64_t list, uint64_t n);
-long do_event_channel_op(uint64_t cmd, uint64_t arg);
-long do_callback_op(uint64_t cmd, uint64_t arg);
-long do_set_trap_table(uint64_t table);
 long do_sched_op(uint64_t cmd, uint64_t arg);
 long do_set_timer_op(uint64_t deadline);
-long do_iret(void);
-int is_guest_va(uint64_t va, uint64_t len);
 
 /* ---- event.c ---- */
 
@@ -87,8 +87,6 @@ int event_due(void); /* an upcall should be made now */
 /* ---- upcall.c ---- */
 
 void signals_install(void);
-/* Diverts a guest context to its event callback; the frame goes to the guest's stack. */
-void upcall_regs(struct kx_regs *r);
 
 /* ---- crash.c ---- */
 

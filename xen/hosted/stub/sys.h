@@ -14,6 +14,17 @@ long syscall6(long n, long a, long b, long c, long d, long e, long f);
 	syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define sys(...) SYSCALL_(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 
+#define SIGILL 4
+#define SIGTRAP 5
+#define SIGBUS 7
+#define SIGFPE 8
+#define SIGUSR1 10
+#define SIGSEGV 11
+#define SIGPIPE 13
+#define SIGALRM 14
+#define SIGCHLD 17
+#define SIGSYS 31
+
 static inline int sys_failed(long r)
 {
 	return r < 0 && r > -4096;

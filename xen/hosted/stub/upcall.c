@@ -5,16 +5,6 @@
 #include "stub.h"
 #include "sys.h"
 
-#define SIGILL 4
-#define SIGTRAP 5
-#define SIGBUS 7
-#define SIGFPE 8
-#define SIGUSR1 10
-#define SIGSEGV 11
-#define SIGPIPE 13
-#define SIGALRM 14
-#define SIGSYS 31
-
 #define SA_SIGINFO 4
 #define SA_RESTORER 0x04000000
 #define SA_ONSTACK 0x08000000
@@ -106,7 +96,7 @@ static _Noreturn void crash_at(int sig, const struct gregs *g)
 }
 
 /* The events that came while the stub worked for the guest are delivered on the way out. */
-void upcall_regs(struct kx_regs *r)
+static void upcall_regs(struct kx_regs *r)
 {
 	if (push_frame(&r->rsp, r->rip, r->rflags, r->rcx, r->r11, 0))
 		crash(SIGSEGV, X86_TRAP_DF, 0, r->rsp, r);

@@ -9,9 +9,7 @@
 #include <linux/sched.h>
 
 #define HWCAP2_FSGSBASE 2
-#define SIGCHLD 17
 #define USER_TOP 0x7ffffffff000 /* end of the user's half of the address space */
-#define FD_MAX 16
 
 int has_fsgsbase;
 
@@ -48,25 +46,8 @@ static void unmap_rest(const char *arg)
 static long receive_request(void)
 {
 	uint32_t op = 0;
-	struct {
-		void *base;
-		size_t len;
-	} iov = {&op, sizeof op};
-	struct {
-		size_t len;
-		int32_t level, type, fds[4];
-	} control;
-	struct {
-		void *name;
-		uint32_t namelen;
-		void *iov;
-		size_t iovlen;
-		void *control;
-		size_t controllen;
-		int32_t flags;
-	} msg = {.iov = &iov, .iovlen = 1, .control = &control, .controllen = sizeof control};
 
-	return sys(__NR_recvmsg, STUB_FD_ZYGOTE, &msg, 0) == sizeof op ? (long)op : -1;
+	return receive(STUB_FD_ZYGOTE, &op, sizeof op) == sizeof op ? (long)op : -1;
 }
 
 static void reply(int32_t pid, uint32_t namespaces, uint32_t identity)
