@@ -1,9 +1,7 @@
 /* dev.c: /dev, and the console as files. */
 #include "file.h"
 
-#include <sys/sysmacros.h>
-
-#define DEV(major, minor) makedev(major, minor)
+#define DEV(major, minor) ((dev_t)(major) << 8 | (minor)) /* of small numbers */
 #define DEV_NULL DEV(1, 3)
 #define DEV_ZERO DEV(1, 5)
 #define DEV_FULL DEV(1, 7)

@@ -1,0 +1,246 @@
+/* shim.c: what the file layer calls, over the C library. */
+#include "shim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+long shim_fail_after = -1, shim_allocations;
+
+static bool refused(void)
+{
+	if (shim_fail_after < 0)
+		return false;
+	if (shim_fail_after == 0)
+		return true;
+	shim_fail_after--;
+	return false;
+}
+
+static void *counted(void *p)
+{
+	shim_allocations += p != NULL;
+	return p;
+}
+
+void *kmalloc(size_t n)
+{
+	return refused() ? NULL : counted(malloc(n ? n : 1));
+}
+
+void *kzalloc(size_t n)
+{
+	return refused() ? NULL : counted(calloc(1, n ? n : 1));
+}
+
+void *krealloc(void *p, size_t n)
+{
+	if (refused())
+		return NULL;
+	shim_allocations += !p;
+	return realloc(p, n);
+}
+
+void kfree(void *p)
+{
+	shim_allocations -= p != NULL;
+	free(p);
+}
+
+void *page_alloc(size_t n)
+{
+	return refused() ? NULL : counted(aligned_alloc(PAGE_SIZE, n * PAGE_SIZE));
+}
+
+void page_free(void *p, size_t n)
+{
+	(void)n;
+	kfree(p);
+}
+
+void mem_info(struct mem_info *mi)
+{
+	*mi = (struct mem_info){.total = 1 << 16, .free = 1 << 15, .kernel = 100};
+}
+
+int mem_prot_at(uint64_t va)
+{
+	return va >> 14 & 1 ? PROT_READ : -1;
+}
+
+/* The first page and the last addresses are the program's wild pointers. */
+static bool wild(const void *p, size_t n)
+{
+	return n && ((uintptr_t)p < PAGE_SIZE || (uintptr_t)p > UINT64_MAX / 2);
+}
+
+int copy_in(void *dst, const void *src, size_t n)
+{
+	if (wild(src, n))
+		return -EFAULT;
+	memcpy(dst, src, n);
+	return 0;
+}
+
+int copy_out(void *dst, const void *src, size_t n)
+{
+	if (wild(dst, n))
+		return -EFAULT;
+	memcpy(dst, src, n);
+	return 0;
+}
+
+int clear_out(void *dst, size_t n)
+{
+	if (wild(dst, n))
+		return -EFAULT;
+	memset(dst, 0, n);
+	return 0;
+}
+
+long copy_in_str(char *dst, const char *src, size_t max)
+{
+	size_t n;
+
+	if (wild(src, 1))
+		return -EFAULT;
+	n = strnlen(src, max);
+	memcpy(dst, src, MIN(n + 1, max));
+	return n == max ? -ENAMETOOLONG : (long)n;
+}
+
+/* There is one thread: who would sleep is told that a signal came. */
+struct waitq poll_q = WAITQ_INIT(poll_q);
+
+int wait_on(struct waitq *q, int64_t deadline)
+{
+	(void)q;
+	return deadline == FOREVER ? -EINTR : -ETIMEDOUT;
+}
+
+void wake_all(struct waitq *q)
+{
+	(void)q;
+}
+
+static int64_t clock_ns = 1000;
+
+int64_t now_ns(void)
+{
+	return clock_ns += 1000;
+}
+
+int64_t real_ns(void)
+{
+	return 1700000000 * NSEC + now_ns();
+}
+
+int clock_read(clockid_t clock, int64_t *ns)
+{
+	(void)clock;
+	*ns = now_ns();
+	return 0;
+}
+
+int timespec_to_ns(const struct timespec *ts, int64_t *ns)
+{
+	*ns = ts->tv_sec * NSEC + ts->tv_nsec;
+	return 0;
+}
+
+void ns_to_timespec(int64_t ns, struct timespec *ts)
+{
+	*ts = (struct timespec){.tv_sec = ns / NSEC, .tv_nsec = ns % NSEC};
+}
+
+int64_t deadline_after(int64_t ns)
+{
+	return ns == FOREVER ? FOREVER : now_ns() + ns;
+}
+
+static struct thread main_thread = {.name = "main"};
+struct thread *cur = &main_thread;
+struct list_node threads = {&main_thread.all, &main_thread.all};
+int thread_count = 1;
+
+int signal_thread(struct thread *t, int sig, const siginfo_t *info)
+{
+	(void)t, (void)sig, (void)info;
+	return 1;
+}
+
+int sigmask_borrow(const void *set, size_t size)
+{
+	(void)set, (void)size;
+	return 0;
+}
+
+long tty_read(void *user, size_t n, int nonblock)
+{
+	(void)user, (void)n, (void)nonblock;
+	return 0;
+}
+
+long tty_write(int stream, const void *user, size_t n, int nonblock)
+{
+	(void)stream, (void)user, (void)nonblock;
+	return (long)n;
+}
+
+long tty_ioctl(unsigned long request, void *user)
+{
+	(void)request, (void)user;
+	return -ENOTTY;
+}
+
+int tty_poll(void)
+{
+	return POLLOUT;
+}
+
+int tty_is_terminal(void)
+{
+	return 0;
+}
+
+void klog(const char *fmt, ...)
+{
+	(void)fmt;
+}
+
+const struct utsname system_name = {.sysname = "Linux"};
+
+void random_bytes(void *p, size_t n)
+{
+	memset(p, 4, n);
+}
+
+uint64_t rlimit_get(int resource)
+{
+	return resource == RLIMIT_NOFILE ? 64 : UINT64_MAX;
+}
+
+void shim_root(const void *tar, size_t len)
+{
+	control->ram_va = control->root_va = (uint64_t)tar;
+	control->root_len = len;
+	control->ram_pages = PAGE_UP(len) >> PAGE_SHIFT;
+}
+
+void shim_init(void)
+{
+	void *p = mmap((void *)KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p != (void *)KX_CTL_VA) {
+		perror("filetest: control area");
+		exit(1);
+	}
+	strcpy((char *)control->name, "filetest");
+	control->domid = 7;
+	control->argc = 1;
+	control->envc = 1;
+	memcpy((char *)KX_ARGS_VA, "prog\0A=1", 9);
+	control->args_len = 9;
+}

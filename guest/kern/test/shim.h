@@ -1,0 +1,13 @@
+/* shim.h: the kernel as the tests of the file layer see it. */
+#ifndef SHIM_H
+#define SHIM_H
+
+#include "file.h"
+
+void shim_init(void);
+/* The n-th allocation from now on fails, and all after it; negative: none does. */
+extern long shim_fail_after;
+extern long shim_allocations; /* made and not given back */
+void shim_root(const void *tar, size_t len); /* what the next mount finds as its archive */
+
+#endif
