@@ -20,5 +20,8 @@
 //     set -e ends it. DEBUG and RETURN traps do not exist.
 //   - The left side of a pipe leaves with 141 also when a host program it started died of SIGPIPE.
 //   - A job's standard input is /dev/null unless redirected, also in an interactive shell.
+//   - set -x also shows the calls (_kxsh_…) that jobs and traps are made of.
+//   - SIGINT sent to a script alone while a host program runs is the program's to obey, as under bash:
+//     the script goes on if the program does.
 //   - Syntax errors are found before the first command of a script runs, and give 2.
 package shell

@@ -181,6 +181,7 @@ func (s *Shell) count() {
 	snap, err := api.Snapshot(ctx, false)
 	if err != nil {
 		s.dropPeeked()
+		running.Store(-1)
 		return
 	}
 	running.Store(int64(len(snap.Processes)))

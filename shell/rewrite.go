@@ -67,6 +67,10 @@ func (w *rewriter) survey(f *syntax.File) {
 			if isCall(n, "trap") {
 				w.s.trapsUsed = true
 			}
+			if isCall(n, "set") && len(n.Args) > 1 {
+				flags := n.Args[1].Lit()
+				w.s.traced = w.s.traced || strings.HasPrefix(flags, "-") && strings.Contains(flags, "x") || len(n.Args) > 2 && n.Args[2].Lit() == "xtrace"
+			}
 		}
 		return true
 	})
@@ -179,6 +183,11 @@ func source(st *syntax.Stmt) string {
 func (w *rewriter) loop(list []*syntax.Stmt) []*syntax.Stmt {
 	if w.s.usesTraps() {
 		return append(checkpoints(list), check())
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.s.traced {
+		return list
 	}
 	return append([]*syntax.Stmt{check()}, list...)
 }

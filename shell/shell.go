@@ -51,6 +51,7 @@ type Shell struct {
 	main        *job // the shell itself
 	interactive bool
 	argv0       string
+	traced      bool              // set -x was seen: loops get no checks, which it would show
 	trapsUsed   bool              // a trap command was seen: statements get checkpoints
 	sources     map[string]string // texts for openHandler, by made-up path
 	nextSource  int
@@ -106,12 +107,17 @@ func (s *Shell) Commands() []*Command { return s.order }
 // Has reports whether kxsh has a command of that name.
 func (s *Shell) Has(name string) bool { return s.table[name] != nil }
 
-// engine returns the engine, connecting on first use.
+// engine returns the engine, connecting on first use. An engine that was killed meanwhile is replaced:
+// its successor has adopted the pVMs.
 func (s *Shell) engine() (engine.API, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.api != nil {
-		return s.api, nil
+		if _, err := s.api.Pool(context.Background()); codeOf(err) != engine.CodeEngine {
+			return s.api, nil
+		}
+		s.api.Close()
+		s.api = nil
 	}
 	api, err := s.cfg.Engine()
 	if err != nil {
