@@ -21,7 +21,7 @@ var ours map[string]func(x *execution) error
 func init() {
 	ours = map[string]func(x *execution) error{
 		"echo": (*execution).echo, "printf": (*execution).printf, "pwd": (*execution).pwd,
-		"kill": (*execution).inTable, "wait": (*execution).waitBuiltin, "help": (*execution).help,
+		"kill": (*execution).inTable, "wait": (*execution).inTable, "help": (*execution).help,
 		"jobs": (*execution).jobs, "disown": (*execution).disown, "trap": (*execution).trapBuiltin,
 		"command": (*execution).commandBuiltin, "type": (*execution).typeBuiltin,
 		"read": (*execution).read, "umask": (*execution).umask, "history": (*execution).history,
@@ -112,9 +112,6 @@ func (x *execution) pwd() error {
 
 // inTable runs the command of the table.
 func (x *execution) inTable() error { return x.command(x.shell.table[x.args[0]]) }
-
-// waitBuiltin is wait, except that a trapped signal ends it with 128+n and leaves the script running.
-func (x *execution) waitBuiltin() error { return x.inTable() }
 
 // help knows the shell's own builtins too.
 func (x *execution) help() error {

@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"kxsh/engine"
 )
 
 // completionPatience bounds how long Tab asks the engine.
@@ -189,8 +186,7 @@ func (s *Shell) kind(cmd *Command, kind Kind, cur string) []string {
 	return nil
 }
 
-// pvms lists names and PIDs. A PID comes with the pVM's name as a comment only in completion lists of
-// other shells; readline has no room for one.
+// pvms lists names and, with pids, PIDs and families.
 func (s *Shell) pvms(cur string, pids bool) []string {
 	api := s.peek()
 	if api == nil {
@@ -216,27 +212,6 @@ func (s *Shell) pvms(cur string, pids bool) []string {
 	}
 	return out
 }
-
-// Describe lists pVMs as PID and name, for completion lists that have descriptions.
-func (s *Shell) Describe() []string {
-	api := s.peek()
-	if api == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
-	defer cancel()
-	snap, err := api.Snapshot(ctx, false)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, p := range snap.Processes {
-		out = append(out, describe(&p))
-	}
-	return out
-}
-
-func describe(p *engine.Process) string { return fmt.Sprintf("%d\t%s", p.PID, printable(p.Name)) }
 
 // commandNames completes the first word: our commands, the shell's, and programs in PATH.
 func (s *Shell) commandNames(cur string) []string {

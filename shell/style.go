@@ -9,7 +9,7 @@ import (
 
 // style is the few colours of a command's output; without colours every function returns its input.
 type style struct {
-	head, key, warn func(string) string
+	head, key func(string) string
 }
 
 // styleFor chooses colours for w: color is auto, always or never, and auto means a terminal and no
@@ -17,7 +17,7 @@ type style struct {
 func styleFor(w io.Writer, color string) style {
 	if !colorOn(w, color) {
 		plain := func(s string) string { return s }
-		return style{plain, plain, plain}
+		return style{plain, plain}
 	}
 	render := func(s lipgloss.Style) func(string) string {
 		return func(text string) string { return s.Render(text) }

@@ -116,14 +116,6 @@ func readable(ctx context.Context, f *os.File) error {
 	return ctx.Err()
 }
 
-// interruptible makes reads of standard input end with the call.
-func (c *Call) interruptible() io.Reader {
-	if f, ok := c.Stdin.(*os.File); ok && f != nil {
-		return &reader{ctx: c, f: f}
-	}
-	return c.Stdin
-}
-
 // brokenPipe reports whether the reader of a pipe has gone.
 func brokenPipe(w io.Writer) bool {
 	f, ok := w.(*os.File)
