@@ -25,7 +25,6 @@ func styleFor(w io.Writer, color string) style {
 	return style{
 		head: render(lipgloss.NewStyle().Bold(true)),
 		key:  render(lipgloss.NewStyle().Foreground(lipgloss.Color("6"))),
-		warn: render(lipgloss.NewStyle().Foreground(lipgloss.Color("1"))),
 	}
 }
 
