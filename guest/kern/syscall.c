@@ -80,16 +80,15 @@ static const char *name_of(long nr)
 	return nr >= 0 && (size_t)nr < ARRAY_LEN(names) && names[nr] ? names[nr] : "unknown";
 }
 
+/* Tells of each unsupported call once, and of numbers beyond the table once for all of them. */
 static long unsupported(long nr)
 {
-	static uint64_t told[(ARRAY_LEN(names) + 63) / 64];
+	static uint64_t told[ARRAY_LEN(names) / 64 + 1];
+	size_t n = nr >= 0 && (size_t)nr < ARRAY_LEN(names) ? (size_t)nr : ARRAY_LEN(names);
 
-	if (nr >= 0 && (size_t)nr < ARRAY_LEN(names)) {
-		if (told[nr / 64] & 1UL << nr % 64)
-			return -ENOSYS;
-		told[nr / 64] |= 1UL << nr % 64;
-	}
-	klog("kx: system call %ld (%s) is not supported: the program gets ENOSYS", nr, name_of(nr));
+	if (!(told[n / 64] & 1UL << n % 64))
+		klog("kx: system call %ld (%s) is not supported: the program gets ENOSYS", nr, name_of(nr));
+	told[n / 64] |= 1UL << n % 64;
 	return -ENOSYS;
 }
 
