@@ -1,5 +1,5 @@
-// Package test runs the unit tests of the LibOS, which are in C.
-package test
+// Package unit runs the unit tests of the LibOS, which are in C.
+package unit
 
 import (
 	"os"
@@ -11,12 +11,12 @@ import (
 // TestUnit compiles the parts of the LibOS that are pure logic for the host, with the compiler's
 // sanitizers, and runs them.
 func TestUnit(t *testing.T) {
-	noteSources(t, "unit/*.c", "../*.[ch]", "../../include/*.h", "../../arch/x86_64/*.h")
+	noteSources(t, "c/*.c", "../../*.[ch]", "../../../include/*.h", "../../../arch/x86_64/*.h")
 	program := filepath.Join(t.TempDir(), "unit")
 	cc := exec.Command("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
 		"-fno-pie", "-no-pie", "-fsanitize=undefined", "-fno-sanitize=alignment", "-fno-builtin",
-		"-I..", "-I../../include", "-I../../arch/x86_64", "-o", program,
-		"unit/unit.c", "../print.c", "../random.c", "../kmalloc.c", "../console.c", "../ldisc.c", "../tty.c")
+		"-I../..", "-I../../../include", "-I../../../arch/x86_64", "-o", program,
+		"c/unit.c", "../../print.c", "../../random.c", "../../kmalloc.c", "../../console.c", "../../ldisc.c", "../../tty.c")
 	if out, err := cc.CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
