@@ -139,10 +139,8 @@ struct sets {
 	size_t words;
 };
 
-static const struct {
-	int ready;
-} kinds[3] = {
-	{POLLIN | POLLRDNORM | POLLHUP | POLLERR}, {POLLOUT | POLLWRNORM | POLLERR}, {POLLPRI}};
+/* What makes a descriptor ready for reading, for writing, and exceptional. */
+static const int ready[3] = {POLLIN | POLLRDNORM | POLLHUP | POLLERR, POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
 
 static long select_scan(struct sets *s)
 {
@@ -160,7 +158,7 @@ static long select_scan(struct sets *s)
 		if (state & POLLNVAL)
 			return -EBADF;
 		for (int k = 0; k < 3; k++)
-			if (s->in[k][w] & bit && state & kinds[k].ready) {
+			if (s->in[k][w] & bit && state & ready[k]) {
 				s->out[k][w] |= bit;
 				found++;
 			}

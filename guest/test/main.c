@@ -116,6 +116,8 @@ static bool run(size_t i, const char *folder)
 	if (!setjmp(stop))
 		tests[i].run();
 	settle();
+	if (chdir(folder) || nftw(tests[i].name, remove_one, 16, FTW_DEPTH | FTW_PHYS))
+		fprintf(stderr, "usertests: %s: cannot remove what the test left: %s\n", tests[i].name, strerror(errno));
 	if (failed)
 		printf("FAIL %s: %s\n", tests[i].name, why);
 	else
@@ -170,7 +172,7 @@ int main(int argc, char **argv)
 			bad++;
 	}
 	printf("%d passed, %d failed\n", passed, bad);
-	if (chdir("/") || nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS))
+	if (chdir("/") || rmdir(folder))
 		perror("usertests: cannot remove the test folder");
 	return bad != 0;
 }
