@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -238,6 +239,9 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 	case hasScript:
 		return sh.Script(script, "kxsh", nil)
 	case len(rest) > 0 && sh.Has(rest[0]):
+		// One command is over before collecting garbage would pay.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(64 << 20)
 		return sh.Command(rest)
 	case len(rest) > 0:
 		return sh.File(rest[0], rest[1:])

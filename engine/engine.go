@@ -40,6 +40,7 @@ type Engine struct {
 	images  *imageCache
 	started time.Time
 	host    string
+	hvName  string
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -98,6 +99,9 @@ func New(o Options) (*Engine, error) {
 		e.events.close()
 		st.close()
 		return nil, err
+	}
+	if hi, err := e.hv.Info(); err == nil {
+		e.hvName = hi.Name
 	}
 	e.events.addf("engine", nil, "engine %s started, PID %d", o.Version, os.Getpid())
 	e.adoptAll(recs, fresh)

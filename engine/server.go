@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	fastjson "github.com/goccy/go-json"
 	"golang.org/x/sys/unix"
 )
 
@@ -219,7 +220,7 @@ func reply(w http.ResponseWriter, v any, err error) {
 	if v == nil {
 		v = struct{}{}
 	}
-	json.NewEncoder(w).Encode(v)
+	fastjson.NewEncoder(w).Encode(v)
 }
 
 // events answers with a JSON object a line.

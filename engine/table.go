@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"kxsh/xen"
@@ -14,30 +15,39 @@ import (
 // Snapshot returns all pVMs at one moment.
 func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	now := time.Now()
-	type row struct {
-		Process
-		dom xen.Domain
-	}
 	e.mu.Lock()
-	rows := make([]row, 0, len(e.table))
+	s := &Snapshot{
+		Time: now, Host: e.host, Hypervisor: e.hvName, Uptime: now.Sub(e.started),
+		Processes: make([]Process, 0, len(e.table)), Pool: Pool(e.hv.Pool()),
+	}
+	doms := make([]xen.Domain, 0, len(e.table))
 	for _, p := range e.table {
 		if p.rec.Exit == nil || exited {
-			rows = append(rows, row{p.rec.Process, p.dom})
+			s.Processes = append(s.Processes, p.rec.Process)
+			doms = append(doms, p.dom)
 		}
 	}
 	e.mu.Unlock()
-	s := &Snapshot{
-		Time: now, Host: e.host, Hypervisor: e.hvName(), Uptime: now.Sub(e.started),
-		Processes: make([]Process, 0, len(rows)), Pool: Pool(e.hv.Pool()),
-	}
-	for _, r := range rows {
-		if r.Exit == nil {
-			sample(&r.Process, r.dom, now)
-		}
-		s.Processes = append(s.Processes, r.Process)
-	}
+	sampleAll(s.Processes, doms, now)
 	sort.Slice(s.Processes, func(i, j int) bool { return s.Processes[i].PID < s.Processes[j].PID })
 	return s, nil
+}
+
+// sampleAll fills in what the hypervisor knows, on all CPUs where it is worth it.
+func sampleAll(ps []Process, doms []xen.Domain, now time.Time) {
+	const share = 100
+	var wg sync.WaitGroup
+	for from := 0; from < len(ps); from += share {
+		to := min(from+share, len(ps))
+		wg.Go(func() {
+			for i := from; i < to; i++ {
+				if ps[i].Exit == nil {
+					sample(&ps[i], doms[i], now)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // sample fills in what the hypervisor knows. A domain that goes meanwhile keeps its last figures.
@@ -174,12 +184,4 @@ func (e *Engine) Info(context.Context) (*Info, error) {
 		Host: e.host, Hypervisor: hi.Name, HVVersion: hi.Version, Scheduler: hi.Scheduler, Sandbox: hi.Sandbox,
 		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Running: running, Pool: Pool(e.hv.Pool()),
 	}, nil
-}
-
-func (e *Engine) hvName() string {
-	hi, err := e.hv.Info()
-	if err != nil {
-		return ""
-	}
-	return hi.Name
 }

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"kxsh/engine"
-	"kxsh/shell/quiet"
 )
 
 // Config is what a Shell needs from outside.
@@ -63,7 +62,6 @@ type Shell struct {
 
 // New makes a Shell.
 func New(cfg Config) *Shell {
-	quiet.Done()
 	if cfg.Stdin == nil {
 		cfg.Stdin = os.Stdin
 	}
