@@ -93,9 +93,9 @@ func (e *Engine) reap(p *pvm) {
 		text += ": " + x.Reason
 	}
 	e.events.addf("exited", &rec.Process, "%s", text)
-	p.release()
 	e.restart(p, &rec)
 	close(p.ended)
+	p.release() // nobody waits for the domain to be taken apart
 }
 
 // dropEnded takes a remembered pVM out of the table, with its log. The caller holds e.mu.

@@ -214,8 +214,11 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 		h.mu.Unlock()
 		return nil, err
 	}
-	// It may have rung while nobody listened.
+	// It may have rung, or ended, while nobody listened.
 	d.answer()
+	if d.saysEnded() {
+		h.watcher.end(d)
+	}
 	return d, nil
 }
 

@@ -52,6 +52,7 @@ type Domain struct {
 	destroyed atomic.Bool
 	limits    limits
 
+	once sync.Once    // ended
 	exit xen.Exit     // set before gone is closed
 	cpu  atomic.Int64 // CPU time when it was last looked at, ns
 }
@@ -204,6 +205,7 @@ func (d *Domain) Release() error {
 		return fmt.Errorf("domain %d: release: it still runs", d.id)
 	}
 	d.released = true
+	endProcess(d.pidfd)
 	d.h.set(d.id, nil)
 	unix.Munmap(d.area)
 	closeAll(d.pidfd, d.ctl, d.ram, d.bell)
@@ -213,8 +215,13 @@ func (d *Domain) Release() error {
 	return nil
 }
 
-// ended is called by the watcher when the process is no more.
+// saysEnded tells whether the stub has said how the domain ended. Its process then waits for
+// Release, so that an engine that dies before it has recorded the end is followed by one that can.
+func (d *Domain) saysEnded() bool { return atomic.LoadUint32(&d.state().Ended) != 0 }
+
+// ended is called once, through watcher.end, when the process is no more or waits for Release.
 func (d *Domain) ended() {
+	d.cpuTime()
 	w := reap(d.pidfd)
 	if w.known {
 		d.cpu.Store(int64(w.cpu))

@@ -138,16 +138,25 @@ func (w *watcher) run() {
 func (w *watcher) handle(d *Domain, kind int) {
 	if kind == kindBell {
 		d.answer()
-		if d.rate.over() {
-			w.muted = append(w.muted, d)
-			w.listen(d, 0)
+		if !d.saysEnded() {
+			if d.rate.over() {
+				w.muted = append(w.muted, d)
+				w.listen(d, 0)
+			}
+			return
 		}
-		return
 	}
-	w.remove(d)
-	w.forget(d.bell)
-	w.forget(d.pidfd)
-	d.ended()
+	w.end(d)
+}
+
+// end stops watching a domain that is no more, or waits for Release.
+func (w *watcher) end(d *Domain) {
+	d.once.Do(func() {
+		w.remove(d)
+		w.forget(d.bell)
+		w.forget(d.pidfd)
+		d.ended()
+	})
 }
 
 // listen sets what of a domain's doorbell wakes the watcher. The domain lives: only the watcher ends it.

@@ -15,9 +15,19 @@ _Noreturn void crash(uint32_t signo, uint32_t vector, uint64_t error, uint64_t a
 	STATE->crash.error = error;
 	STATE->crash.addr = addr;
 	STATE->crash.regs = *r;
-	__atomic_store_n(&STATE->ended, STUB_END_FAULT, __ATOMIC_SEQ_CST);
+	end(STUB_END_FAULT);
+}
+
+/*
+ * end says how the domain ended and waits to be destroyed, as on Xen a domain that has shut down
+ * stays until the toolstack has read why. An engine that is away finds it when it comes back.
+ */
+_Noreturn void end(uint32_t how)
+{
+	__atomic_store_n(&STATE->ended, how, __ATOMIC_SEQ_CST);
+	sys(__NR_write, STUB_FD_BELL, "", 1);
 	for (;;)
-		sys(__NR_exit_group, 128 + signo);
+		futex_wait(&STATE->ended, how);
 }
 
 /* die ends a stub that never became a domain, or could not. */

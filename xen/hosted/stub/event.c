@@ -65,9 +65,7 @@ static long block(void)
 static _Noreturn void shutdown(uint32_t reason)
 {
 	STATE->reason = reason;
-	__atomic_store_n(&STATE->ended, STUB_END_SHUTDOWN, __ATOMIC_SEQ_CST);
-	for (;;)
-		sys(__NR_exit_group, 0);
+	end(STUB_END_SHUTDOWN);
 }
 
 long do_sched_op(uint64_t cmd, uint64_t arg)

@@ -90,6 +90,7 @@ void signals_install(void);
 
 /* ---- crash.c ---- */
 
+_Noreturn void end(uint32_t how);
 _Noreturn void crash(uint32_t signo, uint32_t vector, uint64_t error, uint64_t addr,
 		     const struct kx_regs *r);
 _Noreturn void die(int32_t err);
