@@ -11,7 +11,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export GO
 
-.PHONY: all run images ports test unit guest-test check fuzz generate install clean
+.PHONY: all run images ports test deps unit guest-test check fuzz generate install clean
 
 all: kxsh
 
@@ -36,7 +36,11 @@ ports: kxsh
 run: images
 	cd guest/apps && PATH="$(CURDIR):$$PATH" exec ../../kxsh
 
-test: check unit guest-test
+test: deps check unit guest-test
+
+# What the tests call beside Go, gcc and make.
+deps:
+	@.ci/deps
 
 # Format and static checks.
 check:
