@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,10 +52,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// home is one test's own engine: socket, state folder and environment.
+// home is one test's own engine: socket, state folder, environment and user.
 type home struct {
 	dir string
 	env []string
+	uid int // 0: whoever runs the tests
 }
 
 // newHome makes a home in a short path, for a socket's name has at most 107 bytes.
@@ -149,6 +151,16 @@ func (h *home) processes() []string {
 	}
 }
 
+// command is kxsh as this home's user starts it.
+func (h *home) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(kxsh, args...)
+	cmd.Env, cmd.Dir = slices.Clone(h.env), h.dir
+	if h.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(h.uid)}}
+	}
+	return cmd
+}
+
 // run runs kxsh and returns what it printed and its exit status.
 func (h *home) run(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
@@ -157,16 +169,18 @@ func (h *home) run(t testing.TB, args ...string) (stdout, stderr string, code in
 
 func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, kxsh, args...)
-	cmd.Env, cmd.Dir = h.env, h.dir
+	cmd := h.command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	cmd.Wait()
 	if ctx.Err() != nil {
 		t.Fatalf("kxsh %q hangs; so far:\n%s%s", args, out.String(), errs.String())
 	}

@@ -1,12 +1,11 @@
 package e2e
 
 import (
-	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,38 +18,19 @@ type terminal struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	pty *os.File
-
-	mu   sync.Mutex
-	out  bytes.Buffer
-	seen int // what expect has matched already
-	wake chan struct{}
+	out *output
 }
 
 func (h *home) terminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
-	cmd := exec.Command(kxsh, args...)
-	cmd.Env, cmd.Dir = append(h.env, "TERM=xterm"), h.dir
+	cmd := h.command(args...)
+	cmd.Env = append(cmd.Env, "TERM=xterm")
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{t: t, cmd: cmd, pty: f, wake: make(chan struct{}, 1)}
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, err := f.Read(buf)
-			term.mu.Lock()
-			term.out.Write(buf[:n])
-			term.mu.Unlock()
-			select {
-			case term.wake <- struct{}{}:
-			default:
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
+	term := &terminal{t: t, cmd: cmd, pty: f, out: newOutput()}
+	go io.Copy(term.out, f)
 	t.Cleanup(func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
@@ -70,24 +50,7 @@ var escape = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
 // expect waits until the screen has shown re after what earlier calls matched.
 func (term *terminal) expect(re string) {
 	term.t.Helper()
-	want := regexp.MustCompile(re)
-	end := time.After(20 * time.Second)
-	for {
-		term.mu.Lock()
-		text := escape.ReplaceAllString(term.out.String(), "")
-		rest := text[min(term.seen, len(text)):]
-		if loc := want.FindStringIndex(rest); loc != nil {
-			term.seen += loc[1]
-			term.mu.Unlock()
-			return
-		}
-		term.mu.Unlock()
-		select {
-		case <-term.wake:
-		case <-end:
-			term.t.Fatalf("%q does not appear; the screen after the last match:\n%s", re, rest)
-		}
-	}
+	term.out.expect(term.t, re)
 }
 
 func (term *terminal) send(s string) {
@@ -116,8 +79,8 @@ func (term *terminal) exit(want int) {
 	go func() { done <- term.cmd.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
-		term.t.Fatal("kxsh does not leave")
+	case <-time.After(patience):
+		term.t.Fatalf("kxsh does not leave; so far:\n%s", term.out)
 	}
 	if got := term.cmd.ProcessState.ExitCode(); got != want {
 		term.t.Errorf("exit status %d, want %d", got, want)
