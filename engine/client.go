@@ -26,31 +26,45 @@ import (
 // Client talks to an engine through its socket. It implements API.
 type Client struct {
 	socket string
+	start  func(context.Context) error // may be nil
 	http   *http.Client
 }
 
 var _ API = (*Client)(nil)
 
-// Connect finds the engine behind socket. start, if not nil, is called once when none answers, and
-// must return when one does.
+// Connect finds the engine behind socket. start, if not nil, is called when none answers, now or
+// after the engine was lost, and must return when one does.
 func Connect(ctx context.Context, socket string, start func(context.Context) error) (*Client, error) {
-	c := &Client{socket: socket}
+	c := &Client{socket: socket, start: start}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		DisableCompression: true,
 	}}
+	if err := c.find(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// find makes sure that an engine answers.
+func (c *Client) find(ctx context.Context) error {
 	conn, err := c.dial(ctx)
-	if err != nil && start != nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)) {
-		if err := start(ctx); err != nil {
-			return nil, err
+	if err != nil && c.start != nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)) {
+		if err := c.start(ctx); err != nil {
+			return err
 		}
 		conn, err = c.dial(ctx)
 	}
 	if err != nil {
-		return nil, c.unreachable(err)
+		return c.unreachable(err)
 	}
-	conn.Close()
-	return c, nil
+	return conn.Close()
+}
+
+// brokenOff tells whether err means that the engine went away in the middle of an answer.
+func brokenOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // dial connects and checks that the other end is ours to trust: this user's or root's.
@@ -100,6 +114,9 @@ func (c *Client) unreachable(err error) error {
 		return errf(CodeDenied, "engine: %s: permission denied: it belongs to %s: name another with --socket", c.socket, owner)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return errf(CodeEngine, "engine: %s: no engine answers: start one with kxsh engine", c.socket)
+	}
+	if brokenOff(err) {
+		return errf(CodeEngine, "engine: %s: it has gone; pVMs go on, and the next command finds them", c.socket)
 	}
 	return errf(CodeEngine, "engine: %s: %v", c.socket, err)
 }
@@ -205,12 +222,22 @@ func (c *Client) Signal(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/signal"), sig, nil)
 }
 
+// Wait outlives the engine: what it asks for the next one knows.
 func (c *Client) Wait(ctx context.Context, pid int) (*Exit, error) {
 	v := new(Exit)
-	if err := c.call(ctx, "GET", pvmPath(pid, "/wait"), nil, v); err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		err := c.call(ctx, "GET", pvmPath(pid, "/wait"), nil, v)
+		if err == nil {
+			return v, nil
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeEngine || try > reattachTries {
+			return nil, err
+		}
+		if err := c.find(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return v, nil
 }
 
 func (c *Client) Limit(ctx context.Context, pid int, l Limits) error {
@@ -318,8 +345,23 @@ func recvChunk(r io.Reader) (Chunk, error) {
 	return Chunk{Stream: int(f.typ), Time: f.time, Data: f.data}, nil
 }
 
-// Attach takes a connection of its own and turns it into a stream of frames.
+// Attach connects to a console, which survives the engine.
 func (c *Client) Attach(ctx context.Context, pid int, o AttachOptions) (Console, error) {
+	l := &console{c: c, ctx: ctx, pid: pid, o: o}
+	l.moved.L = &l.mu
+	if !o.FromStart {
+		l.last = time.Now()
+	}
+	s, err := c.attach(ctx, pid, o)
+	if err != nil {
+		return nil, err
+	}
+	l.s = s
+	return l, nil
+}
+
+// attach takes a connection of its own and turns it into a stream of frames.
+func (c *Client) attach(ctx context.Context, pid int, o AttachOptions) (*consoleStream, error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -355,6 +397,7 @@ type consoleStream struct {
 	wmu  sync.Mutex
 }
 
+// Recv returns io.EOF where the engine says that this was all, and io.ErrUnexpectedEOF where it has gone.
 func (s *consoleStream) Recv() (Chunk, error) { return recvChunk(s.r) }
 
 func (s *consoleStream) write(f frame) error {

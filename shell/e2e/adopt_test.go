@@ -61,6 +61,33 @@ func TestEngineKilled(t *testing.T) {
 	}
 }
 
+// A foreground run, a console and a wait go on with the next engine, which they start: nothing of the
+// output is missing or comes twice, input and exit status arrive.
+func TestForegroundOutlivesEngine(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t, "-c", "run --name c $APPS/cat.kx; echo status $?")
+	term.send("before\r")
+	term.expect("before\r\nbefore\r\n")
+	out := make(chan string, 1)
+	go func() {
+		text, _, _ := h.run(t, "-c", "run $APPS/tick.kx 4; echo $?; wait c; echo $?")
+		out <- text
+	}()
+	time.Sleep(1500 * time.Millisecond)
+	h.killEngine(t)
+	term.expect("its successor goes on\r\n")
+	term.send("after\r")
+	term.expect("after\r\nafter\r\n")
+	time.Sleep(3 * time.Second)
+	h.killEngine(t)
+	term.expect("its successor goes on\r\n")
+	term.send("\x04")
+	term.expect("status 0\r\n")
+	if got := <-out; got != "tick 1\ntick 2\ntick 3\ntick 4\n0\n0\n" {
+		t.Errorf("run and wait over two dead engines: %q", got)
+	}
+}
+
 // A pVM that ends while there is no engine keeps its exit status for the next one.
 func TestExitWithoutEngine(t *testing.T) {
 	h := newHome(t)

@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// reattachTries is how many engines may be lost in a row, with no output received in between,
+	// before a console gives up.
+	reattachTries = 3
+	engineLost    = "kxsh: the engine has gone; its successor goes on\n"
+)
+
+// console is an attached console that outlives its engine: when the connection breaks without a word,
+// it finds or starts the engine that follows, attaches to it, and goes on after the last record that
+// it received. Input that the lost engine had not passed on is lost with it.
+type console struct {
+	c   *Client
+	ctx context.Context
+	pid int
+
+	last  time.Time // of the records received
+	same  int       // how many of them have that time
+	tries int
+
+	replay bool // records come that were received before
+	skip   int  // of those, how many are of time last
+
+	mu    sync.Mutex
+	moved sync.Cond // s or over has changed
+	s     *consoleStream
+	o     AttachOptions
+	eof   bool
+	over  bool // nothing follows s
+}
+
+// Recv returns the next chunk, from whichever engine there is.
+func (l *console) Recv() (Chunk, error) {
+	for {
+		s := l.stream()
+		ch, err := s.Recv()
+		if err == nil {
+			if l.fresh(ch) {
+				return ch, nil
+			}
+			continue
+		}
+		if err != io.EOF && brokenOff(err) && l.tries < reattachTries && !l.isOver() {
+			if again := l.again(); again == nil {
+				return Chunk{Stream: Kernel, Time: time.Now(), Data: []byte(engineLost)}, nil
+			} else {
+				err = again
+			}
+		}
+		l.end()
+		return Chunk{}, err
+	}
+}
+
+// fresh notes a record and tells whether it is a new one. Records are in the order of their times.
+func (l *console) fresh(ch Chunk) bool {
+	if l.replay {
+		if ch.Time.Before(l.last) {
+			return false
+		}
+		if ch.Time.Equal(l.last) && l.skip > 0 {
+			l.skip--
+			return false
+		}
+		l.replay = false
+	}
+	if ch.Time.Equal(l.last) {
+		l.same++
+	} else {
+		l.last, l.same = ch.Time, 1
+	}
+	l.tries = 0
+	return true
+}
+
+// again attaches to the next engine, from the start of the log; fresh skips what is known.
+func (l *console) again() error {
+	l.tries++
+	l.replay, l.skip = true, l.same
+	if err := l.c.find(l.ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.o
+	o.FromStart = true
+	s, err := l.c.attach(l.ctx, l.pid, o)
+	if err != nil {
+		return err
+	}
+	if l.over { // closed meanwhile
+		s.Close()
+		return io.ErrClosedPipe
+	}
+	l.s.Close()
+	l.s = s
+	l.moved.Broadcast()
+	if l.eof {
+		return s.CloseSend()
+	}
+	return nil
+}
+
+func (l *console) stream() *consoleStream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.s
+}
+
+func (l *console) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
+}
+
+// end says that nothing follows the present connection.
+func (l *console) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.moved.Broadcast()
+}
+
+// Send waits for the next engine, if the present one does not answer; whoever calls Recv finds it.
+func (l *console) Send(p []byte) error {
+	s := l.stream()
+	for {
+		err := s.Send(p)
+		if err == nil {
+			return nil
+		}
+		l.mu.Lock()
+		for l.s == s && !l.over {
+			l.moved.Wait()
+		}
+		next := l.s
+		l.mu.Unlock()
+		if next == s {
+			return err
+		}
+		s = next
+	}
+}
+
+func (l *console) CloseSend() error {
+	l.mu.Lock()
+	l.eof = true
+	s := l.s
+	l.mu.Unlock()
+	return s.CloseSend()
+}
+
+func (l *console) Resize(rows, cols int) error {
+	l.mu.Lock()
+	l.o.Rows, l.o.Cols = rows, cols
+	s := l.s
+	l.mu.Unlock()
+	return s.Resize(rows, cols)
+}
+
+func (l *console) Close() error {
+	l.end()
+	return l.stream().Close()
+}
