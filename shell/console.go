@@ -22,6 +22,8 @@ import (
 // detachKey is Ctrl-], telnet's.
 const detachKey = 0x1d
 
+const saidMax = 4 << 10
+
 // errDetached ends a session whose pVM goes on.
 var errDetached = errors.New("detached")
 
@@ -94,9 +96,10 @@ type session struct {
 	raw   bool // raw mode even if the pVM's console is no terminal
 	watch bool // a signal ends this command, not the pVM
 
-	started  chan struct{} // closed when pid is known, or there will be none (0); nil: it is
-	typedINT atomic.Bool   // Ctrl-C was typed
-	ending   sync.WaitGroup
+	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
+	gotINT  atomic.Bool   // Ctrl-C was typed, or SIGINT came
+	said    []byte        // the last that LibOS and engine had to say, at most saidMax bytes
+	ending  sync.WaitGroup
 }
 
 // talk copies both ways until the pVM has ended (nil) or the user detaches (errDetached).
@@ -144,6 +147,9 @@ func (s *session) talk() error {
 
 // forward passes a signal that kxsh got to the pVM.
 func (s *session) forward(sig syscall.Signal) {
+	if sig == syscall.SIGINT {
+		s.gotINT.Store(true)
+	}
 	go func() {
 		if s.started != nil {
 			<-s.started
@@ -190,7 +196,7 @@ func (s *session) pump(ctx context.Context, stop context.CancelCauseFunc, raw bo
 				data, detach = data[:i], true
 			}
 			if bytes.IndexByte(data, 3) >= 0 {
-				s.typedINT.Store(true)
+				s.gotINT.Store(true)
 			}
 		}
 		if len(data) > 0 && s.stdin {
@@ -223,6 +229,10 @@ func (s *session) receive(raw bool) error {
 		}
 		if err != nil {
 			return err
+		}
+		if chunk.Stream == engine.Kernel {
+			s.said = append(s.said, chunk.Data...)
+			s.said = s.said[max(0, len(s.said)-saidMax):]
 		}
 		if broken && chunk.Stream == engine.Stdout {
 			continue

@@ -151,8 +151,10 @@ func (f *fake) program(p *fakePVM, word string, r engine.RunRequest) {
 		say(engine.Stdout, "%s\n", strings.Join(r.Env, " "))
 		f.end(p, 0, 0, "")
 	case "crash":
-		say(engine.Kernel, "SIGSEGV at 0x0\n")
+		say(engine.Kernel, "SIGSEGV: write to address 0x0\n")
 		f.end(p, 139, 11, "SIGSEGV: write to address 0x0")
+	case "abort":
+		f.end(p, 134, 6, "")
 	case "size":
 		say(engine.Stdout, "size %dx%d\r\n", r.Rows, r.Cols)
 		for {

@@ -20,6 +20,8 @@ import (
 // Interactive is a session on a terminal.
 func (s *Shell) Interactive() int {
 	s.interactive = true
+	giveBack := takeForeground(s.cfg.Stdin)
+	defer giveBack()
 	stop := s.catchSignals()
 	defer stop()
 	defer s.restoreTerminal()
@@ -40,6 +42,7 @@ func (s *Shell) Interactive() int {
 		s.atExit = func() {
 			fmt.Fprint(s.cfg.Stdout, pasteOff)
 			term.Restore(int(s.cfg.Stdin.Fd()), old)
+			giveBack()
 		}
 		defer term.Restore(int(s.cfg.Stdin.Fd()), old)
 	}

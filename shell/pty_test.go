@@ -32,6 +32,12 @@ func screens(t *testing.T, dir string, args ...string) *screen {
 	t.Helper()
 	cmd := kxsh(dir, args...)
 	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin")
+	return screenOf(t, cmd)
+}
+
+// screenOf starts a command on a pty.
+func screenOf(t *testing.T, cmd *exec.Cmd) *screen {
+	t.Helper()
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -317,5 +323,25 @@ func TestInterrupt(t *testing.T) {
 	s.send("echo next\r")
 	s.expect("next\r\n")
 	s.line("exit")
+	s.leaves(0)
+}
+
+// Whoever started the session, such as make, is not interrupted with what runs in it, and has the
+// terminal again afterwards.
+func TestForegroundGroup(t *testing.T) {
+	dir := t.TempDir()
+	cmd := kxsh(dir)
+	sh := exec.Command("/bin/sh", "-c", `"$0" -i; echo left $?; read x; echo read $x`, cmd.Path)
+	sh.Env, sh.Dir = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin"), dir
+	s := screenOf(t, sh)
+	s.line("sleep 50; echo not reached")
+	time.Sleep(200 * time.Millisecond)
+	s.send("\x03")
+	s.line("echo status $?")
+	s.expect("status 130\r\n")
+	s.line("exit 4")
+	s.expect("left 4\r\n")
+	s.send("word\r")
+	s.expect("read word\r\n")
 	s.leaves(0)
 }

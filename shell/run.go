@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -75,6 +77,9 @@ func run(c *Call) error {
 
 // runFailed words why nothing runs.
 func (c *Call) runFailed(err error) error {
+	if c.Err() != nil {
+		return err
+	}
 	status := Status(1)
 	switch codeOf(err) {
 	case engine.CodeNoImage:
@@ -199,9 +204,14 @@ func parseRestart(s string) (engine.Restart, error) {
 	return r, nil
 }
 
-// foreground runs the pVM with its console here.
+// briefly is how long a pVM lives that may have ended before it could answer an interrupt.
+const briefly = 250 * time.Millisecond
+
+// foreground runs the pVM with its console here. An interrupt that killed the pVM, or came when it was
+// about to end anyway, ends the line or the script too: so does a loop over short pVMs.
 func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	r.Hold = true
+	born := time.Now()
 	s := &session{call: c, api: api, tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
 	c.takeSignals(s.forward)
 	reply, err := api.Run(c, *r)
@@ -228,9 +238,16 @@ func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	if err != nil {
 		return aboutPVM(strconv.Itoa(reply.PID), err)
 	}
-	c.sayHowItEnded(filepath.Base(r.Image), reply.PID, exit)
-	if exit.Signal == int(syscall.SIGINT) && (s.typedINT.Load() || c.job.interrupted()) {
-		c.job.doom(128 + exit.Signal)
+	if exit.Reason == "" || !bytes.Contains(s.said, []byte(exit.Reason)) { // else its console said so
+		c.sayHowItEnded(filepath.Base(r.Image), reply.PID, exit)
+	}
+	if s.gotINT.Load() && (exit.Signal == int(syscall.SIGINT) || time.Since(born) < briefly) {
+		switch {
+		case !c.job.hasTrap(syscall.SIGINT):
+			c.job.doom(128 + int(syscall.SIGINT))
+		case !c.job.interrupted(): // typed in raw mode: only the pVM has heard of it
+			c.job.deliver(syscall.SIGINT)
+		}
 	}
 	return Status(exit.Code)
 }

@@ -181,3 +181,19 @@ func TestHangup(t *testing.T) {
 		t.Errorf("pidof after a hangup: %q, status %d", out, code)
 	}
 }
+
+// A loop over pVMs too short-lived to take the interrupt ends at the first Ctrl-C.
+func TestInterruptLoop(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	for i := range 5 {
+		term.expect(prompt)
+		term.send("while :; do run $APPS/hello.kx; done\r")
+		term.expect("Hello from a pVM\r\n")
+		time.Sleep(time.Duration(101+37*i) * time.Millisecond)
+		term.send("\x03")
+		term.expect(prompt)
+		term.send("echo status $?\r")
+		term.expect("status 130\r\n")
+	}
+}

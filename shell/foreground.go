@@ -1,0 +1,28 @@
+package shell
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// takeForeground makes this process the leader of a process group of its own, and that the terminal's
+// foreground: Ctrl-C and Ctrl-Z are then not for whoever started the session, such as make. The
+// returned function gives the terminal back.
+func takeForeground(tty *os.File) (giveBack func()) {
+	fd := int(tty.Fd())
+	before, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	if err != nil || before != unix.Getpgrp() || before == os.Getpid() || unix.Setpgid(0, 0) != nil {
+		return func() {}
+	}
+	signal.Ignore(unix.SIGTTOU) // from a background group the next call would raise it
+	defer signal.Reset(unix.SIGTTOU)
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, os.Getpid()); err != nil {
+		unix.Setpgid(0, before)
+		return func() {}
+	}
+	return func() {
+		unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, before)
+	}
+}
