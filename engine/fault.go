@@ -10,18 +10,27 @@ import (
 )
 
 // faultReport is what the log of a pVM that died of a fault ends with: what happened where, then
-// the registers. The first line stands alone as the reason of the exit.
+// the registers, where they are known. The first line stands alone as the reason of the exit.
 func faultReport(p *pvm, c *abi.KxCrash, detail string) []string {
 	what := unix.SignalName(unix.Signal(c.Signo))
 	if what == "" {
 		what = "fault"
 	}
-	what += ": " + faultCause(c)
+	if unix.Signal(c.Signo) != unix.SIGSYS { // that one is the hypervisor's verdict, no exception
+		what += ": " + faultCause(c)
+	}
 	if detail != "" {
 		what += ": " + detail
 	}
 	r := &c.Regs
-	lines := []string{fmt.Sprintf("%s at %s, thread %d", what, place(p, r.Rip), c.Tid)}
+	if *r == (abi.KxRegs{}) { // it was killed on the spot
+		return []string{what}
+	}
+	what += " at " + place(p, r.Rip)
+	if c.Tid != 0 { // the hypervisor knows of no threads
+		what += fmt.Sprintf(", thread %d", c.Tid)
+	}
+	lines := []string{what}
 	regs := []struct {
 		name string
 		v    uint64

@@ -156,8 +156,10 @@ int trap_enter(struct frame *f, int in_kernel)
 	si->si_addr = (void *)f->rip;
 	if (vector == X86_TRAP_PF) {
 		si->si_addr = (void *)cr2;
-		if (mem_prot_at(cr2) >= 0)
+		if (mem_prot_at(cr2) >= 0) {
 			si->si_code = SEGV_ACCERR;
+			f->error |= 1; /* there, even if a hosting Linux has not had to map it yet */
+		}
 	} else if (vector == X86_TRAP_MF) {
 		si->si_code = x87_code();
 	} else if (vector == X86_TRAP_XM) {
