@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,6 +83,16 @@ func (h *home) nothingLeft(t testing.TB, before engineState) {
 		return now.running == before.running && now.fds <= before.fds && slices.Equal(now.processes, before.processes) &&
 			slices.Equal(now.logs, before.logs), fmt.Sprintf("%+v", now)
 	})
+}
+
+// unmarshal reads JSON that must be what v describes, no more.
+func unmarshal(t testing.TB, text string, v any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
 }
 
 // await waits until cond holds; what it returns beside is for the report when it never does.
