@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -67,7 +68,8 @@ func brokenOff(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// dial connects and checks that the other end is ours to trust: this user's or root's.
+// dial connects and checks that the other end is ours to trust: this user's or root's. Root may look
+// after anybody's engine.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.socket)
@@ -83,7 +85,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 			}
 		})
 	}
-	if uid != 0 && uid != os.Geteuid() {
+	if me := os.Geteuid(); uid != 0 && uid != me && me != 0 {
 		conn.Close()
 		return nil, errf(CodeDenied, "engine: %s: belongs to %s: name another with --socket", c.socket, userName(uid))
 	}
@@ -108,8 +110,11 @@ func (c *Client) unreachable(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		owner := "another user"
 		var st unix.Stat_t
-		if unix.Stat(c.socket, &st) == nil {
-			owner = userName(int(st.Uid))
+		for p := c.socket; p != "/"; p = filepath.Dir(p) { // of the socket, or of the folder that hides it
+			if unix.Stat(p, &st) == nil {
+				owner = userName(int(st.Uid))
+				break
+			}
 		}
 		return errf(CodeDenied, "engine: %s: permission denied: it belongs to %s: name another with --socket", c.socket, owner)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
