@@ -71,6 +71,9 @@ func brokenOff(err error) bool {
 // dial connects and checks that the other end is ours to trust: this user's or root's. Root may look
 // after anybody's engine.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	if err := checkSocket(c.socket); err != nil {
+		return nil, err
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.socket)
 	if err != nil {
