@@ -30,6 +30,9 @@ type Server struct {
 
 // Listen makes the socket. One that a dead engine left is replaced; one that answers is not.
 func Listen(path string) (net.Listener, error) {
+	if err := checkSocket(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
@@ -53,6 +56,16 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	return ln, nil
+}
+
+// maxSocket is the most bytes of a socket's path (unix(7): sun_path, with a NUL).
+const maxSocket = 107
+
+func checkSocket(path string) error {
+	if len(path) > maxSocket {
+		return errf(CodeEngine, "engine: %s: a socket's path has at most %d bytes, this one %d: name a shorter one with --socket", path, maxSocket, len(path))
+	}
+	return nil
 }
 
 // NewServer makes a server for api on ln; Serve runs it.
@@ -156,7 +169,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/pvms/{pid}/attach", s.attach)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if uid := r.Context().Value(peerKey{}).(int); uid != 0 && uid != os.Geteuid() {
-			reply(w, nil, errf(CodeDenied, "the engine belongs to another user (uid %d)", os.Geteuid()))
+			reply(w, nil, errf(CodeDenied, "engine: belongs to %s: name another with --socket", userName(os.Geteuid())))
 			return
 		}
 		m.ServeHTTP(w, r)
