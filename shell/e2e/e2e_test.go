@@ -56,7 +56,8 @@ func TestMain(m *testing.M) {
 type home struct {
 	dir string
 	env []string
-	uid int // 0: whoever runs the tests
+	bin string // kxsh
+	uid int    // 0: whoever runs the tests
 }
 
 // newHome makes a home in a short path, for a socket's name has at most 107 bytes.
@@ -65,7 +66,7 @@ func newHome(t testing.TB) *home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &home{dir: dir}
+	h := &home{dir: dir, bin: kxsh}
 	h.env = append(os.Environ(),
 		"HOME="+dir,
 		"XDG_CACHE_HOME="+cacheHome(),
@@ -94,24 +95,35 @@ func cacheHome() string {
 
 // end shuts the engine down, and finds nothing of it left: no pVM, no process.
 func (h *home) end(t testing.TB) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if c, err := engine.Connect(ctx, h.socket(), nil); err == nil {
-		info, err := c.Info(ctx)
-		if err == nil {
-			err = c.Shutdown(ctx, true)
-		}
-		if err != nil {
-			t.Errorf("shutdown: %v", err)
-		} else if !gone(info.PID, 10*time.Second) {
-			t.Errorf("engine %d does not leave", info.PID)
-		}
-		c.Close()
+	if err := shutdown(h.socket()); err != nil {
+		t.Error(err)
 	}
 	if left := h.processes(); len(left) > 0 {
 		t.Errorf("processes left behind: %s", strings.Join(left, ", "))
 	}
 	os.RemoveAll(h.dir)
+}
+
+// shutdown ends the engine at a socket, if there is one, with its pVMs.
+func shutdown(socket string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := engine.Connect(ctx, socket, nil)
+	if err != nil {
+		return nil // none is there
+	}
+	defer c.Close()
+	info, err := c.Info(ctx)
+	if err == nil {
+		err = c.Shutdown(ctx, true)
+	}
+	if err != nil {
+		return fmt.Errorf("shutdown: %v", err)
+	}
+	if !gone(info.PID, patience) {
+		return fmt.Errorf("engine %d does not leave", info.PID)
+	}
+	return nil
 }
 
 // gone waits until a process has ended.
@@ -153,7 +165,7 @@ func (h *home) processes() []string {
 
 // command is kxsh as this home's user starts it.
 func (h *home) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(kxsh, args...)
+	cmd := exec.Command(h.bin, args...)
 	cmd.Env, cmd.Dir = slices.Clone(h.env), h.dir
 	if h.uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(h.uid)}}

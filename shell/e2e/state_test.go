@@ -50,9 +50,14 @@ func (h *home) state(t testing.TB) engineState {
 // info asks the engine that runs about itself.
 func (h *home) info(t testing.TB) *engine.Info {
 	t.Helper()
+	return infoAt(t, h.socket())
+}
+
+func infoAt(t testing.TB, socket string) *engine.Info {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := engine.Connect(ctx, h.socket(), nil)
+	c, err := engine.Connect(ctx, socket, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
