@@ -143,6 +143,8 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	body, err := io.ReadAll(resp.Body)
 	if err == nil {
 		err = fastjson.Unmarshal(body, out) // a thousand pVMs in 2 ms, not 7
+	} else if brokenOff(err) {
+		return c.unreachable(err)
 	}
 	if err != nil {
 		return errf(CodeEngine, "engine: %s: answer cut short: %v", c.socket, err)
@@ -242,6 +244,7 @@ func (c *Client) Wait(ctx context.Context, pid int) (*Exit, error) {
 		if !errors.As(err, &e) || e.Code != CodeEngine || try > reattachTries {
 			return nil, err
 		}
+		time.Sleep(time.Duration(try-1) * reattachPause)
 		if err := c.find(ctx); err != nil {
 			return nil, err
 		}

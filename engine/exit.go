@@ -51,6 +51,12 @@ func (e *Engine) drain(p *pvm) {
 func (e *Engine) reap(p *pvm) {
 	p.drain(false)
 	x, report := e.verdict(p)
+	if p.unkept > 0 {
+		if x.Reason != "" {
+			x.Reason += "; "
+		}
+		x.Reason += fmt.Sprintf("%d bytes of its output are lost: %v", p.unkept, p.unkeptWhy)
+	}
 	for _, line := range report {
 		p.say(line)
 	}

@@ -31,9 +31,12 @@ type pvm struct {
 	mu       sync.RWMutex
 	released bool
 	dom      xen.Domain
-	out      *ipc.Output // tend's alone
+	out      *ipc.Output // tend's alone, as unkept
 	in       *ipc.Input
 	cmds     *ipc.Commands
+
+	unkept    int   // bytes of output that the log has no room for
+	unkeptWhy error // the last reason
 
 	promised atomic.Pointer[logReader] // holds the log until the promised reader attaches
 }
@@ -104,7 +107,10 @@ func (p *pvm) drain(hold bool) error {
 		chunks, err := p.out.Read()
 		now := time.Now()
 		for _, c := range chunks {
-			p.log.append(c.Stream, now, c.Data) // a full disk loses output, not the pVM
+			if err := p.log.append(c.Stream, now, c.Data); err != nil { // a full disk loses output, not the pVM
+				p.unkept += len(c.Data)
+				p.unkeptWhy = err
+			}
 		}
 		if err != nil {
 			return err

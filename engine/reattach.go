@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -9,8 +10,10 @@ import (
 
 const (
 	// reattachTries is how many engines may be lost in a row, with no output received in between,
-	// before a console gives up.
-	reattachTries = 3
+	// before a console gives up, and reattachPause the pause before each but the first: an engine that
+	// is being killed may still take connections.
+	reattachTries = 5
+	reattachPause = 50 * time.Millisecond
 	engineLost    = "kxsh: the engine has gone; its successor goes on\n"
 )
 
@@ -48,12 +51,13 @@ func (l *console) Recv() (Chunk, error) {
 			}
 			continue
 		}
-		if err != io.EOF && brokenOff(err) && l.tries < reattachTries && !l.isOver() {
-			if again := l.again(); again == nil {
+		lost := err != io.EOF && brokenOff(err)
+		for lost && l.tries < reattachTries && !l.isOver() {
+			if err = l.again(); err == nil {
 				return Chunk{Stream: Kernel, Time: time.Now(), Data: []byte(engineLost)}, nil
-			} else {
-				err = again
 			}
+			var e *Error
+			lost = errors.As(err, &e) && e.Code == CodeEngine
 		}
 		l.end()
 		return Chunk{}, err
@@ -83,6 +87,7 @@ func (l *console) fresh(ch Chunk) bool {
 
 // again attaches to the next engine, from the start of the log; fresh skips what is known.
 func (l *console) again() error {
+	time.Sleep(time.Duration(l.tries) * reattachPause)
 	l.tries++
 	l.replay, l.skip = true, l.same
 	if err := l.c.find(l.ctx); err != nil {

@@ -70,7 +70,7 @@ func TestForegroundOutlivesEngine(t *testing.T) {
 	term.expect("before\r\nbefore\r\n")
 	out := make(chan string, 1)
 	go func() {
-		text, _, _ := h.run(t, "-c", "run $APPS/tick.kx 4; echo $?; wait c; echo $?")
+		text, _, _ := h.run(t, "-c", "run $APPS/tick.kx 4 2>&1; echo $?; wait c 2>&1; echo $?")
 		out <- text
 	}()
 	time.Sleep(1500 * time.Millisecond)
@@ -83,7 +83,8 @@ func TestForegroundOutlivesEngine(t *testing.T) {
 	term.expect("its successor goes on\r\n")
 	term.send("\x04")
 	term.expect("status 0\r\n")
-	if got := <-out; got != "tick 1\ntick 2\ntick 3\ntick 4\n0\n0\n" {
+	got := strings.ReplaceAll(<-out, "kxsh: the engine has gone; its successor goes on\n", "")
+	if got != "tick 1\ntick 2\ntick 3\ntick 4\n0\n0\n" {
 		t.Errorf("run and wait over two dead engines: %q", got)
 	}
 }
@@ -118,4 +119,16 @@ func TestEngineKilledWhileStarting(t *testing.T) {
 		t.Errorf("ps: %s", errs)
 	}
 	// home.end finds any process that shutdown did not reach.
+}
+
+// Output that the disk has no room for is lost, not the pVM; and whoever runs it hears of that.
+func TestDiskFull(t *testing.T) {
+	h := newHome(t)
+	if _, errs, code := h.run(t, "-c", "run $APPS/hello.kx; rm -r $KXSH_STATE/logs; : >$KXSH_STATE/logs"); code != 0 {
+		t.Fatal(errs)
+	}
+	out, errs, code := h.run(t, "-c", "run $APPS/hello.kx")
+	if code != 0 || out != "" || !strings.Contains(errs, "run: hello.kx (2): 17 bytes of its output are lost: mkdir ") {
+		t.Errorf("run without room for its console: status %d, %q, %q", code, out, errs)
+	}
 }
