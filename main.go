@@ -172,6 +172,9 @@ var engineCommand = shell.Command{
 func serve(s *settings, args []string) int {
 	flags := pflag.NewFlagSet(engineCommand.Name, pflag.ContinueOnError)
 	engineCommand.Flags(flags)
+	flags.Usage = func() {
+		fmt.Printf("%s\n\nusage: engine %s\n\nflags:\n%s", engineCommand.Short, engineCommand.Synopsis, flags.FlagUsages())
+	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
