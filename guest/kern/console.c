@@ -196,7 +196,8 @@ void console_events(void)
 	control->conin.cons_waits = 1;
 	fence();
 	tty_input();
-	if (!list_empty(&out_q.waiters) && out_room())
+	/* An event that brought no room has used up the wait flag: out_has_room sets it anew. */
+	if (!list_empty(&out_q.waiters) && out_has_room(1))
 		wake_all(&out_q);
 	poll_wake();
 }

@@ -28,6 +28,7 @@ struct thread main_thread, *cur = &main_thread;
 struct list_node threads = {&threads, &threads};
 struct waitq poll_q = WAITQ_INIT(poll_q);
 static int last_signal, sleeps;
+static struct waitq *sleeping_on;
 static void (*on_sleep)(void); /* what the engine does while the pVM waits */
 
 __asm__(".balign 4096\n.globl kx_hypercall_page\nkx_hypercall_page:\n.rept 128\nxor %eax, %eax\nret\n.balign 32\n.endr");
@@ -57,7 +58,8 @@ int copy_out(void *dst, const void *src, size_t n)
 
 int wait_on(struct waitq *q, int64_t deadline)
 {
-	(void)q, (void)deadline;
+	(void)deadline;
+	sleeping_on = q;
 	sleeps++;
 	if (on_sleep)
 		on_sleep();
@@ -274,6 +276,32 @@ static void test_output(void)
 	CHECK(out_len == 7 && !memcmp(out, "said 1\n", 7));
 }
 
+/*
+ * An event that brought no room: the engine took the wait flag for room that the pVM had used up
+ * before it slept. The next wait must be announced anew, or nobody ever ends it.
+ */
+static void event_without_room(void)
+{
+	struct thread waiter;
+
+	control->conout.prod_waits = 0;
+	list_add_tail(&sleeping_on->waiters, &waiter.wait_node);
+	console_events();
+	list_del(&waiter.wait_node);
+	CHECK(control->conout.prod_waits);
+	drain();
+}
+
+static void test_flag_set_anew(void)
+{
+	static char src[2 * KX_CONOUT_SIZE];
+
+	on_sleep = event_without_room;
+	CHECK(tty_write(KX_STDOUT, src, sizeof(src), 0) == (long)sizeof(src));
+	drain();
+	on_sleep = drain;
+}
+
 /* ---- ldisc.c, tty.c ---- */
 
 static void type(const char *s, size_t n)
@@ -381,6 +409,7 @@ int main(void)
 	test_random();
 	test_kmalloc();
 	test_output();
+	test_flag_set_anew();
 	test_lines();
 	test_raw();
 	test_full();
