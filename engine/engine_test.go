@@ -204,7 +204,7 @@ func TestLifeAndDeath(t *testing.T) {
 			t.Errorf("an ended pVM is still there: %+v %v", s, err)
 		}
 		s, err := api.Snapshot(ctx, true)
-		if err != nil || len(s.Processes) != 1 || s.Processes[0].Stat != "X" || s.Processes[0].Exit.Code != 3 {
+		if err != nil || len(s.Processes) != 1 || s.Processes[0].Stat != "X" || s.Processes[0].Exit.Code != 3 || s.Processes[0].CPU == 0 {
 			t.Errorf("remembered: %+v %v", s, err)
 		}
 		d, err := api.Inspect(ctx, pid)

@@ -62,7 +62,7 @@ func (e *Engine) reap(p *pvm) {
 	}
 	mainAfter, _ := p.birth()
 	p.log.finish()
-	final := Process{}
+	final := Process{Started: p.rec.Started}
 	if st, err := p.dom.Status(); err == nil {
 		fill(&final, &st, x.Time)
 	}
