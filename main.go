@@ -258,7 +258,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 func topCommand() shell.Command {
 	return shell.Command{
 		Name: "top", Synopsis: "[-b] [-n N] [-d SECS]", Short: "watch pVMs live",
-		Long:     "On a terminal a live table; ? lists its keys. With -b, or into a pipe, plain frames.",
+		Long:     "On a terminal a live table; ? lists its keys. With -b, into a pipe or with TERM=dumb plain frames.",
 		Examples: []string{"top", "top -b -n 1 | head"},
 		Flags: func(f *pflag.FlagSet) {
 			f.BoolP("batch", "b", false, "print plain frames")
@@ -275,7 +275,7 @@ func topCommand() shell.Command {
 			o.Frames, _ = c.Flags.GetInt("number")
 			seconds, _ := c.Flags.GetFloat64("delay")
 			o.Interval = time.Duration(seconds * float64(time.Second))
-			if shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil {
+			if shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil || os.Getenv("TERM") == "dumb" {
 				o.Batch = true
 			}
 			return tui.Top(c, api, o)

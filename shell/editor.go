@@ -76,9 +76,11 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 func (e *readlineEditor) ReadLine(prompt string) (string, error) {
 	e.out.prompt.Store(prompt)
 	e.rl.SetPrompt(prompt)
-	fmt.Fprint(e.out, pasteOn)
+	if !dumb() {
+		fmt.Fprint(e.out, pasteOn)
+		defer fmt.Fprint(e.out, pasteOff)
+	}
 	line, err := e.rl.Readline()
-	fmt.Fprint(e.out, pasteOff)
 	if errors.Is(err, readline.ErrInterrupt) {
 		err = errInterrupt
 	}

@@ -40,7 +40,9 @@ func (s *Shell) Interactive() int {
 	}
 	if old, err := term.GetState(int(s.cfg.Stdin.Fd())); err == nil { // whatever happens in between
 		s.atExit = func() {
-			fmt.Fprint(s.cfg.Stdout, pasteOff)
+			if !dumb() {
+				fmt.Fprint(s.cfg.Stdout, pasteOff)
+			}
 			term.Restore(int(s.cfg.Stdin.Fd()), old)
 			giveBack()
 		}

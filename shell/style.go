@@ -29,7 +29,7 @@ func styleFor(w io.Writer, color string) style {
 }
 
 func colorOn(w io.Writer, color string) bool {
-	return color == "always" || color != "never" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminalOf(w) != nil
+	return color == "always" || color != "never" && os.Getenv("NO_COLOR") == "" && !dumb() && terminalOf(w) != nil
 }
 
 // Color tells whether the call's standard output takes colours.
@@ -37,3 +37,6 @@ func (c *Call) Color() bool { return colorOn(c.Stdout, c.shell.cfg.Color) }
 
 // style is styleFor the call's standard output.
 func (c *Call) style() style { return styleFor(c.Stdout, c.shell.cfg.Color) }
+
+// dumb reports whether the terminal knows no escape sequences.
+func dumb() bool { return os.Getenv("TERM") == "dumb" }
