@@ -80,6 +80,9 @@ func console(c *Call) error {
 	if err := s.talk(); err != nil && !errors.Is(err, errDetached) {
 		return fmt.Errorf("(%d): console lost: %w", pid, err)
 	} else if err == nil {
+		if s.raw && s.midLine {
+			fmt.Fprintln(c.Stderr)
+		}
 		fmt.Fprintf(c.Stderr, "[%d has ended]\n", pid)
 	}
 	return nil
@@ -98,6 +101,7 @@ type session struct {
 
 	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
 	gotINT  atomic.Bool   // Ctrl-C was typed, or SIGINT came
+	midLine bool          // the last output did not end its line
 	said    []byte        // the last that LibOS and engine had to say, at most saidMax bytes
 	ending  sync.WaitGroup
 }
@@ -233,6 +237,9 @@ func (s *session) receive(raw bool) error {
 		if chunk.Stream == engine.Kernel {
 			s.said = append(s.said, chunk.Data...)
 			s.said = s.said[max(0, len(s.said)-saidMax):]
+		}
+		if n := len(chunk.Data); n > 0 {
+			s.midLine = chunk.Data[n-1] != '\n'
 		}
 		if broken && chunk.Stream == engine.Stdout {
 			continue

@@ -287,6 +287,16 @@ func TestConsole(t *testing.T) {
 	s.send("\x03") // ends the loop, not one turn of it
 	s.line("ps -e --no-headers | wc -l")
 	s.expect("4\r\n")
+	s.line("run cat.kx")
+	time.Sleep(200 * time.Millisecond)
+	s.send("\x1d")
+	s.expect(`\[detached from 5\]`)
+	s.line("console 5")
+	s.expect(`\[attached to 5; .*\]\r\n`)
+	s.send("half a line")
+	s.expect("half a line")
+	s.send("\x04")
+	s.expect(`^\r\n\[5 has ended\]`)
 	s.line("exit")
 	s.leaves(0)
 }
