@@ -126,9 +126,9 @@ func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
 		case errors.Is(err, xen.ErrNoDomain):
 			return errf(CodeNoPVM, "(%d): no such pVM", pid)
 		case errors.Is(err, os.ErrPermission):
-			return errf(CodeDenied, "(%d): %s: %v", pid, what, err)
+			return errf(CodeDenied, "(%d): %v", pid, err) // which says what
 		case err != nil:
-			return errf(CodeInvalid, "(%d): %s: %v", pid, what, err)
+			return errf(CodeInvalid, "(%d): %v", pid, err)
 		}
 		e.events.addf("limit", &p.rec.Process, "%s changed", what)
 		return nil
