@@ -203,6 +203,7 @@ func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, std
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
+		Deadline:            time.Now().Add(patience), // a script that hangs fails with what it has shown
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			h := newHome(env.T().(testing.TB))

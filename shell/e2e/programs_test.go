@@ -34,20 +34,24 @@ func TestLibcLikeNative(t *testing.T) {
 	}
 	h := newHome(t)
 	for _, src := range srcs {
-		t.Run(strings.TrimSuffix(filepath.Base(src), ".c"), func(t *testing.T) {
-			native, image := filepath.Join(h.dir, "native"), filepath.Join(h.dir, "image.kx")
-			if out, err := exec.Command("gcc", "-O1", "-w", "-o", native, src, "-lm", "-lpthread").CombinedOutput(); err != nil {
+		name := strings.TrimSuffix(filepath.Base(src), ".c")
+		t.Run(name, func(t *testing.T) {
+			native, image := filepath.Join(h.dir, name), filepath.Join(h.dir, name+".kx")
+			// The flags are those of guest/test/libc/Makefile.
+			flags := []string{"-O1", "-std=gnu11", "-w", src, "-lm", "-o"}
+			if out, err := exec.Command("gcc", append(flags, native)...).CombinedOutput(); err != nil {
 				t.Fatalf("gcc: %v\n%s", err, out)
 			}
-			if _, errs, code := h.run(t, "cc", "-O1", "-w", "-o", image, src, "-lm"); code != 0 {
-				t.Fatalf("cc: %s", errs)
-			}
+			h.output(t, append(append([]string{"cc"}, flags...), image)...)
 			cmd := exec.Command(native)
 			cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
-			want, werr := cmd.Output()
+			want, err := cmd.Output()
+			if cmd.ProcessState == nil || !cmd.ProcessState.Exited() {
+				t.Fatalf("native: %v", err)
+			}
 			got, errs, code := h.run(t, "run", "-e", "LC_ALL=C", "-e", "TZ=UTC", image)
-			if werr != nil || code != 0 {
-				t.Fatalf("native: %v; pVM: status %d\n%s", werr, code, errs)
+			if code != cmd.ProcessState.ExitCode() || errs != "" {
+				t.Errorf("status %d, natively %d\n%s", code, cmd.ProcessState.ExitCode(), errs)
 			}
 			compare(t, got, string(want))
 		})

@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/engine"
+)
+
+// Every command explains itself, and refuses a flag that it does not have.
+func TestHelp(t *testing.T) {
+	h := newHome(t)
+	table := regexp.MustCompile(`(?m)^  (\w+) +\S`).FindAllStringSubmatch(h.output(t, "help"), -1)
+	if len(table) < 20 {
+		t.Fatalf("help lists %d commands", len(table))
+	}
+	for _, m := range table {
+		name := m[1]
+		long := h.output(t, "help", name)
+		if !strings.Contains(long, "\nusage: "+name) {
+			t.Errorf("help %s: no usage:\n%s", name, long)
+		}
+		if short := h.output(t, name, "--help"); short != long {
+			t.Errorf("%s --help is not help %s:\n%s", name, name, short)
+		}
+		if name == "cc" { // gcc's own flags
+			continue
+		}
+		if out, errs, code := h.run(t, name, "--no-such-flag"); code != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, name+": ") {
+			t.Errorf("%s --no-such-flag: status %d\n%s%s", name, code, out, errs)
+		}
+	}
+	if _, errs, code := h.run(t, "help", "rum"); code == 0 || errs != "help: rum: no such command: did you mean run?\n" {
+		t.Errorf("help rum: status %d: %s", code, errs)
+	}
+	if _, err := os.Stat(h.socket()); err == nil {
+		t.Error("asking for help started an engine")
+	}
+}
+
+// Settings: flag, environment, configuration file, default, in this order.
+func TestConfiguration(t *testing.T) {
+	h := newHome(t)
+	conf := filepath.Join(h.dir, "conf/kxsh")
+	if err := os.MkdirAll(conf, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	place := func(name string) string { return filepath.Join(h.dir, name) }
+	write := func(file, socket string) {
+		if err := os.WriteFile(file, []byte("socket: "+place(socket)+"\nno-start: true\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(conf, "config.yaml"), "byfile")
+	write(place("other.yaml"), "byother")
+	var env []string
+	for _, kv := range h.env {
+		if !strings.HasPrefix(kv, "KXSH_S") && !strings.HasPrefix(kv, "XDG_") {
+			env = append(env, kv)
+		}
+	}
+	env = append(env, "XDG_RUNTIME_DIR="+h.dir, "KXSH_STATE="+place("state"))
+	file := "XDG_CONFIG_HOME=" + place("conf")
+	for _, c := range []struct {
+		env, args []string
+		socket    string
+	}{
+		{[]string{file}, nil, place("byfile")},
+		{[]string{file, "KXSH_SOCKET=" + place("byenv")}, nil, place("byenv")},
+		{[]string{file, "KXSH_SOCKET=" + place("byenv")}, []string{"--socket", place("byflag")}, place("byflag")},
+		{[]string{file}, []string{"--config", place("other.yaml")}, place("byother")},
+		{[]string{file, "KXSH_CONFIG=" + place("other.yaml")}, nil, place("byother")},
+		{[]string{"XDG_CONFIG_HOME=" + place("none"), "KXSH_NO_START=true"}, []string{"--socket=" + place("noconf")}, place("noconf")},
+	} {
+		cmd := h.command(append(c.args, "ps")...)
+		cmd.Env = append(append([]string{}, env...), c.env...)
+		out, _ := cmd.CombinedOutput()
+		if want := "ps: engine: " + c.socket + ": no engine answers: start one with kxsh engine\n"; string(out) != want {
+			t.Errorf("%q %q: %swant %s", c.env, c.args, out, want)
+		}
+	}
+	for _, c := range [][2]string{
+		{"--config=/no/such.yaml", "kxsh: --config /no/such.yaml: no such file\n"},
+		{"--log-level=loud", "kxsh: --log-level loud: debug, info, warn or error\n"},
+		{"--color=red", "kxsh: --color red: auto, always or never\n"},
+		{"--hypervisor=bochs", "kxsh: --hypervisor bochs: auto, xen or hosted\n"},
+	} {
+		if out, errs, code := h.run(t, c[0], "ps"); code != 2 || out != "" || errs != c[1] {
+			t.Errorf("%s: status %d: %s%s", c[0], code, out, errs)
+		}
+	}
+}
+
+// events -f goes on with what comes later.
+func TestFollowEvents(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run $APPS/hello.kx")
+	s := h.start(t, "events", "-f", "--json")
+	next := func() (e engine.Event) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(s.expect(`(\{.*\})\n`)[1]), &e); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	seq := uint64(0)
+	for _, want := range []string{"engine", "started hello", "exited hello", "started later", "paused later", "resumed later", "signalled later", "exited later"} {
+		if want == "started later" {
+			h.output(t, "-c", "p=$(run -d --name later $APPS/spin.kx); kill -STOP $p; kill -CONT $p; kill $p; wait $p 2>/dev/null; true")
+		}
+		e := next()
+		for e.Type == "signalled" && !strings.HasPrefix(want, "signalled") {
+			e = next() // STOP and CONT are told as such too
+		}
+		if got := strings.TrimSpace(e.Type + " " + e.Name); got != want || e.Seq <= seq {
+			t.Fatalf("event %d %q after event %d, want %q", e.Seq, got, seq, want)
+		}
+		seq = e.Seq
+	}
+	s.cmd.Process.Signal(unix.SIGINT)
+	s.exit(130)
+}
+
+// Limits change what the host does with a pVM's process, and an adopted one keeps them.
+func TestLimits(t *testing.T) {
+	h := newHome(t)
+	pid := strings.TrimSpace(h.output(t, "-c", "run -d --name s $APPS/spin.kx"))
+	host := h.inspect(t, "s").HostPID
+	niceness := func() int {
+		t.Helper()
+		stat := procFile(t, host, "stat")
+		n, err := strconv.Atoi(strings.Fields(stat[strings.LastIndex(stat, ")")+1:])[16]) // field 19
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	cpus := func() string {
+		t.Helper()
+		return regexp.MustCompile(`Cpus_allowed_list:\s*(\S+)`).FindStringSubmatch(procFile(t, host, "status"))[1]
+	}
+	all := cpus()
+	var own unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &own); err != nil {
+		t.Fatal(err)
+	}
+	one := 0
+	for !own.IsSet(one) {
+		one++
+	}
+
+	h.output(t, "taskset", "-c", strconv.Itoa(one), "s")
+	if got := cpus(); got != strconv.Itoa(one) {
+		t.Errorf("Cpus_allowed_list %s, want %d", got, one)
+	}
+	if got := h.output(t, "taskset", "s"); got != fmt.Sprintf("%s: %d\n", pid, one) {
+		t.Errorf("taskset s: %q", got)
+	}
+	h.output(t, "limit", "--cpus", "all", "s")
+	if got := cpus(); got != all {
+		t.Errorf("Cpus_allowed_list %s, want %s", got, all)
+	}
+
+	h.output(t, "renice", "-n", "10", "s")
+	if got := niceness(); got != 10 {
+		t.Errorf("nice %d after renice -n 10", got)
+	}
+	h.output(t, "limit", "--weight", "82", "--cpus", strconv.Itoa(one), "-m", "32M", "s")
+	if d := h.inspect(t, "s"); d.Weight != 82 || fmt.Sprint(d.CPUs) != fmt.Sprintf("[%d]", one) {
+		t.Errorf("weight %d, CPUs %v, want 82 on %d", d.Weight, d.CPUs, one)
+	}
+	if got := niceness(); got != 5 { // 256 / 1.25^5
+		t.Errorf("nice %d at weight 82", got)
+	}
+	h.killEngine(t)
+	if d := h.inspect(t, "s"); d.Weight < 80 || d.Weight > 85 || fmt.Sprint(d.CPUs) != fmt.Sprintf("[%d]", one) || niceness() != 5 {
+		t.Errorf("adopted with weight %d, CPUs %v, nice %d", d.Weight, d.CPUs, niceness())
+	}
+
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"taskset -c 9-1 s", 2, `^taskset: -c 9-1: not a list of CPUs`},
+		{"taskset -c 8000 s", 1, `^taskset: \(1\): affinity: no CPU 8000\n$`},
+		{"taskset 7777", 1, `^taskset: \(7777\): no such pVM\n$`},
+		{"renice 0 s", 2, `^renice: 0: a weight is 1 to 65535`},
+		{"renice -n 20 s", 2, `^renice: -n 20: -20 to 19`},
+		{"renice 256 nobody", 1, `^renice: \(nobody\): no such pVM\n$`},
+		{"limit s", 2, `^limit: say what to change`},
+		{"limit --weight 100 7777", 1, `^limit: \(7777\): no such pVM\n$`},
+		{"limit -m nothing s", 2, `^limit: -m nothing: not a size`},
+		{"limit -m 1G s", 1, `^limit: \(1\): memory cap 1073741824: it was built with \d+ bytes\n$`},
+	} {
+		out, errs, code := h.run(t, strings.Fields(c.args)...)
+		if code != c.code || out != "" || !regexp.MustCompile(c.want).MatchString(errs) {
+			t.Errorf("%s: status %d\n%s%swant %d, %s", c.args, code, out, errs, c.code, c.want)
+		}
+	}
+}
+
+// The pool grows and shrinks to what it is asked for, and a run works without it.
+func TestPool(t *testing.T) {
+	h := newHome(t)
+	for _, n := range []int{7, 2, 0, 3} {
+		h.output(t, "pool", "resize", strconv.Itoa(n))
+		await(t, fmt.Sprint("a pool of ", n), func() (bool, string) {
+			p := h.info(t).Pool
+			return p.Ready == n && p.Want == n, fmt.Sprint(p)
+		})
+		if got := strings.Fields(h.output(t, "pool", "list", "--no-headers")); fmt.Sprint(got) != fmt.Sprintf("[%d %d]", n, n) {
+			t.Errorf("pool list: %q, want %d", got, n)
+		}
+		if out := h.output(t, "-c", "run $APPS/hello.kx"); out != "Hello from a pVM\n" {
+			t.Errorf("with a pool of %d: %q", n, out)
+		}
+	}
+}
+
+// logs -f shows what is written later, --since leaves out what was written before.
+func TestFollowLogs(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run -d --name t $APPS/tick.kx")
+	s := h.start(t, "logs", "-f", "t")
+	s.expect("tick 1\n")
+	since := time.Now().Format(time.RFC3339Nano)
+	s.expect("tick 2\n")
+	if out := h.output(t, "logs", "--since", since, "t"); !strings.HasPrefix(out, "tick 2\n") {
+		t.Errorf("logs --since %s: %q", since, out)
+	}
+	h.output(t, "kill", "t")
+	s.expect("tick: told to stop\n")
+	s.exit(0)
+}
