@@ -41,9 +41,10 @@ func faultReport(p *pvm, c *abi.KxCrash, detail string) []string {
 		{"r10", r.R10}, {"r11", r.R11}, {"r12", r.R12}, {"r13", r.R13},
 		{"r14", r.R14}, {"r15", r.R15},
 	}
-	for i := 0; i < len(regs); i += 4 {
+	const across = 3 // in 80 columns
+	for i := 0; i < len(regs); i += across {
 		var b strings.Builder
-		for _, x := range regs[i:min(i+4, len(regs))] {
+		for _, x := range regs[i:min(i+across, len(regs))] {
 			fmt.Fprintf(&b, " %6s %016x", x.name, x.v)
 		}
 		lines = append(lines, b.String())

@@ -101,11 +101,12 @@ func (h *home) finish(t *testing.T, args ...string) (e ended, pid string) {
 
 // report is the end of the log of a pVM that died of a fault: what, where, and all registers.
 const report = `kxsh: (?P<what>SIG\w+: .*)\n` +
-	`kxsh: +rip [0-9a-f]{16} +rsp [0-9a-f]{16} +rbp [0-9a-f]{16} rflags [0-9a-f]{16}\n` +
-	`kxsh: +rax [0-9a-f]{16} +rbx [0-9a-f]{16} +rcx [0-9a-f]{16} +rdx [0-9a-f]{16}\n` +
-	`kxsh: +rsi [0-9a-f]{16} +rdi [0-9a-f]{16} +r8 [0-9a-f]{16} +r9 [0-9a-f]{16}\n` +
-	`kxsh: +r10 [0-9a-f]{16} +r11 [0-9a-f]{16} +r12 [0-9a-f]{16} +r13 [0-9a-f]{16}\n` +
-	`kxsh: +r14 [0-9a-f]{16} +r15 [0-9a-f]{16}\n$`
+	`kxsh: +rip [0-9a-f]{16} +rsp [0-9a-f]{16} +rbp [0-9a-f]{16}\n` +
+	`kxsh: +rflags [0-9a-f]{16} +rax [0-9a-f]{16} +rbx [0-9a-f]{16}\n` +
+	`kxsh: +rcx [0-9a-f]{16} +rdx [0-9a-f]{16} +rsi [0-9a-f]{16}\n` +
+	`kxsh: +rdi [0-9a-f]{16} +r8 [0-9a-f]{16} +r9 [0-9a-f]{16}\n` +
+	`kxsh: +r10 [0-9a-f]{16} +r11 [0-9a-f]{16} +r12 [0-9a-f]{16}\n` +
+	`kxsh: +r13 [0-9a-f]{16} +r14 [0-9a-f]{16} +r15 [0-9a-f]{16}\n$`
 
 // faults is what becomes of each fault: the signal and the first line of the report.
 var faults = []struct {
