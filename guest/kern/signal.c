@@ -165,9 +165,11 @@ static struct thread *taker(int sig)
 /* The default action, taken at once where nobody blocks the signal. */
 static void default_action(int sig)
 {
-	if (STOPS & SIGBIT(sig))
+	if (STOPS & SIGBIT(sig)) {
+		if (!stopped)
+			klog("kx: stopped by signal %d: kill -CONT %u lets it go on", sig, control->domid);
 		stopped = resched = 1;
-	else if (!default_ignores(sig))
+	} else if (!default_ignores(sig))
 		exit_process(sig);
 }
 
