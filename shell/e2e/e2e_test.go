@@ -136,9 +136,12 @@ func gone(pid int, most time.Duration) bool {
 	return false
 }
 
+// zombie tells whether all threads of a process have ended: while one still dies, the first may be a
+// zombie already, and the process's sockets still take connections.
 func zombie(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && strings.Contains(string(b), ") Z ")
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && strings.Contains(string(b), ") Z ") && len(threads) == 1
 }
 
 // processes lists what still runs with this home's socket in its environment: the engine's and
