@@ -159,6 +159,13 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
+	if err != nil && method == "GET" && brokenOff(err) {
+		// An engine that is being killed still takes connections; its successor will not.
+		time.Sleep(reattachPause)
+		if err = c.find(ctx); err == nil {
+			resp, err = c.http.Do(req)
+		}
+	}
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {

@@ -566,6 +566,43 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// A question that falls into the death of an engine is put to the next one.
+func TestQuestionToADyingEngine(t *testing.T) {
+	e, _ := testEngine(t)
+	dir, err := os.MkdirTemp("", "kx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	dying, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Connect(context.Background(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() {
+		for range 2 { // Connect's, and the question's
+			if conn, err := dying.Accept(); err == nil {
+				conn.Read(make([]byte, 1024))
+				conn.Close()
+			}
+		}
+		dying.Close()
+		if ln, err := Listen(path); err == nil {
+			s := NewServer(e, ln)
+			defer s.Close()
+			s.Serve()
+		}
+	}()
+	if s, err := c.Snapshot(context.Background(), false); err != nil || s.Hypervisor != "fake" {
+		t.Errorf("snapshot %v %v", s, err)
+	}
+}
+
 func TestStateFolderReadOnly(t *testing.T) {
 	if err := unix.Access("/proc/version", unix.R_OK); err != nil {
 		t.Fatal(err)
