@@ -186,6 +186,12 @@ func (j *job) deliver(sig syscall.Signal) {
 	if trapped && trap == "" {
 		return
 	}
+	// The job is doomed before what runs in it hears of the signal: that may end at once, and the next
+	// statement must find it doomed. Only an interrupt of the shell itself has to be seen taken first.
+	mayTake := sig == syscall.SIGINT && j.id == 0
+	if !trapped && !harmless(sig) && !mayTake {
+		j.doom(128 + int(sig))
+	}
 	took := false
 	for _, c := range calls {
 		if !harmless(sig) && c.signal(sig) {
@@ -200,14 +206,10 @@ func (j *job) deliver(sig syscall.Signal) {
 			p.Signal(sig)
 		}
 	}
-	if harmless(sig) {
-		return
-	}
 	// Somebody who takes the interrupt may survive it: then so does the script, as under bash.
-	if sig == syscall.SIGINT && j.id == 0 && (took || len(procs) > 0) {
-		return
+	if mayTake && !took && len(procs) == 0 {
+		j.doom(128 + int(sig))
 	}
-	j.doom(128 + int(sig))
 }
 
 // takePending returns the next trapped signal and its trap, or 0.
