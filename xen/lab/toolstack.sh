@@ -1,0 +1,1 @@
+# Sourced by /init where xl is asked for.
