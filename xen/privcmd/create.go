@@ -25,6 +25,9 @@ const (
 	// Selectors of a PV guest's kernel, from public/arch-x86/xen-x86_64.h; data segments are null.
 	kernelCS, kernelSS = abi.FlatRing3Cs64, abi.FlatRing3Ss64
 	flagsIF            = 1 << 9
+	// guestCR4 lets a pVM use rdfsbase and xsave, as under Linux: PAE, PGE, OSFXSR, OSXMMEXCPT,
+	// FSGSBASE, OSXSAVE. Xen leaves out what the CPU has not.
+	guestCR4 = 1<<5 | 1<<7 | 1<<9 | 1<<10 | 1<<16 | 1<<18
 )
 
 // build is a domain under construction: a list of steps, each timed, each with its undo.
@@ -243,7 +246,7 @@ func (b *build) start() error {
 	v.Regs.RIP, v.Regs.CS, v.Regs.SS, v.Regs.RFlags = b.img.entry, kernelCS, kernelSS, flagsIF
 	v.Regs.RSI, v.Regs.RSP = abi.StartVa, b.l.ramVA+entryStack
 	v.KernelSS, v.KernelSP = kernelSS, v.Regs.RSP
-	v.CtrlReg[3] = top << pageShift
+	v.CtrlReg[3], v.CtrlReg[4] = top<<pageShift, guestCR4
 	return c.setVCPUContext(id, &v)
 }
 
