@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -23,11 +24,11 @@ type packageSet struct {
 	name  string   // of the folder, and in errors
 	names []string // packages; "NAME>PREFIX" is the dependency of NAME whose name begins with PREFIX
 	deps  bool     // with everything they depend on, as for an empty machine
-	keep  []string // path prefixes to unpack, without the leading slash; none is all
+	keep  []string // patterns of files and folders to unpack, as in path.Match
 }
 
 // layout is raised whenever what is unpacked changes, so that an older cache is not used.
-const layout = "1"
+const layout = "2"
 
 // aptConf is read after the machine's configuration: its package sources and keys are used, but
 // every folder apt writes to is ours, and the machine counts as empty. The hooks cleared here would
@@ -219,31 +220,37 @@ func untar(t *tar.Reader, folder string, keep []string) error {
 	}
 }
 
+// wanted: does a pattern fit the path, or a folder that it is in?
 func wanted(name string, keep []string) bool {
-	for _, prefix := range keep {
-		if strings.HasPrefix(name, prefix) {
+	parts := strings.Split(name, "/")
+	for _, pattern := range keep {
+		depth := strings.Count(pattern, "/") + 1
+		if depth > len(parts) {
+			continue
+		}
+		if fits, err := path.Match(pattern, strings.Join(parts[:depth], "/")); fits && err == nil {
 			return true
 		}
 	}
-	return len(keep) == 0
+	return false
 }
 
-func extract(t *tar.Reader, h *tar.Header, path, folder string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+func extract(t *tar.Reader, h *tar.Header, to, folder string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		return os.MkdirAll(path, 0o755)
+		return os.MkdirAll(to, 0o755)
 	case tar.TypeSymlink:
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return os.Symlink(h.Linkname, path)
+		return os.Symlink(h.Linkname, to)
 	case tar.TypeLink:
-		return os.Link(filepath.Join(folder, filepath.Clean("/"+h.Linkname)), path)
+		return os.Link(filepath.Join(folder, filepath.Clean("/"+h.Linkname)), to)
 	case tar.TypeReg:
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fs.FileMode(h.Mode&0o755)|0o600)
+		f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fs.FileMode(h.Mode&0o755)|0o600)
 		if err != nil {
 			return err
 		}

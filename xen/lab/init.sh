@@ -17,6 +17,7 @@ hostname lab
 . /lab/environment
 
 line=/dev/ttyS1
+exec 4<>$line # its window size is forgotten whenever nobody has it open
 stty -F $line raw -echo
 if [ -e /lab/setup ]; then . /lab/setup; fi
 
@@ -24,20 +25,20 @@ cd /root
 if [ -e /lab/interactive ]; then
 	printf '\n@lab %s begin\n' "$nonce" >$line
 	stty -F $line sane rows $rows cols $columns
-	setsid -c sh /lab/command <$line >$line 2>&1
+	setsid -c sh /lab/command <$line >$line 2>&1 4>&-
 	status=$?
 	stty -F $line raw -echo
+	printf '\n@lab %s end %d\n' "$nonce" $status >$line
 else
-	# Through a pipe: the command must not take the line for a terminal. What it leaves in the
-	# background may keep the pipe open; a second after its end nobody waits for that.
+	# Through a pipe: the command must not take the line for a terminal. The end goes the same way,
+	# so it comes after all that the command wrote, whoever still has the pipe open.
 	mkfifo /run/lab-output
-	cat /run/lab-output >$line &
-	copier=$!
-	printf '\n@lab %s begin\n' "$nonce" >$line
-	sh /lab/command </lab/stdin >/run/lab-output 2>&1
-	status=$?
-	{ sleep 1; kill $copier; } 2>/dev/null &
-	wait $copier
+	exec 3<>/run/lab-output
+	cat <&3 >&4 3>&- 4>&- &
+	printf '\n@lab %s begin\n' "$nonce" >&3
+	sh /lab/command </lab/stdin >&3 2>&3 3>&- 4>&-
+	printf '\n@lab %s end %d\n' "$nonce" $? >&3
 fi
-printf '\n@lab %s end %d\n' "$nonce" $status >$line
+# The machine is ended from outside as soon as the end has been read there.
+sleep 60
 poweroff -f

@@ -24,6 +24,9 @@ func (m *machine) image(w io.Writer) error {
 		c.folder(folder)
 	}
 	c.text("init", 0o755, initScript)
+	c.text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\n")
+	c.text("etc/group", 0o644, "root:x:0:\n")
+	c.text("etc/hosts", 0o644, "127.0.0.1 localhost lab\n")
 	c.text("lab/command", 0o644, "exec "+quote(m.Command)+"\n")
 	c.text("lab/environment", 0o644, m.environment())
 	c.host("bin/busybox", m.parts.busybox)
@@ -145,18 +148,4 @@ func quote(arguments []string) string {
 		quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 	}
 	return strings.Join(quoted, " ")
-}
-
-// FileArguments reads HOST[:DOM0] arguments into what Options.Files takes; without the second part
-// a file goes to /root under its own name.
-func FileArguments(arguments []string) map[string]string {
-	files := map[string]string{}
-	for _, a := range arguments {
-		from, to, ok := strings.Cut(a, ":")
-		if !ok {
-			to = path.Join("/root", filepath.Base(from))
-		}
-		files[to] = from
-	}
-	return files
 }

@@ -72,11 +72,23 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
+// Fetch gets the packages that Run would, so that it need not: for a machine about to lose its network.
+func Fetch(ctx context.Context, o Options) error {
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	_, err := findParts(ctx, o.XL, o.Progress)
+	return err
+}
+
 // Run boots the machine, runs the command and returns its result. The machine is gone when Run
 // returns. An error means that the command did not run to its end: no package, no boot, a crash of
 // dom0 or Xen, or the end of ctx; it then carries the end of the serial log.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if err := o.setDefaults(); err != nil {
+		return Result{}, err
+	}
+	if err := checkPrograms(o.Files); err != nil {
 		return Result{}, err
 	}
 	parts, err := findParts(ctx, o.XL, o.Progress)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,8 +45,13 @@ func (m *machine) prepare() error {
 	return errors.Join(m.image(f), f.Close())
 }
 
-// arguments of QEMU. Without -smap and -smep dom0 dies at once: QEMU 7.2 makes a wrong SMAP fault on
+// arguments of QEMU.
+//
+// Without -smap and -smep dom0 dies at once: QEMU 7.2 makes a wrong SMAP fault on
 // iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes.
+//
+// Half of the time to boot went into memory: dom0's kernel sets up tables for all that max: leaves it, Xen
+// scrubs what is empty anyway, and rodata= makes the kernel walk all its page tables.
 func (m *machine) arguments() []string {
 	args := []string{
 		"-machine", "q35", "-cpu", "max,-smap,-smep", "-accel", "tcg", "-smp", strconv.Itoa(m.CPUs),
@@ -55,8 +59,8 @@ func (m *machine) arguments() []string {
 		"-serial", "file:" + serialLog,
 		"-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line",
 		"-kernel", xenImage,
-		"-append", fmt.Sprintf("console=com1 com1=115200 loglvl=all guest_loglvl=all dom0_mem=%dM dom0_max_vcpus=1", m.Dom0Memory),
-		"-initrd", kernelImage + " console=hvc0 earlyprintk=xen quiet panic=1," + initramfs,
+		"-append", fmt.Sprintf("console=com1 com1=115200 loglvl=all guest_loglvl=all dom0_mem=%[1]dM,max:%[1]dM dom0_max_vcpus=1 bootscrub=0", m.Dom0Memory),
+		"-initrd", kernelImage + " console=hvc0 earlyprintk=xen quiet panic=1 rodata=off," + initramfs,
 	}
 	if m.Icount {
 		args = append(args, "-icount", "shift=0")
@@ -82,22 +86,25 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 	if line.out == nil {
 		line.out = &kept
 	}
-	restore := func() {}
 	if m.Terminal != nil {
 		keys, err := cmd.StdinPipe()
 		if err != nil {
 			return Result{}, fmt.Errorf("lab: %w", err)
 		}
-		if restore, err = rawTerminal(m.Terminal); err != nil {
+		restore, err := rawTerminal(m.Terminal)
+		if err != nil {
 			return Result{}, err
 		}
+		k := &keyboard{terminal: m.Terminal, line: keys, leave: func() { end(errLeft) }}
 		line.out = m.Terminal
-		line.begin = func() { go typeInto(keys, m.Terminal, func() { end(errLeft) }) }
+		line.begin = func() { k.open.Store(true) }
+		done := make(chan struct{})
+		go func() { k.run(machineCtx); close(done) }()
+		defer func() { end(nil); <-done; restore() }()
 	}
 	cmd.Stdout = line
 	fmt.Fprintf(m.Progress, "lab: booting Xen and dom0\r\n")
 	err := cmd.Run()
-	restore()
 	result := Result{Status: line.status, Output: kept.Bytes()}
 	switch cause := context.Cause(machineCtx); {
 	case line.ended:
@@ -114,33 +121,4 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 		return result, errors.New("lab: the machine went down before dom0 was up")
 	}
 	return result, fmt.Errorf("lab: qemu: %w: %s", err, strings.TrimSpace(stderr.String()))
-}
-
-// errLeft: the user left the terminal with its escape.
-var errLeft = errors.New("left")
-
-// typeInto sends keys to the machine. Ctrl-a x leaves, Ctrl-a Ctrl-a sends one Ctrl-a, as in QEMU.
-func typeInto(line io.Writer, terminal io.Reader, leave func()) {
-	const escape = 'A' & 0x1f
-	escaped := false
-	buf := make([]byte, 256)
-	for {
-		n, err := terminal.Read(buf)
-		var keys []byte
-		for _, key := range buf[:n] {
-			switch {
-			case escaped && key == 'x':
-				leave()
-				return
-			case !escaped && key == escape:
-				escaped = true
-				continue
-			}
-			escaped = false
-			keys = append(keys, key)
-		}
-		if _, failed := line.Write(keys); failed != nil || err != nil {
-			return
-		}
-	}
 }

@@ -17,19 +17,22 @@ var (
 	dom0Packages = packageSet{
 		name:  "dom0",
 		names: []string{"xen-hypervisor-4.17-amd64", "linux-image-amd64>linux-image-", "busybox-static"},
-		keep:  []string{"boot/xen-4.17-amd64.gz", "boot/vmlinuz-", "lib/modules/", "bin/busybox"},
+		keep: []string{"boot/xen-4.17-amd64.gz", "boot/vmlinuz-*", "bin/busybox", "lib/modules/*/kernel/drivers/xen",
+			"lib/modules/*/kernel/drivers/net/xen-netback"},
 	}
 	qemuPackages = packageSet{
 		name:  "qemu",
 		names: []string{"qemu-system-x86"},
 		deps:  true,
-		keep:  []string{"usr/bin/qemu-system-x86_64", "usr/share/qemu", "usr/share/seabios", "lib", "usr/lib"},
+		keep: []string{"usr/bin/qemu-system-x86_64", "usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe",
+			"lib/*-linux-gnu", "usr/lib/*-linux-gnu/*.so*", "usr/lib/*-linux-gnu/qemu"},
 	}
 	xlPackages = packageSet{
 		name:  "xl",
 		names: []string{"xen-utils-4.17", "xenstore-utils"},
 		deps:  true,
-		keep:  []string{"usr/lib/xen-4.17", "usr/sbin/xen", "usr/bin/xenstore", "lib/x86_64", "lib64", "usr/lib/x86_64"},
+		keep: []string{"usr/lib/xen-4.17", "usr/lib/xen-common", "usr/sbin/xen*", "usr/bin/xenstore*", "etc/xen",
+			"lib/*-linux-gnu", "usr/lib/*-linux-gnu/*.so*"},
 	}
 )
 
