@@ -1,6 +1,7 @@
 package privcmd
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -166,12 +167,13 @@ func (d *Domain) destroy() error {
 		return nil
 	}
 	info, err := d.c.domainInfo(d.id)
-	if err != nil || info.Handle != d.handle || info.Flags&infDying != 0 {
-		// Somebody else did it; its number may be another's by now.
-		d.destroyed.Store(true)
-		return nil
+	if err != nil && !errors.Is(err, xen.ErrNoDomain) {
+		return err
 	}
 	d.destroyed.Store(true)
+	if err != nil || info.Handle != d.handle || info.Flags&infDying != 0 {
+		return nil // somebody else did it; its number may be another's by now
+	}
 	if err := d.c.destroy(d.id); err != nil {
 		d.destroyed.Store(false)
 		return err

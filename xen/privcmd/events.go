@@ -32,6 +32,8 @@ type events struct {
 	mu     sync.Mutex
 	ports  map[uint32]func()
 	closed bool
+
+	inject func(call string) unix.Errno // as in conn
 }
 
 func newEvents() (*events, error) {
@@ -80,6 +82,11 @@ func (e *events) ioctl(name string, request uintptr, arg unsafe.Pointer) (uint32
 func (e *events) ioctlLocked(name string, request uintptr, arg unsafe.Pointer) (uint32, error) {
 	if e.closed {
 		return 0, os.ErrClosed
+	}
+	if e.inject != nil {
+		if errno := e.inject("evtchn " + name); errno != 0 {
+			return 0, &Error{"evtchn " + name, errno}
+		}
 	}
 	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(e.fd), request, uintptr(arg))
 	if errno != 0 {

@@ -28,6 +28,7 @@ type Hypervisor struct {
 	c      *conn
 	key    [8]byte
 	events *events
+	pool   *pool
 	sched  uint32
 	cpus   int
 	dirty  bool // frames may come with old content
@@ -79,6 +80,7 @@ func New(o Options) (_ *Hypervisor, err error) {
 	if h.events.bindVIRQ(virqDomExc, h.lookNow) != nil {
 		period = lookAlways // it is xenstored's
 	}
+	h.pool = &pool{make: h.blank, destroy: h.c.destroy}
 	go h.watchExits(period)
 	return h, nil
 }
@@ -173,17 +175,6 @@ func (h *Hypervisor) Domains() ([]xen.DomID, error) {
 	return ids, nil
 }
 
-// Pool implements xen.Hypervisor: there is none.
-func (h *Hypervisor) Pool() xen.Pool { return xen.Pool{} }
-
-// SetPool implements xen.Hypervisor.
-func (h *Hypervisor) SetPool(n int) error {
-	if n != 0 {
-		return fmt.Errorf("pool: %d: blank domains on Xen are not kept yet: only 0", n)
-	}
-	return nil
-}
-
 // Close implements xen.Hypervisor.
 func (h *Hypervisor) Close() error {
 	h.mu.Lock()
@@ -195,6 +186,7 @@ func (h *Hypervisor) Close() error {
 	h.mu.Unlock()
 	close(h.stop)
 	<-h.watched
+	h.pool.close()
 	err := h.events.close()
 	h.c.release()
 	return err
