@@ -14,7 +14,7 @@ import (
 
 // RunTests builds the Go tests of a package as one static program and runs it in dom0, in a folder
 // that also holds the package's testdata. args are those of a test program: -test.run and the like.
-// It takes its name and its command from the package: Options.Command is not used.
+// The build tag xen is set: tests that need Xen carry it. Options.Command is not used.
 func RunTests(ctx context.Context, pkg string, args []string, o Options) (Result, error) {
 	folder, err := goTool(ctx, "list", "-f", "{{.Dir}}", pkg)
 	if err != nil {
@@ -27,7 +27,7 @@ func RunTests(ctx context.Context, pkg string, args []string, o Options) (Result
 	defer os.RemoveAll(built)
 	name := filepath.Base(folder) + ".test"
 	program := filepath.Join(built, name)
-	if _, err := goTool(ctx, "test", "-c", "-o", program, pkg); err != nil {
+	if _, err := goTool(ctx, "test", "-c", "-tags", "xen", "-o", program, pkg); err != nil {
 		return Result{}, err
 	}
 	if _, err := os.Stat(program); err != nil {

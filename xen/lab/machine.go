@@ -104,7 +104,7 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 	}
 	cmd.Stdout = line
 	fmt.Fprintf(m.Progress, "lab: booting Xen and dom0\r\n")
-	err := cmd.Run()
+	err := errors.Join(cmd.Run(), line.finish())
 	result := Result{Status: line.status, Output: kept.Bytes()}
 	switch cause := context.Cause(machineCtx); {
 	case line.ended:

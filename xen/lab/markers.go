@@ -70,6 +70,14 @@ func (m *markers) pass() error {
 	return nil
 }
 
+// finish passes on what was held back when the line ended without an end marker.
+func (m *markers) finish() error {
+	if !m.begun || m.ended {
+		return nil
+	}
+	return m.flush(len(m.held))
+}
+
 func (m *markers) flush(n int) error {
 	_, err := m.out.Write(m.held[:n])
 	m.held = m.held[n:]

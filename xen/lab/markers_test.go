@@ -23,7 +23,8 @@ func TestMarkers(t *testing.T) {
 		{"after the end", beginMarker(testNonce) + "x" + endMarker(testNonce) + "0\nreboot: Power down\n", "x", true, true, 0},
 		{"never begun", "hello" + endMarker(testNonce) + "0\n", "", false, false, 0},
 		{"never ended", beginMarker(testNonce) + "Segmentation fault", "Segmentation fault", true, false, 0},
-		{"cut off in the status", beginMarker(testNonce) + "x" + endMarker(testNonce) + "1", "x", true, false, 0},
+		{"cut off at a newline", beginMarker(testNonce) + "x\n", "x\n", true, false, 0},
+		{"cut off in the status", beginMarker(testNonce) + "x" + endMarker(testNonce) + "1", "x" + endMarker(testNonce) + "1", true, false, 0},
 	} {
 		for size := 1; size <= len(test.line); size++ {
 			var out bytes.Buffer
@@ -35,6 +36,9 @@ func TestMarkers(t *testing.T) {
 					t.Fatalf("%s in pieces of %d: wrote %d of %d: %v", test.name, size, written, n, err)
 				}
 				rest = rest[n:]
+			}
+			if err := m.finish(); err != nil {
+				t.Fatal(err)
 			}
 			if out.String() != test.output || m.begun != test.begun || m.ended != test.ended || m.status != test.status {
 				t.Fatalf("%s in pieces of %d: %q, begun %t, ended %t, status %d", test.name, size, out.String(), m.begun, m.ended, m.status)
