@@ -61,11 +61,11 @@ func (h *Hypervisor) findEnded() {
 		info := infos[d.id]
 		switch {
 		case info == nil || info.Handle != d.handle || info.Flags&infDying != 0:
-			reason := xen.ExitKilled
 			if d.destroyed.Load() {
-				reason = xen.ExitDestroyed
+				d.end(xen.Exit{Reason: xen.ExitDestroyed})
+			} else {
+				d.end(xen.Exit{Reason: xen.ExitKilled, Detail: "it was destroyed from outside"})
 			}
-			d.end(xen.Exit{Reason: reason, Detail: "it was destroyed"})
 		case info.Flags&infShutdown != 0:
 			d.end(d.why(info.Flags >> infShutdownShift & infShutdownMask))
 		}
