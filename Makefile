@@ -1,5 +1,7 @@
 # make run    build everything and start an interactive kxsh with the example images at hand
 # make test   everything, with the race detector on for Go
+# make lab    the same on real Xen: a dom0 in QEMU, fetched once (docs/how-to/lab.md)
+# make lab-test   the lab's own tests and those that need Xen, in that dom0
 # make        the kxsh binary alone
 #
 # A fresh Debian 12 with Go, gcc and make is enough: what else is needed (musl's source package, the
@@ -54,6 +56,23 @@ unit: images ports
 # C parts that can be tested natively, with sanitizers.
 guest-test:
 	$(MAKE) -C guest/kern/test
+
+# Static programs for the lab's dom0, which has no shared libraries.
+LAB := build/lab
+
+.PHONY: lab lab-kxsh lab-test
+lab-kxsh: images
+	CGO_ENABLED=0 $(GO) build $(GOFLAGS) -ldflags '-X main.version=$(VERSION)' -o $(LAB)/kxsh .
+
+lab: lab-kxsh
+	set -- -f $(LAB)/kxsh:/usr/bin/kxsh; for image in guest/apps/*.kx; do set -- "$$@" -f "$$image"; done; \
+		$(GO) run ./xen/lab/cmd shell "$$@"
+
+lab-test: sdk stub
+	mkdir -p $(LAB)
+	$(MAKE) -C xen/xentest/guest OUT=$(CURDIR)/$(LAB)/guest.kx
+	$(GO) test -tags lab -timeout 30m ./xen/lab/...
+	$(GO) run ./xen/lab/cmd test -f $(LAB)/guest.kx -e KX_XENTEST_GUEST=/root/guest.kx ./xen/privcmd -- -test.v
 
 fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf

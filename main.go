@@ -29,6 +29,7 @@ import (
 	"kxsh/tui"
 	"kxsh/xen"
 	"kxsh/xen/hosted"
+	"kxsh/xen/privcmd"
 )
 
 // version is set by the Makefile.
@@ -131,9 +132,7 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", v.GetString("log-level"))
 	}
 	switch s.hypervisor {
-	case "auto", "hosted":
-	case "xen":
-		return nil, errors.New("--hypervisor xen: this version has no Xen backend: use hosted")
+	case "auto", "hosted", "xen":
 	default:
 		return nil, fmt.Errorf("--hypervisor %s: auto, xen or hosted", s.hypervisor)
 	}
@@ -154,9 +153,18 @@ func configDir() string {
 	return filepath.Join(dir, "kxsh")
 }
 
-// openHypervisor opens the hypervisor for an engine whose state folder is key.
-func openHypervisor(key string, first xen.DomID) (xen.Hypervisor, error) {
-	return hosted.New(hosted.Options{Key: key, FirstID: first})
+// opener opens the hypervisor of that name for an engine whose state folder is key. auto is Xen in its
+// control domain, else hosted.
+func opener(name string) func(key string, first xen.DomID) (xen.Hypervisor, error) {
+	if name == "xen" || name == "auto" && privcmd.Available() {
+		// Xen numbers domains itself, and starts again only when it has come to the last number.
+		return func(key string, _ xen.DomID) (xen.Hypervisor, error) {
+			return privcmd.New(privcmd.Options{Key: key})
+		}
+	}
+	return func(key string, first xen.DomID) (xen.Hypervisor, error) {
+		return hosted.New(hosted.Options{Key: key, FirstID: first})
+	}
 }
 
 // engineCommand is `kxsh engine`: in the foreground for a service manager, or as one of our own
@@ -187,7 +195,7 @@ func serve(s *settings, args []string) int {
 	defer stop()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	err := engine.Daemon(ctx, engine.Options{
-		Open:    func(first xen.DomID) (xen.Hypervisor, error) { return openHypervisor(s.state, first) },
+		Open:    func(first xen.DomID) (xen.Hypervisor, error) { return opener(s.hypervisor)(s.state, first) },
 		State:   s.state,
 		Socket:  s.socket,
 		Version: version,
@@ -233,7 +241,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		StateDir: s.state,
 		RC:       filepath.Join(configDir(), "kxshrc"),
 		Color:    s.color,
-		Extra:    []shell.Command{topCommand(), benchCommand(self), completionCommand()},
+		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
 	switch {
@@ -283,7 +291,7 @@ func topCommand() shell.Command {
 	}
 }
 
-func benchCommand(self string) shell.Command {
+func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
 		Name: "bench", Synopsis: "[--json] [--quick] " + strings.Join(bench.Names, "|"), Short: "measure, beside what the machine has",
 		Long:     "Medians with the 10th and 90th percentile, interleaved with the peer; a ratio is to the peer's median.",
@@ -297,7 +305,7 @@ func benchCommand(self string) shell.Command {
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
 			}
-			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: openHypervisor, CC: guest.CC, Self: self}
+			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self}
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
 			return b.Run(c, c.Args[0])

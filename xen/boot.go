@@ -21,6 +21,7 @@ type Place struct {
 	ID         DomID
 	Evtchn     uint32 // the domain's port of the channel to the engine
 	SharedInfo uint64 // start_info.shared_info: its machine address
+	MFNList    uint64 // start_info.mfn_list, 0 if frame numbers are machine frame numbers
 	ImagePages uint64
 	RAMVA      uint64
 	RAMPages   uint64
@@ -65,6 +66,7 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 	copy(start.Magic[:], startMagic)
 	start.NrPages = p.ImagePages + p.RAMPages
 	start.SharedInfo = p.SharedInfo
+	start.MfnList = p.MFNList
 
 	// As Xen's builders do: no upcall before the guest has a callback.
 	(*abi.SharedInfo)(area(ctl, abi.SharedVa)).VcpuInfo[0].EvtchnUpcallMask = 1

@@ -26,12 +26,16 @@
  *   0                          never mapped
  *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
  *   KX_CTL_VA                  the control area, laid out below
+ *   KX_P2M_VA..KX_P2M_END      read-only, on a hypervisor that is not XENFEAT_auto_translated_physmap: the
+ *                              machine frame number of each frame, start_info.mfn_list
  *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
  * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
  * then through the RAM window, so a virtual address tells its frame and no frame has an alias.
  */
 #define KX_IMAGE_VA 0x00400000
 #define KX_IMAGE_END 0x10000000
+#define KX_P2M_VA 0x20000000
+#define KX_P2M_END 0x40000000
 #define KX_RAM_MIN 0x100000000000
 #define KX_RAM_END 0x600000000000
 

@@ -28,6 +28,8 @@ const (
 //	0                          never mapped
 //	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
 //	KX_CTL_VA                  the control area, laid out below
+//	KX_P2M_VA..KX_P2M_END      read-only, on a hypervisor that is not XENFEAT_auto_translated_physmap: the
+//	                           machine frame number of each frame, start_info.mfn_list
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
 //
 // Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
@@ -35,6 +37,8 @@ const (
 const (
 	ImageVa  = 0x00400000
 	ImageEnd = 0x10000000
+	P2mVa    = 0x20000000
+	P2mEnd   = 0x40000000
 	RamMin   = 0x100000000000
 	RamEnd   = 0x600000000000
 )

@@ -13,6 +13,8 @@ var constTable = []struct {
 	{"KX_NOTE_ABI", NoteAbi},
 	{"KX_IMAGE_VA", ImageVa},
 	{"KX_IMAGE_END", ImageEnd},
+	{"KX_P2M_VA", P2mVa},
+	{"KX_P2M_END", P2mEnd},
 	{"KX_RAM_MIN", RamMin},
 	{"KX_RAM_END", RamEnd},
 	{"KX_CTL_VA", CtlVa},

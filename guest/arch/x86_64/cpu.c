@@ -43,6 +43,8 @@ void cpu_init(void)
 	if (HYPERCALL(__HYPERVISOR_set_trap_table, table, 0, 0) ||
 	    HYPERCALL(__HYPERVISOR_callback_op, CALLBACKOP_register, &cb, 0))
 		panic("the hypervisor refused the trap table");
+	if (((const struct start_info *)KX_START_VA)->mfn_list)
+		fpu_init();
 }
 
 void frame_init(struct frame *f, uint64_t rip, uint64_t rsp)

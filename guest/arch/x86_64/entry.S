@@ -447,6 +447,17 @@ user_copy_str:
 	jmp 1b
 2:	ret
 
+/* long try_xsetbv(uint64_t components): of XCR0; fails where the hypervisor does not let a guest choose */
+	.globl try_xsetbv
+try_xsetbv:
+	mov %rdi, %rax
+	mov %rdi, %rdx
+	shr $32, %rdx
+	xor %ecx, %ecx
+	xsetbv
+	xor %eax, %eax
+	ret
+
 user_access_end:
 user_access_fault:
 	mov $-14, %rax /* -EFAULT */

@@ -7,6 +7,8 @@
 #define XSAVE_LEGACY 576 /* x87, SSE and the header */
 #define XSAVE_HEADER 512
 #define XSTATE_AMX (3UL << 17) /* tiles: 8 KiB that Linux gives only to processes that ask */
+#define XSTATE_AVX 0x7u    /* with x87 and SSE */
+#define XSTATE_AVX512 0xe7u
 #define MXCSR_OFFSET 24
 #define MXCSR_MASK 0xffff
 
@@ -19,6 +21,19 @@ static struct {
 static void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+}
+
+/* Xen starts a vcpu with x87 and SSE alone; Linux, below the hosted hypervisor, has enabled all there is. */
+void fpu_init(void)
+{
+	uint32_t r[4];
+
+	cpuid(1, 0, r);
+	if (!(r[2] & CPUID_1_ECX_OSXSAVE))
+		return;
+	cpuid(CPUID_XSAVE, 0, r);
+	if ((r[0] & XSTATE_AVX) == XSTATE_AVX)
+		try_xsetbv(r[0] & ((r[0] & XSTATE_AVX512) == XSTATE_AVX512 ? XSTATE_AVX512 : XSTATE_AVX));
 }
 
 uint32_t fpu_size(void)

@@ -30,6 +30,8 @@ void frame_init(struct frame *f, uint64_t rip, uint64_t rsp);
 
 /* fpu.c: vector and floating-point state: fpu_size() bytes at an FPU_ALIGN boundary */
 #define FPU_ALIGN 64
+void fpu_init(void); /* on Xen, once traps are handled: lets the program use AVX */
+long try_xsetbv(uint64_t components); /* entry.S */
 uint32_t fpu_size(void);
 uint64_t fpu_mask(void); /* state components, 0 without xsave; valid after fpu_size() */
 void fpu_save(void *area);

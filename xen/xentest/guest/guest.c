@@ -87,7 +87,7 @@ static void do_state(void)
 			__asm__ volatile("" : "+b"(rbx));
 		CHECK(rbx == 0x1234567);
 		CHECK(get_vectors() == 0x1122334455667788);
-		CHECK(HC(xen_version, XENVER_version, 0) == (4 << 16 | 17));
+		CHECK(HC(xen_version, XENVER_version, 0) >> 16 == 4);
 		__asm__ volatile("rdfsbase %0" : "=r"(fs));
 		CHECK(fs == 0x123456789000);
 		__asm__ volatile("pushfq; pop %0" : "=r"(flags));
@@ -217,27 +217,29 @@ static void do_protect(void)
 	CHECK(protect(data, RW) == 0 && writable(data) && data_page[0] == 'd');
 	CHECK(protect(data, RX) == 0 && !writable(data));
 	CHECK(protect(data, RW) == 0);
-	CHECK(protect(data, PTE_PRESENT | PTE_USER | PTE_RW) == -22); /* writable and executable */
-	CHECK(protect(text, RW) < 0 && protect((uint64_t)text_page, RW) < 0);
-	CHECK(HC(update_va_mapping, ram, pte_of(ram + PAGE, RW), 0) < 0); /* another page's frame */
-	CHECK(protect(ram + 1, RW) == -22);
-	CHECK(HC(update_va_mapping, KX_CTL_VA, RW, 0) == -22);
+	if (!machine_frames()) { /* Xen leaves to a domain what it does with its own frames */
+		CHECK(protect(data, PTE_PRESENT | PTE_USER | PTE_RW) == -22); /* writable and executable */
+		CHECK(protect(text, RW) < 0 && protect((uint64_t)text_page, RW) < 0);
+		CHECK(HC(update_va_mapping, ram, pte_of(ram + PAGE, RW), 0) < 0); /* another page's frame */
+		CHECK(protect(ram + 1, RW) == -22);
+	}
+	CHECK(HC(update_va_mapping, KX_CTL_VA, RW, 0) < 0); /* frame 0 */
 	CHECK(HC(update_va_mapping, 0x7ff000000000, RW, 0) == -22);
-	CHECK(HC(update_va_mapping, ram + CONTROL->ram_pages * PAGE, RW, 0) == -22);
+	CHECK(HC(update_va_mapping, ram + CONTROL->ram_pages * PAGE, RW, 0) < 0);
 	for (unsigned i = 0; i < 64; i++) {
 		uint64_t va = ram + i * PAGE;
 
-		m[i] = (struct multicall_entry){__HYPERVISOR_update_va_mapping, 7, {va, pte_of(va, i < 40 ? RO : 0), 0}};
+		m[i] = (struct multicall_entry){__HYPERVISOR_update_va_mapping, 7, {va, pte_of(va, i < 40 ? RO : 0), UVMF_INVLPG}};
 	}
-	m[10].args[1] ^= PAGE; /* one wrong frame in the middle */
+	m[10].args[1] = RO; /* one wrong frame, 0, in the middle */
 	m[20] = (struct multicall_entry){__HYPERVISOR_xen_version, 7, {XENVER_version}};
 	CHECK(HC(multicall, m, 64) == 0);
 	for (unsigned i = 0; i < 64; i++) {
-		CHECK(i == 10 ? m[i].result < 0 : i == 20 ? m[i].result == (4 << 16 | 17) : m[i].result == 0);
+		CHECK(i == 10 ? m[i].result < 0 : i == 20 ? m[i].result >> 16 == 4 : m[i].result == 0);
 		CHECK(writable(ram + i * PAGE) == (i == 10 || i == 20));
 	}
 	CHECK(HC(multicall, 0x10, 3) == -14);
-	CHECK(HC(multicall, m, ~0UL) == -14);
+	CHECK(machine_frames() || HC(multicall, m, ~0UL) == -14); /* Xen makes all that there are */
 	finish(0);
 }
 
@@ -250,24 +252,27 @@ static void do_errors(void)
 	uint64_t before;
 
 	CHECK(hypercall(63, 1, 2, 3, 4) == -38);
-	CHECK(HC(mmu_update, 0, 0, 0) == -38);
-	CHECK(HC(memory_op, 0, 0) == -38);
+	if (!machine_frames()) { /* calls that a pVM does not make */
+		CHECK(HC(mmu_update, 0, 0, 0) == -38);
+		CHECK(HC(memory_op, 0, 0) == -38);
+		CHECK(HC(event_channel_op, EVTCHNOP_bind_virq, &v) == -22);
+		CHECK(HC(set_segment_base, 1, 0) == -22);
+	}
 	CHECK(HC(console_io, 0, 3, "abc") == -1);
 	CHECK(HC(set_trap_table, 0x8) == -14);
 	CHECK(HC(set_trap_table, 0x7ff000000000) == -14);
 	CHECK(HC(set_trap_table, -1UL) == -14);
 	CHECK(HC(event_channel_op, EVTCHNOP_send, &s) == -22);
 	CHECK(HC(event_channel_op, EVTCHNOP_send, 0) == -14);
-	CHECK(HC(event_channel_op, EVTCHNOP_bind_virq, &v) == -22);
 	CHECK(HC(event_channel_op, 99, &s) == -38);
 	CHECK(HC(sched_op, 99, 0) == -38);
 	CHECK(HC(sched_op, SCHEDOP_shutdown, 0) == -14);
 	CHECK(HC(callback_op, CALLBACKOP_register, 0) == -14);
 	CHECK(HC(set_segment_base, SEGBASE_FS, 1UL << 63) == -22);
-	CHECK(HC(set_segment_base, 1, 0) == -22);
 	CHECK(HC(vcpu_op, 3, 0) == 1);
 	CHECK(HC(vcpu_op, 3, 1) == -2);
-	CHECK(HC(xen_version, XENVER_get_features, &f) == 0 && f.submap == 1U << XENFEAT_auto_translated_physmap);
+	CHECK(HC(xen_version, XENVER_get_features, &f) == 0);
+	CHECK(machine_frames() || f.submap == 1U << XENFEAT_auto_translated_physmap);
 	CHECK(HC(xen_version, 99, 0) == -38);
 	timer_bind();
 	v.virq = VIRQ_TIMER;

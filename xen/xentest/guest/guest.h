@@ -51,6 +51,7 @@ void events_on(const char *entry);
 void timer_bind(void);
 void trap_set(unsigned vector, int mask);
 uint64_t system_time(void);
+int machine_frames(void);
 uint64_t pte_of(uint64_t va, uint64_t bits);
 extern volatile uint64_t engine_events, timer_events;
 extern volatile uint64_t trap_count, trap_resume;

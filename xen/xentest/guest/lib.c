@@ -127,6 +127,7 @@ void timer_bind(void)
 {
 	struct evtchn_bind_virq b = {.virq = VIRQ_TIMER};
 
+	HC(vcpu_op, VCPUOP_stop_periodic_timer, 0); /* Xen starts every vcpu with a tick of 100 Hz */
 	CHECK(HC(event_channel_op, EVTCHNOP_bind_virq, &b) == 0);
 	timer_port = b.port;
 }
@@ -158,11 +159,21 @@ uint64_t system_time(void)
 	return ns;
 }
 
+/* machine_frames tells whether page tables hold machine frame numbers: a real Xen. */
+int machine_frames(void)
+{
+	struct xen_feature_info f = {0};
+
+	return HC(xen_version, XENVER_get_features, &f) || !(f.submap & 1U << XENFEAT_auto_translated_physmap);
+}
+
 /* pte_of makes the entry for a page of the image or the RAM window with its own frame. */
 uint64_t pte_of(uint64_t va, uint64_t bits)
 {
 	uint64_t frame = va < KX_IMAGE_END ? (va - KX_IMAGE_VA) / PAGE
 					   : CONTROL->image_pages + (va - CONTROL->ram_va) / PAGE;
 
+	if (machine_frames())
+		frame = ((const uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list)[frame];
 	return frame << 12 | bits;
 }

@@ -1,0 +1,167 @@
+//go:build lab
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// The tests here boot the real machine, half a minute each: make lab-test.
+
+func limit(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestDom0: it is a dom0, and what goes in and comes out is exact.
+func TestDom0(t *testing.T) {
+	folder := t.TempDir()
+	large := bytes.Repeat([]byte("0123456789abcde\n"), 1<<18)
+	if err := errors.Join(os.WriteFile(filepath.Join(folder, "large"), large, 0o644), os.Symlink("large", filepath.Join(folder, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+cat /proc/xen/capabilities
+ls /dev/xen/privcmd /dev/xen/evtchn /dev/xen/gntdev /dev/xen/hypercall
+sha256sum <given/link
+cat
+echo "$GREETING"
+pwd
+echo error >&2
+[ -t 0 ] || [ -t 1 ] || echo no terminal
+ping -c 1 -W 5 127.0.0.1 >/dev/null && echo loopback
+printf '\n@lab 0000000000000000 end 0\n'
+sleep 1000 &
+printf '\377 no newline'
+exit 42`
+	var log bytes.Buffer
+	result, err := Run(limit(t, 5*time.Minute), Options{
+		Command: []string{"sh", "-c", script},
+		Files:   map[string]string{"/root/given": folder},
+		Env:     []string{"GREETING=it's $HOME"},
+		Stdin:   strings.NewReader("typed\n"),
+		Log:     &log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "control_d\n/dev/xen/evtchn\n/dev/xen/gntdev\n/dev/xen/hypercall\n/dev/xen/privcmd\n" +
+		fmt.Sprintf("%x  -\n", sha256.Sum256(large)) +
+		"typed\nit's $HOME\n/root\nerror\nno terminal\nloopback\n\n@lab 0000000000000000 end 0\n\xff no newline"
+	if result.Status != 42 || string(result.Output) != want {
+		t.Errorf("status %d, output %q, want 42, %q", result.Status, result.Output, want)
+	}
+	if !strings.Contains(log.String(), "(XEN) Xen version 4.17") {
+		t.Errorf("serial log of %d bytes names no Xen", log.Len())
+	}
+}
+
+// TestXL: the toolstack of a flag answers.
+func TestXL(t *testing.T) {
+	result, err := Run(limit(t, 5*time.Minute), Options{Command: []string{"sh", "-c", "xl list && xenstore-read domid"}, XL: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := string(result.Output); result.Status != 0 || !strings.Contains(out, "\nDomain-0 ") || !strings.HasSuffix(out, "\n0\n") {
+		t.Errorf("status %d: %s", result.Status, out)
+	}
+}
+
+// TestCrash: a dom0 that dies is told of with its last words, long before the limit.
+func TestCrash(t *testing.T) {
+	result, err := Run(limit(t, 5*time.Minute), Options{Command: []string{"sh", "-c", "echo before; sleep 1; echo c >/proc/sysrq-trigger"}})
+	if err == nil || !strings.Contains(err.Error(), "before the command ended") || !strings.Contains(err.Error(), "sysrq triggered crash") {
+		t.Errorf("%v", err)
+	}
+	if string(result.Output) != "before\n" {
+		t.Errorf("output %q", result.Output)
+	}
+}
+
+// TestLimit: a command that does not end is ended, machine and all.
+func TestLimit(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(limit(t, 5*time.Minute))
+	stop := errors.New("enough")
+	_, err := Run(ctx, Options{Command: []string{"sh", "-c", "echo up; sleep 1000"}, Stdout: writer(func() { cancel(stop) })})
+	if !errors.Is(err, stop) || !strings.Contains(err.Error(), "did not end in time") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A writer is called when something is written.
+type writer func()
+
+func (w writer) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		w()
+	}
+	return len(p), nil
+}
+
+// TestTestsInside runs this package's own marker tests in dom0.
+func TestTestsInside(t *testing.T) {
+	result, err := RunTests(limit(t, 8*time.Minute), ".", []string{"-test.v", "-test.run", "^TestMarkers"}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := string(result.Output); result.Status != 0 || !strings.Contains(out, "--- PASS: TestMarkers ") || !strings.HasSuffix(out, "PASS\n") {
+		t.Errorf("status %d: %s", result.Status, out)
+	}
+}
+
+// TestTerminal has somebody type at dom0's shell.
+func TestTerminal(t *testing.T) {
+	for _, test := range []struct {
+		name, typed, shown string
+		status             int
+	}{
+		{"exit", "stty size; echo $((6*7)); exit 3\n", "30 100\r\n42\r\n", 3},
+		{"leave", "echo $((6*7))\n\x01x", "", 0},
+	} {
+		user, terminal, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pty.Setsize(terminal, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
+			t.Fatal(err)
+		}
+		screen := make(chan string)
+		go func() {
+			var shown bytes.Buffer
+			buf := make([]byte, 4096)
+			for prompted := false; ; {
+				n, err := user.Read(buf)
+				shown.Write(buf[:n])
+				if err != nil {
+					screen <- shown.String()
+					return
+				}
+				if !prompted && bytes.Contains(shown.Bytes(), []byte("# ")) {
+					prompted = true
+					if _, err := user.WriteString(test.typed); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}()
+		result, err := Run(limit(t, 5*time.Minute), Options{Command: []string{"sh"}, Terminal: terminal})
+		terminal.Close()
+		shown := <-screen
+		user.Close()
+		if err != nil || result.Status != test.status || !strings.Contains(shown, test.shown) {
+			t.Errorf("%s: status %d, %v, screen %q", test.name, result.Status, err, shown)
+		}
+	}
+}

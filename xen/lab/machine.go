@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Names in a machine's folder. QEMU runs in that folder: its options part at commas and spaces,
+// which the paths of this machine may contain.
+const (
+	xenImage    = "xen"
+	kernelImage = "vmlinuz"
+	initramfs   = "initramfs"
+	serialLog   = "serial.log"
+)
+
+// A machine is one run of the lab.
+type machine struct {
+	Options
+	parts  parts
+	folder string
+	nonce  string
+}
+
+// prepare fills the machine's folder.
+func (m *machine) prepare() error {
+	for name, target := range map[string]string{xenImage: m.parts.xen, kernelImage: m.parts.kernel} {
+		if err := os.Symlink(target, filepath.Join(m.folder, name)); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+	}
+	f, err := os.Create(filepath.Join(m.folder, initramfs))
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return errors.Join(m.image(f), f.Close())
+}
+
+// arguments of QEMU.
+//
+// Without -smap and -smep dom0 dies at once: QEMU 7.2 makes a wrong SMAP fault on
+// iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes.
+//
+// Half of the time to boot went into memory: dom0's kernel sets up tables for all that max: leaves it, Xen
+// scrubs what is empty anyway, and rodata= makes the kernel walk all its page tables.
+func (m *machine) arguments() []string {
+	args := []string{
+		"-machine", "q35", "-cpu", "max,-smap,-smep", "-accel", "tcg", "-smp", strconv.Itoa(m.CPUs),
+		"-m", strconv.Itoa(m.Memory), "-display", "none", "-vga", "none", "-no-reboot", "-nodefaults", "-no-user-config",
+		"-serial", "file:" + serialLog,
+		"-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line",
+		"-kernel", xenImage,
+		"-append", fmt.Sprintf("console=com1 com1=115200 loglvl=all guest_loglvl=all dom0_mem=%[1]dM,max:%[1]dM dom0_max_vcpus=1 bootscrub=0", m.Dom0Memory),
+		"-initrd", kernelImage + " console=hvc0 earlyprintk=xen quiet panic=1 rodata=off," + initramfs,
+	}
+	if m.Icount {
+		args = append(args, "-icount", "shift=0")
+	}
+	return args
+}
+
+// errEnded: the command's status is known and the machine may go.
+var errEnded = errors.New("ended")
+
+func (m *machine) run(ctx context.Context) (Result, error) {
+	machineCtx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	cmd := exec.CommandContext(machineCtx, m.parts.qemu[0], append(m.parts.qemu[1:], m.arguments()...)...)
+	cmd.Dir = m.folder
+	cmd.Env = append(os.Environ(), m.parts.qemuEnv...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the machine never outlives the lab
+	cmd.WaitDelay = 5 * time.Second
+	var stderr, kept bytes.Buffer
+	cmd.Stderr = &stderr
+
+	line := &markers{nonce: m.nonce, out: m.Stdout, begin: func() {}, end: func() { end(errEnded) }}
+	if line.out == nil {
+		line.out = &kept
+	}
+	if m.Terminal != nil {
+		keys, err := cmd.StdinPipe()
+		if err != nil {
+			return Result{}, fmt.Errorf("lab: %w", err)
+		}
+		restore, err := rawTerminal(m.Terminal)
+		if err != nil {
+			return Result{}, err
+		}
+		k := &keyboard{terminal: m.Terminal, line: keys, leave: func() { end(errLeft) }}
+		line.out = m.Terminal
+		line.begin = func() { k.open.Store(true) }
+		done := make(chan struct{})
+		go func() { k.run(machineCtx); close(done) }()
+		defer func() { end(nil); <-done; restore() }()
+	}
+	cmd.Stdout = line
+	fmt.Fprintf(m.Progress, "lab: booting Xen and dom0\r\n")
+	err := errors.Join(cmd.Run(), line.finish())
+	result := Result{Status: line.status, Output: kept.Bytes()}
+	switch cause := context.Cause(machineCtx); {
+	case line.ended:
+		return result, nil
+	case errors.Is(cause, errLeft):
+		return result, nil
+	case ctx.Err() != nil && line.begun:
+		return result, fmt.Errorf("lab: %s: did not end in time: %w", m.Command[0], context.Cause(ctx))
+	case ctx.Err() != nil:
+		return result, fmt.Errorf("lab: dom0 did not boot in time: %w", context.Cause(ctx))
+	case err == nil && line.begun:
+		return result, errors.New("lab: the machine went down before the command ended")
+	case err == nil:
+		return result, errors.New("lab: the machine went down before dom0 was up")
+	}
+	return result, fmt.Errorf("lab: qemu: %w: %s", err, strings.TrimSpace(stderr.String()))
+}

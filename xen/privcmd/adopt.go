@@ -1,0 +1,86 @@
+package privcmd
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+const (
+	tokenSize = 16 + 4 + 8
+	// firstPort is what a new domain's first port is; the engine allocates it.
+	firstPort = 1
+)
+
+// Adopt implements xen.Hypervisor. Without a token it must be a domain of an engine with this key.
+func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
+	d, err := h.adopt(id, token)
+	if err != nil {
+		return nil, fmt.Errorf("adopt domain %d: %w", id, err)
+	}
+	return d, nil
+}
+
+func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
+	if id == 0 || id > xen.MaxDomID || len(token) != 0 && len(token) != tokenSize {
+		return nil, xen.ErrNoDomain
+	}
+	info, err := h.c.domainInfo(id)
+	if err != nil {
+		return nil, err
+	}
+	if !h.ours(&info) || info.Flags&infDying != 0 || info.OnlineVCPUs == 0 && info.Flags&infShutdown == 0 {
+		return nil, xen.ErrNoDomain
+	}
+	d := newDomain(h, id, info.Handle)
+	d.paused = info.Flags&infPaused != 0
+	d.remotePort = firstPort
+	if len(token) != 0 {
+		if handle(token[:16]) != info.Handle {
+			return nil, xen.ErrNoDomain
+		}
+		d.remotePort = binary.LittleEndian.Uint32(token[16:])
+		d.hypercallPage = binary.LittleEndian.Uint64(token[20:])
+	}
+	if err = h.add(d); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			h.remove(d)
+			d.c.release()
+		}
+	}()
+	if err = d.remap(); err != nil {
+		return nil, err
+	}
+	if d.port, err = h.events.bind(id, d.remotePort, d.ring); err != nil {
+		unix.Munmap(d.area)
+		return nil, err
+	}
+	// It may have rung, or ended, while nobody listened.
+	d.ring()
+	h.lookNow()
+	return d, nil
+}
+
+// remap finds the control area through the domain's page tables.
+func (d *Domain) remap() error {
+	v, err := d.c.vcpuContext(d.id)
+	if err != nil {
+		return err
+	}
+	d.top = v.CtrlReg[3] >> pageShift
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	mfns, err := w.frames(abi.CtlVa, ctlPages)
+	if err != nil {
+		return err
+	}
+	d.area, err = d.c.mapFrames(d.id, mfns, protWrite)
+	return err
+}

@@ -1,0 +1,248 @@
+package privcmd
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
+)
+
+// Domain is one PV domain of this engine.
+type Domain struct {
+	h             *Hypervisor
+	c             *conn // held until Release
+	id            xen.DomID
+	handle        handle
+	area          []byte // the control area
+	port          uint32 // ours of the event channel
+	remotePort    uint32 // the domain's
+	hypercallPage uint64
+	top           uint64 // machine frame of its L4 table
+	rang          chan struct{}
+	gone          chan struct{}
+	once          sync.Once
+	exit          xen.Exit // valid when gone is closed
+
+	mu       sync.RWMutex // held for reading by users; Release takes it
+	released bool
+
+	pauses    sync.Mutex // orders Pause, Unpause and Destroy
+	paused    bool
+	destroyed atomic.Bool
+}
+
+var _ xen.Domain = (*Domain)(nil)
+
+// newDomain holds the connection; whoever does not add it to the hypervisor lets go again.
+func newDomain(h *Hypervisor, id xen.DomID, hd handle) *Domain {
+	return &Domain{
+		h: h, c: h.c, id: id, handle: hd, paused: true,
+		rang: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
+}
+
+// ring is called by the events' reader.
+func (d *Domain) ring() {
+	select {
+	case d.rang <- struct{}{}:
+	default:
+	}
+}
+
+// ID implements xen.Domain.
+func (d *Domain) ID() xen.DomID { return d.id }
+
+// Control implements xen.Domain.
+func (d *Domain) Control() []byte { return d.area }
+
+// Rang implements xen.Domain.
+func (d *Domain) Rang() <-chan struct{} { return d.rang }
+
+// Gone implements xen.Domain.
+func (d *Domain) Gone() <-chan struct{} { return d.gone }
+
+// Exit implements xen.Domain.
+func (d *Domain) Exit() xen.Exit {
+	<-d.gone
+	return d.exit
+}
+
+func (d *Domain) isGone() bool {
+	select {
+	case <-d.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// end notes how the domain ended, if nobody has.
+func (d *Domain) end(e xen.Exit) {
+	d.once.Do(func() {
+		d.exit = e
+		close(d.gone)
+	})
+}
+
+// use holds off Release; the caller must call d.mu.RUnlock if there is no error.
+func (d *Domain) use() error {
+	d.mu.RLock()
+	if d.released {
+		d.mu.RUnlock()
+		return xen.ErrNoDomain
+	}
+	return nil
+}
+
+// useLiving is use, and ErrNoDomain for a domain that is gone.
+func (d *Domain) useLiving() error {
+	if err := d.use(); err != nil {
+		return err
+	}
+	if d.isGone() {
+		d.mu.RUnlock()
+		return xen.ErrNoDomain
+	}
+	return nil
+}
+
+// Unpause implements xen.Domain.
+func (d *Domain) Unpause() error { return d.setPaused(false, domctlUnpause) }
+
+// Pause implements xen.Domain.
+func (d *Domain) Pause() error { return d.setPaused(true, domctlPause) }
+
+// setPaused keeps Xen's count of pauses at 0 or 1.
+func (d *Domain) setPaused(paused bool, cmd uint32) error {
+	if err := d.useLiving(); err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	d.pauses.Lock()
+	defer d.pauses.Unlock()
+	if d.paused == paused {
+		return nil
+	}
+	_, err := d.c.domctl(cmd, d.id, nil)
+	if err == nil {
+		d.paused = paused
+	}
+	return err
+}
+
+// Notify implements xen.Domain.
+func (d *Domain) Notify() error {
+	if err := d.useLiving(); err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	return d.h.events.notify(d.port)
+}
+
+// Destroy implements xen.Domain. Frames that the engine maps stay until Release.
+func (d *Domain) Destroy() error {
+	if err := d.use(); err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	if d.isGone() {
+		return nil
+	}
+	if err := d.destroy(); err != nil {
+		return err
+	}
+	d.end(xen.Exit{Reason: xen.ExitDestroyed})
+	return nil
+}
+
+func (d *Domain) destroy() error {
+	d.pauses.Lock()
+	defer d.pauses.Unlock()
+	if d.destroyed.Load() {
+		return nil
+	}
+	info, err := d.c.domainInfo(d.id)
+	if err != nil && !errors.Is(err, xen.ErrNoDomain) {
+		return err
+	}
+	d.destroyed.Store(true)
+	if err != nil || info.Handle != d.handle || info.Flags&infDying != 0 {
+		return nil // somebody else did it; its number may be another's by now
+	}
+	if err := d.c.destroy(d.id); err != nil {
+		d.destroyed.Store(false)
+		return err
+	}
+	return nil
+}
+
+// Release implements xen.Domain.
+func (d *Domain) Release() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.released {
+		return xen.ErrNoDomain
+	}
+	if !d.isGone() {
+		return fmt.Errorf("domain %d: release: it still runs", d.id)
+	}
+	// First destroy: as long as it is there, a mapping keeps its frames from another's hands.
+	if err := d.destroy(); err != nil {
+		return fmt.Errorf("domain %d: release: %w", d.id, err)
+	}
+	d.released = true
+	d.h.events.unbind(d.port)
+	err := unix.Munmap(d.area)
+	d.h.remove(d)
+	d.c.release()
+	return err
+}
+
+// Status implements xen.Domain.
+func (d *Domain) Status() (xen.Status, error) {
+	if err := d.use(); err != nil {
+		return xen.Status{}, err
+	}
+	defer d.mu.RUnlock()
+	info, err := d.c.domainInfo(d.id)
+	if err == nil && info.Handle != d.handle {
+		err = fmt.Errorf("domain %d: %w", d.id, xen.ErrNoDomain)
+	}
+	if err != nil {
+		return xen.Status{}, err
+	}
+	s := statusOf(&info)
+	if d.isGone() {
+		s.State = xen.StateDying
+	}
+	if s.State == xen.StateDying {
+		return s, nil
+	}
+	if s.Weight, err = d.weight(); err != nil {
+		return s, err
+	}
+	s.CPUs, err = d.affinity()
+	return s, err
+}
+
+// statusOf is what Xen's own record of a domain says.
+func statusOf(info *domainInfo) xen.Status {
+	s := xen.Status{
+		State: xen.StateRunning, CPUTime: time.Duration(info.CPUTime), Memory: info.TotPages * pageSize,
+		MaxMem: info.MaxPages * pageSize, Shared: info.ShrPages * pageSize, VCPUs: int(info.MaxVCPUID) + 1,
+	}
+	switch {
+	case info.Flags&(infDying|infShutdown) != 0:
+		s.State = xen.StateDying
+	case info.Flags&infPaused != 0:
+		s.State = xen.StatePaused
+	case info.Flags&infBlocked != 0:
+		s.State = xen.StateBlocked
+	}
+	return s
+}

@@ -1,0 +1,267 @@
+package privcmd
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+
+	"kxsh/xen"
+)
+
+// Commands of domctl and sysctl. Source: public/domctl.h, public/sysctl.h.
+const (
+	domctlCreate         = 1
+	domctlDestroy        = 2
+	domctlPause          = 3
+	domctlUnpause        = 4
+	domctlGetInfo        = 5
+	domctlSetAffinity    = 9
+	domctlMaxMem         = 11
+	domctlSetVCPUContext = 12
+	domctlGetVCPUContext = 13
+	domctlMaxVCPUs       = 15
+	domctlSchedulerOp    = 16
+	domctlHypercallInit  = 22
+	domctlGetAffinity    = 25
+	domctlSetTSC         = 60
+	sysctlPhysInfo       = 3
+	sysctlSchedID        = 4
+	sysctlDomainInfoList = 6
+)
+
+var domctlNames = map[uint32]string{
+	domctlCreate: "createdomain", domctlDestroy: "destroydomain", domctlPause: "pausedomain",
+	domctlUnpause: "unpausedomain", domctlGetInfo: "getdomaininfo", domctlSetAffinity: "setvcpuaffinity",
+	domctlMaxMem: "max_mem", domctlSetVCPUContext: "setvcpucontext", domctlGetVCPUContext: "getvcpucontext",
+	domctlMaxVCPUs: "max_vcpus", domctlSchedulerOp: "scheduler_op", domctlHypercallInit: "hypercall_init",
+	domctlGetAffinity: "getvcpuaffinity", domctlSetTSC: "settscinfo",
+}
+
+var sysctlNames = map[uint32]string{
+	sysctlPhysInfo: "physinfo", sysctlSchedID: "sched_id", sysctlDomainInfoList: "getdomaininfolist",
+}
+
+const (
+	ctlSize     = 256 // of struct xen_domctl and xen_sysctl, with room to spare
+	domctlUnion = int(unsafe.Sizeof(domctlHeader{}))
+	sysctlUnion = int(unsafe.Sizeof(sysctlHeader{}))
+)
+
+// domctl makes one of its calls with arg as its part of the union, which is read back; the result
+// is the number in the header afterwards.
+func (c *conn) domctl(cmd uint32, id xen.DomID, arg []byte) (xen.DomID, error) {
+	b, done, err := c.buffer(ctlSize)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	h := (*domctlHeader)(unsafe.Pointer(&b[0]))
+	h.Cmd, h.Version, h.Domain = cmd, c.version.domctl, uint16(id)
+	copy(b[domctlUnion:], arg)
+	_, err = c.call("domctl "+domctlNames[cmd], hvDomctl, address(b))
+	copy(arg, b[domctlUnion:])
+	return xen.DomID(h.Domain), err
+}
+
+// domain makes a domctl call whose only result is whether it worked.
+func domctl[T any](c *conn, cmd uint32, id xen.DomID, arg *T) error {
+	_, err := c.domctl(cmd, id, bytesOf(arg))
+	return err
+}
+
+func sysctl[T any](c *conn, cmd uint32, arg *T) error {
+	b, done, err := c.buffer(ctlSize)
+	if err != nil {
+		return err
+	}
+	defer done()
+	h := (*sysctlHeader)(unsafe.Pointer(&b[0]))
+	h.Cmd, h.Version = cmd, c.version.sysctl
+	copy(b[sysctlUnion:], bytesOf(arg))
+	_, err = c.call("sysctl "+sysctlNames[cmd], hvSysctl, address(b))
+	copy(bytesOf(arg), b[sysctlUnion:])
+	return err
+}
+
+// domainInfo tells what Xen knows of a domain. Xen 4.17 answers for the next one if it is missing.
+func (c *conn) domainInfo(id xen.DomID) (domainInfo, error) {
+	var info domainInfo
+	_, err := c.domctl(domctlGetInfo, id, bytesOf(&info))
+	if err == nil && xen.DomID(info.Domain) != id {
+		err = fmt.Errorf("domain %d: %w", id, xen.ErrNoDomain)
+	}
+	return info, err
+}
+
+// domainList is domainInfo of all domains, the host's included, by number.
+func (c *conn) domainList() ([]domainInfo, error) {
+	const batch = 128
+	size := int(unsafe.Sizeof(domainInfo{}))
+	b, done, err := c.buffer(batch * size)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var all []domainInfo
+	for first := uint16(0); ; {
+		l := domainInfoList{First: first, Max: batch, Buffer: address(b)}
+		if err := sysctl(c, sysctlDomainInfoList, &l); err != nil {
+			return nil, err
+		}
+		if l.Num > batch {
+			return nil, fmt.Errorf("sysctl getdomaininfolist: %d domains in room for %d", l.Num, batch)
+		}
+		all = append(all, unsafe.Slice((*domainInfo)(unsafe.Pointer(&b[0])), l.Num)...)
+		if l.Num < batch {
+			return all, nil
+		}
+		first = all[len(all)-1].Domain + 1
+	}
+}
+
+func (c *conn) physInfo() (physInfo, error) {
+	var info physInfo
+	err := sysctl(c, sysctlPhysInfo, &info)
+	return info, err
+}
+
+// create makes an empty domain with one vcpu and the next free number, paused.
+func (c *conn) create(d *createDomain) (xen.DomID, error) {
+	id, err := c.domctl(domctlCreate, 0, d.encode(c.version))
+	if err != nil {
+		return 0, err
+	}
+	if err := domctl(c, domctlMaxVCPUs, id, &maxVCPUs{1}); err != nil {
+		c.destroy(id)
+		return 0, err
+	}
+	return id, nil
+}
+
+func (c *conn) destroy(id xen.DomID) error {
+	_, err := c.domctl(domctlDestroy, id, nil)
+	return err
+}
+
+func (c *conn) vcpuContext(id xen.DomID) (*vcpuContext, error) {
+	v := new(vcpuContext)
+	return v, withStruct(c, v, func(at uint64) error {
+		return domctl(c, domctlGetVCPUContext, id, &vcpuContextOp{Ctxt: at})
+	})
+}
+
+func (c *conn) setVCPUContext(id xen.DomID, v *vcpuContext) error {
+	return withStruct(c, v, func(at uint64) error {
+		return domctl(c, domctlSetVCPUContext, id, &vcpuContextOp{Ctxt: at})
+	})
+}
+
+// maxCPUs is how many bits of a CPU map Xen is given.
+const maxCPUs = 4096
+
+// affinity makes a call about the hard affinity of vcpu 0; set may be nil to only ask.
+func (c *conn) affinity(cmd uint32, id xen.DomID, set []byte) ([]byte, error) {
+	b, done, err := c.buffer(maxCPUs / 8)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	copy(b, set)
+	a := vcpuAffinity{Flags: affinityHard, Hard: bitmap{address(b), maxCPUs, 0}}
+	if err := domctl(c, cmd, id, &a); err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), b...), nil
+}
+
+// superOrder is the size of extents in which Xen is asked for memory first: 2 MiB, hundreds of times
+// faster than page by page.
+const superOrder = 9
+
+// populate gives a domain frames, one for each of mfns, which receives their machine frame numbers;
+// frame i of the domain is mfns[i].
+func (c *conn) populate(id xen.DomID, mfns []uint64) error {
+	done, err := c.populateOrder(id, mfns, 0, superOrder)
+	if err != nil {
+		return err
+	}
+	// What is left, and what Xen has no large extents for.
+	done, err = c.populateOrder(id, mfns, done, 0)
+	if err == nil && done < len(mfns) {
+		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w", done, len(mfns), xen.ErrNoMemory)
+	}
+	return err
+}
+
+// populateOrder gives frames from first on in extents of 1<<order, as far as there are any; the result
+// is the first frame that the domain does not have.
+func (c *conn) populateOrder(id xen.DomID, mfns []uint64, first int, order uint) (int, error) {
+	head := int(unsafe.Sizeof(memoryReservation{}))
+	extents := (len(mfns) - first) >> order
+	b, done, err := c.buffer(head + 8*min(extents, batchFrames))
+	if err != nil {
+		return first, err
+	}
+	defer done()
+	list := b[head:]
+	for extents > 0 {
+		n := min(extents, batchFrames)
+		for i := range n {
+			binary.LittleEndian.PutUint64(list[8*i:], uint64(first+i<<order))
+		}
+		*(*memoryReservation)(unsafe.Pointer(&b[0])) = memoryReservation{
+			ExtentStart: address(list), NrExtents: uint64(n), ExtentOrder: uint32(order), DomID: uint16(id),
+		}
+		got, err := c.call("memory_op populate_physmap", hvMemoryOp, memoryPopulate, address(b))
+		if err != nil {
+			return first, err
+		}
+		got = min(max(got, 0), int64(n))
+		for i := range int(got) {
+			base := binary.LittleEndian.Uint64(list[8*i:])
+			for k := range 1 << order {
+				mfns[first] = base + uint64(k)
+				first++
+			}
+		}
+		if got < int64(n) {
+			break
+		}
+		extents -= n
+	}
+	return first, nil
+}
+
+const memoryPopulate = 6 // XENMEM_populate_physmap
+
+// mmuExt makes operations on the page tables and frames of a domain.
+func (c *conn) mmuExt(name string, id xen.DomID, ops []mmuExtOp) error {
+	size := int(unsafe.Sizeof(mmuExtOp{}))
+	batch := bufferSizes[1] / size
+	b, done, err := c.buffer(size * min(len(ops), batch))
+	if err != nil {
+		return err
+	}
+	defer done()
+	for len(ops) > 0 {
+		n := min(len(ops), batch)
+		copy(unsafe.Slice((*mmuExtOp)(unsafe.Pointer(&b[0])), n), ops[:n])
+		if _, err := c.call("mmuext_op "+name, hvMMUExtOp, address(b), uint64(n), 0, uint64(id)); err != nil {
+			return err
+		}
+		ops = ops[n:]
+	}
+	return nil
+}
+
+const evtchnAlloc = 6 // EVTCHNOP_alloc_unbound
+
+// allocUnbound makes a port in a domain that the host may bind to.
+func (c *conn) allocUnbound(id xen.DomID) (uint32, error) {
+	a := evtchnAllocUnbound{Dom: uint16(id)}
+	err := withStruct(c, &a, func(at uint64) error {
+		_, err := c.call("event_channel_op alloc_unbound", hvEventChannelOp, evtchnAlloc, at)
+		return err
+	})
+	return a.Port, err
+}

@@ -1,0 +1,68 @@
+package privcmd
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
+)
+
+// mapFrames maps frames of a domain, one after the other. The mapping can only be unmapped whole
+// (Linux: a part is EINVAL), and while it is there the frames are not freed.
+func (c *conn) mapFrames(id xen.DomID, mfns []uint64, prot int) ([]byte, error) {
+	const name = "privcmd mmapbatch"
+	if len(mfns) == 0 {
+		return nil, nil
+	}
+	if c.inject != nil {
+		if errno := c.inject(name); errno != 0 {
+			return nil, &Error{name, errno}
+		}
+	}
+	area, err := unix.Mmap(c.privcmd, 0, len(mfns)*pageSize, prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap /dev/xen/privcmd: %w", err)
+	}
+	errs := make([]int32, len(mfns))
+	b := mmapBatch{
+		Num: uint32(len(mfns)), Dom: uint16(id), Addr: uint64(uintptr(unsafe.Pointer(&area[0]))),
+		Arr: uint64(uintptr(unsafe.Pointer(&mfns[0]))), Err: uint64(uintptr(unsafe.Pointer(&errs[0]))),
+	}
+	var pin runtime.Pinner
+	pin.Pin(&mfns[0])
+	pin.Pin(&errs[0])
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.privcmd), ioctlMMapBatchV2, uintptr(unsafe.Pointer(&b)))
+	pin.Unpin()
+	for i, e := range errs {
+		if e != 0 {
+			unix.Munmap(area)
+			return nil, fmt.Errorf("map frame %#x of domain %d: %w", mfns[i], id, &Error{name, unix.Errno(-e)})
+		}
+	}
+	if errno != 0 {
+		unix.Munmap(area)
+		return nil, &Error{name, errno}
+	}
+	return area, nil
+}
+
+// withFrames maps frames for as long as f runs.
+func (c *conn) withFrames(id xen.DomID, mfns []uint64, prot int, f func(area []byte) error) error {
+	area, err := c.mapFrames(id, mfns, prot)
+	if err != nil || area == nil {
+		return err
+	}
+	err = f(area)
+	if e := unix.Munmap(area); err == nil && e != nil {
+		err = fmt.Errorf("unmap frames of domain %d: %w", id, e)
+	}
+	return err
+}
+
+const (
+	protRead  = unix.PROT_READ
+	protWrite = unix.PROT_READ | unix.PROT_WRITE
+)

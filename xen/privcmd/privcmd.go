@@ -1,0 +1,230 @@
+// Package privcmd is the hypervisor on a real Xen, driven from its control domain (dom0) through
+// Linux's /dev/xen/privcmd, /dev/xen/hypercall and /dev/xen/evtchn: no libxc, no xenstored, no cgo.
+//
+// A pVM is a PV domain of one vcpu. Domains outlive the engine: their UUIDs begin with a digest of
+// the engine's key, so that a later engine finds its own among others'.
+package privcmd
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"kxsh/xen"
+)
+
+// Options say how to start.
+type Options struct {
+	// Key tells the domains of one engine from those of others, for example the path of its state
+	// folder. Two engines with one key must not live at the same time.
+	Key string
+}
+
+// Hypervisor is Xen.
+type Hypervisor struct {
+	c      *conn
+	key    [8]byte
+	events *events
+	pool   *pool
+	sched  uint32
+	cpus   int
+	dirty  bool // frames may come with old content
+
+	stop    chan struct{}
+	watched chan struct{}
+	look    chan struct{}
+
+	mu      sync.Mutex
+	domains map[xen.DomID]*Domain
+	closed  bool
+}
+
+var _ xen.Hypervisor = (*Hypervisor)(nil)
+
+// Available tells whether this is Xen's control domain.
+func Available() bool {
+	b, err := os.ReadFile("/proc/xen/capabilities")
+	return err == nil && strings.Contains(string(b), "control_d")
+}
+
+// New opens the way to Xen and ends what an earlier engine with the same key left half made.
+func New(o Options) (_ *Hypervisor, err error) {
+	h := &Hypervisor{
+		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
+		domains: map[xen.DomID]*Domain{},
+	}
+	sum := sha256.Sum256([]byte(o.Key))
+	copy(h.key[:], sum[:])
+	if h.c, err = dial(); err != nil {
+		return nil, fmt.Errorf("xen: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			h.c.release()
+			err = fmt.Errorf("xen: %w", err)
+		}
+	}()
+	if err = h.c.probe(); err != nil {
+		return nil, err
+	}
+	if err = h.learn(); err != nil {
+		return nil, err
+	}
+	if h.events, err = newEvents(); err != nil {
+		return nil, err
+	}
+	period := lookSeldom
+	if h.events.bindVIRQ(virqDomExc, h.lookNow) != nil {
+		period = lookAlways // it is xenstored's
+	}
+	h.pool = &pool{make: h.blank, destroy: h.c.destroy}
+	go h.watchExits(period)
+	return h, nil
+}
+
+// learn asks what does not change while Xen runs, and ends half made domains.
+func (h *Hypervisor) learn() error {
+	phys, err := h.c.physInfo()
+	if err != nil {
+		return err
+	}
+	h.cpus = min(int(phys.NrCPUs), maxCPUs)
+	if h.sched, err = h.scheduler(); err != nil {
+		return err
+	}
+	line, err := h.c.versionString(xenverCommandLine, 1024)
+	if err != nil {
+		return err
+	}
+	h.dirty = keepsDirt(line)
+	list, err := h.c.domainList()
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if d := &list[i]; h.ours(d) && halfMade(d) {
+			if err := h.c.destroy(xen.DomID(d.Domain)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keepsDirt tells from Xen's command line whether frames that nobody had since power-on come as the
+// firmware left them. Otherwise, and after use by another domain, Xen scrubs.
+func keepsDirt(line string) bool {
+	for _, word := range strings.Fields(line) {
+		switch word {
+		case "no-bootscrub", "bootscrub=0", "bootscrub=no", "bootscrub=off", "bootscrub=false":
+			return true
+		}
+	}
+	return false
+}
+
+// ours tells whether an engine with this key made a domain.
+func (h *Hypervisor) ours(d *domainInfo) bool { return [8]byte(d.Handle[:8]) == h.key }
+
+// halfMade tells whether the engine that built a domain did not come to its vcpu.
+func halfMade(d *domainInfo) bool {
+	return d.Flags&(infDying|infShutdown) == 0 && d.OnlineVCPUs == 0
+}
+
+// Info implements xen.Hypervisor.
+func (h *Hypervisor) Info() (xen.Info, error) {
+	phys, err := h.c.physInfo()
+	if err != nil {
+		return xen.Info{}, err
+	}
+	return xen.Info{
+		Name:       "xen",
+		Version:    h.c.version.String(),
+		Scheduler:  schedulers[h.sched].name,
+		CPUs:       int(phys.NrCPUs),
+		Memory:     phys.TotalPages * pageSize,
+		FreeMemory: (phys.FreePages + phys.ScrubPages) * pageSize,
+	}, nil
+}
+
+// Domains implements xen.Hypervisor.
+func (h *Hypervisor) Domains() ([]xen.DomID, error) {
+	list, err := h.c.domainList()
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var ids []xen.DomID
+	for i := range list {
+		d := &list[i]
+		id := xen.DomID(d.Domain)
+		own := h.domains[id]
+		switch {
+		case id == 0 || d.Flags&infDying != 0:
+		case own != nil && own.handle == d.Handle && (own.isGone() || d.Flags&infShutdown != 0):
+		case h.ours(d) && halfMade(d):
+		default:
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Close implements xen.Hypervisor.
+func (h *Hypervisor) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	close(h.stop)
+	<-h.watched
+	h.pool.close()
+	err := h.events.close()
+	h.c.release()
+	return err
+}
+
+// add makes a domain known, which then holds the connection.
+func (h *Hypervisor) add(d *Domain) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return os.ErrClosed
+	}
+	if old := h.domains[d.id]; old != nil && old.handle == d.handle {
+		return xen.ErrNoDomain // somebody was faster
+	}
+	h.domains[d.id] = d
+	h.c.retain()
+	return nil
+}
+
+func (h *Hypervisor) remove(d *Domain) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.domains[d.id] == d {
+		delete(h.domains, d.id)
+	}
+}
+
+func (h *Hypervisor) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.domains)
+}
+
+// lookNow has ended domains found soon.
+func (h *Hypervisor) lookNow() {
+	select {
+	case h.look <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,127 @@
+package privcmd
+
+import (
+	"math/rand"
+	"testing"
+	"unsafe"
+
+	"kxsh/ipc/abi"
+)
+
+// shuffled are a domain's frames outside Xen: machine frame numbers that are in no order.
+func shuffled(r *rand.Rand, n uint64) []uint64 {
+	mfns := make([]uint64, n)
+	for i, v := range r.Perm(int(n) * 3)[:n] {
+		mfns[i] = uint64(v) + 0x100
+	}
+	return mfns
+}
+
+// walkAll calls f for each page that the tables map, as the CPU finds it.
+func walkAll(t *testing.T, area []byte, own []uint64, f func(va, entry uint64)) {
+	index := map[uint64]int{}
+	for i, mfn := range own {
+		index[mfn] = i
+	}
+	var walk func(mfn uint64, level int, va uint64)
+	walk = func(mfn uint64, level int, va uint64) {
+		i, ok := index[mfn]
+		if !ok {
+			t.Fatalf("level %d at %#x: frame %#x is no page table", level, va, mfn)
+		}
+		for n, e := range (*[perTable]uint64)(unsafe.Pointer(&area[i*pageSize])) {
+			at := va | uint64(n)<<(pageShift+9*(level-1))
+			switch {
+			case e == 0:
+			case level == 1:
+				f(at, e)
+			case e&^uint64(pteFrame) != pteTable:
+				t.Fatalf("level %d at %#x: entry %#x", level, at, e)
+			default:
+				walk(e&pteFrame>>pageShift, level-1, at)
+			}
+		}
+	}
+	walk(own[0], levels, 0)
+}
+
+// TestTables builds domains of random shapes and holds that their tables map exactly what they should,
+// that nothing is writable and executable, and that no page table is mapped.
+func TestTables(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	for range 30 {
+		text, consts, data := uint64(r.Intn(600)+1), uint64(r.Intn(20)+1), uint64(r.Intn(600)+1)
+		gap := uint64(r.Intn(3))
+		m := &image{pages: text + consts + gap + data}
+		m.spans = []span{
+			{abi.ImageVa, text, 0, spanText},
+			{abi.ImageVa + text*pageSize, consts, text, spanConst},
+			{abi.ImageVa + (text+consts+gap)*pageSize, data, text + consts + gap, spanData},
+		}
+		ram := uint64(r.Intn(3000) + 2)
+		base := randomBase(ram)
+		if r.Intn(4) == 0 { // across tables of every level
+			base = 1<<45 - uint64(r.Intn(int(ram)))*pageSize
+		}
+		l := newLayout(m, ram, base)
+		mfns := shuffled(r, l.shared+1)
+		own := mfns[l.tables:l.shared]
+		area := make([]byte, len(own)*pageSize)
+		if err := writeTables(area, l.byKey, own, l.spans, mfns); err != nil {
+			t.Fatal(err)
+		}
+		want := map[uint64]uint64{}
+		expect := func(va, first, n, bits uint64) {
+			for i := range n {
+				want[va+i*pageSize] = mfns[first+i]<<pageShift | bits
+			}
+		}
+		expect(abi.ImageVa, 0, text, spanText)
+		expect(abi.ImageVa+text*pageSize, text, consts, spanConst)
+		expect(abi.ImageVa+(text+consts+gap)*pageSize, text+consts+gap, data, spanData)
+		expect(base, m.pages, ram, spanData)
+		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanConst)
+		for i, mfn := range l.control(mfns) {
+			want[abi.CtlVa+uint64(i)*pageSize] = mfn<<pageShift | spanData
+		}
+		tables := map[uint64]bool{}
+		for _, mfn := range own {
+			tables[mfn] = true
+		}
+		walkAll(t, area, own, func(va, entry uint64) {
+			if want[va] != entry {
+				t.Fatalf("%#x: entry %#x, want %#x", va, entry, want[va])
+			}
+			if entry&pteWrite != 0 && entry&pteNX == 0 {
+				t.Fatalf("%#x is writable and executable", va)
+			}
+			if tables[entry&pteFrame>>pageShift] {
+				t.Fatalf("%#x maps a page table", va)
+			}
+			delete(want, va)
+		})
+		for va := range want {
+			t.Fatalf("%#x is not mapped", va)
+		}
+		if l.control(mfns)[1] != mfns[l.shared] || len(l.control(mfns)) != ctlPages {
+			t.Fatal("shared_info is not at its place")
+		}
+	}
+}
+
+// TestTablesRefuse holds that what must not be is not built.
+func TestTablesRefuse(t *testing.T) {
+	for name, spans := range map[string][]span{
+		"writable and executable": {{abi.ImageVa, 1, 0, pteBase | pteWrite}},
+		"twice":                   {{abi.ImageVa, 2, 0, spanData}, {abi.ImageVa + pageSize, 1, 0, spanText}},
+	} {
+		tables := tablesOf(spans)
+		own := make([]uint64, len(tables))
+		for i := range own {
+			own[i] = uint64(i) + 10
+		}
+		if writeTables(make([]byte, len(own)*pageSize), tables, own, spans, []uint64{1, 2}) == nil {
+			t.Errorf("%s was built", name)
+		}
+	}
+}
