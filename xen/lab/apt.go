@@ -31,7 +31,7 @@ type packageSet struct {
 const layout = "2"
 
 // aptConf is read after the machine's configuration: its package sources and keys are used, but
-// every folder apt writes to is ours, and the machine counts as empty. The hooks cleared here would
+// every folder apt writes or locks is ours, and the machine counts as empty. The hooks cleared here would
 // touch folders of root's.
 const aptConf = `#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -39,7 +39,7 @@ const aptConf = `#clear APT::Update::Pre-Invoke;
 #clear DPkg::Post-Invoke;
 Dir::State "%[1]s";
 Dir::State::lists "%[1]s/lists";
-Dir::State::status "/dev/null";
+Dir::State::status "%[1]s/status";
 Dir::Cache "%[1]s";
 Acquire::Languages "none";
 Acquire::GzipIndexes "true";
@@ -109,7 +109,8 @@ func (s packageSet) download(ctx context.Context, apt string) ([]string, error) 
 		}
 	}
 	conf := filepath.Join(apt, "apt.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, aptConf, apt), 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(conf, fmt.Appendf(nil, aptConf, apt), 0o644),
+		os.WriteFile(filepath.Join(apt, "status"), nil, 0o644)); err != nil {
 		return nil, fmt.Errorf("lab: packages: %w", err)
 	}
 	archives := filepath.Join(apt, "archives")
