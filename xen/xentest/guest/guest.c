@@ -36,12 +36,9 @@ static void do_pong(void)
 {
 	events_on(event_entry);
 	for (uint64_t seen = 0;;) {
-		RESULT[1] = engine_events;
-		if (engine_events == seen) {
-			block();
-			continue;
-		}
+		wait_past(&engine_events, seen);
 		seen = engine_events;
+		RESULT[1] = seen;
 		ring();
 	}
 }
@@ -105,8 +102,7 @@ static void do_timer(void)
 	events_on(event_entry);
 	start = system_time();
 	CHECK(HC(set_timer_op, start + ms * 1000000) == 0);
-	while (!timer_events)
-		block();
+	wait_past(&timer_events, 0);
 	took = system_time() - start;
 	RESULT[1] = took;
 	CHECK(took + 50000 >= ms * 1000000); /* the clock is right to some 50 ppm, and so is the timer */

@@ -45,6 +45,7 @@ void print(unsigned stream, const char *s, size_t n);
 void puts_(const char *s);
 void ring(void);
 void block(void); /* until an event was handled */
+void wait_past(volatile uint64_t *count, uint64_t seen);
 _Noreturn void finish(unsigned code);
 _Noreturn void fail(unsigned line);
 void events_on(const char *entry);

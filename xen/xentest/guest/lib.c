@@ -113,14 +113,34 @@ __attribute__((used)) void on_trap(struct trap_frame *f)
 	VCPU->evtchn_upcall_mask = 0;
 }
 
+static void unmask(void)
+{
+	VCPU->evtchn_upcall_mask = 0;
+	if (VCPU->evtchn_upcall_pending)
+		HC(sched_op, SCHEDOP_yield); /* any hypercall delivers */
+}
+
 void events_on(const char *entry)
 {
 	struct callback_register c = {.type = CALLBACKTYPE_event, .address = (uint64_t)entry};
 
 	CHECK(HC(callback_op, CALLBACKOP_register, &c) == 0);
-	VCPU->evtchn_upcall_mask = 0;
-	if (VCPU->evtchn_upcall_pending)
-		HC(sched_op, SCHEDOP_yield); /* any hypercall delivers */
+	unmask();
+}
+
+/*
+ * wait_past sleeps until a count of events is past what was seen. It looks with events masked, and
+ * block unmasks: an event that were handled between the look and the sleep would be slept through.
+ */
+void wait_past(volatile uint64_t *count, uint64_t seen)
+{
+	for (;;) {
+		VCPU->evtchn_upcall_mask = 1;
+		if (*count != seen)
+			break;
+		block();
+	}
+	unmask();
 }
 
 void timer_bind(void)
