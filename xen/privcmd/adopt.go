@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -59,7 +57,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		return nil, err
 	}
 	if d.port, err = h.events.bind(id, d.remotePort, d.ring); err != nil {
-		unix.Munmap(d.area)
+		d.c.munmap(d.area)
 		return nil, err
 	}
 	// It may have rung, or ended, while nobody listened.

@@ -1,16 +1,11 @@
 package privcmd
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"kxsh/xen"
 )
 
 // Hypercall numbers. Source: xen/include/public/xen.h.
@@ -23,84 +18,42 @@ const (
 	hvDomctl         = 36
 )
 
-// Requests of /dev/xen/privcmd. Source: include/uapi/xen/privcmd.h of Linux.
-const (
-	ioctlHypercall   = unsafe.Sizeof(hypercallArg{})<<16 | 'P'<<8 | 0
-	ioctlMMapBatchV2 = unsafe.Sizeof(mmapBatch{})<<16 | 'P'<<8 | 4
-)
-
 // hypercallArg is struct privcmd_hypercall.
 type hypercallArg struct {
 	Op  uint64
 	Arg [5]uint64
 }
 
-// Error is a hypercall or a request to a Xen device that failed.
-type Error struct {
-	Call  string // e.g. "domctl createdomain"
-	Errno unix.Errno
-}
-
-func (e *Error) Error() string {
-	s := fmt.Sprintf("%s: %s (%s)", e.Call, unix.ErrnoName(e.Errno), e.Errno.Error())
-	switch e.Errno {
-	case unix.EPERM, unix.EACCES:
-		s += ": kxsh must be root in Xen's control domain"
-	case unix.ENOSYS:
-		s += ": this Xen was built without it"
-	}
-	return s
-}
-
-// Unwrap lets errors.Is find the errno, and ErrNoMemory and ErrNoDomain by what they mean to Xen.
-func (e *Error) Unwrap() []error {
-	switch e.Errno {
-	case unix.ENOMEM:
-		return []error{e.Errno, xen.ErrNoMemory}
-	case unix.ESRCH:
-		return []error{e.Errno, xen.ErrNoDomain}
-	}
-	return []error{e.Errno}
-}
-
 // conn is an open way to Xen. Every user holds it; the last one to let go closes it, so that a
 // domain can still be destroyed and released when its Hypervisor is closed.
 type conn struct {
+	devices
 	privcmd, hypercall int // descriptors
 	version            version
 
 	mu   sync.Mutex
 	refs int
 	free [2][][]byte // resident buffers that nobody uses, by class
-
-	// inject, if not nil, may make a call fail in place of Xen; for tests.
-	inject func(call string) unix.Errno
 }
 
-// dial opens the devices. The descriptors are not for children.
+// dial opens the devices.
 func dial() (*conn, error) {
 	c := &conn{refs: 1, hypercall: -1}
 	var err error
-	if c.privcmd, err = unix.Open("/dev/xen/privcmd", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
-		return nil, deviceError("/dev/xen/privcmd", "xen-privcmd", err)
+	if c.privcmd, err = openDevice(privcmdPath, "xen-privcmd", 0); err != nil {
+		return nil, err
 	}
-	if c.hypercall, err = unix.Open("/dev/xen/hypercall", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+	if c.hypercall, err = openDevice(hypercallPath, "xen-privcmd", 0); err != nil {
 		unix.Close(c.privcmd)
-		return nil, deviceError("/dev/xen/hypercall", "xen-privcmd", err)
+		return nil, err
 	}
 	return c, nil
 }
 
-// deviceError says what to do about a device that does not open.
-func deviceError(path, module string, err error) error {
-	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%s: %w: not Xen's control domain, or modprobe %s is missing", path, err, module)
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s: %w: be root", path, err)
-	}
-	return fmt.Errorf("%s: %w", path, err)
-}
+const (
+	privcmdPath   = "/dev/xen/privcmd"
+	hypercallPath = "/dev/xen/hypercall"
+)
 
 func (c *conn) retain() *conn {
 	c.mu.Lock()
@@ -117,7 +70,7 @@ func (c *conn) release() {
 	}
 	for _, class := range c.free {
 		for _, b := range class {
-			unix.Munmap(b)
+			c.munmap(b)
 		}
 	}
 	closeAll(c.privcmd, c.hypercall)
@@ -134,25 +87,10 @@ func closeAll(fds ...int) {
 // call makes a hypercall; memory that its arguments point to must be resident (see buffer). name is
 // for the error.
 func (c *conn) call(name string, op uint64, args ...uint64) (int64, error) {
-	if c.inject != nil {
-		if errno := c.inject(name); errno != 0 {
-			return 0, &Error{name, errno}
-		}
-	}
 	h := hypercallArg{Op: op}
 	copy(h.Arg[:], args)
-	for {
-		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.privcmd), ioctlHypercall, uintptr(unsafe.Pointer(&h)))
-		switch errno {
-		case 0:
-			return int64(r), nil
-		case unix.EINTR, unix.EAGAIN, unix.ERESTART:
-			// A long operation that wants to be continued.
-			runtime.Gosched()
-		default:
-			return 0, &Error{name, errno}
-		}
-	}
+	r, err := c.ioctl(name, c.privcmd, ioctlHypercall, unsafe.Pointer(&h))
+	return int64(r), err
 }
 
 // Sizes of resident buffers, in bytes: one for structs, one for lists of frames.
@@ -180,9 +118,8 @@ func (c *conn) buffer(n int) ([]byte, func(), error) {
 	c.mu.Unlock()
 	if b == nil {
 		var err error
-		b, err = unix.Mmap(c.hypercall, 0, bufferSizes[class], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		if err != nil {
-			return nil, nil, os.NewSyscallError("mmap /dev/xen/hypercall", err)
+		if b, err = c.mmap(hypercallPath, c.hypercall, 0, bufferSizes[class], protWrite); err != nil {
+			return nil, nil, err
 		}
 	}
 	clear(b[:n])

@@ -7,8 +7,6 @@ import (
 	"time"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -203,7 +201,7 @@ func (b *build) put(first uint64, p []byte) error {
 func (b *build) control() (err error) {
 	b.area, err = b.h.c.mapFrames(b.place.ID, b.l.control(b.mfns), protWrite)
 	if err == nil {
-		b.onFailure(func() { unix.Munmap(b.area) })
+		b.onFailure(func() { b.h.c.munmap(b.area) })
 	}
 	return err
 }

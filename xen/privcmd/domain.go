@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/xen"
 )
 
@@ -197,7 +195,7 @@ func (d *Domain) Release() error {
 	}
 	d.released = true
 	d.h.events.unbind(d.port)
-	err := unix.Munmap(d.area)
+	err := d.c.munmap(d.area)
 	d.h.remove(d)
 	d.c.release()
 	return err

@@ -63,7 +63,7 @@ func (c *conn) domctl(cmd uint32, id xen.DomID, arg []byte) (xen.DomID, error) {
 	return xen.DomID(h.Domain), err
 }
 
-// domain makes a domctl call whose only result is whether it worked.
+// domctl makes a call whose only result is whether it worked.
 func domctl[T any](c *conn, cmd uint32, id xen.DomID, arg *T) error {
 	_, err := c.domctl(cmd, id, bytesOf(arg))
 	return err
@@ -138,9 +138,12 @@ func (c *conn) create(d *createDomain) (xen.DomID, error) {
 	return id, nil
 }
 
+// destroy ends a domain; what it held is free once nobody maps its frames any more.
 func (c *conn) destroy(id xen.DomID) error {
-	_, err := c.domctl(domctlDestroy, id, nil)
-	return err
+	return again(func() error {
+		_, err := c.domctl(domctlDestroy, id, nil)
+		return err
+	})
 }
 
 func (c *conn) vcpuContext(id xen.DomID) (*vcpuContext, error) {

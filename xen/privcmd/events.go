@@ -25,6 +25,7 @@ const virqDomExc = 3
 
 // events is the host's end of all event channels: one descriptor, one reader.
 type events struct {
+	*devices
 	fd   int
 	file *os.File // of fd, on the netpoller
 	done chan struct{}
@@ -32,16 +33,16 @@ type events struct {
 	mu     sync.Mutex
 	ports  map[uint32]func()
 	closed bool
-
-	inject func(call string) unix.Errno // as in conn
 }
 
-func newEvents() (*events, error) {
-	fd, err := unix.Open("/dev/xen/evtchn", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+const evtchnPath = "/dev/xen/evtchn"
+
+func newEvents(d *devices) (*events, error) {
+	fd, err := openDevice(evtchnPath, "xen-evtchn", unix.O_NONBLOCK)
 	if err != nil {
-		return nil, deviceError("/dev/xen/evtchn", "xen-evtchn", err)
+		return nil, err
 	}
-	e := &events{fd: fd, file: os.NewFile(uintptr(fd), "/dev/xen/evtchn"), done: make(chan struct{}), ports: map[uint32]func(){}}
+	e := &events{devices: d, fd: fd, file: os.NewFile(uintptr(fd), evtchnPath), done: make(chan struct{}), ports: map[uint32]func(){}}
 	go e.read()
 	return e, nil
 }
@@ -83,16 +84,8 @@ func (e *events) ioctlLocked(name string, request uintptr, arg unsafe.Pointer) (
 	if e.closed {
 		return 0, os.ErrClosed
 	}
-	if e.inject != nil {
-		if errno := e.inject("evtchn " + name); errno != 0 {
-			return 0, &Error{"evtchn " + name, errno}
-		}
-	}
-	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(e.fd), request, uintptr(arg))
-	if errno != 0 {
-		return 0, &Error{"evtchn " + name, errno}
-	}
-	return uint32(r), nil
+	r, err := e.devices.ioctl("evtchn "+name, e.fd, request, arg)
+	return uint32(r), err
 }
 
 // bind connects to a port that a domain has open to the host; f is called for each event, by the
@@ -123,8 +116,10 @@ func (e *events) unbind(port uint32) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.ports, port)
-	_, err := e.ioctlLocked("unbind", ioctlUnbind, unsafe.Pointer(&port))
-	return err
+	return again(func() error {
+		_, err := e.ioctlLocked("unbind", ioctlUnbind, unsafe.Pointer(&port))
+		return err
+	})
 }
 
 func (e *events) notify(port uint32) error {

@@ -17,14 +17,9 @@ func (c *conn) mapFrames(id xen.DomID, mfns []uint64, prot int) ([]byte, error) 
 	if len(mfns) == 0 {
 		return nil, nil
 	}
-	if c.inject != nil {
-		if errno := c.inject(name); errno != 0 {
-			return nil, &Error{name, errno}
-		}
-	}
-	area, err := unix.Mmap(c.privcmd, 0, len(mfns)*pageSize, prot, unix.MAP_SHARED)
+	area, err := c.mmap(privcmdPath, c.privcmd, 0, len(mfns)*pageSize, prot)
 	if err != nil {
-		return nil, fmt.Errorf("mmap /dev/xen/privcmd: %w", err)
+		return nil, err
 	}
 	errs := make([]int32, len(mfns))
 	b := mmapBatch{
@@ -34,17 +29,17 @@ func (c *conn) mapFrames(id xen.DomID, mfns []uint64, prot int) ([]byte, error) 
 	var pin runtime.Pinner
 	pin.Pin(&mfns[0])
 	pin.Pin(&errs[0])
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.privcmd), ioctlMMapBatchV2, uintptr(unsafe.Pointer(&b)))
+	_, err = c.ioctl(name, c.privcmd, ioctlMMapBatchV2, unsafe.Pointer(&b))
 	pin.Unpin()
 	for i, e := range errs {
 		if e != 0 {
-			unix.Munmap(area)
+			c.munmap(area)
 			return nil, fmt.Errorf("map frame %#x of domain %d: %w", mfns[i], id, &Error{name, unix.Errno(-e)})
 		}
 	}
-	if errno != 0 {
-		unix.Munmap(area)
-		return nil, &Error{name, errno}
+	if err != nil {
+		c.munmap(area)
+		return nil, err
 	}
 	return area, nil
 }
@@ -56,7 +51,7 @@ func (c *conn) withFrames(id xen.DomID, mfns []uint64, prot int, f func(area []b
 		return err
 	}
 	err = f(area)
-	if e := unix.Munmap(area); err == nil && e != nil {
+	if e := c.munmap(area); err == nil && e != nil {
 		err = fmt.Errorf("unmap frames of domain %d: %w", id, e)
 	}
 	return err

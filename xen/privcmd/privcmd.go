@@ -73,7 +73,7 @@ func New(o Options) (_ *Hypervisor, err error) {
 	if err = h.learn(); err != nil {
 		return nil, err
 	}
-	if h.events, err = newEvents(); err != nil {
+	if h.events, err = newEvents(&h.c.devices); err != nil {
 		return nil, err
 	}
 	period := lookSeldom

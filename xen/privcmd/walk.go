@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/xen"
 )
 
@@ -23,7 +21,7 @@ func newWalker(c *conn, id xen.DomID, top uint64) *walker {
 
 func (w *walker) close() {
 	for _, t := range w.tables {
-		unix.Munmap(t)
+		w.c.munmap(t)
 	}
 }
 

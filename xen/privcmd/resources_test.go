@@ -1,0 +1,175 @@
+//go:build xen
+
+package privcmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
+)
+
+// evtchnStatus is struct evtchn_status of public/event_channel.h.
+type evtchnStatus struct {
+	Dom    uint16
+	_      uint16
+	Port   uint32
+	Status uint32
+	VCPU   uint32
+	U      [2]uint32
+}
+
+// grantSize is struct gnttab_query_size of public/grant_table.h.
+type grantSize struct {
+	Dom       uint16
+	_         uint16
+	Frames    uint32
+	MaxFrames uint32
+	Status    int16
+	_         uint16
+}
+
+const (
+	hvGrantTableOp = 20     // __HYPERVISOR_grant_table_op
+	evtchnopStatus = 5      // EVTCHNOP_status
+	evtchnClosed   = 0      // EVTCHNSTAT_closed
+	grantQuerySize = 6      // GNTTABOP_query_size
+	domidSelf      = 0x7ff0 // DOMID_SELF
+)
+
+// ports counts the event channels that a domain has open.
+func (c *conn) ports(id xen.DomID) (open int, err error) {
+	for port := uint32(1); ; port++ {
+		s := evtchnStatus{Dom: uint16(id), Port: port}
+		err := withStruct(c, &s, func(at uint64) error {
+			_, err := c.call("event_channel_op status", hvEventChannelOp, evtchnopStatus, at)
+			return err
+		})
+		switch {
+		case errors.Is(err, unix.EINVAL):
+			return open, nil // there never was such a port
+		case err != nil:
+			return 0, err
+		case s.Status != evtchnClosed:
+			open++
+		}
+	}
+}
+
+// grantFrames is how large a domain's grant table is.
+func (c *conn) grantFrames(id xen.DomID) (grantSize, error) {
+	s := grantSize{Dom: uint16(id)}
+	err := withStruct(c, &s, func(at uint64) error {
+		_, err := c.call("grant_table_op query_size", hvGrantTableOp, grantQuerySize, at, 1)
+		return err
+	})
+	if err == nil && s.Status != 0 {
+		err = fmt.Errorf("grant_table_op query_size: status %d", s.Status)
+	}
+	return s, err
+}
+
+// resources is what a leak would take: of Xen, of dom0 and of this process. A grant of a domain that
+// somebody maps keeps the domain, dying, so domains count maptrack entries as well.
+type resources struct {
+	domains string // all but dom0, the dying ones too, with what they hold
+	frames  uint64 // free
+	ports   int    // dom0's
+	maps    int    // of /dev/xen/privcmd and /dev/xen/gntdev
+	buffers int    // resident ones that are not back
+}
+
+func (h *Hypervisor) resources() (r resources, err error) {
+	list, err := h.c.domainList()
+	if err != nil {
+		return r, err
+	}
+	for _, d := range list {
+		if d.Domain != 0 {
+			r.domains += fmt.Sprintf(" %d (flags %#x, %d frames)", d.Domain, d.Flags, d.TotPages)
+		}
+	}
+	phys, err := h.c.physInfo()
+	if err != nil {
+		return r, err
+	}
+	r.frames = phys.FreePages + phys.ScrubPages
+	if r.ports, err = h.c.ports(domidSelf); err != nil {
+		return r, err
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return r, err
+	}
+	text := string(maps)
+	r.maps = strings.Count(text, privcmdPath) + strings.Count(text, "/dev/xen/gntdev")
+	r.buffers = strings.Count(text, hypercallPath)
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	for _, class := range h.c.free {
+		r.buffers -= len(class)
+	}
+	return r, nil
+}
+
+// settled is resources once nothing changes any more: Xen frees a domain's frames after a while.
+func settled(t testing.TB, h *Hypervisor) resources {
+	t.Helper()
+	var last resources
+	same := 0
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		r, err := h.resources()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r != last {
+			last, same = r, 0
+		} else if same++; same == 5 {
+			return r
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatalf("no peace: %+v", r)
+		}
+	}
+}
+
+// leftovers fails the test unless all is as it was.
+func leftovers(t testing.TB, h *Hypervisor, before resources, after string) {
+	t.Helper()
+	var r resources
+	for begin := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		var err error
+		if r, err = h.resources(); err != nil {
+			t.Fatal(err)
+		}
+		if r == before || r.frames > before.frames && r.but(before) {
+			return
+		}
+		if time.Since(begin) > 5*time.Second {
+			t.Fatalf("%s left something behind: %+v, want %+v", after, r, before)
+		}
+	}
+}
+
+// but tells whether all else than the frames is the same.
+func (r resources) but(o resources) bool {
+	r.frames = o.frames
+	return r == o
+}
+
+// TestResourceLayouts holds the structs above against the headers.
+func TestResourceLayouts(t *testing.T) {
+	if s := unsafe.Sizeof(evtchnStatus{}); s != 24 {
+		t.Error("evtchn_status:", s)
+	}
+	if s := unsafe.Sizeof(grantSize{}); s != 16 {
+		t.Error("gnttab_query_size:", s)
+	}
+}
