@@ -223,6 +223,18 @@ func TestUnprivileged(t *testing.T) {
 	})
 }
 
+// TestNice holds that weights count from the niceness of an engine that is nice itself.
+func TestNice(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("nice", "-n", "5", self, "-test.run", "TestConformance/(Limits|Adopt)$")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestSandbox holds that what the host allows is used, and said.
 func TestSandbox(t *testing.T) {
 	h := open(t, t.Name())

@@ -35,7 +35,7 @@ type limits struct {
 // engine's own to hold and must be set again.
 func (l *limits) adopt(pid int) {
 	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, pid); err == nil {
-		l.weight = weightOf(20 - nice) // the system call returns 20 - niceness
+		l.weight = weightOf(20 - nice - ownNice) // the system call returns 20 - niceness
 	}
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(pid, &set) == nil && set.Count() < onlineCPUs() {
@@ -56,8 +56,17 @@ func onlineCPUs() int {
 	return set.Count()
 }
 
-// niceOf maps a weight to the niceness that gives about the same share: 256 is 0, a quarter more
-// is one step. Linux ends at 20 steps: weights from 4 to 22,000 differ, others are like those.
+// ownNice is the engine's own niceness, from which weights count: domains inherit it.
+var ownNice = func() int {
+	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return 0
+	}
+	return 20 - nice
+}()
+
+// niceOf maps a weight to how much nicer than the engine a domain is to get about that share: 256 is
+// 0, a quarter more is one step. Linux ends at 20 steps: weights from 4 to 22,000 differ, others are like those.
 func niceOf(weight int) int {
 	n := -math.Round(math.Log(float64(weight)/ordinaryWeight) / math.Log(niceStep))
 	return int(max(-20, min(19, n)))
@@ -76,7 +85,7 @@ func (d *Domain) SetWeight(weight int) error {
 		return err
 	}
 	defer d.mu.RUnlock()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, d.pid, niceOf(weight)); err != nil {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, d.pid, ownNice+niceOf(weight)); err != nil {
 		return fmt.Errorf("weight %d: %w: only root may raise a weight", weight, err)
 	}
 	d.limits.mu.Lock()
