@@ -1,0 +1,268 @@
+package xenstore
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kxsh/xen"
+)
+
+// uuid makes one of ours, or with 'x' of others.
+func uuid(owner byte, n byte) (u UUID) {
+	u[0], u[15] = owner, n
+	return u
+}
+
+func mine(u UUID) bool { return u[0] == 'k' }
+
+// host is what lives, for sweep.
+type host struct {
+	mu    sync.Mutex
+	alive map[xen.DomID]UUID
+}
+
+func (h *host) list() (map[xen.DomID]UUID, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.alive), nil
+}
+
+func testRegister(t *testing.T, h *host, dial func() (*conn, error)) *Register {
+	r := newRegister(mine, h.list)
+	r.retry = 200 * time.Millisecond
+	go r.run(dial)
+	t.Cleanup(func() {
+		select {
+		case <-r.stop:
+		default:
+			r.Close()
+		}
+	})
+	return r
+}
+
+func entryOf(id xen.DomID, u UUID, name string) map[string]string {
+	dom, vm := domainPath(id), vmPath(u)
+	return map[string]string{
+		vm + "/uuid": u.String(), vm + "/name": name,
+		dom + "/vm": vm, dom + "/name": name, dom + "/domid": strings.TrimPrefix(dom, "/local/domain/"),
+	}
+}
+
+func union(all ...map[string]string) map[string]string {
+	u := map[string]string{}
+	for _, m := range all {
+		maps.Copy(u, m)
+	}
+	return u
+}
+
+// What is put is there, what is dropped is not, and what is others' stays.
+func TestPutDrop(t *testing.T) {
+	s, h := newStored(), &host{}
+	others := map[string]string{"/local/domain/0/name": "Domain-0", "/local/domain/9/name": "theirs", "/local/domain/9/vm": vmPath(uuid('x', 9))}
+	maps.Copy(s.tree, others)
+	r := testRegister(t, h, s.dial)
+	r.Put(Entry{4, uuid('k', 4), "web"})
+	r.Put(Entry{5, uuid('k', 5), "a/../b\n\x00é"})
+	s.becomes(t, union(others, entryOf(4, uuid('k', 4), "web"), entryOf(5, uuid('k', 5), "a_.._b___")))
+	r.Drop(4, uuid('k', 4))
+	s.becomes(t, union(others, entryOf(5, uuid('k', 5), "a_.._b___")))
+	// The number came round: theirs is not touched, ours takes over what somebody left.
+	s.set("/local/domain/5/vm", vmPath(uuid('x', 5)), "/local/domain/5/name", "new")
+	r.Drop(5, uuid('k', 5))
+	s.set("/local/domain/6/old", "x")
+	r.Put(Entry{6, uuid('k', 6), "six"})
+	fifth := map[string]string{"/local/domain/5/vm": vmPath(uuid('x', 5)), "/local/domain/5/name": "new", "/local/domain/5/domid": "5"}
+	s.becomes(t, union(others, fifth, entryOf(6, uuid('k', 6), "six")))
+	// Close does not leave a change behind.
+	r.Drop(6, uuid('k', 6))
+	r.Close()
+	if got, want := s.content(), union(others, fifth); !maps.Equal(got, want) {
+		t.Errorf("after Close: %v\nwant %v", got, want)
+	}
+}
+
+// A pVM that ends at once costs xenstored nothing.
+func TestShortLived(t *testing.T) {
+	s := newStored()
+	r := testRegister(t, &host{}, s.dial)
+	r.Put(Entry{1, uuid('k', 1), "first"})
+	s.becomes(t, entryOf(1, uuid('k', 1), "first"))
+	var before int
+	s.with(func() { before = s.requests })
+	for i := range byte(100) {
+		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "short"})
+		r.Drop(xen.DomID(10+i), uuid('k', 10+i))
+	}
+	time.Sleep(3 * settle)
+	s.with(func() {
+		if s.requests != before {
+			t.Errorf("%d requests", s.requests-before)
+		}
+	})
+}
+
+// An engine removes what one before left of domains that have ended, and only that.
+func TestSweep(t *testing.T) {
+	s := newStored()
+	living, theirs := entryOf(1, uuid('k', 1), "lives"), entryOf(3, uuid('x', 3), "theirs")
+	for _, m := range []map[string]string{living, entryOf(2, uuid('k', 2), "dead"), theirs, entryOf(4, uuid('k', 4), "dead too")} {
+		maps.Copy(s.tree, m)
+	}
+	h := &host{alive: map[xen.DomID]UUID{1: uuid('k', 1), 4: uuid('x', 44)}}
+	testRegister(t, h, s.dial)
+	s.becomes(t, union(living, theirs))
+}
+
+// Without xenstored nothing waits, and when it comes, or comes back, it is told everything.
+func TestComesLater(t *testing.T) {
+	s := newStored()
+	var mu sync.Mutex
+	up := false
+	h := &host{alive: map[xen.DomID]UUID{}}
+	r := testRegister(t, h, func() (*conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !up {
+			return nil, errors.New("not there")
+		}
+		return s.dial()
+	})
+	time.Sleep(20 * time.Millisecond)
+	begin := time.Now()
+	r.Put(Entry{1, uuid('k', 1), "one"})
+	for i := range byte(200) { // does not pile up
+		r.Put(Entry{2, uuid('k', i), "short"})
+		r.Drop(2, uuid('k', i))
+	}
+	if f := r.Facts(map[xen.DomID]UUID{7: uuid('x', 7)}); len(f) != 0 {
+		t.Errorf("facts from nowhere: %v", f)
+	}
+	if took := time.Since(begin); took > askWait/2 {
+		t.Errorf("without xenstored: %v", took)
+	}
+	r.mu.Lock()
+	if len(r.dirty) != 0 || len(r.want) != 0 {
+		t.Errorf("%d changes and %d questions wait", len(r.dirty), len(r.want))
+	}
+	r.mu.Unlock()
+	mu.Lock()
+	up = true
+	mu.Unlock()
+	s.becomes(t, entryOf(1, uuid('k', 1), "one"))
+}
+
+// One that hangs holds nobody up.
+func TestHangs(t *testing.T) {
+	s := newStored()
+	r := testRegister(t, &host{}, s.dial)
+	s.set("/local/domain/7/name", "seven")
+	of := map[xen.DomID]UUID{7: uuid('x', 7)}
+	if f := r.Facts(of); f[7].Name != "seven" {
+		t.Fatalf("%v", f)
+	}
+	s.with(func() { s.hang = true })
+	begin := time.Now()
+	r.Put(Entry{1, uuid('k', 1), "one"})
+	r.Drop(1, uuid('k', 1))
+	r.Put(Entry{2, uuid('k', 2), "two"})
+	if f := r.Facts(of); f[7].Name != "seven" {
+		t.Errorf("what was known: %v", f)
+	}
+	if took := time.Since(begin); took > askWait/2 {
+		t.Errorf("a hung xenstored holds up for %v", took)
+	}
+	begin = time.Now()
+	for range 20 {
+		r.Facts(map[xen.DomID]UUID{8: uuid('x', 8)})
+	}
+	if took := time.Since(begin); took > patience+20*askWait {
+		t.Errorf("20 listings took %v", took)
+	}
+	time.Sleep(patience)
+	begin = time.Now()
+	r.Facts(map[xen.DomID]UUID{9: uuid('x', 9)})
+	if took := time.Since(begin); took > askWait/2 {
+		t.Errorf("known to hang, and waited for %v", took)
+	}
+	begin = time.Now()
+	r.Close()
+	if took := time.Since(begin); took > 2*patience {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+// A store that takes nothing is given up, not asked for ever.
+func TestRefused(t *testing.T) {
+	s := newStored()
+	s.refuse[opWrite] = "ENOSPC"
+	r := testRegister(t, &host{}, s.dial)
+	r.Put(Entry{1, uuid('k', 1), "one"})
+	r.Put(Entry{2, uuid('k', 2), "two"})
+	time.Sleep(10 * r.retry)
+	s.with(func() {
+		if s.requests > 300 || len(s.tx) != 0 {
+			t.Errorf("%d requests, %d transactions open", s.requests, len(s.tx))
+		}
+		delete(s.refuse, opWrite)
+	})
+	s.becomes(t, union(entryOf(1, uuid('k', 1), "one"), entryOf(2, uuid('k', 2), "two")))
+}
+
+// Facts are asked for once, with the start time, and forgotten with their domain.
+func TestFacts(t *testing.T) {
+	s := newStored()
+	r := testRegister(t, &host{}, s.dial)
+	a, b := uuid('x', 1), uuid('x', 2)
+	s.set("/local/domain/1/name", "web", vmPath(a)+"/start_time", "1700000000.25",
+		"/local/domain/2/name", strings.Repeat("n", 500)+"\xff", vmPath(b)+"/start_time", "soon")
+	f := r.Facts(map[xen.DomID]UUID{1: a, 2: b, 3: uuid('x', 3)})
+	if f[1] != (Facts{"web", time.Unix(1700000000, 0)}) || f[2] != (Facts{Name: strings.Repeat("n", nameMax)}) || f[3] != (Facts{}) {
+		t.Errorf("%+v", f)
+	}
+	var before int
+	s.with(func() { before = s.requests })
+	begin := time.Now()
+	for range 1000 {
+		if f := r.Facts(map[xen.DomID]UUID{1: a, 2: b}); f[1].Name != "web" {
+			t.Fatalf("%+v", f)
+		}
+	}
+	s.with(func() {
+		if s.requests != before {
+			t.Errorf("%d requests for what is known", s.requests-before)
+		}
+	})
+	t.Logf("1000 listings in %v", time.Since(begin))
+	// Another domain of the same number is another domain.
+	s.set("/local/domain/1/name", "other")
+	if f := r.Facts(map[xen.DomID]UUID{1: uuid('x', 9)}); f[1].Name != "other" {
+		t.Errorf("%+v", f)
+	}
+	r.mu.Lock()
+	if len(r.others) != 1 {
+		t.Errorf("%d are remembered", len(r.others))
+	}
+	r.mu.Unlock()
+}
+
+func TestUUID(t *testing.T) {
+	u := UUID{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	const text = "deadbeef-0102-0304-0506-0708090a0b0c"
+	if u.String() != text {
+		t.Error(u.String())
+	}
+	if got, ok := parseUUID(text); !ok || got != u {
+		t.Errorf("%v, %v", got, ok)
+	}
+	for _, s := range []string{"", "deadbeef", strings.ToUpper(text), text + "0", strings.Replace(text, "d", "g", 1), strings.Replace(text, "-", "", 1) + "-"} {
+		if _, ok := parseUUID(s); ok {
+			t.Errorf("%q is taken", s)
+		}
+	}
+}
