@@ -10,6 +10,7 @@ import (
 
 // Hypercall numbers. Source: xen/include/public/xen.h.
 const (
+	hvMMUUpdate      = 1
 	hvMemoryOp       = 12
 	hvXenVersion     = 17
 	hvMMUExtOp       = 26

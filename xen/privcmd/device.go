@@ -28,29 +28,33 @@ type Error struct {
 
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %s (%s)", e.Call, unix.ErrnoName(e.Errno), e.Errno.Error())
-	switch e.Errno {
-	case unix.EPERM, unix.EACCES:
+	switch {
+	case e.Errno == unix.EPERM, e.Errno == unix.EACCES:
 		s += ": kxsh must be root in Xen's control domain"
-	case unix.ENOSYS:
+	case e.Errno == unix.ENOSYS:
 		s += ": this Xen was built without it"
-	case unix.ENOMEM:
-		if e.Call == "domctl "+domctlNames[domctlCreate] {
-			s += ": Xen has no memory or no number left for a domain: end a pVM"
-		} else {
-			s += ": end a pVM, or give dom0 less memory"
-		}
-	case unix.ENOSPC:
+	case e.noNumber():
+		s += ": Xen has no memory or no number left for a domain: end a pVM"
+	case e.Errno == unix.ENOMEM:
+		s += ": end a pVM, or give dom0 less memory"
+	case e.Errno == unix.ENOSPC:
 		s += ": none is left: end a pVM"
 	}
 	return s
 }
 
+// noNumber tells whether Xen may have refused a domain because all numbers are taken: ENOMEM, and from
+// 4.21 on EEXIST (xen/common/domctl.c).
+func (e *Error) noNumber() bool {
+	return e.Call == "domctl "+domctlNames[domctlCreate] && (e.Errno == unix.ENOMEM || e.Errno == unix.EEXIST)
+}
+
 // Unwrap lets errors.Is find the errno, and ErrNoMemory and ErrNoDomain by what they mean to Xen.
 func (e *Error) Unwrap() []error {
-	switch e.Errno {
-	case unix.ENOMEM:
+	switch {
+	case e.Errno == unix.ENOMEM, e.noNumber():
 		return []error{e.Errno, xen.ErrNoMemory}
-	case unix.ESRCH:
+	case e.Errno == unix.ESRCH:
 		return []error{e.Errno, xen.ErrNoDomain}
 	}
 	return []error{e.Errno}

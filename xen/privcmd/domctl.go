@@ -1,7 +1,6 @@
 package privcmd
 
 import (
-	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -175,96 +174,4 @@ func (c *conn) affinity(cmd uint32, id xen.DomID, set []byte) ([]byte, error) {
 		return nil, err
 	}
 	return append([]byte(nil), b...), nil
-}
-
-// superOrder is the size of extents in which Xen is asked for memory first: 2 MiB, hundreds of times
-// faster than page by page.
-const superOrder = 9
-
-// populate gives a domain frames, one for each of mfns, which receives their machine frame numbers;
-// frame i of the domain is mfns[i].
-func (c *conn) populate(id xen.DomID, mfns []uint64) error {
-	done, err := c.populateOrder(id, mfns, 0, superOrder)
-	if err != nil {
-		return err
-	}
-	// What is left, and what Xen has no large extents for.
-	done, err = c.populateOrder(id, mfns, done, 0)
-	if err == nil && done < len(mfns) {
-		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w", done, len(mfns), xen.ErrNoMemory)
-	}
-	return err
-}
-
-// populateOrder gives frames from first on in extents of 1<<order, as far as there are any; the result
-// is the first frame that the domain does not have.
-func (c *conn) populateOrder(id xen.DomID, mfns []uint64, first int, order uint) (int, error) {
-	head := int(unsafe.Sizeof(memoryReservation{}))
-	extents := (len(mfns) - first) >> order
-	b, done, err := c.buffer(head + 8*min(extents, batchFrames))
-	if err != nil {
-		return first, err
-	}
-	defer done()
-	list := b[head:]
-	for extents > 0 {
-		n := min(extents, batchFrames)
-		for i := range n {
-			binary.LittleEndian.PutUint64(list[8*i:], uint64(first+i<<order))
-		}
-		*(*memoryReservation)(unsafe.Pointer(&b[0])) = memoryReservation{
-			ExtentStart: address(list), NrExtents: uint64(n), ExtentOrder: uint32(order), DomID: uint16(id),
-		}
-		got, err := c.call("memory_op populate_physmap", hvMemoryOp, memoryPopulate, address(b))
-		if err != nil {
-			return first, err
-		}
-		got = min(max(got, 0), int64(n))
-		for i := range int(got) {
-			base := binary.LittleEndian.Uint64(list[8*i:])
-			for k := range 1 << order {
-				mfns[first] = base + uint64(k)
-				first++
-			}
-		}
-		if got < int64(n) {
-			break
-		}
-		extents -= n
-	}
-	return first, nil
-}
-
-const memoryPopulate = 6 // XENMEM_populate_physmap
-
-// mmuExt makes operations on the page tables and frames of a domain.
-func (c *conn) mmuExt(name string, id xen.DomID, ops []mmuExtOp) error {
-	size := int(unsafe.Sizeof(mmuExtOp{}))
-	batch := bufferSizes[1] / size
-	b, done, err := c.buffer(size * min(len(ops), batch))
-	if err != nil {
-		return err
-	}
-	defer done()
-	for len(ops) > 0 {
-		n := min(len(ops), batch)
-		copy(unsafe.Slice((*mmuExtOp)(unsafe.Pointer(&b[0])), n), ops[:n])
-		if _, err := c.call("mmuext_op "+name, hvMMUExtOp, address(b), uint64(n), 0, uint64(id)); err != nil {
-			return err
-		}
-		ops = ops[n:]
-	}
-	return nil
-}
-
-const evtchnAlloc = 6 // EVTCHNOP_alloc_unbound
-
-// allocUnbound makes a port in a domain that the host may bind to.
-func (c *conn) allocUnbound(id xen.DomID) (uint32, error) {
-	a := evtchnAllocUnbound{Dom: uint16(id)}
-	err := withStruct(c, &a, func(at uint64) error {
-		_, err := c.call("event_channel_op alloc_unbound", hvEventChannelOp, evtchnAlloc, at)
-		return err
-	})
-	return a.Port, err
 }

@@ -37,11 +37,10 @@ type grantSize struct {
 }
 
 const (
-	hvGrantTableOp = 20     // __HYPERVISOR_grant_table_op
-	evtchnopStatus = 5      // EVTCHNOP_status
-	evtchnClosed   = 0      // EVTCHNSTAT_closed
-	grantQuerySize = 6      // GNTTABOP_query_size
-	domidSelf      = 0x7ff0 // DOMID_SELF
+	hvGrantTableOp = 20 // __HYPERVISOR_grant_table_op
+	evtchnopStatus = 5  // EVTCHNOP_status
+	evtchnClosed   = 0  // EVTCHNSTAT_closed
+	grantQuerySize = 6  // GNTTABOP_query_size
 )
 
 // ports counts the event channels that a domain has open.

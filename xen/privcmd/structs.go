@@ -1,8 +1,10 @@
 package privcmd
 
-// The structs of Xen's public headers that this package uses, named after them; version.go holds what
-// differs between versions. Pointers (XEN_GUEST_HANDLE_64) are uint64. layout_test.go checks every
-// size and offset against a table made from the headers.
+// The structs of Xen's public headers that this package uses, named after them: domctl.h, sysctl.h,
+// memory.h, event_channel.h, xen.h, arch-x86/xen.h and arch-x86/xen-x86_64.h in xen/include/public.
+// They are the same from 4.17 to 4.21; version.go holds what differs. Pointers (XEN_GUEST_HANDLE_64) are
+// uint64. layout_test.go checks sizes and offsets against those that gcc gives the headers of the first
+// and the last release of each version.
 
 type domctlHeader struct { // struct xen_domctl, before u
 	Cmd     uint32
@@ -147,6 +149,11 @@ const (
 	mmuPinL4     = 3
 	mmuClearPage = 16
 )
+
+type mmuUpdate struct { // struct mmu_update
+	Ptr uint64 // machine address of the entry; its low bits are a command, 0 to write
+	Val uint64
+}
 
 type evtchnAllocUnbound struct { // struct evtchn_alloc_unbound
 	Dom, Remote uint16

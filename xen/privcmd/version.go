@@ -18,12 +18,16 @@ type version struct {
 
 func (v version) String() string { return fmt.Sprintf("%d.%d%s", v.major, v.minor, v.extra) }
 
-// supported are the versions whose layouts are known, with the interface versions that they speak.
-// Source: XEN_DOMCTL_INTERFACE_VERSION and XEN_SYSCTL_INTERFACE_VERSION of each release.
-var supported = []struct {
+// interfaces are the versions that Xen 4.minor speaks.
+type interfaces struct {
 	minor          int
 	domctl, sysctl uint32
-}{
+}
+
+// supported are the versions whose layouts are known, with the interface versions that they speak.
+// Source: XEN_DOMCTL_INTERFACE_VERSION and XEN_SYSCTL_INTERFACE_VERSION in public/domctl.h and
+// public/sysctl.h of the first and the last release of each, RELEASE-4.17.0 to RELEASE-4.21.2.
+var supported = []interfaces{
 	{17, 0x15, 0x15}, {18, 0x16, 0x15}, {19, 0x17, 0x15}, {20, 0x17, 0x15}, {21, 0x17, 0x16},
 }
 
@@ -114,17 +118,23 @@ type createDomain struct {
 	evtchnPort uint32 // the highest
 }
 
+// What a domain may make Xen hold for it, beside its memory and event channels. 4 frames are 2048 grants,
+// enough for the rings and buffers of network and disk. It maps nobody's grants: what pVMs share, dom0
+// maps for them; so it has no maptrack frame.
 const (
-	maxGrantFrames    = 64
-	maxMaptrackFrames = 128
-	grantVersion      = 1 // grant_opts: XEN_DOMCTL_GRANT_version(1)
+	maxGrantFrames    = 4
+	maxMaptrackFrames = 0
+	grantVersion      = 1 // grant_opts: XEN_DOMCTL_GRANT_version(1); version 2 has status frames as well
 )
 
-// encode lays the struct out as this version of Xen has it: from 4.19 on a word of altp2m options,
-// 0 for a PV domain, shifts what follows grant_opts.
+// encode lays the struct out as this version of Xen has it. Source: public/domctl.h of RELEASE-4.17.0 to
+// RELEASE-4.21.2. The first 48 bytes are the same in all: ssidref, handle (at 4), flags (20), iommu_opts,
+// max_vcpus (28), max_evtchn_port, max_grant_frames (36), max_maptrack_frames, grant_opts (44). Then come
+// vmtrace_size, cpupool_id and arch; from 4.19 on behind a word altp2m_opts, which 4.21 splits into
+// altp2m.opts and altp2m.nr of 16 bits. All of these are 0 for a PV domain of the first CPU pool.
 func (d *createDomain) encode(v version) []byte {
 	le := binary.LittleEndian
-	b := make([]byte, 0, 68)
+	b := make([]byte, 0, createSize419)
 	b = le.AppendUint32(b, 0) // ssidref
 	b = append(b, d.handle[:]...)
 	b = le.AppendUint32(b, 0) // flags
@@ -134,8 +144,15 @@ func (d *createDomain) encode(v version) []byte {
 	b = le.AppendUint32(b, maxGrantFrames)
 	b = le.AppendUint32(b, maxMaptrackFrames)
 	b = le.AppendUint32(b, grantVersion)
-	if v.domctl >= 0x17 {
-		b = le.AppendUint32(b, 0) // altp2m_opts
+	if v.domctl >= domctl419 {
+		return b[:createSize419]
 	}
-	return append(b, make([]byte, 16)...) // vmtrace_size, cpupool_id, arch
+	return b[:createSize417]
 }
+
+// Sizes of struct xen_domctl_createdomain, in bytes, and from which interface version on there is altp2m.
+const (
+	createSize417 = 64
+	createSize419 = 68
+	domctl419     = 0x17
+)

@@ -25,29 +25,40 @@ func (w *walker) close() {
 	}
 }
 
-// frame is the machine frame behind an address. The guest writes its tables as it likes; Xen maps
-// no frame for us that is not the guest's.
-func (w *walker) frame(va uint64) (uint64, error) {
+// slot is the entry for an address in a table of the given level: its machine address, and what it
+// holds. The guest writes its tables as it likes; Xen maps no frame for us that is not the guest's.
+func (w *walker) slot(va uint64, level int) (at, entry uint64, err error) {
 	if va >= 1<<47 {
-		return 0, fmt.Errorf("domain %d: no memory at %#x", w.id, va)
+		return 0, 0, fmt.Errorf("domain %d: no memory at %#x", w.id, va)
 	}
 	mfn := w.top
-	for level := levels; level > 0; level-- {
+	for l := levels; ; l-- {
 		t, ok := w.tables[mfn]
 		if !ok {
-			var err error
 			if t, err = w.c.mapFrames(w.id, []uint64{mfn}, protRead); err != nil {
-				return 0, fmt.Errorf("page tables: %w", err)
+				return 0, 0, fmt.Errorf("page tables: %w", err)
 			}
 			w.tables[mfn] = t
 		}
-		entry := (*[perTable]uint64)(unsafe.Pointer(&t[0]))[va>>(pageShift+9*(level-1))%perTable]
+		i := va >> (pageShift + 9*(l-1)) % perTable
+		entry = (*[perTable]uint64)(unsafe.Pointer(&t[0]))[i]
+		if l == level {
+			return mfn<<pageShift + i*8, entry, nil
+		}
 		if entry&ptePresent == 0 {
-			return 0, fmt.Errorf("domain %d: no memory at %#x", w.id, va)
+			return 0, 0, fmt.Errorf("domain %d: no memory at %#x", w.id, va)
 		}
 		mfn = entry & pteFrame >> pageShift
 	}
-	return mfn, nil
+}
+
+// frame is the machine frame behind an address.
+func (w *walker) frame(va uint64) (uint64, error) {
+	_, entry, err := w.slot(va, 1)
+	if err == nil && entry&ptePresent == 0 {
+		err = fmt.Errorf("domain %d: no memory at %#x", w.id, va)
+	}
+	return entry & pteFrame >> pageShift, err
 }
 
 // frames is frame for n pages.
