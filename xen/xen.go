@@ -10,6 +10,7 @@ package xen
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -45,6 +46,12 @@ type Hypervisor interface {
 	// Domains lists the domains that exist now, ours and others', by number, without their
 	// accounting; those that an earlier engine created and nobody adopted included.
 	Domains() ([]DomID, error)
+	// List describes all domains of the host but the host itself, whoever made them, in one question
+	// to the hypervisor, by number; without weight and CPUs. It is nil, and no error, where each domain
+	// must be asked itself (Domain.Status) and there are no others'.
+	List() ([]Listed, error)
+	// Force acts on a domain that somebody else made. ErrNoDomain if the number is not that domain's.
+	Force(id DomID, uuid UUID, a Action) error
 	// Pool tells how many blank domains wait; SetPool sets how many should.
 	Pool() Pool
 	SetPool(n int) error
@@ -96,6 +103,9 @@ type Domain interface {
 	// Rang receives when the domain raised its event channel; rings that nobody has received yet
 	// are one.
 	Rang() <-chan struct{}
+	// Touched receives when somebody else has paused the domain or let it go on; Status tells which.
+	// It may be nil, which never does.
+	Touched() <-chan struct{}
 	// Gone is closed when the domain has shut down, crashed or been destroyed. Control can
 	// still be read.
 	Gone() <-chan struct{}
@@ -160,6 +170,32 @@ type Status struct {
 	Weight  int
 	CPUs    []int // affinity; nil: all
 }
+
+// UUID is what a domain keeps when its number is another's.
+type UUID [16]byte
+
+func (u UUID) String() string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// Listed is a domain as the hypervisor knows it, whoever made it.
+type Listed struct {
+	ID      DomID
+	UUID    UUID
+	Ours    bool      // made by an engine with this key
+	Name    string    // others' only: as their tools call it, or "". Somebody else's word
+	Started time.Time // others' only: zero if nobody tells
+	Status  Status
+}
+
+// Action is what can be done to a domain that somebody else made.
+type Action int
+
+const (
+	ActDestroy Action = iota
+	ActPause
+	ActUnpause
+)
 
 // Info describes a hypervisor.
 type Info struct {

@@ -18,10 +18,11 @@ type domain struct {
 
 var _ xen.Domain = (*domain)(nil)
 
-func (d *domain) ID() xen.DomID         { return d.Guest.ID }
-func (d *domain) Rang() <-chan struct{} { return d.rang }
-func (d *domain) Gone() <-chan struct{} { return d.gone }
-func (d *domain) Token() []byte         { return []byte(d.token()) }
+func (d *domain) ID() xen.DomID            { return d.Guest.ID }
+func (d *domain) Rang() <-chan struct{}    { return d.rang }
+func (d *domain) Touched() <-chan struct{} { return d.touched }
+func (d *domain) Gone() <-chan struct{}    { return d.gone }
+func (d *domain) Token() []byte            { return []byte(d.token()) }
 
 func (d *domain) Exit() xen.Exit {
 	<-d.gone

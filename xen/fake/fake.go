@@ -27,13 +27,14 @@ type Host struct {
 
 	mu      sync.Mutex
 	guests  map[xen.DomID]*Guest
+	others  map[xen.DomID]*xen.Listed
 	nextID  xen.DomID
 	failing func(step string) error
 }
 
 // NewHost makes a host on which a domain runs the program that the function chooses for it.
 func NewHost(program func(b *xen.Boot) Program) *Host {
-	return &Host{program: program, guests: map[xen.DomID]*Guest{}, nextID: 1}
+	return &Host{program: program, guests: map[xen.DomID]*Guest{}, others: map[xen.DomID]*xen.Listed{}, nextID: 1}
 }
 
 // Fail makes the steps of Create fail with what f returns, if not nil. The steps are "memory",
@@ -151,7 +152,7 @@ func (v *Hypervisor) reserve(g *Guest) error {
 		if h.nextID++; h.nextID > xen.MaxDomID {
 			h.nextID = 1
 		}
-		if h.guests[id] == nil {
+		if h.guests[id] == nil && h.others[id] == nil {
 			g.ID = id
 			h.guests[id] = g
 			return nil

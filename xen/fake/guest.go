@@ -22,6 +22,7 @@ type Guest struct {
 	started time.Time
 	events  chan struct{} // from the engine
 	rang    chan struct{} // to the engine
+	touched chan struct{}
 	kill    chan struct{} // closed when the domain is destroyed
 	gone    chan struct{}
 
@@ -40,6 +41,7 @@ type Guest struct {
 func (g *Guest) init() {
 	g.started = time.Now()
 	g.events, g.rang = make(chan struct{}, 1), make(chan struct{}, 1)
+	g.touched = make(chan struct{}, 1)
 	g.kill, g.gone = make(chan struct{}), make(chan struct{})
 	g.moved = sync.NewCond(&g.mu)
 	g.paused = true

@@ -75,6 +75,9 @@ func (d *Domain) Control() []byte { return d.area[:abi.CtlSize:abi.CtlSize] }
 // Rang implements xen.Domain.
 func (d *Domain) Rang() <-chan struct{} { return d.rang }
 
+// Touched implements xen.Domain: nobody else stops a domain's process.
+func (d *Domain) Touched() <-chan struct{} { return nil }
+
 // Gone implements xen.Domain.
 func (d *Domain) Gone() <-chan struct{} { return d.gone }
 

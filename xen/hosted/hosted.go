@@ -135,6 +135,12 @@ func (h *Hypervisor) Domains() ([]xen.DomID, error) {
 	return ids, nil
 }
 
+// List implements xen.Hypervisor: there are no domains of others, and each of ours is asked itself.
+func (h *Hypervisor) List() ([]xen.Listed, error) { return nil, nil }
+
+// Force implements xen.Hypervisor.
+func (h *Hypervisor) Force(xen.DomID, xen.UUID, xen.Action) error { return xen.ErrNoDomain }
+
 // Pool implements xen.Hypervisor.
 func (h *Hypervisor) Pool() xen.Pool { return h.pool.state() }
 

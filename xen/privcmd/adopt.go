@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	tokenSize = 16 + 4 + 8
+	tokenSize = 16 + 4 + 8 // and then the name
 	// firstPort is what a new domain's first port is; the engine allocates it.
 	firstPort = 1
 )
@@ -24,7 +24,7 @@ func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
 }
 
 func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
-	if id == 0 || id > xen.MaxDomID || len(token) != 0 && len(token) != tokenSize {
+	if id == 0 || id > xen.MaxDomID || len(token) != 0 && len(token) < tokenSize {
 		return nil, xen.ErrNoDomain
 	}
 	info, err := h.c.domainInfo(id)
@@ -35,7 +35,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, info.Handle)
-	d.paused = info.Flags&infPaused != 0
+	d.paused.Store(info.Flags&infPaused != 0)
 	d.remotePort = firstPort
 	if len(token) != 0 {
 		if handle(token[:16]) != info.Handle {
@@ -43,6 +43,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		}
 		d.remotePort = binary.LittleEndian.Uint32(token[16:])
 		d.hypercallPage = binary.LittleEndian.Uint64(token[20:])
+		d.name = string(token[tokenSize:])
 	}
 	if err = h.add(d); err != nil {
 		return nil, err
@@ -59,6 +60,9 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	if d.port, err = h.events.bind(id, d.remotePort, d.ring); err != nil {
 		d.c.munmap(d.area)
 		return nil, err
+	}
+	if d.name != "" {
+		d.register()
 	}
 	// It may have rung, or ended, while nobody listened.
 	d.ring()

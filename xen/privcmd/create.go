@@ -251,12 +251,18 @@ func (b *build) watch() error {
 	d.area, d.remotePort = b.area, b.place.Evtchn
 	d.hypercallPage = b.img.hypercallPage
 	d.top = b.mfns[b.l.tables]
-	return b.h.add(d)
+	d.name, d.fresh = b.c.Boot.Name, true
+	if err := b.h.add(d); err != nil {
+		return err
+	}
+	d.register()
+	return nil
 }
 
-// Token implements xen.Domain: the domain's UUID, its port, and its hypercall page.
+// Token implements xen.Domain: the domain's UUID, its port, its hypercall page and its name.
 func (d *Domain) Token() []byte {
 	t := append([]byte(nil), d.handle[:]...)
 	t = binary.LittleEndian.AppendUint32(t, d.remotePort)
-	return binary.LittleEndian.AppendUint64(t, d.hypercallPage)
+	t = binary.LittleEndian.AppendUint64(t, d.hypercallPage)
+	return append(t, d.name...)
 }

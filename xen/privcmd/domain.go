@@ -21,7 +21,8 @@ type Domain struct {
 	remotePort    uint32 // the domain's
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
-	rang          chan struct{}
+	name          string // for xenstore
+	rang, touched chan struct{}
 	gone          chan struct{}
 	once          sync.Once
 	exit          xen.Exit // valid when gone is closed
@@ -30,7 +31,8 @@ type Domain struct {
 	released bool
 
 	pauses    sync.Mutex // orders Pause, Unpause and Destroy
-	paused    bool
+	paused    atomic.Bool
+	fresh     bool // it has never run; guarded by pauses
 	destroyed atomic.Bool
 }
 
@@ -38,10 +40,12 @@ var _ xen.Domain = (*Domain)(nil)
 
 // newDomain holds the connection; whoever does not add it to the hypervisor lets go again.
 func newDomain(h *Hypervisor, id xen.DomID, hd handle) *Domain {
-	return &Domain{
-		h: h, c: h.c, id: id, handle: hd, paused: true,
-		rang: make(chan struct{}, 1), gone: make(chan struct{}),
+	d := &Domain{
+		h: h, c: h.c, id: id, handle: hd,
+		rang: make(chan struct{}, 1), touched: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
+	d.paused.Store(true)
+	return d
 }
 
 // ring is called by the events' reader.
@@ -109,30 +113,6 @@ func (d *Domain) useLiving() error {
 	return nil
 }
 
-// Unpause implements xen.Domain.
-func (d *Domain) Unpause() error { return d.setPaused(false, domctlUnpause) }
-
-// Pause implements xen.Domain.
-func (d *Domain) Pause() error { return d.setPaused(true, domctlPause) }
-
-// setPaused keeps Xen's count of pauses at 0 or 1.
-func (d *Domain) setPaused(paused bool, cmd uint32) error {
-	if err := d.useLiving(); err != nil {
-		return err
-	}
-	defer d.mu.RUnlock()
-	d.pauses.Lock()
-	defer d.pauses.Unlock()
-	if d.paused == paused {
-		return nil
-	}
-	_, err := d.c.domctl(cmd, d.id, nil)
-	if err == nil {
-		d.paused = paused
-	}
-	return err
-}
-
 // Notify implements xen.Domain.
 func (d *Domain) Notify() error {
 	if err := d.useLiving(); err != nil {
@@ -197,6 +177,7 @@ func (d *Domain) Release() error {
 	d.h.events.unbind(d.port)
 	err := d.c.munmap(d.area)
 	d.h.remove(d)
+	d.h.names.Drop(d.id, xen.UUID(d.handle))
 	d.c.release()
 	return err
 }

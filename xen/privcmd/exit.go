@@ -68,6 +68,8 @@ func (h *Hypervisor) findEnded() {
 			}
 		case info.Flags&infShutdown != 0:
 			d.end(d.why(info.Flags >> infShutdownShift & infShutdownMask))
+		default:
+			d.noticePaused(info.Flags&infPaused != 0)
 		}
 	}
 }

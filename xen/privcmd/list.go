@@ -1,28 +1,83 @@
 package privcmd
 
 import (
+	"fmt"
+	"os"
+
 	"kxsh/xen"
+	"kxsh/xen/xenstore"
 )
 
-// Listed is a domain as Xen knows it, whoever made it.
-type Listed struct {
-	ID     xen.DomID
-	Handle [16]byte // its UUID
-	Ours   bool     // made by an engine with this key
-	Status xen.Status
+// openNames has domains' names kept in xenstore, if there is one.
+func (h *Hypervisor) openNames() *xenstore.Register {
+	ours := func(u xen.UUID) bool { return [8]byte(u[:8]) == h.key }
+	return xenstore.Open(ours, func() (map[xen.DomID]xen.UUID, error) {
+		h.mu.Lock()
+		if h.closed {
+			h.mu.Unlock()
+			return nil, os.ErrClosed
+		}
+		h.c.retain()
+		h.mu.Unlock()
+		defer h.c.release()
+		infos, err := h.c.domainList()
+		alive := map[xen.DomID]xen.UUID{}
+		for i := range infos {
+			if d := &infos[i]; h.ours(d) && d.Flags&infDying == 0 {
+				alive[xen.DomID(d.Domain)] = xen.UUID(d.Handle)
+			}
+		}
+		return alive, err
+	})
 }
 
-// List describes all domains of the host, dom0 and the dying ones included, by number. Weight and
-// affinity are left out: they would be two hypercalls for each.
-func (h *Hypervisor) List() ([]Listed, error) {
+// register has the domain's name written to xenstore, soon; Release has it removed.
+func (d *Domain) register() {
+	d.h.names.Put(xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name})
+}
+
+// List implements xen.Hypervisor. Weight and affinity would be two hypercalls for each.
+func (h *Hypervisor) List() ([]xen.Listed, error) {
 	infos, err := h.c.domainList()
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Listed, len(infos))
+	list := make([]xen.Listed, 0, len(infos))
+	others := map[xen.DomID]xen.UUID{}
 	for i := range infos {
 		d := &infos[i]
-		list[i] = Listed{xen.DomID(d.Domain), d.Handle, h.ours(d), statusOf(d)}
+		if d.Domain == 0 {
+			continue
+		}
+		l := xen.Listed{ID: xen.DomID(d.Domain), UUID: xen.UUID(d.Handle), Ours: h.ours(d), Status: statusOf(d)}
+		if !l.Ours {
+			others[l.ID] = l.UUID
+		}
+		list = append(list, l)
+	}
+	if len(others) == 0 {
+		return list, nil
+	}
+	facts := h.names.Facts(others)
+	for i := range list {
+		if l := &list[i]; !l.Ours {
+			l.Name, l.Started = facts[l.ID].Name, facts[l.ID].Started
+		}
 	}
 	return list, nil
+}
+
+// Force implements xen.Hypervisor.
+func (h *Hypervisor) Force(id xen.DomID, uuid xen.UUID, a xen.Action) error {
+	info, err := h.c.domainInfo(id)
+	if err != nil {
+		return err
+	}
+	if id == 0 || info.Handle != handle(uuid) || h.ours(&info) {
+		return fmt.Errorf("domain %d: %w", id, xen.ErrNoDomain)
+	}
+	if a == xen.ActDestroy {
+		return h.c.destroy(id)
+	}
+	return h.c.setPaused(id, info.Handle, a == xen.ActPause)
 }

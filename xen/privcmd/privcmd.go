@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"kxsh/xen"
+	"kxsh/xen/xenstore"
 )
 
 // Options say how to start.
@@ -29,6 +30,7 @@ type Hypervisor struct {
 	key    [8]byte
 	events *events
 	pool   *pool
+	names  *xenstore.Register
 	sched  uint32
 	cpus   int
 	dirty  bool // frames may come with old content
@@ -81,6 +83,7 @@ func New(o Options) (_ *Hypervisor, err error) {
 		period = lookAlways // it is xenstored's
 	}
 	h.pool = &pool{make: h.blank, destroy: h.c.destroy}
+	h.names = h.openNames()
 	go h.watchExits(period)
 	return h, nil
 }
@@ -187,6 +190,7 @@ func (h *Hypervisor) Close() error {
 	close(h.stop)
 	<-h.watched
 	h.pool.close()
+	h.names.Close()
 	err := h.events.close()
 	h.c.release()
 	return err

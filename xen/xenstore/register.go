@@ -1,7 +1,6 @@
 package xenstore
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,18 +24,10 @@ const (
 	nameMax = 63
 )
 
-// UUID is a domain's handle.
-type UUID [16]byte
-
-// String has it as xenstore's paths do.
-func (u UUID) String() string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
 // Entry is a domain of ours.
 type Entry struct {
 	ID   xen.DomID
-	UUID UUID
+	UUID xen.UUID
 	Name string
 }
 
@@ -49,8 +40,8 @@ type Facts struct {
 // Register keeps our domains in xenstore as xl looks for them, and knows the names of others'. All
 // traffic is its own goroutine's: no method waits for xenstored, except Facts and Close for a moment.
 type Register struct {
-	ours  func(UUID) bool                    // made by an engine with our key
-	alive func() (map[xen.DomID]UUID, error) // domains of such engines
+	ours  func(xen.UUID) bool                    // made by an engine with our key
+	alive func() (map[xen.DomID]xen.UUID, error) // domains of such engines
 
 	changed, asked chan struct{} // of capacity 1
 	stop, done     chan struct{}
@@ -60,12 +51,12 @@ type Register struct {
 
 	mu      sync.Mutex
 	entries map[xen.DomID]*entry
-	dirty   map[UUID]xen.DomID // entries that may not be as they should
-	all     bool               // everything may not be
+	dirty   map[xen.UUID]xen.DomID // entries that may not be as they should
+	all     bool                   // everything may not be
 	others  map[xen.DomID]*other
-	want    map[xen.DomID]UUID // to ask for
-	hope    bool               // connected, or not yet known not to be
-	told    chan struct{}      // closed and replaced when want has been asked for, or hope changed
+	want    map[xen.DomID]xen.UUID // to ask for
+	hope    bool                   // connected, or not yet known not to be
+	told    chan struct{}          // closed and replaced when want has been asked for, or hope changed
 }
 
 type entry struct {
@@ -74,14 +65,14 @@ type entry struct {
 }
 
 type other struct {
-	uuid UUID
+	uuid xen.UUID
 	at   time.Time
 	Facts
 }
 
 // Open begins to look for xenstored. ours tells our domains by their UUIDs, those of earlier engines
 // included, and alive lists those that live: entries of others of ours are removed.
-func Open(ours func(UUID) bool, alive func() (map[xen.DomID]UUID, error)) *Register {
+func Open(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID, error)) *Register {
 	r := newRegister(ours, alive)
 	device := true
 	go r.run(func() (*conn, error) {
@@ -95,12 +86,12 @@ func Open(ours func(UUID) bool, alive func() (map[xen.DomID]UUID, error)) *Regis
 	return r
 }
 
-func newRegister(ours func(UUID) bool, alive func() (map[xen.DomID]UUID, error)) *Register {
+func newRegister(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID, error)) *Register {
 	return &Register{
 		ours: ours, alive: alive, changed: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
-		entries: map[xen.DomID]*entry{}, dirty: map[UUID]xen.DomID{}, all: true,
-		others: map[xen.DomID]*other{}, want: map[xen.DomID]UUID{}, hope: true, told: make(chan struct{}),
+		entries: map[xen.DomID]*entry{}, dirty: map[xen.UUID]xen.DomID{}, all: true,
+		others: map[xen.DomID]*other{}, want: map[xen.DomID]xen.UUID{}, hope: true, told: make(chan struct{}),
 		retry: retryEvery,
 	}
 }
@@ -115,7 +106,7 @@ func (r *Register) Put(e Entry) {
 }
 
 // Drop has a domain of ours removed.
-func (r *Register) Drop(id xen.DomID, u UUID) {
+func (r *Register) Drop(id xen.DomID, u xen.UUID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.entries[id]; e != nil && e.UUID == u {
@@ -130,7 +121,7 @@ func (r *Register) Drop(id xen.DomID, u UUID) {
 
 // change notes that an entry may not be as it should; r.mu is held. Without xenstored that is said of
 // all of them already.
-func (r *Register) change(id xen.DomID, u UUID) {
+func (r *Register) change(id xen.DomID, u xen.UUID) {
 	if r.hope {
 		r.dirty[u] = id
 		poke(r.changed)
@@ -138,7 +129,7 @@ func (r *Register) change(id xen.DomID, u UUID) {
 }
 
 // Facts returns what is known about others' domains. What is not known yet is waited for, for a moment.
-func (r *Register) Facts(of map[xen.DomID]UUID) map[xen.DomID]Facts {
+func (r *Register) Facts(of map[xen.DomID]xen.UUID) map[xen.DomID]Facts {
 	facts, told := r.known(of)
 	for late := time.After(askWait); told != nil; {
 		select {
@@ -153,7 +144,7 @@ func (r *Register) Facts(of map[xen.DomID]UUID) map[xen.DomID]Facts {
 
 // known returns what is known, and has asked for what is not or not fresh. The channel, if any, is
 // closed when there is more.
-func (r *Register) known(of map[xen.DomID]UUID) (map[xen.DomID]Facts, <-chan struct{}) {
+func (r *Register) known(of map[xen.DomID]xen.UUID) (map[xen.DomID]Facts, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var told <-chan struct{}
@@ -291,7 +282,7 @@ func (r *Register) flush() error {
 			}
 		}
 		var put *Entry
-		var u UUID
+		var u xen.UUID
 		var id xen.DomID
 		for u, id = range r.dirty {
 			if e := r.entries[id]; e != nil && e.UUID == u {
@@ -319,7 +310,7 @@ func (r *Register) flush() error {
 }
 
 func domainPath(id xen.DomID) string { return "/local/domain/" + strconv.Itoa(int(id)) }
-func vmPath(u UUID) string           { return "/vm/" + u.String() }
+func vmPath(u xen.UUID) string       { return "/vm/" + u.String() }
 
 // put writes what libxl reads to name a domain.
 func (c *conn) put(e *Entry) error {
@@ -334,7 +325,7 @@ func (c *conn) put(e *Entry) error {
 }
 
 // drop removes that, unless the number is another domain's by now.
-func (c *conn) drop(id xen.DomID, u UUID) error {
+func (c *conn) drop(id xen.DomID, u xen.UUID) error {
 	dom, vm := domainPath(id), vmPath(u)
 	return c.transaction(func(tx uint32) error {
 		whose, err := c.read(tx, dom+"/vm")
@@ -385,7 +376,7 @@ func (r *Register) sweep() error {
 func (r *Register) ask() error {
 	r.mu.Lock()
 	var ids []xen.DomID
-	var uuids []UUID
+	var uuids []xen.UUID
 	var paths []string
 	for id, u := range r.want {
 		ids, uuids = append(ids, id), append(uuids, u)
@@ -434,8 +425,8 @@ func startTime(s string) time.Time {
 	return time.Unix(n, 0)
 }
 
-// parseUUID reads what UUID.String writes.
-func parseUUID(s string) (u UUID, ok bool) {
+// parseUUID reads what xen.UUID.String writes.
+func parseUUID(s string) (u xen.UUID, ok bool) {
 	hex := strings.ReplaceAll(s, "-", "")
 	if len(hex) != 2*len(u) {
 		return u, false

@@ -12,20 +12,20 @@ import (
 )
 
 // uuid makes one of ours, or with 'x' of others.
-func uuid(owner byte, n byte) (u UUID) {
+func uuid(owner byte, n byte) (u xen.UUID) {
 	u[0], u[15] = owner, n
 	return u
 }
 
-func mine(u UUID) bool { return u[0] == 'k' }
+func mine(u xen.UUID) bool { return u[0] == 'k' }
 
 // host is what lives, for sweep.
 type host struct {
 	mu    sync.Mutex
-	alive map[xen.DomID]UUID
+	alive map[xen.DomID]xen.UUID
 }
 
-func (h *host) list() (map[xen.DomID]UUID, error) {
+func (h *host) list() (map[xen.DomID]xen.UUID, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.alive), nil
@@ -45,7 +45,7 @@ func testRegister(t *testing.T, h *host, dial func() (*conn, error)) *Register {
 	return r
 }
 
-func entryOf(id xen.DomID, u UUID, name string) map[string]string {
+func entryOf(id xen.DomID, u xen.UUID, name string) map[string]string {
 	dom, vm := domainPath(id), vmPath(u)
 	return map[string]string{
 		vm + "/uuid": u.String(), vm + "/name": name,
@@ -114,7 +114,7 @@ func TestSweep(t *testing.T) {
 	for _, m := range []map[string]string{living, entryOf(2, uuid('k', 2), "dead"), theirs, entryOf(4, uuid('k', 4), "dead too")} {
 		maps.Copy(s.tree, m)
 	}
-	h := &host{alive: map[xen.DomID]UUID{1: uuid('k', 1), 4: uuid('x', 44)}}
+	h := &host{alive: map[xen.DomID]xen.UUID{1: uuid('k', 1), 4: uuid('x', 44)}}
 	testRegister(t, h, s.dial)
 	s.becomes(t, union(living, theirs))
 }
@@ -124,7 +124,7 @@ func TestComesLater(t *testing.T) {
 	s := newStored()
 	var mu sync.Mutex
 	up := false
-	h := &host{alive: map[xen.DomID]UUID{}}
+	h := &host{alive: map[xen.DomID]xen.UUID{}}
 	r := testRegister(t, h, func() (*conn, error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -140,7 +140,7 @@ func TestComesLater(t *testing.T) {
 		r.Put(Entry{2, uuid('k', i), "short"})
 		r.Drop(2, uuid('k', i))
 	}
-	if f := r.Facts(map[xen.DomID]UUID{7: uuid('x', 7)}); len(f) != 0 {
+	if f := r.Facts(map[xen.DomID]xen.UUID{7: uuid('x', 7)}); len(f) != 0 {
 		t.Errorf("facts from nowhere: %v", f)
 	}
 	if took := time.Since(begin); took > askWait/2 {
@@ -162,7 +162,7 @@ func TestHangs(t *testing.T) {
 	s := newStored()
 	r := testRegister(t, &host{}, s.dial)
 	s.set("/local/domain/7/name", "seven")
-	of := map[xen.DomID]UUID{7: uuid('x', 7)}
+	of := map[xen.DomID]xen.UUID{7: uuid('x', 7)}
 	if f := r.Facts(of); f[7].Name != "seven" {
 		t.Fatalf("%v", f)
 	}
@@ -179,14 +179,14 @@ func TestHangs(t *testing.T) {
 	}
 	begin = time.Now()
 	for range 20 {
-		r.Facts(map[xen.DomID]UUID{8: uuid('x', 8)})
+		r.Facts(map[xen.DomID]xen.UUID{8: uuid('x', 8)})
 	}
 	if took := time.Since(begin); took > patience+20*askWait {
 		t.Errorf("20 listings took %v", took)
 	}
 	time.Sleep(patience)
 	begin = time.Now()
-	r.Facts(map[xen.DomID]UUID{9: uuid('x', 9)})
+	r.Facts(map[xen.DomID]xen.UUID{9: uuid('x', 9)})
 	if took := time.Since(begin); took > askWait/2 {
 		t.Errorf("known to hang, and waited for %v", took)
 	}
@@ -221,7 +221,7 @@ func TestFacts(t *testing.T) {
 	a, b := uuid('x', 1), uuid('x', 2)
 	s.set("/local/domain/1/name", "web", vmPath(a)+"/start_time", "1700000000.25",
 		"/local/domain/2/name", strings.Repeat("n", 500)+"\xff", vmPath(b)+"/start_time", "soon")
-	f := r.Facts(map[xen.DomID]UUID{1: a, 2: b, 3: uuid('x', 3)})
+	f := r.Facts(map[xen.DomID]xen.UUID{1: a, 2: b, 3: uuid('x', 3)})
 	if f[1] != (Facts{"web", time.Unix(1700000000, 0)}) || f[2] != (Facts{Name: strings.Repeat("n", nameMax)}) || f[3] != (Facts{}) {
 		t.Errorf("%+v", f)
 	}
@@ -229,7 +229,7 @@ func TestFacts(t *testing.T) {
 	s.with(func() { before = s.requests })
 	begin := time.Now()
 	for range 1000 {
-		if f := r.Facts(map[xen.DomID]UUID{1: a, 2: b}); f[1].Name != "web" {
+		if f := r.Facts(map[xen.DomID]xen.UUID{1: a, 2: b}); f[1].Name != "web" {
 			t.Fatalf("%+v", f)
 		}
 	}
@@ -241,7 +241,7 @@ func TestFacts(t *testing.T) {
 	t.Logf("1000 listings in %v", time.Since(begin))
 	// Another domain of the same number is another domain.
 	s.set("/local/domain/1/name", "other")
-	if f := r.Facts(map[xen.DomID]UUID{1: uuid('x', 9)}); f[1].Name != "other" {
+	if f := r.Facts(map[xen.DomID]xen.UUID{1: uuid('x', 9)}); f[1].Name != "other" {
 		t.Errorf("%+v", f)
 	}
 	r.mu.Lock()
@@ -252,7 +252,7 @@ func TestFacts(t *testing.T) {
 }
 
 func TestUUID(t *testing.T) {
-	u := UUID{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	u := xen.UUID{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 	const text = "deadbeef-0102-0304-0506-0708090a0b0c"
 	if u.String() != text {
 		t.Error(u.String())
