@@ -293,21 +293,27 @@ func topCommand() shell.Command {
 
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
-		Name: "bench", Synopsis: "[--json] [--quick] " + strings.Join(bench.Names, "|"), Short: "measure, beside what the machine has",
+		Name: "bench", Synopsis: "[--json] [--quick] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
 		Long:     "Medians with the 10th and 90th percentile, interleaved with the peer; a ratio is to the peer's median.",
-		Examples: []string{"bench boot", "bench --json boot > boot.json"},
+		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --prepare programs"},
 		Args:     shell.Choice, Choices: bench.Names,
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("json", false, "print JSON")
 			f.Bool("quick", false, "a tenth of the rounds")
+			f.String("prepare", "", "only build the programs that are run, into this `folder`")
+			f.String("programs", "", "run those that --prepare built into this `folder`")
 		},
 		Run: func(c *shell.Call) error {
+			if dir, _ := c.Flags.GetString("prepare"); dir != "" {
+				return bench.Prepare(dir, guest.CC, c.Stderr)
+			}
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
 			}
 			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self}
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
+			b.Programs, _ = c.Flags.GetString("programs")
 			return b.Run(c, c.Args[0])
 		},
 	}

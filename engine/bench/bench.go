@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,8 +27,9 @@ type Bench struct {
 	Quick          bool // a tenth of the rounds, for a first look
 	// Open opens a hypervisor for an engine of the benchmark's own.
 	Open func(key string, first xen.DomID) (xen.Hypervisor, error)
-	// CC compiles a program into a pVM image, as kxsh cc does.
-	CC func(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	CC   CC
+	// Programs is a folder that Prepare has filled; empty: they are built as needed.
+	Programs string
 	// Self is the kxsh binary, for what is measured from outside.
 	Self string
 
@@ -178,24 +178,8 @@ func stop(e *engine.Engine) error {
 	return errors.Join(e.Shutdown(context.Background(), true), e.Stop())
 }
 
-// compile writes source to a file and builds it both ways: image for a pVM, native for Linux.
-func (b *Bench) compile(name, source string) (image, native string, err error) {
-	src := filepath.Join(b.dir, name+".c")
-	image, native = filepath.Join(b.dir, name+".kx"), filepath.Join(b.dir, name)
-	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
-		return "", "", err
-	}
-	if code := b.CC([]string{"-O2", "-o", image, src}, os.Environ(), b.dir, nil, b.Stderr, b.Stderr); code != 0 {
-		return "", "", fmt.Errorf("cc: exit status %d", code)
-	}
-	if out, err := exec.Command("gcc", "-O2", "-static", "-o", native, src).CombinedOutput(); err != nil {
-		return "", "", fmt.Errorf("gcc -static: %v: %s", err, out)
-	}
-	return image, native, nil
-}
-
 // machine describes the host in one line.
-func machine() string {
+func machine(hv *xen.Info) string {
 	cpu := "unknown CPU"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(b)) {
@@ -207,5 +191,9 @@ func machine() string {
 		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
 	}
 	rel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%s, Linux %s", cpu, strings.TrimSpace(string(rel)))
+	line := fmt.Sprintf("%s, Linux %s", cpu, strings.TrimSpace(string(rel)))
+	if hv.Name == "xen" {
+		line += fmt.Sprintf(" as dom0 of Xen %s on %d CPUs", hv.Version, hv.CPUs)
+	}
+	return line
 }

@@ -117,11 +117,7 @@ var signals = [32]unix.Signal{
 // that is a trap, means that Xen could not push the frame: a double fault.
 func crashOf(v *vcpuContext) (abi.KxCrash, string) {
 	r := &v.Regs
-	c := abi.KxCrash{Signo: uint32(unix.SIGSEGV), Vector: r.EntryVector & 0xff, Error: uint64(r.ErrorCode), Regs: abi.KxRegs{
-		Rax: r.RAX, Rbx: r.RBX, Rcx: r.RCX, Rdx: r.RDX, Rsi: r.RSI, Rdi: r.RDI, Rbp: r.RBP, Rsp: r.RSP,
-		R8: r.R8, R9: r.R9, R10: r.R10, R11: r.R11, R12: r.R12, R13: r.R13, R14: r.R14, R15: r.R15,
-		Rip: r.RIP, Rflags: r.RFlags,
-	}}
+	c := abi.KxCrash{Signo: uint32(unix.SIGSEGV), Vector: r.EntryVector & 0xff, Error: uint64(r.ErrorCode), Regs: regsOf(r)}
 	if r.EntryVector&0xff >= 32 || v.Traps[c.Vector].Address != 0 {
 		c.Vector = abi.X86TrapDf
 		return c, "a fault or an event while its stack could not be written"
@@ -133,4 +129,18 @@ func crashOf(v *vcpuContext) (abi.KxCrash, string) {
 		c.Addr = v.CtrlReg[2]
 	}
 	return c, "a fault without a handler"
+}
+
+func regsOf(r *userRegs) abi.KxRegs {
+	return abi.KxRegs{
+		Rax: r.RAX, Rbx: r.RBX, Rcx: r.RCX, Rdx: r.RDX, Rsi: r.RSI, Rdi: r.RDI, Rbp: r.RBP, Rsp: r.RSP,
+		R8: r.R8, R9: r.R9, R10: r.R10, R11: r.R11, R12: r.R12, R13: r.R13, R14: r.R14, R15: r.R15,
+		Rip: r.RIP, Rflags: r.RFlags,
+	}
+}
+
+// Registers returns those of the first vcpu of any PV domain, whoever made it.
+func (h *Hypervisor) Registers(id xen.DomID) (abi.KxRegs, error) {
+	v, err := h.c.vcpuContext(id)
+	return regsOf(&v.Regs), err
 }

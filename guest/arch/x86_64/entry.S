@@ -78,7 +78,11 @@ kx_entry:
 	mov KX_CONTROL_VA + CONTROL_RAM_VA, %rsp
 	add $KSTACK_SIZE - FRAME_SIZE, %rsp /* below the frame to leave with */
 	call boot
-1:	call boot_refused /* on the stack that this other builder gave */
+	/* Another builder, on the stack that it gave. When it was is left in rbx, for whoever measures that one. */
+1:	rdtsc
+	shl $32, %rdx
+	lea (%rax, %rdx), %rbx
+	call boot_refused
 	ud2
 
 /* ---- saving and restoring ---- */

@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"kxsh/engine"
+	"kxsh/xen"
+)
+
+// crowd is how many pVMs are resident, and what is asked of them; 0: nothing.
+type crowd struct {
+	pvms   int
+	part   int     // the first and the last so many are compared
+	slower float64 // of the last to the first, at most
+	weight float64 // of one that is idle, KiB
+	ps     float64 // the whole command, ms
+}
+
+var (
+	crowdHosted = crowd{pvms: 1000, part: 100, slower: 1.3, weight: 150, ps: 20}
+	crowdXen    = crowd{pvms: 200, part: 20, slower: 1.2}
+)
+
+// density keeps many pVMs resident: what the last ones cost, what an idle one weighs, how long ps
+// takes, beside xl list where there is one.
+func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervisor, x *xl) (err error) {
+	image, err := b.program("idle.kx")
+	if err != nil {
+		return err
+	}
+	e, err := b.engine("many", 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop(e)) }()
+	socket := filepath.Join(b.dir, "many.sock")
+	ln, err := engine.Listen(socket)
+	if err != nil {
+		return err
+	}
+	srv := engine.NewServer(e, ln)
+	go srv.Serve()
+	defer srv.Close()
+
+	b.say("%d resident pVMs", c.pvms)
+	first := &Series{Name: fmt.Sprintf("create, first %d", c.part)}
+	last := &Series{Name: fmt.Sprintf("create, last %d", c.part)}
+	warm, err := e.Run(ctx, engine.RunRequest{Image: image}) // the image is read and prepared once
+	if err != nil {
+		return err
+	}
+	if err := untilIdle(ctx, e, warm.PID); err != nil {
+		return err
+	}
+	before, err := available(hv)
+	if err != nil {
+		return err
+	}
+	for i := range c.pvms {
+		start := time.Now()
+		p, err := e.Run(ctx, engine.RunRequest{Image: image})
+		if err != nil {
+			return fmt.Errorf("pVM %d of %d: %w", i+1, c.pvms, err)
+		}
+		took := time.Since(start)
+		if err := untilIdle(ctx, e, p.PID); err != nil {
+			return err
+		}
+		switch {
+		case i < c.part:
+			first.add(took)
+		case i >= c.pvms-c.part:
+			last.add(took)
+		}
+	}
+	after, err := available(hv)
+	if err != nil {
+		return err
+	}
+	first.sum(nil, 0)
+	last.sum(first, c.slower)
+	r.Series = append(r.Series, first, last)
+	weight := float64(before-after) / float64(c.pvms) / 1024
+	r.Values = append(r.Values, Value{"memory of an idle pVM, all in", weight, "KiB", c.weight})
+
+	ps := &Series{Name: fmt.Sprintf("ps of %d, whole command", c.pvms)}
+	list := &Series{Name: "xl list, whole command"}
+	for range b.rounds(30) {
+		if err := lines(ctx, ps, c.pvms, b.Self, "--socket", socket, "ps"); err != nil {
+			return err
+		}
+		if x != nil {
+			if err := lines(ctx, list, c.pvms, "xl", "list"); err != nil {
+				return err
+			}
+		}
+	}
+	if x != nil {
+		list.sum(nil, 0)
+		ps.sum(list, 1./5)
+		r.Series = append(r.Series, list)
+	} else {
+		ps.sum(nil, 0)
+	}
+	r.Series = append(r.Series, ps)
+	r.Values = append(r.Values, Value{ps.Name, float64(ps.Median) / 1e6, "ms", c.ps})
+	return nil
+}
+
+// lines times a whole command, from exec to exit, that must print at least n lines.
+func lines(ctx context.Context, s *Series, n int, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	start := time.Now()
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Name, err)
+	}
+	s.add(time.Since(start))
+	if got := strings.Count(string(out), "\n"); got < n {
+		return fmt.Errorf("%s: %d lines of %d domains", s.Name, got, n)
+	}
+	return nil
+}
+
+// untilIdle waits until a pVM has reached main and sleeps.
+func untilIdle(ctx context.Context, e *engine.Engine, pid int) error {
+	for range 10000 {
+		d, err := e.Inspect(ctx, pid)
+		if err != nil {
+			return err
+		}
+		if d.MainAfter != 0 && d.Stat == "S" {
+			return nil
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+	return fmt.Errorf("pVM %d does not come to rest", pid)
+}
+
+// available is the memory that the host can give to domains, in bytes: Linux's MemAvailable, and what Xen
+// has beside.
+func available(hv xen.Hypervisor) (int64, error) {
+	info, err := hv.Info()
+	if err != nil {
+		return 0, err
+	}
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
+			if info.Name == "xen" {
+				return kib<<10 + int64(info.FreeMemory), nil
+			}
+			return kib << 10, nil
+		}
+	}
+	return 0, errors.New("/proc/meminfo: no MemAvailable")
+}

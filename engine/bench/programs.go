@@ -1,0 +1,77 @@
+package bench
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
+// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before.
+var (
+	//go:embed testdata/stamp.c
+	stampC string
+	//go:embed testdata/idle.c
+	idleC string
+	//go:embed testdata/spawn.c
+	spawnC string
+)
+
+// programs are what the benchmarks run: where each is in a folder, and how it is built.
+var programs = []struct {
+	name, source string
+	image        bool // a pVM image; else a static Linux program
+}{
+	{"stamp.kx", stampC, true}, {"stamp", stampC, false}, {"idle.kx", idleC, true}, {"spawn", spawnC, false},
+}
+
+// CC compiles a program into a pVM image, as kxsh cc does.
+type CC func(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+
+// Prepare builds the programs into a folder, for a machine that has no compiler.
+func Prepare(dir string, cc CC, stderr io.Writer) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, p := range programs {
+		out := filepath.Join(dir, p.name)
+		src := out + ".c"
+		if err := os.WriteFile(src, []byte(p.source), 0o600); err != nil {
+			return err
+		}
+		defer os.Remove(src)
+		if p.image {
+			if code := cc([]string{"-O2", "-o", out, src}, os.Environ(), dir, nil, stderr, stderr); code != 0 {
+				return fmt.Errorf("cc: exit status %d", code)
+			}
+		} else if text, err := exec.Command("gcc", "-O2", "-static", "-o", out, src).CombinedOutput(); err != nil {
+			return fmt.Errorf("gcc -static: %v: %s", err, text)
+		}
+	}
+	return nil
+}
+
+// program is where a program is, built now if nobody has prepared them.
+func (b *Bench) program(name string) (string, error) {
+	if b.Programs == "" {
+		b.Programs = filepath.Join(b.dir, "programs")
+		if err := Prepare(b.Programs, b.CC, b.Stderr); err != nil {
+			return "", err
+		}
+	}
+	path, err := filepath.Abs(filepath.Join(b.Programs, name))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: make it with --prepare %s where a compiler is", err, b.Programs)
+	}
+	return path, nil
+}

@@ -1,0 +1,75 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// xl is Xen's own toolstack, to compare with.
+type xl struct {
+	config string
+	regs   func(xen.DomID) (abi.KxRegs, error)
+}
+
+// registers is what a hypervisor that xl can be compared with has: the registers of any domain's vcpu.
+type registers interface {
+	Registers(xen.DomID) (abi.KxRegs, error)
+}
+
+// xlName is what xl calls the domain that it makes.
+const xlName = "kxsh-bench"
+
+// newXL is nil, and says why, where there is no working xl.
+func (b *Bench) newXL(hv xen.Hypervisor, image string, memory uint64) (*xl, error) {
+	regs, ok := hv.(registers)
+	if !ok {
+		return nil, nil
+	}
+	if text, err := exec.Command("xl", "list").CombinedOutput(); err != nil {
+		b.say("without xl: %v %s", err, strings.TrimSpace(string(text)))
+		return nil, nil
+	}
+	x := &xl{config: filepath.Join(b.dir, "xl.cfg"), regs: regs.Registers}
+	// The domain stays when it has ended, so that its registers can be read; its counter is the CPU's.
+	text := fmt.Sprintf("name=%q\ntype=\"pv\"\nkernel=%q\nmemory=%d\nvcpus=1\ntsc_mode=\"native\"\n"+
+		"on_crash=\"preserve\"\non_poweroff=\"preserve\"\n", xlName, image, memory>>20)
+	return x, os.WriteFile(x.config, []byte(text), 0o600)
+}
+
+// once has xl create the domain. It ends at the image's entry point, which finds that kxsh did not
+// build it, leaves the counter in rbx and shuts down: what the LibOS does before main is not in it.
+func (x *xl) once() (created time.Duration, err error) {
+	cmd := exec.Command("xl", "create", "-q", x.config)
+	before := rdtsc()
+	text, failed := cmd.CombinedOutput()
+	defer func() {
+		if out, e := exec.Command("xl", "destroy", xlName).CombinedOutput(); e != nil && err == nil {
+			err = fmt.Errorf("xl destroy: %v: %s", e, out)
+		}
+	}()
+	out, err := exec.Command("xl", "domid", xlName).Output()
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("xl create: %v: %s", failed, text), err)
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(out)), 10, 15)
+	if err != nil {
+		return 0, err
+	}
+	r, err := x.regs(xen.DomID(id))
+	if err != nil {
+		return 0, err
+	}
+	if r.Rbx < before || r.Rbx > rdtsc() {
+		return 0, fmt.Errorf("xl create: the domain did not come to its first instruction: rbx is %d", r.Rbx)
+	}
+	return time.Duration(r.Rbx - before), nil
+}
