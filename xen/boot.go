@@ -25,6 +25,8 @@ type Place struct {
 	ImagePages uint64
 	RAMVA      uint64
 	RAMPages   uint64
+	RAMLater   uint64 // pages of the window's end that the domain gets itself when it needs them
+	Dirty      bool   // and which then may hold something else than zeroes
 }
 
 // RootVA is the address of a root archive of n bytes: at the end of the RAM window, on a page. 0
@@ -64,7 +66,7 @@ func (b *Boot) Check(ramPages uint64) error {
 func (b *Boot) Write(ctl []byte, p *Place) error {
 	start := (*abi.StartInfo)(area(ctl, abi.StartVa))
 	copy(start.Magic[:], startMagic)
-	start.NrPages = p.ImagePages + p.RAMPages
+	start.NrPages = p.ImagePages + p.RAMPages - p.RAMLater
 	start.SharedInfo = p.SharedInfo
 	start.MfnList = p.MFNList
 
@@ -78,6 +80,9 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 		c.Family = c.Domid
 	}
 	c.Flags = b.flags()
+	if p.Dirty {
+		c.Flags |= abi.FDirty
+	}
 	c.Evtchn = p.Evtchn
 	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
 	c.ImagePages, c.RamVa, c.RamPages = p.ImagePages, p.RAMVA, p.RAMPages

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 1
+#define KX_ABI_VERSION 2
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -26,11 +26,15 @@
  *   0                          never mapped
  *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
  *   KX_CTL_VA                  the control area, laid out below
- *   KX_P2M_VA..KX_P2M_END      read-only, on a hypervisor that is not XENFEAT_auto_translated_physmap: the
- *                              machine frame number of each frame, start_info.mfn_list
+ *   KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
+ *                              frame number of each frame; start_info.mfn_list is that of frame 0
  *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
  * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
  * then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+ *
+ * At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
+ * pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
+ * XENMEM_populate_physmap; one that has a number is there, but not mapped.
  */
 #define KX_IMAGE_VA 0x00400000
 #define KX_IMAGE_END 0x10000000
@@ -59,6 +63,7 @@
 /* kx_control.flags */
 #define KX_F_TTY 1   /* the console is a terminal: line discipline on, isatty() true */
 #define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
+#define KX_F_DIRTY 4 /* frames that the pVM gets itself may hold something else than zeroes */
 
 /* kx_control.state, written by the pVM */
 #define KX_STATE_NEW 0

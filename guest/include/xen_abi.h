@@ -37,6 +37,9 @@
 #define __HYPERVISOR_callback_op 30
 #define __HYPERVISOR_event_channel_op 32
 
+#define XENMEM_populate_physmap 6
+#define DOMID_SELF 0x7ff0
+
 #define SCHEDOP_yield 0
 #define SCHEDOP_block 1
 #define SCHEDOP_shutdown 2
@@ -170,6 +173,14 @@ struct multicall_entry {
 	uint64_t args[6];
 };
 
+struct xen_memory_reservation {
+	uint64_t extent_start; /* address of nr_extents 64-bit words: in frames, out machine frames */
+	uint64_t nr_extents;
+	uint32_t extent_order; /* an extent is 1 << order frames */
+	uint32_t mem_flags;
+	uint16_t domid;
+	uint16_t pad[3];
+};
 struct sched_shutdown {
 	uint32_t reason;
 };

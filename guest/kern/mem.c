@@ -16,7 +16,8 @@ struct mem mem;
 #define BATCH 64
 #define PTE_FLAGS (PTE_PRESENT | PTE_USER | 0x60) /* accessed and dirty, so that the CPU need not set them */
 
-static const uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */
+static uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */
+static uint8_t fresh = PG_NOREAD | PG_NOWRITE; /* the state of a page that we just got */
 
 static struct {
 	struct multicall_entry call[BATCH];
@@ -105,6 +106,47 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 	return batch_end();
 }
 
+/* ---- frames ---- */
+
+#define SUPER_ORDER 9
+
+/* Gets frames in extents of 1 << order from a page on; the first page that was not to be had. */
+static uint64_t populate(uint64_t page, uint64_t end, uint32_t order)
+{
+	static uint64_t list[BATCH];
+	struct xen_memory_reservation r = {(uint64_t)list, 0, order, 0, DOMID_SELF, {0}};
+	uint64_t size = 1UL << order;
+	int64_t got;
+
+	do {
+		r.nr_extents = MIN((end - page) >> order, BATCH);
+		for (uint64_t i = 0; i < r.nr_extents; i++)
+			list[i] = mem.image_pages + page + (i << order);
+		got = r.nr_extents ? HYPERCALL(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &r, 0) : 0;
+		for (int64_t i = 0; i < got; i++)
+			for (uint64_t k = 0; k < size; k++, page++)
+				mfn_list[mem.image_pages + page] = list[i] + k;
+	} while (got > 0 && (uint64_t)got == r.nr_extents);
+	return page;
+}
+
+/* Makes sure that there is a frame behind every page of a run; those that come are not mapped. */
+static int populate_run(uint64_t first, uint64_t n)
+{
+	uint64_t end = first + n, start;
+
+	for (uint64_t i = first; i < end; i++) {
+		for (start = i; i < end && mem.state[i] & PG_ABSENT && !mfn_list[mem.image_pages + i]; i++)
+			;
+		if (start < i && populate(populate(start, i, SUPER_ORDER), i, 0) < i)
+			return -ENOMEM;
+	}
+	for (uint64_t i = first; i < end; i++)
+		if (mem.state[i] & PG_ABSENT)
+			mem.state[i] = fresh;
+	return 0;
+}
+
 /* Zeroes the stale pages of a run, which may not be mapped. */
 static int freshen(uint64_t first, uint64_t n)
 {
@@ -190,6 +232,8 @@ static void mark(uint64_t first, uint64_t n, int type)
 
 int run_take(uint64_t first, uint64_t n, int prot)
 {
+	if (populate_run(first, n))
+		return -ENOMEM;
 	for (uint64_t i = first; i < first + n; i++)
 		if (mem.state[i] & PG_DIRTY)
 			mem.state[i] |= PG_STALE;
@@ -201,10 +245,14 @@ int run_take(uint64_t first, uint64_t n, int prot)
 	return 0;
 }
 
-void run_reserve(uint64_t first, uint64_t n)
+int run_reserve(uint64_t first, uint64_t n)
 {
+	/* At boot what is absent is the end of the window. */
+	if (mem.state[first + n - 1] & PG_ABSENT && (populate_run(first, n) || set_bits(first, n, 0)))
+		return -ENOMEM;
 	memset(mem.state + first, PG_USER | PG_DIRTY, n);
 	mem.user += n;
+	return 0;
 }
 
 void run_release(uint64_t first, uint64_t n)
@@ -224,7 +272,7 @@ void *page_alloc(size_t n)
 {
 	uint64_t first = run_find(n, 0, mem.ram_pages);
 
-	if (!n || first == NO_RUN || set_bits(first, n, 0))
+	if (!n || first == NO_RUN || populate_run(first, n) || set_bits(first, n, 0))
 		return NULL;
 	mark(first, n, PG_KERNEL);
 	for (uint64_t i = first; i < first + n; i++)
@@ -281,20 +329,26 @@ static void reserve_kernel(uint64_t first, uint64_t n)
 
 void mem_init(void)
 {
+	const struct start_info *start = (const struct start_info *)KX_START_VA;
 	struct xen_feature_info feat = {0};
-	uint64_t first, root, root_pages;
+	uint64_t first, there, root, root_pages;
 
 	mem.image_pages = control->image_pages;
 	mem.ram_va = control->ram_va;
 	mem.ram_pages = control->ram_pages;
 	if (HYPERCALL(__HYPERVISOR_xen_version, XENVER_get_features, &feat, 0) ||
 	    !(feat.submap & 1u << XENFEAT_auto_translated_physmap))
-		mfn_list = (const uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
+		mfn_list = (uint64_t *)start->mfn_list;
+	there = start->nr_pages - mem.image_pages;
 	/* First the main thread's kernel stack (entry.S), then the table of states. */
 	first = KSTACK_SIZE / PAGE_SIZE;
 	mem.state = page_va(first);
 	first += PAGE_UP(mem.ram_pages) >> PAGE_SHIFT;
 	reserve_kernel(0, first);
+	if (there < mem.ram_pages)
+		memset(mem.state + there, PG_ABSENT | fresh, mem.ram_pages - there);
+	if (control->flags & KX_F_DIRTY)
+		fresh |= PG_DIRTY;
 	if (!control->root_va)
 		return;
 	root = page_of(control->root_va);

@@ -17,6 +17,7 @@
 #define PG_NOWRITE 16
 #define PG_EXEC 32
 #define PG_STALE 64  /* the program's, but with old content, to be zeroed before it may look */
+#define PG_ABSENT 128 /* not got from the hypervisor yet; not mapped */
 #define PG_PROT (PG_NOREAD | PG_NOWRITE | PG_EXEC)
 
 /* What the domain builder said, copied and checked once. */
@@ -52,8 +53,8 @@ int run_free(uint64_t first, uint64_t n);
  * zero, at the latest when a later run_protect lets the program look.
  */
 int run_take(uint64_t first, uint64_t n, int prot);
-/* The same for pages that nobody had since boot: zero, readable and writable as they are. */
-void run_reserve(uint64_t first, uint64_t n);
+/* The same, readable and writable, for pages that nobody had since boot. */
+int run_reserve(uint64_t first, uint64_t n);
 /* Gives pages back, whatever they were; the program can no longer reach them. */
 void run_release(uint64_t first, uint64_t n);
 /* Changes the protection of n pages that are in use; 0 or -ENOMEM. */

@@ -303,7 +303,8 @@ uint64_t stack_alloc(uint64_t size)
 		first = run_find(n + 1, 0, mem.ram_pages);
 	if (first == NO_RUN)
 		panic("no room for a stack of %lu bytes: run it with more memory", size);
-	run_reserve(first, n + 1);
+	if (run_reserve(first, n + 1))
+		panic("the host has no memory for a stack of %lu bytes", size);
 	if (run_protect(first, 1, PROT_NONE))
 		panic("the hypervisor refused to unmap a page");
 	mem.brk_base = first + n + 1 + random_below(some);

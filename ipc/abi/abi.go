@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 1
+	AbiVersion = 2
 	PageSize   = 4096
 )
 
@@ -28,12 +28,16 @@ const (
 //	0                          never mapped
 //	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
 //	KX_CTL_VA                  the control area, laid out below
-//	KX_P2M_VA..KX_P2M_END      read-only, on a hypervisor that is not XENFEAT_auto_translated_physmap: the
-//	                           machine frame number of each frame, start_info.mfn_list
+//	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
+//	                           frame number of each frame; start_info.mfn_list is that of frame 0
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
 //
 // Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
 // then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+//
+// At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
+// pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
+// XENMEM_populate_physmap; one that has a number is there, but not mapped.
 const (
 	ImageVa  = 0x00400000
 	ImageEnd = 0x10000000
@@ -68,6 +72,7 @@ const (
 const (
 	FTty   = 1 // the console is a terminal: line discipline on, isatty() true
 	FStdin = 2 // standard input is attached; without it reads see end of file at once
+	FDirty = 4 // frames that the pVM gets itself may hold something else than zeroes
 )
 
 // kx_control.state, written by the pVM
@@ -241,6 +246,11 @@ const (
 )
 
 const (
+	XenmemPopulatePhysmap = 6
+	DomidSelf             = 0x7ff0
+)
+
+const (
 	SchedopYield     = 0
 	SchedopBlock     = 1
 	SchedopShutdown  = 2
@@ -399,6 +409,16 @@ type MulticallEntry struct {
 	Op     uint64
 	Result int64
 	Args   [6]uint64
+}
+
+// XenMemoryReservation is struct xen_memory_reservation.
+type XenMemoryReservation struct {
+	ExtentStart uint64 // address of nr_extents 64-bit words: in frames, out machine frames
+	NrExtents   uint64
+	ExtentOrder uint32 // an extent is 1 << order frames
+	MemFlags    uint32
+	Domid       uint16
+	Pad         [3]uint16
 }
 
 // SchedShutdown is struct sched_shutdown.
