@@ -14,13 +14,15 @@ type API interface {
 	Info(ctx context.Context) (*Info, error)
 	// Run starts an image as the root of a new family and returns at once.
 	Run(ctx context.Context, r RunRequest) (*RunReply, error)
-	// Snapshot returns all pVMs at one moment, sorted by PID. With exited, also those that have
+	// Snapshot returns all pVMs, and domains that others made, at one moment, sorted by PID. With exited, also those that have
 	// ended and are still remembered.
 	Snapshot(ctx context.Context, exited bool) (*Snapshot, error)
 	// Inspect returns one pVM, running or remembered, in every detail.
 	Inspect(ctx context.Context, pid int) (*Detail, error)
 	// Signal sends a signal by number. KILL, STOP and CONT act on the domain itself.
 	Signal(ctx context.Context, pid int, sig int) error
+	// Force is Signal that reaches domains of others too: KILL, STOP and CONT.
+	Force(ctx context.Context, pid int, sig int) error
 	// Wait blocks until the pVM has ended and returns how. A remembered pVM answers at once.
 	Wait(ctx context.Context, pid int) (*Exit, error)
 	// Attach connects to the console of a pVM.
@@ -52,6 +54,7 @@ const (
 	CodeLimit    Code = "limit"
 	CodeInvalid  Code = "invalid"
 	CodeDenied   Code = "denied"
+	CodeForeign  Code = "foreign" // a domain that somebody else made, or the host
 	CodeInternal Code = "internal"
 	CodeEngine   Code = "engine" // unreachable, wrong version, socket of another user
 )
@@ -117,7 +120,8 @@ type Pool struct {
 	Want  int `json:"want"`
 }
 
-// Process is one pVM in a snapshot. Bytes and nanoseconds are integers.
+// Process is one pVM in a snapshot, or a domain that somebody else made: then what only the engine of
+// a pVM knows is zero, and UID is root's. Bytes and nanoseconds are integers.
 type Process struct {
 	PID     int           `json:"pid"`
 	PPID    int           `json:"ppid"`   // 0: the host
@@ -132,7 +136,7 @@ type Process struct {
 	Image   string        `json:"image"`
 	Args    []string      `json:"args"`
 	VCPUs   int           `json:"vcpus"`
-	Started time.Time     `json:"started"`
+	Started time.Time     `json:"started,omitzero"` // zero: a domain of others, and nobody tells
 	UID     int           `json:"uid"`
 	HostPID int           `json:"host_pid,omitempty"`
 	TTY     bool          `json:"tty"`
@@ -165,6 +169,7 @@ type Detail struct {
 	ImageSHA  string        `json:"image_sha256"`
 	RAMBase   uint64        `json:"ram_base"`
 	Crash     string        `json:"crash,omitempty"` // the fault report, as logs ends with
+	UUID      string        `json:"uuid,omitempty"`  // of a domain that somebody else made
 }
 
 // Limits changes what is not nil.

@@ -239,6 +239,10 @@ func (c *Client) Signal(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/signal"), sig, nil)
 }
 
+func (c *Client) Force(ctx context.Context, pid, sig int) error {
+	return c.call(ctx, "POST", pvmPath(pid, "/force"), sig, nil)
+}
+
 // Wait outlives the engine: what it asks for the next one knows.
 func (c *Client) Wait(ctx context.Context, pid int) (*Exit, error) {
 	v := new(Exit)

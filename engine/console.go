@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 
@@ -20,7 +21,7 @@ type attachment struct {
 
 // Attach connects to a pVM's console. Without FromStart only what it writes from now on is seen.
 func (e *Engine) Attach(_ context.Context, pid int, o AttachOptions) (Console, error) {
-	p, err := e.find(pid)
+	p, err := e.find(pid, fmt.Sprintf("xl console %d has its console", pid))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (a *attachment) Close() error {
 
 // Logs reads the kept console.
 func (e *Engine) Logs(_ context.Context, pid int, o LogOptions) (LogReader, error) {
-	p, err := e.find(pid)
+	p, err := e.find(pid, fmt.Sprintf("its console is not kept here; xl console %d has it", pid))
 	if err != nil {
 		return nil, err
 	}

@@ -188,26 +188,28 @@ func (e *Engine) live() []*pvm {
 	return ps
 }
 
-// find returns a pVM, running or remembered.
-func (e *Engine) find(pid int) (*pvm, error) {
+// find returns a pVM, running or remembered. mend is what the error says if somebody else made the domain.
+func (e *Engine) find(pid int, mend string) (*pvm, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p := e.table[pid]; p != nil {
-		return p, nil
+	p := e.table[pid]
+	e.mu.Unlock()
+	if p == nil {
+		return nil, e.missing(pid, mend)
 	}
-	return nil, errf(CodeNoPVM, "(%d): no such pVM", pid)
+	return p, nil
 }
 
 // findLive returns a running pVM.
-func (e *Engine) findLive(pid int) (*pvm, error) {
-	p, err := e.find(pid)
+func (e *Engine) findLive(pid int, mend string) (*pvm, error) {
+	p, err := e.find(pid, mend)
 	if err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p.rec.Exit != nil {
-		return nil, errf(CodeNoPVM, "(%d): no such pVM", pid)
+	over := p.rec.Exit != nil
+	e.mu.Unlock()
+	if over {
+		return nil, e.missing(pid, mend)
 	}
 	return p, nil
 }

@@ -19,6 +19,8 @@ func (e *Engine) tend(p *pvm) {
 		select {
 		case <-p.dom.Rang():
 			e.drain(p)
+		case <-p.dom.Touched():
+			e.touched(p)
 		case <-p.dom.Gone():
 			e.reap(p)
 			return

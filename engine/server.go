@@ -139,13 +139,15 @@ func (s *Server) routes() http.Handler {
 	})
 	get(m, "GET /v1/pvms/{pid}", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Inspect(r.Context(), pid) }))
 	get(m, "GET /v1/pvms/{pid}/wait", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Wait(r.Context(), pid) }))
-	get(m, "POST /v1/pvms/{pid}/signal", withPID(func(r *http.Request, pid int) (any, error) {
-		var sig int
-		if err := decode(r, &sig); err != nil {
-			return nil, err
-		}
-		return nil, s.api.Signal(r.Context(), pid, sig)
-	}))
+	for verb, send := range map[string]func(context.Context, int, int) error{"signal": s.api.Signal, "force": s.api.Force} {
+		get(m, "POST /v1/pvms/{pid}/"+verb, withPID(func(r *http.Request, pid int) (any, error) {
+			var sig int
+			if err := decode(r, &sig); err != nil {
+				return nil, err
+			}
+			return nil, send(r.Context(), pid, sig)
+		}))
+	}
 	get(m, "POST /v1/pvms/{pid}/limit", withPID(func(r *http.Request, pid int) (any, error) {
 		var l Limits
 		if err := decode(r, &l); err != nil {
@@ -213,7 +215,7 @@ func decode(r *http.Request, v any) error {
 var httpStatus = map[Code]int{
 	CodeNoPVM: http.StatusNotFound, CodeNoImage: http.StatusNotFound, CodeBadImage: http.StatusUnprocessableEntity,
 	CodeBusy: http.StatusConflict, CodeLimit: http.StatusInsufficientStorage, CodeInvalid: http.StatusBadRequest,
-	CodeDenied: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
+	CodeDenied: http.StatusForbidden, CodeForeign: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
 }
 
 func reply(w http.ResponseWriter, v any, err error) {

@@ -18,7 +18,7 @@ const maxSignal = 64
 // the program does; all others travel through the command ring and are the LibOS's to deliver.
 // Signal 0 only asks whether the pVM is there.
 func (e *Engine) Signal(_ context.Context, pid, sig int) error {
-	p, err := e.findLive(pid)
+	p, err := e.findLive(pid, "KILL, STOP and CONT reach it with --force")
 	if err != nil {
 		return err
 	}

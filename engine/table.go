@@ -12,9 +12,13 @@ import (
 	"kxsh/xen"
 )
 
-// Snapshot returns all pVMs at one moment.
+// Snapshot returns all pVMs at one moment, and the domains that others made.
 func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	now := time.Now()
+	listed, err := e.hv.List()
+	if err != nil {
+		return nil, errf(CodeInternal, "hypervisor: %v", err)
+	}
 	e.mu.Lock()
 	s := &Snapshot{
 		Time: now, Host: e.host, Hypervisor: e.hvName, Uptime: now.Sub(e.started),
@@ -28,20 +32,37 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 		}
 	}
 	e.mu.Unlock()
-	sampleAll(s.Processes, doms, now)
+	sampleAll(s.Processes, doms, listed, now)
+	for i := range listed {
+		if l := &listed[i]; !l.Ours {
+			s.Processes = append(s.Processes, foreignProcess(l, now))
+		}
+	}
 	sort.Slice(s.Processes, func(i, j int) bool { return s.Processes[i].PID < s.Processes[j].PID })
 	return s, nil
 }
 
-// sampleAll fills in what the hypervisor knows, on all CPUs where it is worth it.
-func sampleAll(ps []Process, doms []xen.Domain, now time.Time) {
+// sampleAll fills in what the hypervisor knows: from its list, or, where it has not one, by asking each
+// domain, on all CPUs where it is worth it.
+func sampleAll(ps []Process, doms []xen.Domain, listed []xen.Listed, now time.Time) {
+	known := make(map[int]*xen.Status, len(listed))
+	for i := range listed {
+		if l := &listed[i]; l.Ours {
+			known[int(l.ID)] = &l.Status
+		}
+	}
 	const share = 100
 	var wg sync.WaitGroup
 	for from := 0; from < len(ps); from += share {
 		to := min(from+share, len(ps))
 		wg.Go(func() {
 			for i := from; i < to; i++ {
-				if ps[i].Exit == nil {
+				if ps[i].Exit != nil {
+					continue
+				}
+				if st := known[ps[i].PID]; st != nil {
+					fill(&ps[i], st, now)
+				} else {
 					sample(&ps[i], doms[i], now)
 				}
 			}
@@ -66,15 +87,18 @@ func fill(p *Process, st *xen.Status, now time.Time) {
 	}[st.State]
 	p.Time, p.Memory, p.MaxMem, p.Shared = st.CPUTime, st.Memory, st.MaxMem, st.Shared
 	p.VCPUs, p.HostPID = st.VCPUs, st.HostPID
-	if life := now.Sub(p.Started); life > 0 {
+	if life := now.Sub(p.Started); life > 0 && !p.Started.IsZero() {
 		p.CPU = float64(st.CPUTime) / float64(life) * 100
 	}
 }
 
 // Inspect returns one pVM in every detail.
 func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
-	p, err := e.find(pid)
+	p, err := e.find(pid, "")
 	if err != nil {
+		if l := e.foreign(pid); l != nil {
+			return foreignDetail(l), nil
+		}
 		return nil, err
 	}
 	e.mu.Lock()
@@ -98,7 +122,7 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 
 // Wait blocks until the pVM has ended.
 func (e *Engine) Wait(ctx context.Context, pid int) (*Exit, error) {
-	p, err := e.find(pid)
+	p, err := e.find(pid, "only pVMs can be waited for")
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +141,7 @@ func (e *Engine) Wait(ctx context.Context, pid int) (*Exit, error) {
 
 // Limit changes weight, affinity and memory cap.
 func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
-	p, err := e.findLive(pid)
+	p, err := e.findLive(pid, "xl sched-credit2, xl vcpu-pin and xl mem-max change it")
 	if err != nil {
 		return err
 	}
