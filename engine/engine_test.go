@@ -566,6 +566,47 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// Clients that come and go between two looks keep an engine from leaving, as those do that stay.
+func TestBusyWithBriefClients(t *testing.T) {
+	e, _ := testEngine(t)
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(e, ln)
+	go s.Serve()
+	defer s.Close()
+	c, err := Connect(context.Background(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Info(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Busy() || !s.Busy() {
+		t.Error("not busy with a client that is there")
+	}
+	c.Close()
+	for s.clients.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if s.Busy() {
+		t.Error("busy with nobody")
+	}
+	if c, err = Connect(context.Background(), path, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.Info(context.Background())
+	c.Close()
+	for s.clients.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if !s.Busy() || s.Busy() {
+		t.Error("a client that came and went does not count once")
+	}
+}
+
 // A question that falls into the death of an engine is put to the next one.
 func TestQuestionToADyingEngine(t *testing.T) {
 	e, _ := testEngine(t)

@@ -26,6 +26,7 @@ type Server struct {
 	ln      net.Listener
 	http    *http.Server
 	clients atomic.Int64
+	came    atomic.Bool // a client, since Busy was last asked
 }
 
 // Listen makes the socket. One that a dead engine left is replaced; one that answers is not.
@@ -78,6 +79,7 @@ func NewServer(api API, ln net.Listener) *Server {
 			switch st {
 			case http.StateNew:
 				s.clients.Add(1)
+				s.came.Store(true)
 			case http.StateClosed, http.StateHijacked:
 				s.clients.Add(-1)
 			}
@@ -86,8 +88,8 @@ func NewServer(api API, ln net.Listener) *Server {
 	return s
 }
 
-// Busy tells whether any client is connected.
-func (s *Server) Busy() bool { return s.clients.Load() > 0 }
+// Busy tells whether any client is connected, or was since the last call.
+func (s *Server) Busy() bool { return s.came.Swap(false) || s.clients.Load() > 0 }
 
 // Serve answers until Close.
 func (s *Server) Serve() error {
