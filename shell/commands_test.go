@@ -74,6 +74,18 @@ var commandTests = []struct {
 	{`run -d spin.kx >/dev/null; sleep 60 & kill %1; echo $?; kill $!; kill 1`, "1\n", "kill: \\(%1\\): both a job and a family.*\n", 0},
 	{`wait 9; echo $?; wait nosuch; echo $?`, "127\n127\n", "wait: \\(9\\): no such pVM\nwait: \\(nosuch\\): no such pVM\n", 0},
 
+	// Domains that somebody else made
+	{`run -d --name web foreign.kx >/dev/null; run -d --name web1 spin.kx >/dev/null; ps --no-headers -o pid,stat,name,image,args,started 1; ps --json 1 | grep -E 'foreign|started'; ps -o name --no-headers 'w*'`,
+		"1 Rx +web - +\\[web\\] -\n +\"foreign\": true\nweb\nweb1\n", "", 0},
+	{`run -d --name web foreign.kx >/dev/null; pstree; pgrep -l web; pidof web; pkill -9 web; echo $?; stats --no-headers; ps --no-headers -o stat %1; inspect web`,
+		"fakehost\n└─web\n1 web\n1\n1\npid +1, parent 0, family 1\nname +web\nstate +R, running, made by somebody else\nuuid +0123\nvcpus +1\nmemory +1.2M of at most 8.0M\ncpu +1.5%, 00:03\n",
+		"ps: \\(%1\\): no such pVM\n", 0},
+	{`run -d --name web foreign.kx >/dev/null; kill 1; kill web; kill -9 '*'; kill --force -9 '*'; taskset 1; ps --no-headers -o pid`, "1\n",
+		"kill: \\(1\\): a domain that .*: --force\nkill: \\(1\\): a domain .*\nkill: \\(\\*\\): no such pVM\nkill: \\(\\*\\): no such pVM\ntaskset: \\(1\\): a domain that somebody else made: xl vcpu-list 1 shows it\n", 0},
+	{`run -d --name web foreign.kx >/dev/null; kill --force -STOP web; ps --no-headers -o stat; kill --force -CONT 1; kill -9 --force web; ps --no-headers`, "Tx\n", "", 0},
+	{`run -d --name web foreign.kx >/dev/null; run -d --name web spin.kx >/dev/null; kill -9 web; wait 2; echo $?; ps --no-headers -o pid`, "137\n1\n", "", 0},
+	{`ps aux; ps nosuch`, "(?s).*", "ps: \\(aux\\): no such pVM: options begin with a dash: ps -f\nps: \\(nosuch\\): no such pVM\n", 1},
+
 	// The others
 	{`run -d hello.kx >/dev/null; sleep 0.1; logs -n 1 1; logs --since 1h 1 2>/dev/null; logs -t 1 2>/dev/null`, "Hello from a pVM\n20..-..-..T..:..:..\\.... Hello from a pVM\n", "and its stderr\n", 0},
 	{`run -d --name lossy hello.kx >/dev/null; logs lossy; logs; logs 9; logs --since yesterday 1`, "Hello from a pVM\n",

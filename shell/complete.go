@@ -201,7 +201,7 @@ func (s *Shell) pvms(cur string, pids bool) []string {
 	var out []string
 	for _, p := range snap.Processes {
 		switch {
-		case pids && strings.HasPrefix(cur, "%"):
+		case pids && strings.HasPrefix(cur, "%") && !p.Foreign:
 			out = append(out, "%"+strconv.Itoa(p.Family)+" ")
 		case pids && (cur == "" || cur[0] >= '0' && cur[0] <= '9'):
 			out = append(out, strconv.Itoa(p.PID)+" ")

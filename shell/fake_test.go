@@ -26,6 +26,7 @@ var born = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 //	spin    runs until a signal ends it
 //	flood   writes until a signal ends it
 //	crash   dies of SIGSEGV with a report on the kernel stream
+//	foreign is a domain that somebody else made
 //	size    prints its terminal's size, and again when it changes
 type fake struct {
 	mu     sync.Mutex
@@ -103,6 +104,9 @@ func (f *fake) Run(_ context.Context, r engine.RunRequest) (*engine.RunReply, er
 	p.Detail = engine.Detail{Process: engine.Process{PID: f.next, Family: f.next, Name: name, Stat: "R", CPU: 1.5, Time: 3 * time.Second,
 		Memory: 1258291, MaxMem: 8 << 20, Shared: 4096, Image: r.Image, Args: r.Args, VCPUs: 1, Started: born, TTY: r.TTY},
 		Env: r.Env, Restart: r.Restart, Weight: 256, LogPath: "/log", ImageSHA: "abc"}
+	if p.Foreign = word == "foreign"; p.Foreign {
+		p.UUID, p.Image, p.Args, p.Started = "0123", "", nil, time.Time{}
+	}
 	f.pvms[f.next] = p
 	f.next++
 	if r.Memory != 0 {
@@ -231,9 +235,18 @@ func (f *fake) Inspect(_ context.Context, pid int) (*engine.Detail, error) {
 }
 
 func (f *fake) Signal(_ context.Context, pid, sig int) error {
+	return f.send(pid, sig, false)
+}
+
+func (f *fake) Force(_ context.Context, pid, sig int) error { return f.send(pid, sig, true) }
+
+func (f *fake) send(pid, sig int, force bool) error {
 	p, err := f.get(pid, true)
 	if err != nil {
 		return err
+	}
+	if p.Foreign && !force {
+		return &engine.Error{Code: engine.CodeForeign, Msg: fmt.Sprintf("(%d): a domain that somebody else made: --force", pid)}
 	}
 	switch syscall.Signal(sig) {
 	case 0:

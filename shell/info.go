@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,6 +187,9 @@ var statsCommand = Command{
 		snap, err := api.Snapshot(c, false)
 		if err != nil {
 			return err
+		}
+		if len(c.Args) == 0 {
+			snap.Processes = slices.DeleteFunc(snap.Processes, func(p engine.Process) bool { return p.Foreign })
 		}
 		list, missing := pick(snap, c.Args)
 		for _, arg := range missing {

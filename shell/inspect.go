@@ -175,6 +175,9 @@ func (c *Call) detailText(d *engine.Detail) error {
 	f.add("pid", "%d, parent %d, family %d", d.PID, d.PPID, d.Family)
 	f.add("name", "%s", d.Name)
 	f.add("state", "%s", stateText(&d.Process))
+	if d.Foreign {
+		return c.foreignText(&f, d)
+	}
 	f.add("image", "%s", d.Image)
 	f.add("sha256", "%s", d.ImageSHA)
 	f.add("args", "%s", quoteArgs(d.Args))
@@ -206,6 +209,18 @@ func (c *Call) detailText(d *engine.Detail) error {
 	for line := range strings.Lines(d.Crash) {
 		f.add("crash", "%s", strings.TrimRight(line, "\n"))
 	}
+	return f.write()
+}
+
+// foreignText ends the lines about a domain that somebody else made: what the hypervisor knows.
+func (c *Call) foreignText(f *fields, d *engine.Detail) error {
+	f.add("uuid", "%s", d.UUID)
+	if !d.Started.IsZero() {
+		f.add("started", "%s", d.Started.Local().Format("2006-01-02 15:04:05"))
+	}
+	f.add("vcpus", "%d", d.VCPUs)
+	f.add("memory", "%s of at most %s", humanBytes(d.Memory), humanBytes(d.MaxMem))
+	f.add("cpu", "%.1f%%, %s", d.CPU, clock(d.Time))
 	return f.write()
 }
 

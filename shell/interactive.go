@@ -189,7 +189,13 @@ func (s *Shell) count() {
 		running.Store(-1)
 		return
 	}
-	running.Store(int64(len(snap.Processes)))
+	n := 0
+	for i := range snap.Processes {
+		if !snap.Processes[i].Foreign {
+			n++
+		}
+	}
+	running.Store(int64(n))
 }
 
 // promptPatience is how long a prompt waits for a fresh number of pVMs.

@@ -14,14 +14,17 @@ import (
 
 var killCommand = Command{
 	Name:     "kill",
-	Synopsis: "[-SIG] PID…, kill -l [SIG…]",
+	Synopsis: "[-SIG] [--force] PID…, kill -l [SIG…]",
 	Short:    "send a signal to pVMs or jobs",
 	Long: "KILL, STOP and CONT act on the domain itself; all others are the program's to handle. Signal 0 only asks whether the pVM is there.\n" +
-		"PID may be a PID, a name, a shell glob over names, %family, or %job of this session.",
-	Examples: []string{"kill 7", "kill -9 'web*'", "kill -STOP %3", "kill -l TERM"},
+		"PID may be a PID, a name, a shell glob over names, %family, or %job of this session.\n" +
+		"A domain that somebody else made (x in STAT of ps) takes KILL, STOP and CONT only, with --force, and by its PID or whole name:\n" +
+		"it is destroyed, paused or unpaused without a word to whatever runs in it.",
+	Examples: []string{"kill 7", "kill -9 'web*'", "kill -STOP %3", "kill --force -9 debian", "kill -l TERM"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("signal", "s", "TERM", "the signal, by name or number; also -9, -TERM, -SIGTERM")
 		f.StringP("number", "n", "", "the signal, by number")
+		f.Bool("force", false, "also domains that somebody else made")
 		f.BoolP("list", "l", false, "list the signals, or turn names into numbers and back")
 	},
 	FlagArgs: map[string]Kind{"signal": Signal},
@@ -92,9 +95,13 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
+	send := api.Signal
+	if c.flagBool("force") {
+		send = api.Force
+	}
 	for _, t := range list {
 		if err = t.err; err == nil {
-			err = api.Signal(c, t.pid, int(sig))
+			err = send(c, t.pid, int(sig))
 		}
 		if err != nil {
 			return aboutPVM(arg, err)

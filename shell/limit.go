@@ -134,6 +134,9 @@ var tasksetCommand = Command{
 		if list == "" {
 			return c.each(c.Args, false, func(api engine.API, t target) error {
 				d, err := api.Inspect(c, t.pid)
+				if err == nil && d.Foreign {
+					err = fmt.Errorf("(%s): a domain that somebody else made: xl vcpu-list %d shows it", t.arg, t.pid)
+				}
 				if err == nil {
 					_, err = fmt.Fprintf(c.Stdout, "%d: %s\n", t.pid, formatCPUs(d.CPUs))
 				}

@@ -32,7 +32,7 @@ var pgrepCommand = Command{
 	},
 	Args: PVMName,
 	Run: func(c *Call) error {
-		list, err := c.grep()
+		list, err := c.grep(true)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ var pkillCommand = Command{
 		if err != nil {
 			return UsageError(err.Error())
 		}
-		list, err := c.grep()
+		list, err := c.grep(false)
 		if err != nil {
 			return err
 		}
@@ -88,8 +88,8 @@ var pkillCommand = Command{
 	},
 }
 
-// grep returns the pVMs that match the pattern.
-func (c *Call) grep() ([]engine.Process, error) {
+// grep returns the pVMs that match the pattern; with others, also domains that somebody else made.
+func (c *Call) grep(others bool) ([]engine.Process, error) {
 	if err := c.want(1, 1); err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (c *Call) grep() ([]engine.Process, error) {
 		if c.flagBool("full") {
 			text = strings.Join(p.Args, " ")
 		}
-		if !p.Foreign && re.MatchString(text) != c.flagBool("inverse") {
+		if (others || !p.Foreign) && re.MatchString(text) != c.flagBool("inverse") {
 			list = append(list, p)
 		}
 	}

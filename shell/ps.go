@@ -3,6 +3,7 @@ package shell
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,8 +37,8 @@ var columns = []column{
 	{"time", "TIME", true, func(p *engine.Process, _ time.Time) string { return clock(p.Time) },
 		func(a, b *engine.Process) int { return cmp.Compare(a.Time, b.Time) }},
 	word("name", "NAME", func(p *engine.Process) string { return p.Name }),
-	word("image", "IMAGE", func(p *engine.Process) string { return p.Image }),
-	word("args", "ARGS", func(p *engine.Process) string { return strings.Join(p.Args, " ") }),
+	word("image", "IMAGE", func(p *engine.Process) string { return cmp.Or(p.Image, "-") }),
+	word("args", "ARGS", argsText),
 	number("vcpus", "VCPUS", func(p *engine.Process) int { return p.VCPUs }),
 	{"started", "STARTED", false, func(p *engine.Process, now time.Time) string { return shortTime(p.Started, now) },
 		func(a, b *engine.Process) int { return a.Started.Compare(b.Started) }},
@@ -73,6 +74,14 @@ func stat(p *engine.Process) string {
 		return p.Stat + "x"
 	}
 	return p.Stat
+}
+
+// argsText has in brackets what has no arguments, as ps of Linux does.
+func argsText(p *engine.Process) string {
+	if p.Foreign {
+		return "[" + p.Name + "]"
+	}
+	return strings.Join(p.Args, " ")
 }
 
 func exitText(e *engine.Exit) string {
@@ -114,7 +123,7 @@ func columnNames() []string {
 var psCommand = Command{
 	Name:     "ps",
 	Synopsis: "[-e] [-f] [--forest] [-o COL,…] [--sort [-]COL] [--json] [--no-headers] [PID…]",
-	Short:    "list pVMs",
+	Short:    "list pVMs, and domains that others made",
 	Long: "STAT: R runs, S blocked, T stopped, Z dead but its frames are still in use, X ended; x: a domain that somebody else made.\n" +
 		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes, %CPU is of one CPU over its life.",
 	Examples: []string{"ps", "ps -e -o pid,name,exit", "ps --sort -mem", "ps --json | jq '.[].name'"},
@@ -131,6 +140,9 @@ var psCommand = Command{
 	Args:     PVM,
 	Run:      ps,
 }
+
+// bsdOptions is what fingers type after ps that know Linux.
+var bsdOptions = regexp.MustCompile("^[aefluwx]{1,6}$")
 
 func ps(c *Call) error {
 	cols, err := c.psColumns()
@@ -153,7 +165,11 @@ func ps(c *Call) error {
 	}
 	list, missing := pick(snap, c.Args)
 	for _, arg := range missing {
-		c.warnf("%v", noPVM(arg))
+		hint := ""
+		if bsdOptions.MatchString(arg) {
+			hint = ": options begin with a dash: ps -f"
+		}
+		c.warnf("%v%s", noPVM(arg), hint)
 	}
 	slices.SortStableFunc(list, func(a, b engine.Process) int { return by.cmp(&a, &b) })
 	if strings.HasPrefix(key, "-") {

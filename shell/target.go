@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,7 +22,8 @@ type target struct {
 func noPVM(arg string) error { return fmt.Errorf("(%s): no such pVM", arg) }
 
 // targets finds what each argument names: a PID, a name, a shell glob over names, or %family. With
-// exited, also pVMs that have ended. A number is not looked up: the engine says whether it exists.
+// exited, also pVMs that have ended. A domain that somebody else made has no glob: who says '*' means
+// pVMs. A number is not looked up: the engine says whether it exists.
 func targets(ctx context.Context, api engine.API, args []string, exited bool) ([]target, error) {
 	var snap *engine.Snapshot
 	var list []target
@@ -37,6 +39,9 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 			}
 		}
 		found := match(snap, a)
+		if strings.ContainsAny(a, globChars) {
+			found = slices.DeleteFunc(found, func(p engine.Process) bool { return p.Foreign })
+		}
 		if len(found) == 0 {
 			list = append(list, target{arg: a, err: noPVM(a)})
 		}
@@ -47,24 +52,32 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 	return list, nil
 }
 
+// globChars begin what is special in a glob (path.Match).
+const globChars = `*?[\`
+
 // match returns the pVMs that one argument other than a number names. The living hide the dead of
-// the same name: a name that is in use again means its user.
+// the same name: a name that is in use again means its user. And ours hide domains of others.
 func match(snap *engine.Snapshot, arg string) []engine.Process {
-	var alive, dead []engine.Process
+	glob := strings.ContainsAny(arg, globChars)
+	var alive, others, dead []engine.Process
 	for _, p := range snap.Processes {
-		if !matches(snap, p, arg) {
-			continue
-		}
-		if p.Exit == nil {
+		switch {
+		case !matches(snap, p, arg):
+		case p.Foreign && !glob:
+			others = append(others, p)
+		case p.Exit == nil:
 			alive = append(alive, p)
-		} else {
+		default:
 			dead = append(dead, p)
 		}
 	}
 	if len(alive) > 0 {
 		return alive
 	}
-	if len(dead) > 1 && !strings.ContainsAny(arg, "*?[%") {
+	if len(others) > 0 {
+		return others
+	}
+	if len(dead) > 1 && !glob && !strings.HasPrefix(arg, "%") {
 		return dead[len(dead)-1:]
 	}
 	return dead
@@ -73,6 +86,9 @@ func match(snap *engine.Snapshot, arg string) []engine.Process {
 // matches reports whether arg names p.
 func matches(snap *engine.Snapshot, p engine.Process, arg string) bool {
 	if family, ok := strings.CutPrefix(arg, "%"); ok {
+		if p.Foreign {
+			return false
+		}
 		if n, err := strconv.Atoi(family); err == nil {
 			return p.Family == n
 		}

@@ -75,14 +75,20 @@ func descending[T int | uint64 | float64 | time.Duration](a, b T, pa, pb int) in
 func (v *view) header() []string {
 	counts := map[string]int{}
 	var mem uint64
+	others := ""
 	for _, p := range v.rows {
+		if p.Foreign {
+			counts["x"]++
+			others = fmt.Sprintf("   others' domains: %d", counts["x"])
+			continue
+		}
 		counts[p.Stat]++
 		mem += p.Memory
 	}
 	return []string{
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
-		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped   memory: %s   pool: %d of %d",
-			len(v.rows), counts["R"], counts["S"], counts["T"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want),
+		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped   memory: %s   pool: %d of %d%s",
+			len(v.rows)-counts["x"], counts["R"], counts["S"], counts["T"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
 		"",
 	}
 }
@@ -98,12 +104,20 @@ var columns = []column{
 	{"PID", 6, func(p *engine.Process) string { return fmt.Sprint(p.PID) }},
 	{"PPID", 6, func(p *engine.Process) string { return fmt.Sprint(p.PPID) }},
 	{"FAM", 6, func(p *engine.Process) string { return fmt.Sprint(p.Family) }},
-	{"STAT", 4, func(p *engine.Process) string { return p.Stat }},
+	{"STAT", 4, stat},
 	{"%CPU", 6, func(p *engine.Process) string { return fmt.Sprintf("%.1f", p.CPU) }},
 	{"MEM", 7, func(p *engine.Process) string { return size(p.Memory) }},
 	{"SHR", 7, func(p *engine.Process) string { return size(p.Shared) }},
 	{"TIME", 9, func(p *engine.Process) string { return cpuTime(p.Time) }},
 	{"NAME", 0, func(p *engine.Process) string { return p.Name }},
+}
+
+// stat marks domains that others made with x, as ps does.
+func stat(p *engine.Process) string {
+	if p.Foreign {
+		return p.Stat + "x"
+	}
+	return p.Stat
 }
 
 // lines is the table: a title line, then one a pVM, cut to width (0: not cut).
