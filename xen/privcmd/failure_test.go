@@ -199,10 +199,10 @@ func TestFailures(t *testing.T) {
 				return in
 			}
 			pass(0) // makes the buffers that stay
-			before := settled(t, h)
+			before := settled(t, h.c)
 			for n := 1; ; n++ {
 				in := pass(n)
-				leftovers(t, h, before, in.call())
+				leftovers(t, h.c, before, in.call())
 				if in.call() == "" {
 					t.Logf("%d requests", n-1)
 					if n <= l.few {
@@ -219,7 +219,7 @@ func TestFailures(t *testing.T) {
 func TestBlindWatcher(t *testing.T) {
 	h := open(t, "blind")
 	defer h.Close()
-	before := settled(t, h)
+	before := settled(t, h.c)
 	d, err := h.Create(context.Background(), &xen.Config{Image: xentest.PrepareGuest(t, h), Memory: 256 << 10,
 		Boot: xen.Boot{Args: []string{"guest", "status", "0"}}})
 	if err != nil {
@@ -244,5 +244,5 @@ func TestBlindWatcher(t *testing.T) {
 	if err := d.Release(); err != nil {
 		t.Fatal(err)
 	}
-	leftovers(t, h, before, "a blind watcher")
+	leftovers(t, h.c, before, "a blind watcher")
 }

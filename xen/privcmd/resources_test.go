@@ -85,8 +85,8 @@ type resources struct {
 	buffers int    // resident ones that are not back
 }
 
-func (h *Hypervisor) resources() (r resources, err error) {
-	list, err := h.c.domainList()
+func (c *conn) resources() (r resources, err error) {
+	list, err := c.domainList()
 	if err != nil {
 		return r, err
 	}
@@ -95,12 +95,12 @@ func (h *Hypervisor) resources() (r resources, err error) {
 			r.domains += fmt.Sprintf(" %d (flags %#x, %d frames)", d.Domain, d.Flags, d.TotPages)
 		}
 	}
-	phys, err := h.c.physInfo()
+	phys, err := c.physInfo()
 	if err != nil {
 		return r, err
 	}
 	r.frames = phys.FreePages + phys.ScrubPages
-	if r.ports, err = h.c.ports(domidSelf); err != nil {
+	if r.ports, err = c.ports(domidSelf); err != nil {
 		return r, err
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -110,21 +110,21 @@ func (h *Hypervisor) resources() (r resources, err error) {
 	text := string(maps)
 	r.maps = strings.Count(text, privcmdPath) + strings.Count(text, "/dev/xen/gntdev")
 	r.buffers = strings.Count(text, hypercallPath)
-	h.c.mu.Lock()
-	defer h.c.mu.Unlock()
-	for _, class := range h.c.free {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, class := range c.free {
 		r.buffers -= len(class)
 	}
 	return r, nil
 }
 
 // settled is resources once nothing changes any more: Xen frees a domain's frames after a while.
-func settled(t testing.TB, h *Hypervisor) resources {
+func settled(t testing.TB, c *conn) resources {
 	t.Helper()
 	var last resources
 	same := 0
 	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		r, err := h.resources()
+		r, err := c.resources()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,12 +140,12 @@ func settled(t testing.TB, h *Hypervisor) resources {
 }
 
 // leftovers fails the test unless all is as it was.
-func leftovers(t testing.TB, h *Hypervisor, before resources, after string) {
+func leftovers(t testing.TB, c *conn, before resources, after string) {
 	t.Helper()
 	var r resources
 	for begin := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		var err error
-		if r, err = h.resources(); err != nil {
+		if r, err = c.resources(); err != nil {
 			t.Fatal(err)
 		}
 		if r == before || r.frames > before.frames && r.but(before) {

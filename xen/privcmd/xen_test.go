@@ -23,9 +23,30 @@ func TestConformance(t *testing.T) {
 	xentest.Run(t, xentest.Suite{
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
-		Real:    true, Populated: true,
+		Real:    true, Populated: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
+		Watch: watch,
 	})
 }
+
+// watch fails a test that leaves something behind.
+func watch(t testing.TB) func() {
+	c, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.probe(); err != nil {
+		t.Fatal(err)
+	}
+	before := settled(t, c)
+	before.frames -= heap
+	return func() {
+		leftovers(t, c, before, t.Name())
+		c.release()
+	}
+}
+
+// heap is how many frames Xen's own heap may keep for later at most, less than a domain has.
+const heap = 4
 
 // TestInfo asks Xen about itself and dom0.
 func TestInfo(t *testing.T) {

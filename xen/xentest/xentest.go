@@ -27,6 +27,10 @@ type Suite struct {
 	Real bool
 	// Populated is true if a domain has all its memory from the start, used or not.
 	Populated bool
+	// Ports and Grants are how many event channels and frames of grants a domain can have of its own.
+	Ports, Grants int
+	// Watch, if not nil, notes what the host has; its result, called after Close, compares.
+	Watch func(t testing.TB) func()
 }
 
 // patience is how long a test waits for what must come.
@@ -60,6 +64,10 @@ func Run(t *testing.T, s Suite) {
 		{"Faults", testFaults, true},
 		{"Clock", testClock, true},
 		{"Scribble", testScribble, true},
+		{"Fuzz", testFuzz, true},
+		{"Garbage", testGarbage, true},
+		{"Hogs", testHogs, true},
+		{"Storms", testStorms, true},
 	} {
 		if c.real && !s.Real {
 			continue
@@ -81,6 +89,10 @@ type bench struct {
 
 func newBench(t *testing.T, s Suite) *bench {
 	b := &bench{Suite: s, t: t, key: strings.ReplaceAll(t.Name(), "/", "-")}
+	compare := func() {}
+	if s.Watch != nil {
+		compare = s.Watch(t)
+	}
 	b.open()
 	t.Cleanup(func() {
 		if ids, err := b.hv.Domains(); err != nil || len(ids) != 0 {
@@ -89,6 +101,7 @@ func newBench(t *testing.T, s Suite) *bench {
 		if err := b.hv.Close(); err != nil {
 			t.Error(err)
 		}
+		compare()
 	})
 	return b
 }
@@ -438,6 +451,8 @@ func testAdopt(t *testing.T, b *bench) {
 	start := func(args ...string) xen.Domain {
 		d, err := b.hv.Create(context.Background(), b.config(args...))
 		b.must(err)
+		// The first engine lets go of what it maps, where it still can, after the second one has ended it.
+		t.Cleanup(func() { d.Destroy(); d.Release() })
 		return d
 	}
 	pong, waiting, dead := start("pong"), start("status", "9"), start("spin")

@@ -13,6 +13,13 @@
 #define VCPU (&SHARED->vcpu_info[0])
 #define PAGE 4096UL
 #define NSEC 1000000000UL
+#define RW (PTE_PRESENT | PTE_USER | PTE_RW | PTE_NX)
+#define RO (PTE_PRESENT | PTE_USER | PTE_NX)
+#define RX (PTE_PRESENT | PTE_USER)
+
+/* xen/include/public/xen.h; not among what a pVM uses */
+#define __HYPERVISOR_grant_table_op 20
+#define DOMID_SELF 0x7ff0
 
 /* What a test reads: words in the last page of the arguments' area. */
 #define RESULT ((volatile uint64_t *)(KX_ARGS_VA + KX_ARGS_SIZE - PAGE))
@@ -38,6 +45,14 @@ static inline long hypercall(long nr, uint64_t a, uint64_t b, uint64_t c, uint64
 #define HC_(nr, a, b, c, d, ...) \
 	hypercall(__HYPERVISOR_##nr, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d))
 
+/* What the first argument chooses. */
+struct program {
+	const char *name;
+	void (*run)(void);
+};
+/* guest.c, sharing.c, hostile.c; the last one has no name */
+extern const struct program plain_programs[], sharing_programs[], hostile_programs[];
+
 /* lib.c */
 const char *arg(unsigned i); /* "" if there are not so many */
 uint64_t number(const char *s);
@@ -54,6 +69,8 @@ void trap_set(unsigned vector, int mask);
 uint64_t system_time(void);
 int machine_frames(void);
 uint64_t pte_of(uint64_t va, uint64_t bits);
+uint64_t mfn_of(const void *p);
+int writable(uint64_t va);
 extern volatile uint64_t engine_events, timer_events;
 extern volatile uint64_t trap_count, trap_resume;
 extern volatile struct trap_frame trap_last;

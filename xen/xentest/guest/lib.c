@@ -197,3 +197,18 @@ uint64_t pte_of(uint64_t va, uint64_t bits)
 		frame = ((const uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list)[frame];
 	return frame << 12 | bits;
 }
+
+uint64_t mfn_of(const void *p)
+{
+	return pte_of((uint64_t)p, 0) >> 12;
+}
+
+/* writable tells whether a page can be written, by trying; page faults must have a handler. */
+int writable(uint64_t va)
+{
+	uint64_t before = trap_count;
+
+	__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; mov (%1), %%al; mov %%al, (%1); 1:"
+			 : "=m"(trap_resume) : "r"(va) : "rax", "memory");
+	return trap_count == before;
+}
