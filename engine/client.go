@@ -313,42 +313,6 @@ func (s *eventStream) Recv() (ev Event, err error) {
 
 func (s *eventStream) Close() error { return s.body.Close() }
 
-// Logs reads frames.
-func (c *Client) Logs(ctx context.Context, pid int, o LogOptions) (LogReader, error) {
-	q := url.Values{}
-	if o.Follow {
-		q.Set("follow", "1")
-	}
-	if o.Lines >= 0 {
-		q.Set("lines", strconv.Itoa(o.Lines))
-	}
-	if !o.Since.IsZero() {
-		q.Set("since", o.Since.Format(time.RFC3339Nano))
-	}
-	resp, err := c.send(ctx, "GET", pvmPath(pid, "/logs?"+q.Encode()), nil)
-	if err != nil {
-		return nil, err
-	}
-	s := &logStream{body: resp.Body, r: bufio.NewReaderSize(resp.Body, 1<<16)}
-	f, err := readFrame(s.r)
-	if err != nil || f.typ != frameLost || len(f.data) != 8 {
-		resp.Body.Close()
-		return nil, errf(CodeEngine, "engine: %s: not a log", c.socket)
-	}
-	s.lost = int64(binary.LittleEndian.Uint64(f.data))
-	return s, nil
-}
-
-type logStream struct {
-	body io.Closer
-	r    *bufio.Reader
-	lost int64
-}
-
-func (s *logStream) Recv() (Chunk, error) { return recvChunk(s.r) }
-func (s *logStream) Lost() int64          { return s.lost }
-func (s *logStream) Close() error         { return s.body.Close() }
-
 // recvChunk reads the next chunk; io.EOF where the engine says that this was all.
 func recvChunk(r io.Reader) (Chunk, error) {
 	f, err := readFrame(r)

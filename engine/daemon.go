@@ -19,7 +19,10 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 			err = errors.Join(err, Ready(err))
 		}
 	}()
-	ln, err := Listen(o.Socket)
+	ln, err := inherited()
+	if err == nil && ln == nil {
+		ln, err = Listen(o.Socket)
+	}
 	if err != nil {
 		return err
 	}
@@ -30,7 +33,7 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 	s := NewServer(e, ln)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
-	if err := Ready(nil); err != nil {
+	if err := errors.Join(Ready(nil), notify("READY=1")); err != nil {
 		e.log.Warn("ready", "err", err)
 	}
 	idle := make(chan struct{})
@@ -49,6 +52,9 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 	case <-idle:
 	case err := <-served:
 		return errors.Join(fmt.Errorf("socket %s: %w", o.Socket, err), e.Stop())
+	}
+	if err := notify("STOPPING=1"); err != nil {
+		e.log.Warn("stopping", "err", err)
 	}
 	// The socket goes first, so that whoever comes now starts the next engine.
 	e.once.Do(func() { close(e.quit) })

@@ -63,7 +63,7 @@ func New(o Options) (*Engine, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(filepath.Join(o.State, "logs"), 0o700); err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, stateError(o.State, err)
 	}
 	st, fresh, err := openStore(o.State)
 	if err != nil {

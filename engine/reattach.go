@@ -17,6 +17,52 @@ const (
 	engineLost    = "kxsh: the engine has gone; its successor goes on\n"
 )
 
+// resumption is how far a reader of records has come, so that it can go on with another engine, which
+// begins before that. Records are in the order of their times.
+type resumption struct {
+	last  time.Time // of the records received
+	same  int       // how many of them have that time
+	tries int       // engines that were lost since
+
+	replay bool // records come that were received before
+	skip   int  // of those, how many are of time last
+}
+
+// fresh notes a record and tells whether it is a new one.
+func (r *resumption) fresh(ch Chunk) bool {
+	if r.replay {
+		if ch.Time.Before(r.last) {
+			return false
+		}
+		if ch.Time.Equal(r.last) && r.skip > 0 {
+			r.skip--
+			return false
+		}
+		r.replay = false
+	}
+	if ch.Time.Equal(r.last) {
+		r.same++
+	} else {
+		r.last, r.same = ch.Time, 1
+	}
+	r.tries = 0
+	return true
+}
+
+// next finds or starts the engine that follows.
+func (r *resumption) next(ctx context.Context, c *Client) error {
+	time.Sleep(time.Duration(r.tries) * reattachPause)
+	r.tries++
+	r.replay, r.skip = true, r.same
+	return c.find(ctx)
+}
+
+// goesOn tells whether an error of one engine may not be the next one's.
+func goesOn(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == CodeEngine
+}
+
 // console is an attached console that outlives its engine: when the connection breaks without a word,
 // it finds or starts the engine that follows, attaches to it, and goes on after the last record that
 // it received. Input that the lost engine had not passed on is lost with it.
@@ -25,12 +71,7 @@ type console struct {
 	ctx context.Context
 	pid int
 
-	last  time.Time // of the records received
-	same  int       // how many of them have that time
-	tries int
-
-	replay bool // records come that were received before
-	skip   int  // of those, how many are of time last
+	resumption
 
 	mu    sync.Mutex
 	moved sync.Cond // s or over has changed
@@ -56,41 +97,16 @@ func (l *console) Recv() (Chunk, error) {
 			if err = l.again(); err == nil {
 				return Chunk{Stream: Kernel, Time: time.Now(), Data: []byte(engineLost)}, nil
 			}
-			var e *Error
-			lost = errors.As(err, &e) && e.Code == CodeEngine
+			lost = goesOn(err)
 		}
 		l.end()
 		return Chunk{}, err
 	}
 }
 
-// fresh notes a record and tells whether it is a new one. Records are in the order of their times.
-func (l *console) fresh(ch Chunk) bool {
-	if l.replay {
-		if ch.Time.Before(l.last) {
-			return false
-		}
-		if ch.Time.Equal(l.last) && l.skip > 0 {
-			l.skip--
-			return false
-		}
-		l.replay = false
-	}
-	if ch.Time.Equal(l.last) {
-		l.same++
-	} else {
-		l.last, l.same = ch.Time, 1
-	}
-	l.tries = 0
-	return true
-}
-
 // again attaches to the next engine, from the start of the log; fresh skips what is known.
 func (l *console) again() error {
-	time.Sleep(time.Duration(l.tries) * reattachPause)
-	l.tries++
-	l.replay, l.skip = true, l.same
-	if err := l.c.find(l.ctx); err != nil {
+	if err := l.next(l.ctx, l.c); err != nil {
 		return err
 	}
 	l.mu.Lock()

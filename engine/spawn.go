@@ -131,6 +131,9 @@ func spawnError(r *RunRequest, err error) *Error {
 	if errors.Is(err, xen.ErrNoMemory) {
 		code, mend = CodeLimit, ": ask for less with -m, or end other pVMs"
 	}
+	if noRoom(err) {
+		code, mend = CodeLimit, ": make room in the state folder (see info)"
+	}
 	return errf(code, "%s: %v%s", r.Image, err, mend)
 }
 

@@ -24,12 +24,12 @@ const readyEnv = "KXSH_READY_FD"
 func StartBackground(ctx context.Context, socket, state string, argv []string) error {
 	for _, dir := range []string{filepath.Dir(socket), state} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return errf(CodeEngine, "engine: cannot start: %v", err)
+			return cannotStart(err)
 		}
 	}
 	lock, err := os.OpenFile(socket+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return errf(CodeEngine, "engine: cannot start: %v", err)
+		return cannotStart(err)
 	}
 	defer lock.Close()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
@@ -41,10 +41,19 @@ func StartBackground(ctx context.Context, socket, state string, argv []string) e
 	return start(ctx, state, argv)
 }
 
+// cannotStart is for files that cannot be made.
+func cannotStart(err error) error {
+	mend := ""
+	if noRoom(err) {
+		mend = ": make room, or name other places with --state and --socket"
+	}
+	return errf(CodeEngine, "engine: cannot start: %v%s", err, mend)
+}
+
 func start(ctx context.Context, state string, argv []string) error {
 	out, err := os.OpenFile(filepath.Join(state, "engine.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return errf(CodeEngine, "engine: cannot start: %v", err)
+		return cannotStart(err)
 	}
 	defer out.Close()
 	r, w, err := os.Pipe()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // store is what outlives an engine: one record a pVM, and the newest events. It is a bbolt file
@@ -53,15 +54,18 @@ func openStore(dir string) (s *store, fresh bool, err error) {
 	path := filepath.Join(dir, "engine.db")
 	db, err := openBolt(path)
 	if err != nil {
-		if errors.Is(err, os.ErrPermission) || errors.Is(err, bolt.ErrTimeout) || strings.Contains(err.Error(), "read-only") {
-			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+		if errors.Is(err, bolt.ErrTimeout) {
+			return nil, false, fmt.Errorf("state folder %s: another engine works in it: name another with --state, or end that one", dir)
+		}
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) || noRoom(err) {
+			return nil, false, stateError(dir, err)
 		}
 		// Damaged by a power cut: keep it for a look, start anew.
 		if rerr := os.Rename(path, path+".damaged"); rerr != nil {
-			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+			return nil, false, stateError(dir, errors.Join(err, rerr))
 		}
 		if db, err = openBolt(path); err != nil {
-			return nil, false, fmt.Errorf("state folder %s: %w", dir, err)
+			return nil, false, stateError(dir, err)
 		}
 	}
 	s = &store{db: db}
@@ -78,7 +82,7 @@ func openStore(dir string) (s *store, fresh bool, err error) {
 		}
 		meta := tx.Bucket(bucketMeta)
 		if f := meta.Get(keyFormat); f != nil && string(f) != storeFormat {
-			return fmt.Errorf("state folder %s: written by another version of kxsh (format %q, this one reads %s): use another --state folder", dir, f, storeFormat)
+			return fmt.Errorf("written by another version of kxsh (format %q, this one reads %s): use another --state folder", f, storeFormat)
 		}
 		fresh = string(meta.Get(keyBoot)) != string(boot)
 		if err := meta.Put(keyFormat, []byte(storeFormat)); err != nil {
@@ -88,9 +92,31 @@ func openStore(dir string) (s *store, fresh bool, err error) {
 	})
 	if err != nil {
 		db.Close()
-		return nil, false, err
+		return nil, false, stateError(dir, err)
 	}
 	return s, fresh, nil
+}
+
+// stateError is an error about the state folder, with the mend.
+func stateError(dir string, err error) error {
+	mend := ""
+	if noRoom(err) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
+		mend = ": name another folder with --state"
+		if noRoom(err) {
+			mend = ": make room, or" + mend[1:]
+		}
+	}
+	return fmt.Errorf("state folder %s: %w%s", dir, err, mend)
+}
+
+// noRoom tells whether a disk or a quota is full. bbolt keeps of such an error no more than its text.
+func noRoom(err error) bool {
+	for _, full := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 func openBolt(path string) (*bolt.DB, error) {

@@ -378,9 +378,9 @@ func TestStatus(t *testing.T) {
 func TestStateAndCrash(t *testing.T) {
 	ctl := ipctest.NewArea()
 	g := ipctest.NewGuest(ctl, func() {})
-	for s, name := range []string{"new", "booting", "running", "exited"} {
+	for s := range State(4) {
 		g.Enter(uint32(s))
-		if got, err := ReadState(ctl); err != nil || got.String() != name {
+		if got, err := ReadState(ctl); err != nil || got != s {
 			t.Errorf("state %d: %v, %v", s, got, err)
 		}
 	}

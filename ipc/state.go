@@ -1,7 +1,6 @@
 package ipc
 
 import (
-	"fmt"
 	"sync/atomic"
 	"unsafe"
 
@@ -10,20 +9,6 @@ import (
 
 // State is how far a pVM has come, by its own word: abi.StateNew to abi.StateExited.
 type State uint32
-
-func (s State) String() string {
-	switch s {
-	case abi.StateNew:
-		return "new"
-	case abi.StateBoot:
-		return "booting"
-	case abi.StateMain:
-		return "running"
-	case abi.StateExited:
-		return "exited"
-	}
-	return fmt.Sprintf("state %d", uint32(s))
-}
 
 // ReadState reads a pVM's state.
 func ReadState(ctl []byte) (State, error) {

@@ -213,7 +213,7 @@ func (d *Domain) Status() (xen.Status, error) {
 func statusOf(info *domainInfo) xen.Status {
 	s := xen.Status{
 		State: xen.StateRunning, CPUTime: time.Duration(info.CPUTime), Memory: info.TotPages * pageSize,
-		MaxMem: info.MaxPages * pageSize, Shared: info.ShrPages * pageSize, VCPUs: int(info.MaxVCPUID) + 1,
+		MaxMem: info.MaxPages * pageSize, Shared: info.ShrPages * pageSize, VCPUs: int(info.OnlineVCPUs),
 	}
 	switch {
 	case info.Flags&(infDying|infShutdown) != 0:
