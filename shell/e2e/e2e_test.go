@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
 	"kxsh/engine"
+	"kxsh/xen"
+	"kxsh/xen/privcmd"
 )
 
 // Where the binary and what was built with it are; make builds them before it runs the tests.
@@ -93,7 +93,7 @@ func cacheHome() string {
 	return dir
 }
 
-// end shuts the engine down, and finds nothing of it left: no pVM, no process.
+// end shuts the engine down, and finds nothing of it left: no pVM, no process, no domain of Xen's.
 func (h *home) end(t testing.TB) {
 	if err := shutdown(h.socket()); err != nil {
 		t.Error(err)
@@ -101,7 +101,30 @@ func (h *home) end(t testing.TB) {
 	if left := h.processes(); len(left) > 0 {
 		t.Errorf("processes left behind: %s", strings.Join(left, ", "))
 	}
+	if where == "xen" {
+		if left := domains(t); len(left) > 0 {
+			t.Errorf("domains left behind: %v", left)
+		}
+	}
 	os.RemoveAll(h.dir)
+}
+
+// domains lists all that Xen has beside dom0.
+func domains(t testing.TB) (left []xen.Listed) {
+	t.Helper()
+	h, err := privcmd.New(privcmd.Options{Key: "e2e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if left, err = h.List(); err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
 }
 
 // shutdown ends the engine at a socket, if there is one, with its pVMs.
@@ -148,7 +171,7 @@ func zombie(pid int) bool {
 // every domain's process.
 func (h *home) processes() []string {
 	var left []string
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		left = nil
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
 		for _, d := range dirs {
@@ -184,7 +207,7 @@ func (h *home) run(t testing.TB, args ...string) (stdout, stderr string, code in
 
 func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	cmd := h.command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -200,23 +223,4 @@ func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, std
 		t.Fatalf("kxsh %q hangs; so far:\n%s%s", args, out.String(), errs.String())
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-}
-
-// TestScripts runs the transcripts in testdata.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		Deadline:            time.Now().Add(patience), // a script that hangs fails with what it has shown
-		RequireExplicitExec: true,
-		Setup: func(env *testscript.Env) error {
-			h := newHome(env.T().(testing.TB))
-			env.Vars = append(env.Vars, h.env...)
-			env.Vars = append(env.Vars, "WORK="+env.WorkDir)
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"truncate": truncateFile,
-			"patch":    patchFile,
-		},
-	})
 }

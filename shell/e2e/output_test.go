@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// patience bounds every wait for something to appear.
-const patience = 30 * time.Second
-
 // output is what a program has written so far, for a test that waits for more of it.
 type output struct {
 	mu   sync.Mutex

@@ -110,13 +110,22 @@ func TestSessionOnATerminal(t *testing.T) {
 func TestCtrlCReachesThePVM(t *testing.T) {
 	h := newHome(t)
 	term := h.terminal(t)
-	term.typed("run " + root + "/guest/apps/spin.kx")
-	time.Sleep(300 * time.Millisecond)
+	term.typed("run --name spin " + root + "/guest/apps/spin.kx")
+	h.started(t, "spin")
 	term.send("\x03")
 	term.typed("echo status $?")
 	term.expect("(?m)^status 130")
 	term.typed("exit")
 	term.exit(0)
+}
+
+// started waits until a pVM's program runs.
+func (h *home) started(t *testing.T, name string) {
+	t.Helper()
+	await(t, name+" in main", func() (bool, string) {
+		out, errs, _ := h.run(t, "inspect", name)
+		return strings.Contains(out, "main after"), out + errs
+	})
 }
 
 func TestDetachAndAttach(t *testing.T) {
@@ -141,8 +150,8 @@ func TestDetachAndAttach(t *testing.T) {
 func TestLineDisciplineInThePVM(t *testing.T) {
 	h := newHome(t)
 	term := h.terminal(t)
-	term.typed("run " + root + "/guest/apps/cat.kx")
-	time.Sleep(200 * time.Millisecond)
+	term.typed("run --name cat " + root + "/guest/apps/cat.kx")
+	h.started(t, "cat")
 	term.send("helpp\x7flo\r") // a correction with backspace
 	term.expect("(?m)^helplo\r?$")
 	term.send("\x04")
@@ -190,7 +199,7 @@ func TestInterruptLoop(t *testing.T) {
 		term.expect(prompt)
 		term.send("while :; do run $APPS/hello.kx; done\r")
 		term.expect("Hello from a pVM\r\n")
-		time.Sleep(time.Duration(101+37*i) * time.Millisecond)
+		time.Sleep(time.Duration(slowness) * time.Duration(101+37*i) * time.Millisecond) // somewhere in the loop
 		term.send("\x03")
 		term.expect(prompt)
 		term.send("echo status $?\r")

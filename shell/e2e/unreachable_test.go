@@ -56,6 +56,9 @@ func TestEngineUnreachable(t *testing.T) {
 		t.Errorf("without an engine: %q", out)
 	}
 	// A socket that a dead engine left is replaced.
+	if where == "xen" {
+		h.uid = 0 // an engine of this user's has no hypervisor
+	}
 	h.env = append(h.env, "KXSH_SOCKET="+stale)
 	if out := h.output(t, "-c", "run $APPS/hello.kx"); out != "Hello from a pVM\n" {
 		t.Errorf("over a stale socket: %q", out)

@@ -58,6 +58,7 @@ func chown(t *testing.T, path string, uid int) {
 
 // An ordinary user does everything that root does: no privilege is needed.
 func TestOrdinaryUser(t *testing.T) {
+	onlyOn(t, "hosted", "Xen is root's: TestOrdinaryUserOnXen")
 	h := newUserHome(t)
 	uid := h.uid
 	if uid == 0 {
@@ -102,8 +103,25 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
+// On Xen an ordinary user is told what is missing, in one line.
+func TestOrdinaryUserOnXen(t *testing.T) {
+	onlyOn(t, "xen", "without Xen nobody needs privileges: TestOrdinaryUser")
+	h := newUserHome(t)
+	for _, args := range [][]string{{"ps"}, {"info"}, {"run", filepath.Join(h.dir, "apps/hello.kx")}} {
+		out, errs, code := h.run(t, args...)
+		if want := args[0] + ": engine: cannot start: xen: /dev/xen/privcmd: permission denied: be root\n"; out != "" || errs != want || code == 0 {
+			t.Errorf("%q: status %d: %s%s, want %s", args, code, out, errs, want)
+		}
+	}
+	// One of another hypervisor is there for everybody.
+	if out := h.output(t, "--hypervisor", "hosted", "-c", "run $APPS/hello.kx"); out != "Hello from a pVM\n" {
+		t.Errorf("hosted in dom0: %q", out)
+	}
+}
+
 // Without flags and variables everything is below the user's own folders.
 func TestOrdinaryUsersPlaces(t *testing.T) {
+	onlyOn(t, "hosted", "Xen is root's: TestOrdinaryUserOnXen")
 	h := newUserHome(t)
 	run := filepath.Join(h.dir, "run")
 	if err := os.Mkdir(run, 0o700); err != nil {
@@ -174,7 +192,15 @@ func TestEngineOfAnotherUser(t *testing.T) {
 	if _, errs, code := users.run(t, "--socket", roots.socket(), "ps"); code == 0 || errs != "ps: engine: belongs to user root: name another with --socket\n" {
 		t.Errorf("a socket that anybody may open: status %d: %s", code, errs)
 	}
+}
 
+// Root may use everybody's engine.
+func TestRootUsesAUsersEngine(t *testing.T) {
+	onlyOn(t, "hosted", "Xen is root's: TestOrdinaryUserOnXen")
+	if os.Geteuid() != 0 {
+		return // it takes two users
+	}
+	roots, users := newHome(t), newUserHome(t)
 	users.output(t, "run", "-d", "--name", "users", filepath.Join(users.dir, "apps/spin.kx"))
 	if out := roots.output(t, "--socket", users.socket(), "ps", "--no-headers", "-o", "name,uid"); strings.Join(strings.Fields(out), " ") != fmt.Sprint("users ", nobody) {
 		t.Errorf("root sees of the user's engine: %q", out)

@@ -112,7 +112,7 @@ func (w writer) Write(p []byte) (int, error) {
 
 // TestTestsInside runs this package's own marker tests in dom0.
 func TestTestsInside(t *testing.T) {
-	result, err := RunTests(limit(t, 8*time.Minute), ".", []string{"-test.v", "-test.run", "^TestMarkers"}, Options{})
+	result, err := RunTests(limit(t, 8*time.Minute), Tests{Packages: []string{"."}, Args: []string{"-test.v", "-test.run", "^TestMarkers"}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,19 +4,24 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 )
 
-// RunTests builds the Go tests of a package as one static program and runs it in dom0, in a folder
-// that also holds the package's testdata. args are those of a test program: -test.run and the like.
-// The build tag xen is set: tests that need Xen carry it. Options.Command is not used.
-func RunTests(ctx context.Context, pkg string, args []string, o Options) (Result, error) {
-	folder, err := goTool(ctx, "list", "-f", "{{.Dir}}", pkg)
+// Tests say which Go tests to run in dom0.
+type Tests struct {
+	Packages []string // as go test takes them
+	Args     []string // of the test programs: -test.run and the like
+	JSON     bool     // the output is that of go test -json
+}
+
+// RunTests builds the Go tests of packages and runs one after the other in dom0, each in its package's
+// folder. The build tag xen is set: tests that need Xen carry it. The status is 1 if any of them failed.
+// Options.HostRoot is implied, and Options.Command not used.
+func RunTests(ctx context.Context, t Tests, o Options) (Result, error) {
+	list, err := goTool(ctx, append([]string{"list", "-f", "{{.ImportPath}}\t{{.Dir}}"}, t.Packages...)...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -25,30 +30,37 @@ func RunTests(ctx context.Context, pkg string, args []string, o Options) (Result
 		return Result{}, fmt.Errorf("lab: %w", err)
 	}
 	defer os.RemoveAll(built)
-	name := filepath.Base(folder) + ".test"
-	program := filepath.Join(built, name)
-	if _, err := goTool(ctx, "test", "-c", "-tags", "xen", "-o", program, pkg); err != nil {
-		return Result{}, err
+	converter := ""
+	if t.JSON {
+		if converter, err = goTool(ctx, "tool", "-n", "test2json"); err != nil {
+			return Result{}, err
+		}
 	}
-	if _, err := os.Stat(program); err != nil {
-		return Result{}, fmt.Errorf("lab: package %s has no tests", pkg)
+	script := "status=0\n"
+	for line := range strings.Lines(list + "\n") {
+		pkg, folder, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		program := filepath.Join(built, strings.ReplaceAll(pkg, "/", "-")+".test")
+		if _, err := goTool(ctx, "test", "-c", "-tags", "xen", "-o", program, pkg); err != nil {
+			return Result{}, err
+		}
+		if _, err := os.Stat(program); err != nil {
+			return Result{}, fmt.Errorf("lab: package %s has no tests", pkg)
+		}
+		command := append([]string{program}, t.Args...)
+		if t.JSON {
+			command = append([]string{converter, "-t", "-p", pkg, program, "-test.v=test2json"}, t.Args...)
+		}
+		script += "cd " + quote([]string{folder}) + " && " + quote(command) + " || status=1\n"
 	}
-	o.Files = maps.Clone(o.Files)
-	if o.Files == nil {
-		o.Files = map[string]string{}
-	}
-	o.Files[path.Join(home, name)] = program
-	if data := filepath.Join(folder, "testdata"); isFolder(data) {
-		o.Files[path.Join(home, "testdata")] = data
-	}
-	o.Command = append([]string{"./" + name}, args...)
+	o.HostRoot = true
+	o.Command = []string{"sh", "-c", script + "exit $status"}
 	return Run(ctx, o)
 }
 
-// goTool runs the go command for dom0, which has no shared libraries, and returns what it prints.
+// goTool runs the go command for dom0 and returns what it prints.
 func goTool(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,12 @@ func (m *machine) image(w io.Writer) error {
 	c.text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\n")
 	c.text("etc/group", 0o644, "root:x:0:\n")
 	c.text("etc/hosts", 0o644, "127.0.0.1 localhost lab\n")
-	c.text("lab/command", 0o644, "exec "+quote(m.Command)+"\n")
+	script, err := m.script()
+	if err != nil {
+		return err
+	}
+	c.text("lab/command", 0o644, script)
+	m.hostFiles(c)
 	c.text("lab/environment", 0o644, m.environment())
 	c.host("bin/busybox", m.parts.busybox)
 	if err := m.modules(c); err != nil {
@@ -36,6 +42,9 @@ func (m *machine) image(w io.Writer) error {
 	if m.Terminal != nil {
 		c.text("lab/interactive", 0o644, "")
 	} else {
+		if m.Stderr != nil {
+			c.text("lab/errors", 0o644, "")
+		}
 		stdin, err := m.readStdin()
 		if err != nil {
 			return err
@@ -48,7 +57,7 @@ func (m *machine) image(w io.Writer) error {
 		}
 	}
 	for name, from := range m.Files {
-		c.host(name, from)
+		c.host(m.place(name), from)
 	}
 	if err := errors.Join(c.close(), buffered.Flush()); err != nil {
 		return fmt.Errorf("lab: initramfs: %w", err)
@@ -58,7 +67,11 @@ func (m *machine) image(w io.Writer) error {
 
 // modules adds the kernel modules and the order to load them in.
 func (m *machine) modules(c *cpio) error {
-	files, err := moduleOrder(m.parts.modules, dom0Modules)
+	names := dom0Modules
+	if m.HostRoot || len(m.Shared) > 0 {
+		names = slices.Concat(names, fileModules)
+	}
+	files, err := moduleOrder(m.parts.modules, names)
 	if err != nil {
 		return err
 	}
@@ -74,6 +87,9 @@ func (m *machine) modules(c *cpio) error {
 // environment is the part of /init that differs between runs.
 func (m *machine) environment() string {
 	s := "nonce=" + m.nonce + "\n"
+	if m.HostRoot {
+		s += "root=" + hostRoot + "\n"
+	}
 	if m.Terminal != nil {
 		rows, columns := terminalSize(m.Terminal)
 		s += fmt.Sprintf("rows=%d columns=%d\n", rows, columns)

@@ -3,7 +3,7 @@
 // the dom0 kernel, busybox, and QEMU where it is missing) are fetched once into the user's cache.
 //
 // The dom0 lives in memory: an initramfs made for each run. What the command writes comes back over
-// a serial line of its own, so neither Xen's nor the kernel's messages get into it.
+// serial lines of its own, so neither Xen's nor the kernel's messages get into it.
 package lab
 
 import (
@@ -21,12 +21,19 @@ import (
 
 // Options say what to run and on what machine. The zero value of a number means its default.
 type Options struct {
-	Command []string          // its arguments, as in execve(2); looked up in dom0's PATH
-	Files   map[string]string // path in dom0 → file or folder of this machine
-	Env     []string          // NAME=VALUE, added to dom0's environment
+	Command []string          // its arguments, as in execve(2); looked up in PATH
+	Files   map[string]string // path in dom0 → file or folder of this machine, copied
+	Env     []string          // NAME=VALUE, added to the environment
+
+	// HostRoot runs the command in this machine's file system and current folder, with its PATH and HOME:
+	// every program of this machine works in dom0. What is written stays in dom0's memory.
+	HostRoot bool
+	// Shared are folders that the command may write to: path in dom0 → folder of this machine.
+	Shared map[string]string
 
 	Stdin  io.Reader // read to its end before the start; nil is empty
-	Stdout io.Writer // gets output and errors of the command as they arrive; nil keeps them in Result
+	Stdout io.Writer // gets the command's output as it arrives; nil keeps it in Result
+	Stderr io.Writer // gets its errors; nil sends them the way of the output, in the order written
 
 	// Terminal makes this terminal that of the command: Stdin and Stdout are not used.
 	Terminal *os.File
@@ -69,6 +76,9 @@ func (o *Options) setDefaults() error {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
+	if o.Terminal != nil {
+		o.Stderr = nil
+	}
 	return nil
 }
 
@@ -88,8 +98,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err := o.setDefaults(); err != nil {
 		return Result{}, err
 	}
-	if err := checkPrograms(o.Files); err != nil {
-		return Result{}, err
+	if !o.HostRoot {
+		if err := checkPrograms(o.Files); err != nil {
+			return Result{}, err
+		}
 	}
 	parts, err := findParts(ctx, o.XL, o.Progress)
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -42,13 +44,17 @@ func (m *machine) prepare() error {
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	return errors.Join(m.image(f), f.Close())
+	return errors.Join(m.image(f), f.Close(), m.linkShares())
 }
 
 // arguments of QEMU.
 //
 // Without -smap and -smep dom0 dies at once: QEMU 7.2 makes a wrong SMAP fault on
-// iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes.
+// iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes, and so does
+// the third, whose pipe is QEMU's file descriptor 3.
+//
+// spec-ctrl=eager-fpu: QEMU's xsave and xrstor do not fault where CR0.TS is set, on which Xen's lazy switching of
+// vector registers rests; without it dom0 and domains see each other's.
 //
 // Half of the time to boot went into memory: dom0's kernel sets up tables for all that max: leaves it, Xen
 // scrubs what is empty anyway, and rodata= makes the kernel walk all its page tables.
@@ -59,9 +65,16 @@ func (m *machine) arguments() []string {
 		"-serial", "file:" + serialLog,
 		"-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line",
 		"-kernel", xenImage,
-		"-append", fmt.Sprintf("console=com1 com1=115200 loglvl=all guest_loglvl=all dom0_mem=%[1]dM,max:%[1]dM dom0_max_vcpus=1 bootscrub=0", m.Dom0Memory),
+		"-append", fmt.Sprintf("console=com1 com1=115200 loglvl=all guest_loglvl=all dom0_mem=%[1]dM,max:%[1]dM dom0_max_vcpus=1 bootscrub=0 spec-ctrl=eager-fpu", m.Dom0Memory),
 		"-initrd", kernelImage + " console=hvc0 earlyprintk=xen quiet panic=1 rodata=off," + initramfs,
 	}
+	switch {
+	case m.Terminal != nil:
+		args = append(args, "-chardev", "file,id=third,path=/dev/null,input-path=/dev/fd/3", "-device", "pci-serial,chardev=third")
+	case m.Stderr != nil:
+		args = append(args, "-chardev", "file,id=third,path=/dev/fd/3", "-device", "pci-serial,chardev=third")
+	}
+	args = append(args, m.fileDevices()...)
 	if m.Icount {
 		args = append(args, "-icount", "shift=0")
 	}
@@ -86,7 +99,26 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 	if line.out == nil {
 		line.out = &kept
 	}
+	if m.Stderr != nil {
+		var open atomic.Int32
+		open.Store(2)
+		line.end = func() {
+			if open.Add(-1) == 0 {
+				end(errEnded)
+			}
+		}
+		wait, err := m.carryErrors(cmd, line.end)
+		if err != nil {
+			return Result{}, err
+		}
+		defer wait()
+	}
 	if m.Terminal != nil {
+		forget, err := m.carrySize(cmd)
+		if err != nil {
+			return Result{}, err
+		}
+		defer forget()
 		keys, err := cmd.StdinPipe()
 		if err != nil {
 			return Result{}, fmt.Errorf("lab: %w", err)
@@ -121,4 +153,22 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 		return result, errors.New("lab: the machine went down before dom0 was up")
 	}
 	return result, fmt.Errorf("lab: qemu: %w: %s", err, strings.TrimSpace(stderr.String()))
+}
+
+// carryErrors has what comes over the third line written to Stderr; end is called at its end marker. The
+// function returned waits until all is written, after QEMU's end.
+func (m *machine) carryErrors(cmd *exec.Cmd, end func()) (wait func(), err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	cmd.ExtraFiles = []*os.File{w}
+	line := &markers{nonce: m.nonce, out: m.Stderr, begin: func() {}, end: end}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(line, r)
+		line.finish()
+	}()
+	return func() { w.Close(); <-done; r.Close() }, nil
 }

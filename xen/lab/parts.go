@@ -18,7 +18,8 @@ var (
 		name:  "dom0",
 		names: []string{"xen-hypervisor-4.17-amd64", "linux-image-amd64>linux-image-", "busybox-static"},
 		keep: []string{"boot/xen-4.17-amd64.gz", "boot/vmlinuz-*", "bin/busybox", "lib/modules/*/kernel/drivers/xen",
-			"lib/modules/*/kernel/drivers/net/xen-netback"},
+			"lib/modules/*/kernel/drivers/net/xen-netback", "lib/modules/*/kernel/drivers/virtio", "lib/modules/*/kernel/net/9p",
+			"lib/modules/*/kernel/fs/9p", "lib/modules/*/kernel/fs/fscache", "lib/modules/*/kernel/fs/netfs", "lib/modules/*/kernel/fs/overlayfs"},
 	}
 	qemuPackages = packageSet{
 		name:  "qemu",
@@ -47,8 +48,12 @@ type parts struct {
 	qemuEnv []string // NAME=VALUE, likewise
 }
 
-// dom0Modules are loaded at start, in this order and after what they depend on.
-var dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"}
+// dom0Modules are loaded at start, in this order and after what they depend on; fileModules too where
+// dom0 sees folders of the host.
+var (
+	dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"}
+	fileModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
+)
 
 func findParts(ctx context.Context, xl bool, progress io.Writer) (parts, error) {
 	root, err := dom0Packages.fetch(ctx, progress)

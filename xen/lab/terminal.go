@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"os/signal"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -82,6 +84,32 @@ func rawTerminal(t *os.File) (func(), error) {
 		return nil, fmt.Errorf("lab: %s: %w: a shell in the lab needs a terminal", t.Name(), err)
 	}
 	return func() { term.Restore(int(t.Fd()), state) }, nil
+}
+
+// carrySize tells dom0 of every new size of the terminal, over the third line. It is QEMU's file descriptor 3.
+func (m *machine) carrySize(cmd *exec.Cmd) (forget func(), err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	cmd.ExtraFiles = []*os.File{r}
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, unix.SIGWINCH)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range resized {
+			rows, columns := terminalSize(m.Terminal)
+			fmt.Fprintf(w, "%d %d\n", rows, columns)
+		}
+	}()
+	return func() {
+		signal.Stop(resized)
+		close(resized)
+		<-done
+		w.Close()
+		r.Close()
+	}, nil
 }
 
 func terminalSize(t *os.File) (rows, columns int) {

@@ -41,6 +41,6 @@ func (m *machine) toolstack(c *cpio) error {
 	}
 	c.folder("etc/xen")
 	c.text("etc/xen/xl.conf", 0o644, "autoballoon=\"off\"\n")
-	c.text("lab/setup", 0o644, toolstackScript)
+	c.text("lab/setup/3-toolstack", 0o644, toolstackScript)
 	return nil
 }
