@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kxsh/ipc/abi"
 )
 
 // Offsets within ELF64's structures (System V ABI, chapter 4): the header, a program header, a note.
@@ -176,7 +178,8 @@ var damages = []damage{
 		m.put32(m.prog(t, elf.PT_NOTE, r)+phType, uint32(elf.PT_NULL))
 	}, `no ABI note: not built by kxsh cc`},
 	{"no-KX-note", func(t *testing.T, m *anImage) { m.bytes[m.kxNote(t)+noteHead] = 'Q' }, `no ABI note: not built by kxsh cc`},
-	{"other-ABI", func(t *testing.T, m *anImage) { m.put32(m.kxNote(t)+noteHead+4, 2) }, `for guest ABI 2, this kxsh speaks 1`},
+	{"other-ABI", func(t *testing.T, m *anImage) { m.put32(m.kxNote(t)+noteHead+4, abi.AbiVersion+1) },
+		fmt.Sprintf("for guest ABI %d, this kxsh speaks %d", abi.AbiVersion+1, abi.AbiVersion)},
 	{"future-ABI", func(t *testing.T, m *anImage) { m.put32(m.kxNote(t)+noteHead+4, math.MaxUint32) }, `for guest ABI 4294967295`},
 	{"note-name-overflow", func(t *testing.T, m *anImage) { m.put32(m.kxNote(t), math.MaxUint32) }, `damaged note segment`},
 	{"note-size-overflow", func(t *testing.T, m *anImage) { m.put32(m.kxNote(t)+4, math.MaxUint32) }, `damaged note segment`},
