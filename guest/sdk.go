@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // The pattern matches this file too, so that the package compiles while there is no sdk.tar.gz yet.
@@ -39,8 +40,11 @@ func unpackSDK(cache string) (string, error) {
 	digest := sha256.Sum256(archive)
 	dir := filepath.Join(cache, fmt.Sprintf("sdk-%x", digest[:8]))
 	if _, err := os.Stat(dir); err == nil {
+		now := time.Now()
+		os.Chtimes(dir, now, now) // for pruneSDKs; in a cache of somebody else it may fail
 		return dir, nil
 	}
+	pruneSDKs(cache)
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("cache folder: %w: set XDG_CACHE_HOME to a folder you may write to", err)
 	}
@@ -62,6 +66,22 @@ func unpackSDK(cache string) (string, error) {
 		return "", fmt.Errorf("unpack the SDK: %w", err)
 	}
 	return dir, nil
+}
+
+// sdkUnused is how long the SDK of another kxsh is kept.
+const sdkUnused = 30 * 24 * time.Hour
+
+// pruneSDKs removes SDKs that nobody has used for sdkUnused, and half unpacked ones. What cannot be
+// removed stays.
+func pruneSDKs(cache string) {
+	for _, pattern := range []string{"sdk-????????????????", ".sdk-*"} {
+		dirs, _ := filepath.Glob(filepath.Join(cache, pattern))
+		for _, dir := range dirs {
+			if fi, err := os.Lstat(dir); err == nil && fi.IsDir() && time.Since(fi.ModTime()) > sdkUnused {
+				os.RemoveAll(dir)
+			}
+		}
+	}
 }
 
 const specsName = "kx.specs"
