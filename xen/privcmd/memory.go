@@ -24,7 +24,7 @@ func (c *conn) populate(id xen.DomID, mfns []uint64) error {
 	// What is left, and what Xen has no large extents for.
 	done, err = c.populateOrder(id, mfns, done, 0)
 	if err == nil && done < len(mfns) {
-		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w", done, len(mfns), xen.ErrNoMemory)
+		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w: end a pVM, or give dom0 less memory", done, len(mfns), xen.ErrNoMemory)
 	}
 	return err
 }
