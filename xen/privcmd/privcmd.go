@@ -98,6 +98,9 @@ func (h *Hypervisor) learn() error {
 	if h.sched, err = h.scheduler(); err != nil {
 		return err
 	}
+	if err := h.favourDom0(); err != nil {
+		return err
+	}
 	line, err := h.c.versionString(xenverCommandLine, 1024)
 	if err != nil {
 		return err
