@@ -1,7 +1,7 @@
 # make run    build everything and start an interactive kxsh with the example images at hand
-# make test   everything, with the race detector on for Go
-# make lab    the same on real Xen: a dom0 in QEMU, fetched once (docs/how-to/lab.md)
-# make lab-test   the lab's own tests and those that need Xen, in that dom0
+# make test   everything, with the race detector on for Go, and on real Xen where QEMU can be had
+# make lab    an interactive kxsh on real Xen: a dom0 in QEMU, fetched once (docs/how-to/lab.md)
+# make lab-test   the tests on Xen alone: the lab's own, those of the Xen back end, and the end-to-end suite
 # make        the kxsh binary alone
 #
 # A fresh Debian 12 with Go, gcc and make is enough: what else is needed (musl's source package, the
@@ -38,7 +38,9 @@ ports: kxsh
 run: images
 	cd guest/apps && PATH="$(CURDIR):$$PATH" exec ../../kxsh
 
-test: deps check unit guest-test
+# The parts below one after the other; the last line says how many passed.
+test: deps
+	@.ci/test
 
 # What the tests call beside Go, gcc and make.
 deps:
@@ -49,30 +51,47 @@ check:
 	@fmt=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$fmt" || { echo "not gofmt-ed: $$fmt"; exit 1; }
 	$(GO) vet ./...
 
-# Go tests: units, and end to end through the real binary, real pVMs and a real terminal.
+# Go tests: units, and end to end through the real binary, real pVMs and a real terminal. CASES keeps their results.
+CASES := $(GO) run ./shell/e2e/cases
 unit: images ports
-	$(GO) test -race -timeout 30m ./...
+	$(CASES) run -o build/hosted.json -- $(GO) test -race -json -timeout 30m ./...
 
 # C parts that can be tested natively, with sanitizers.
 guest-test:
 	$(MAKE) -C guest/kern/test
 
-# Static programs for the lab's dom0, which has no shared libraries.
+# Xen in QEMU (docs/how-to/lab.md). lab-ready fails, saying why, where it cannot be had; lab-kxsh makes the
+# program for a dom0 that has no shared libraries.
 LAB := build/lab
+RUN_LAB := $(GO) run ./xen/lab/cmd
 
-.PHONY: lab lab-kxsh lab-test
-lab-kxsh: images
+.PHONY: lab lab-ready lab-kxsh lab-test lab-own-test lab-suite cases
+lab: images
+	cd guest/apps && PATH="$(CURDIR):$$PATH" $(GO) run ../../xen/lab/cmd shell --host-root -- ../../kxsh
+
+lab-ready:
+	@$(RUN_LAB) fetch
+
+lab-kxsh: sdk stub
 	CGO_ENABLED=0 $(GO) build $(GOFLAGS) -ldflags '-X main.version=$(VERSION)' -o $(LAB)/kxsh .
 
-lab: lab-kxsh
-	set -- -f $(LAB)/kxsh:/usr/bin/kxsh; for image in guest/apps/*.kx; do set -- "$$@" -f "$$image"; done; \
-		$(GO) run ./xen/lab/cmd shell "$$@"
+lab-test: lab-suite lab-own-test cases
 
-lab-test: sdk stub
+# One boot for the Xen back end's tests and the end-to-end suite. An emulated machine takes its time: KXSH_TEST_PATIENCE.
+LAB_SUITE := -t 25m --dom0-memory 2048 --log $(LAB)/serial.log -e KXSH_TEST_PATIENCE=10 -e KX_XENTEST_GUEST=$(CURDIR)/$(LAB)/guest.kx
+lab-suite: images ports
 	mkdir -p $(LAB)
 	$(MAKE) -C xen/xentest/guest OUT=$(CURDIR)/$(LAB)/guest.kx
-	$(GO) test -tags lab -timeout 30m ./xen/lab/...
-	$(GO) run ./xen/lab/cmd test -f $(LAB)/guest.kx -e KX_XENTEST_GUEST=/root/guest.kx ./xen/privcmd -- -test.v
+	$(CASES) run -v -o build/xen.json -- $(RUN_LAB) test --json $(LAB_SUITE) ./xen/privcmd ./shell/e2e || \
+		{ echo "lab: the end of $(LAB)/serial.log:"; tail -n 30 $(LAB)/serial.log; exit 1; }
+
+lab-own-test:
+	$(GO) test -tags lab -timeout 20m ./xen/lab/...
+
+# Which case ran where, from the results of unit and lab-suite.
+cases:
+	@mkdir -p build
+	@$(CASES) table hosted=build/hosted.json xen=build/xen.json >build/cases.txt && cat build/cases.txt
 
 fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf
