@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// logs -f goes on with the next engine, which it starts, and shows nothing twice.
+func TestFollowOutlivesEngine(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run -d --name t $APPS/tick.kx 6")
+	all, tail := h.start(t, "logs", "-f", "t"), h.start(t, "logs", "-f", "-n", "0", "t")
+	all.expect(`tick 2\n`)
+	h.killEngine(t)
+	all.expect(`tick 4\n`)
+	h.killEngine(t)
+	all.exit(0)
+	tail.exit(0)
+	want := ""
+	for n := range 6 {
+		want += "tick " + string(rune('1'+n)) + "\n"
+	}
+	if got := all.out.String(); got != want {
+		t.Errorf("from the start: %q", got)
+	}
+	if got := tail.out.String(); got == "" || !strings.HasSuffix(want, got) {
+		t.Errorf("from the end: %q", got)
+	}
+	if got := all.errs.String(); strings.Count(got, "kxsh: the engine has gone; its successor goes on\n") != 2 {
+		t.Errorf("said: %q", got)
+	}
+}
+
+// Whoever follows leaves on Ctrl-C, also while there is no engine.
+func TestFollowInterrupted(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run -d --name t $APPS/tick.kx")
+	term := h.terminal(t, "logs", "-f", "t")
+	term.expect("tick 2")
+	term.send("\x03")
+	term.exit(130)
+}
