@@ -91,9 +91,11 @@ func (m *machine) script() (string, error) {
 		return "", fmt.Errorf("lab: %w", err)
 	}
 	args := []string{"chroot", hostRoot, "/usr/bin/env"}
-	for _, name := range []string{"PATH", "HOME"} {
-		args = append(args, name+"="+os.Getenv(name))
+	search := os.Getenv("PATH")
+	if m.XL {
+		search += ":" + path.Join(xlFolder, "bin")
 	}
+	args = append(args, "PATH="+search, "HOME="+os.Getenv("HOME"))
 	args = append(args, m.Env...)
 	args = append(args, "/bin/sh", "-c", `cd "$0" && exec "$@"`, folder)
 	return "exec " + quote(append(args, m.Command...)) + "\n", nil

@@ -2,6 +2,7 @@ package lab
 
 import (
 	_ "embed"
+	"fmt"
 	"path"
 	"path/filepath"
 )
@@ -17,6 +18,8 @@ var toolstackPrograms = []string{
 	"usr/lib/xen-4.17/bin/xenconsole", "usr/lib/xen-4.17/bin/xen-init-dom0", "usr/lib/xen-4.17/bin/libxl-save-helper",
 	"usr/bin/xenstore-ls", "usr/bin/xenstore-read", "usr/bin/xenstore-write", "usr/bin/xenstore-rm",
 }
+
+const xlConf = "autoballoon=\"off\"\n"
 
 // loader is the path that the toolstack's programs name as their interpreter.
 const loader = "lib64/ld-linux-x86-64.so.2"
@@ -39,8 +42,31 @@ func (m *machine) toolstack(c *cpio) error {
 			c.symlink(loader, name)
 		}
 	}
+	if m.HostRoot {
+		m.toolstackAbove(c, programs, shared)
+	}
 	c.folder("etc/xen")
-	c.text("etc/xen/xl.conf", 0o644, "autoballoon=\"off\"\n")
+	c.text("etc/xen/xl.conf", 0o644, xlConf)
 	c.text("lab/setup/3-toolstack", 0o644, toolstackScript)
 	return nil
+}
+
+// xlFolder holds, in the host's file system, commands that start the toolstack with its own libraries.
+const xlFolder = "/lab/xl"
+
+// toolstackAbove adds a copy of the programs for who sees the host's file system.
+func (m *machine) toolstackAbove(c *cpio, programs []string, shared map[string]string) {
+	for _, from := range shared {
+		c.host(m.place(path.Join(xlFolder, "lib", path.Base(from))), from)
+	}
+	for _, from := range programs {
+		name := path.Base(from)
+		c.host(m.place(path.Join(xlFolder, "programs", name)), from)
+		c.text(m.place(path.Join(xlFolder, "bin", name)), 0o755, fmt.Sprintf(
+			"#!/bin/sh\nexec %[1]s/lib/%[2]s --library-path %[1]s/lib %[1]s/programs/%[3]s \"$@\"\n", xlFolder, path.Base(loader), name))
+	}
+	for _, folder := range []string{"var/lib/xen", "var/log/xen"} {
+		c.folder(m.place(folder))
+	}
+	c.text(m.place("etc/xen/xl.conf"), 0o644, xlConf)
 }
