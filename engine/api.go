@@ -150,6 +150,10 @@ type Exit struct {
 	Signal int       `json:"signal,omitempty"` // the signal that ended it
 	Reason string    `json:"reason,omitempty"` // one line, when there is more to say
 	Time   time.Time `json:"time"`
+	// What it had not heard of when it ended: how many bytes of its standard input it took, modulo
+	// 2^32, and whether signals waited in vain.
+	InputTaken uint32 `json:"input_taken,omitempty"`
+	Unheard    bool   `json:"unheard,omitempty"`
 }
 
 // Detail is everything that inspect shows of one pVM.

@@ -44,6 +44,13 @@ func (c *Commands) Send(cmd abi.KxCmd) (notify bool, err error) {
 	return claim(&c.ring.ConsWaits), nil
 }
 
+// Left tells whether commands wait that the pVM has not taken. It is the pVM's own word.
+func (c *Commands) Left() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return atomic.LoadUint32(&c.ring.Cons) != c.prod
+}
+
 // Signal sends a signal in the name of a process.
 func (c *Commands) Signal(sig, sender int) (notify bool, err error) {
 	return c.Send(abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(sig), A: [3]uint64{uint64(sender)}})

@@ -51,6 +51,9 @@ func (in *Input) room() (uint32, error) {
 	return abi.ConinSize - used, nil
 }
 
+// Taken is how many bytes the pVM has taken since it began, modulo 2^32. It is the pVM's own word.
+func (in *Input) Taken() uint32 { return atomic.LoadUint32(&in.ring.Cons) }
+
 // Sleep asks the pVM for an event when it reads. It returns false if there is room already.
 func (in *Input) Sleep() (bool, error) {
 	in.mu.Lock()

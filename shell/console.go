@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -100,9 +99,9 @@ type session struct {
 	watch bool // a signal ends this command, not the pVM
 
 	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
-	gotINT  atomic.Bool   // Ctrl-C was typed, or SIGINT came
-	midLine bool          // the last output did not end its line
-	said    []byte        // the last that LibOS and engine had to say, at most saidMax bytes
+	interrupts
+	midLine bool   // the last output did not end its line
+	said    []byte // the last that LibOS and engine had to say, at most saidMax bytes
 	ending  sync.WaitGroup
 }
 
@@ -151,17 +150,12 @@ func (s *session) talk() error {
 
 // forward passes a signal that kxsh got to the pVM.
 func (s *session) forward(sig syscall.Signal) {
-	if sig == syscall.SIGINT {
-		s.gotINT.Store(true)
-	}
-	go func() {
+	s.passOn(sig, func() bool {
 		if s.started != nil {
 			<-s.started
 		}
-		if s.pid != 0 { // if it ends meanwhile, that is what the signal was for
-			s.api.Signal(context.Background(), s.pid, int(sig))
-		}
-	}()
+		return s.pid != 0 && s.api.Signal(context.Background(), s.pid, int(sig)) == nil
+	})
 }
 
 // followSize tells the pVM when the terminal changes its size.
@@ -199,11 +193,9 @@ func (s *session) pump(ctx context.Context, stop context.CancelCauseFunc, raw bo
 			if i := bytes.IndexByte(data, detachKey); i >= 0 {
 				data, detach = data[:i], true
 			}
-			if bytes.IndexByte(data, 3) >= 0 {
-				s.gotINT.Store(true)
-			}
 		}
 		if len(data) > 0 && s.stdin {
+			s.passInput(data, raw)
 			if s.con.Send(data) != nil {
 				return
 			}

@@ -45,6 +45,7 @@ type fakePVM struct {
 	done   chan struct{}
 	held   chan struct{}
 	once   sync.Once
+	taken  uint32 // of its input, when it ended
 	kept   []engine.Chunk
 	keptMu sync.Mutex
 }
@@ -174,6 +175,15 @@ func (f *fake) program(p *fakePVM, word string, r engine.RunRequest) {
 		}
 	case "cat":
 		f.cat(p, say, r)
+	case "polite", "deaf": // end well at the first key: one takes it, one has not even looked
+		say(engine.Stdout, "ready\r\n")
+		data := <-p.in
+		f.mu.Lock()
+		if word == "polite" {
+			p.taken = uint32(len(data))
+		}
+		f.mu.Unlock()
+		f.end(p, 0, 0, "")
 	}
 }
 
@@ -204,7 +214,7 @@ func (f *fake) cat(p *fakePVM, say func(int, string, ...any) bool, r engine.RunR
 func (f *fake) end(p *fakePVM, code, sig int, reason string) {
 	p.once.Do(func() {
 		f.mu.Lock()
-		p.Exit = &engine.Exit{Code: code, Signal: sig, Reason: reason, Time: born}
+		p.Exit = &engine.Exit{Code: code, Signal: sig, Reason: reason, Time: born, InputTaken: p.taken}
 		p.Stat = "X"
 		f.mu.Unlock()
 		close(p.done)
@@ -288,6 +298,7 @@ type fakeConsole struct {
 	p      *fakePVM
 	closed chan struct{}
 	once   sync.Once
+	taken  uint32 // of its input, when it ended
 }
 
 func (c *fakeConsole) Recv() (engine.Chunk, error) {
@@ -349,6 +360,7 @@ type fakeLog struct {
 	follow bool
 	closed chan struct{}
 	once   sync.Once
+	taken  uint32 // of its input, when it ended
 }
 
 func (l *fakeLog) Recv() (engine.Chunk, error) {
@@ -402,6 +414,7 @@ type fakeEvents struct {
 	follow bool
 	closed chan struct{}
 	once   sync.Once
+	taken  uint32 // of its input, when it ended
 }
 
 func (e *fakeEvents) Recv() (engine.Event, error) {

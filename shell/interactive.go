@@ -120,6 +120,7 @@ func (s *Shell) session(r *interp.Runner, ed editor) int {
 		}
 		fmt.Fprintln(s.cfg.Stderr)
 		s.main.revive()
+		status = s.setStatus(r, 130)
 	}
 }
 

@@ -336,6 +336,25 @@ func TestInterrupt(t *testing.T) {
 	s.leaves(0)
 }
 
+// Ctrl-C ends the line when the pVM does not live to hear of it, whenever that is, but not when the pVM
+// has heard it and ended well.
+func TestInterruptUnheard(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("run polite.kx; echo went on $?")
+	s.expect("ready\r\n")
+	time.Sleep(300 * time.Millisecond) // not just started
+	s.send("\x03")
+	s.expect("went on 0\r\n")
+	s.line("run deaf.kx; echo not reached")
+	s.expect("ready\r\n")
+	time.Sleep(300 * time.Millisecond)
+	s.send("\x03")
+	s.line("echo status $?")
+	s.expect("status 130\r\n")
+	s.line("exit")
+	s.leaves(0)
+}
+
 // Whoever started the session, such as make, is not interrupted with what runs in it, and has the
 // terminal again afterwards.
 func TestForegroundGroup(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -204,14 +203,10 @@ func parseRestart(s string) (engine.Restart, error) {
 	return r, nil
 }
 
-// briefly is how long a pVM lives that may have ended before it could answer an interrupt.
-const briefly = 250 * time.Millisecond
-
-// foreground runs the pVM with its console here. An interrupt that killed the pVM, or came when it was
-// about to end anyway, ends the line or the script too: so does a loop over short pVMs.
+// foreground runs the pVM with its console here. An interrupt that killed the pVM, or that it did not
+// live to hear of, ends the line or the script too: so does a loop over short pVMs.
 func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	r.Hold = true
-	born := time.Now()
 	s := &session{call: c, api: api, tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
 	c.takeSignals(s.forward)
 	reply, err := api.Run(c, *r)
@@ -241,7 +236,7 @@ func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	if exit.Reason == "" || !bytes.Contains(s.said, []byte(exit.Reason)) { // else its console said so
 		c.sayHowItEnded(filepath.Base(r.Image), reply.PID, exit)
 	}
-	if s.gotINT.Load() && (exit.Signal == int(syscall.SIGINT) || time.Since(born) < briefly) {
+	if s.interrupted() && (exit.Signal == int(syscall.SIGINT) || s.unheard(exit)) {
 		switch {
 		case !c.job.hasTrap(syscall.SIGINT):
 			c.job.doom(128 + int(syscall.SIGINT))

@@ -1,0 +1,73 @@
+package shell
+
+import (
+	"bytes"
+	"sync"
+	"syscall"
+
+	"kxsh/engine"
+)
+
+// interruptKey is Ctrl-C.
+const interruptKey = 3
+
+// interrupts keeps account of the interrupts that a session passed on to its pVM, so that one which the
+// pVM did not live to hear of is known.
+type interrupts struct {
+	mu      sync.Mutex
+	over    bool           // the pVM has ended, and nothing is passed on any more
+	telling sync.WaitGroup // signals on their way
+	sent    uint32         // bytes of input, modulo 2^32
+	typed   bool           // Ctrl-C, at byte typedAt of the input
+	typedAt uint32
+	sig     bool // SIGINT came
+	missed  bool // one that did not reach the pVM
+}
+
+// passOn passes a signal on in the background; tell reports whether the pVM got it.
+func (i *interrupts) passOn(sig syscall.Signal, tell func() bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if sig == syscall.SIGINT {
+		i.sig = true
+		i.missed = i.missed || i.over
+	}
+	if i.over {
+		return
+	}
+	i.telling.Go(func() {
+		if !tell() && sig == syscall.SIGINT {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			i.missed = true
+		}
+	})
+}
+
+// passInput notes what is about to be sent.
+func (i *interrupts) passInput(data []byte, keys bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if at := bytes.LastIndexByte(data, interruptKey); keys && at >= 0 {
+		i.typed, i.typedAt = true, i.sent+uint32(at)
+	}
+	i.sent += uint32(len(data))
+}
+
+// interrupted tells whether there was one at all, when the pVM has ended.
+func (i *interrupts) interrupted() bool {
+	i.mu.Lock()
+	i.over = true
+	i.mu.Unlock()
+	i.telling.Wait()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.typed || i.sig
+}
+
+// unheard tells whether the pVM ended without having taken the last of them.
+func (i *interrupts) unheard(exit *engine.Exit) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.missed || i.sig && exit.Unheard || i.typed && int32(exit.InputTaken-i.typedAt) <= 0
+}
