@@ -32,7 +32,7 @@ _kxsh_command() {
 		kind=name once= leading= raw=
 		words='' ;;
 	'kill')
-		flags='-s --signal -n --number -l --list --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
+		flags='-s --signal -n --number --force -l --list --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'wait')
@@ -96,7 +96,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
-		flags='--json --quick --help'
+		flags='--json --quick --prepare --programs --help'
 		kind=words once=yes leading= raw=
 		words='boot' ;;
 	'completion')
@@ -166,6 +166,10 @@ _kxsh_value() {
 	top:-n | top:--number)
 		kind=none words='' ;;
 	top:-d | top:--delay)
+		kind=none words='' ;;
+	bench:--prepare)
+		kind=none words='' ;;
+	bench:--programs)
 		kind=none words='' ;;
 	*) return 1 ;;
 	esac

@@ -116,7 +116,7 @@ complete -c kxsh -n '__kxsh_first' -l no-start -d 'fail rather than start an eng
 complete -c kxsh -n '__kxsh_first' -l version -d 'print the version'
 complete -c kxsh -n '__kxsh_first' -l help -d 'list the flags'
 complete -c kxsh -n __kxsh_first -a run -d 'start an image as the root of a new family'
-complete -c kxsh -n __kxsh_first -a ps -d 'list pVMs'
+complete -c kxsh -n __kxsh_first -a ps -d 'list pVMs, and domains that others made'
 complete -c kxsh -n __kxsh_first -a pstree -d 'show pVMs as a tree; its root is domain 0, the host'
 complete -c kxsh -n __kxsh_first -a pgrep -d 'print the PIDs of pVMs whose name matches a regular expression'
 complete -c kxsh -n __kxsh_first -a pkill -d 'send a signal to pVMs whose name matches a regular expression'
@@ -235,6 +235,7 @@ complete -c kxsh -n '__kxsh_in pidof' -f -a '(__kxsh_names)'
 # kill
 complete -c kxsh -n '__kxsh_in kill' -s s -l signal -r -f -a 'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' -d 'the signal, by name or number; also -9, -TERM, -SIGTERM'
 complete -c kxsh -n '__kxsh_in kill' -s n -l number -r -f -d 'the signal, by number'
+complete -c kxsh -n '__kxsh_in kill' -l force -d 'also domains that somebody else made'
 complete -c kxsh -n '__kxsh_in kill' -s l -l list -d 'list the signals, or turn names into numbers and back'
 complete -c kxsh -n '__kxsh_in kill' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in kill; and __kxsh_dash' -a '-HUP'
@@ -350,8 +351,10 @@ complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
 # bench
 complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON'
 complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
+complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -d 'only build the programs that are run, into this folder'
+complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench' -f -a 'boot'
+complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'
