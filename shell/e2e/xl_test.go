@@ -97,7 +97,10 @@ func TestXLNames(t *testing.T) {
 	fourth := strings.TrimSpace(h.output(t, "-c", "run -d --name dies $APPS/tick.kx 3"))
 	await(t, "the fourth in xl list", func() (bool, string) { l := xlList(t); return l[fourth] == "dies", fmt.Sprint(l) })
 	h.killEngine(t)
-	time.Sleep(4 * time.Second * time.Duration(slowness)) // it ends alone
+	await(t, "its end, alone", func() (bool, string) {
+		text := tool(t, "xl", "list", fourth)
+		return regexp.MustCompile(` ---s-?- +[\d.]+\n$`).MatchString(text), text
+	})
 	if out := h.output(t, "-c", "wait "+fourth+"; echo $?"); out != "0\n" {
 		t.Errorf("ended alone: %q", out)
 	}

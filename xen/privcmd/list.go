@@ -3,24 +3,20 @@ package privcmd
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"kxsh/xen"
 	"kxsh/xen/xenstore"
 )
 
+// infXenstore is XEN_DOMINF_xs_domain: xenstored is the domain's only program.
+const infXenstore = 1 << 7
+
 // openNames has domains' names kept in xenstore, if there is one.
 func (h *Hypervisor) openNames() *xenstore.Register {
 	ours := func(u xen.UUID) bool { return [8]byte(u[:8]) == h.key }
-	return xenstore.Open(ours, func() (map[xen.DomID]xen.UUID, error) {
-		h.mu.Lock()
-		if h.closed {
-			h.mu.Unlock()
-			return nil, os.ErrClosed
-		}
-		h.c.retain()
-		h.mu.Unlock()
-		defer h.c.release()
-		infos, err := h.c.domainList()
+	alive := func() (map[xen.DomID]xen.UUID, error) {
+		infos, err := h.census()
 		alive := map[xen.DomID]xen.UUID{}
 		for i := range infos {
 			if d := &infos[i]; h.ours(d) && d.Flags&infDying == 0 {
@@ -28,7 +24,25 @@ func (h *Hypervisor) openNames() *xenstore.Register {
 			}
 		}
 		return alive, err
-	})
+	}
+	apart := func() bool {
+		infos, _ := h.census()
+		return slices.ContainsFunc(infos, func(d domainInfo) bool { return d.Flags&infXenstore != 0 })
+	}
+	return xenstore.Open(ours, alive, apart)
+}
+
+// census is domainList for a goroutine that Close may not have seen to its end.
+func (h *Hypervisor) census() ([]domainInfo, error) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil, os.ErrClosed
+	}
+	h.c.retain()
+	h.mu.Unlock()
+	defer h.c.release()
+	return h.c.domainList()
 }
 
 // register has the domain's name written to xenstore, soon; Release has it removed.

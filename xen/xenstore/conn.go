@@ -57,8 +57,7 @@ func dialSocket() (*conn, error) {
 	return greet(newConn(s))
 }
 
-// dialDevice goes through the kernel. That works without xenstored, and its requests then wait for ever
-// in the kernel: not to be tried again and again.
+// dialDevice goes through the kernel.
 func dialDevice() (*conn, error) {
 	f, err := os.OpenFile(devicePath, os.O_RDWR, 0)
 	if err != nil {

@@ -71,14 +71,14 @@ type other struct {
 }
 
 // Open begins to look for xenstored. ours tells our domains by their UUIDs, those of earlier engines
-// included, and alive lists those that live: entries of others of ours are removed.
-func Open(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID, error)) *Register {
+// included, and alive lists those that live: entries of others of ours are removed. apart tells whether
+// xenstored lives in a domain of its own: through the kernel's device it is reached only there, for a request
+// to one that does not run stays in the kernel for ever.
+func Open(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID, error), apart func() bool) *Register {
 	r := newRegister(ours, alive)
-	device := true
 	go r.run(func() (*conn, error) {
 		c, err := dialSocket()
-		if err != nil && device {
-			device = false
+		if err != nil && apart() {
 			c, err = dialDevice()
 		}
 		return c, err
