@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,14 +69,43 @@ exit 42`
 	}
 }
 
-// TestXL: the toolstack of a flag answers.
-func TestXL(t *testing.T) {
-	result, err := Run(limit(t, 5*time.Minute), Options{Command: []string{"sh", "-c", "xl list && xenstore-read domid"}, XL: true})
+// TestHostRoot: a command in the host's file system has its programs, its folder and its files, writes to memory and
+// to the shared folder alone, and has the toolstack of a flag; output and errors come apart.
+func TestHostRoot(t *testing.T) {
+	shared, extra := t.TempDir(), filepath.Join(t.TempDir(), "extra")
+	if err := errors.Join(os.WriteFile(extra, []byte("an extra file\n"), 0o644), os.WriteFile(filepath.Join(shared, "in"), []byte("from the host\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+pwd; head -n 1 hostroot.sh; cat /lab-extra
+cp /shared/in /shared/out && cat /shared/out
+echo over >hostroot.sh && cat hostroot.sh
+cat /proc/xen/capabilities; ls /dev/xen/privcmd
+echo error >&2
+xl list | tail -n +2 | awk '{print $1}'; xenstore-read domid
+exit 7`
+	var stdout, stderr bytes.Buffer
+	result, err := Run(limit(t, 5*time.Minute), Options{
+		Command: []string{"sh", "-c", script}, HostRoot: true, XL: true, Stdout: &stdout, Stderr: &stderr,
+		Files: map[string]string{"/lab-extra": extra}, Shared: map[string]string{"/shared": shared},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := string(result.Output); result.Status != 0 || !strings.Contains(out, "\nDomain-0 ") || !strings.HasSuffix(out, "\n0\n") {
-		t.Errorf("status %d: %s", result.Status, out)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(hostRootScript, "\n")
+	want := here + "\n" + first + "\nan extra file\nfrom the host\nover\ncontrol_d\n/dev/xen/privcmd\nDomain-0\n0\n"
+	if result.Status != 7 || stdout.String() != want || stderr.String() != "error\n" {
+		t.Errorf("status %d, output %q, errors %q, want 7, %q", result.Status, &stdout, &stderr, want)
+	}
+	if b, err := os.ReadFile(filepath.Join(shared, "out")); string(b) != "from the host\n" {
+		t.Errorf("the shared folder: %q, %v", b, err)
+	}
+	if b, err := os.ReadFile("hostroot.sh"); string(b) != hostRootScript {
+		t.Errorf("dom0 wrote to the host: %q, %v", b, err)
 	}
 }
 
@@ -110,24 +140,13 @@ func (w writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestTestsInside runs this package's own marker tests in dom0.
-func TestTestsInside(t *testing.T) {
-	result, err := RunTests(limit(t, 8*time.Minute), Tests{Packages: []string{"."}, Args: []string{"-test.v", "-test.run", "^TestMarkers"}}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out := string(result.Output); result.Status != 0 || !strings.Contains(out, "--- PASS: TestMarkers ") || !strings.HasSuffix(out, "PASS\n") {
-		t.Errorf("status %d: %s", result.Status, out)
-	}
-}
-
-// TestTerminal has somebody type at dom0's shell.
+// TestTerminal has somebody type at dom0's shell, and change the terminal's size.
 func TestTerminal(t *testing.T) {
 	for _, test := range []struct {
 		name, typed, shown string
 		status             int
 	}{
-		{"exit", "stty size; echo $((6*7)); exit 3\n", "30 100\r\n42\r\n", 3},
+		{"exit", "stty size; echo $((6*7)); until stty size | grep '40 120'; do sleep 0.1; done; exit 3\n", "30 100\r\n42\r\n40 120\r\n", 3},
 		{"leave", "echo $((6*7))\n\x01x", "", 0},
 	} {
 		user, terminal, err := pty.Open()
@@ -141,7 +160,7 @@ func TestTerminal(t *testing.T) {
 		go func() {
 			var shown bytes.Buffer
 			buf := make([]byte, 4096)
-			for prompted := false; ; {
+			for prompted, resized := false, false; ; {
 				n, err := user.Read(buf)
 				shown.Write(buf[:n])
 				if err != nil {
@@ -151,6 +170,12 @@ func TestTerminal(t *testing.T) {
 				if !prompted && bytes.Contains(shown.Bytes(), []byte("# ")) {
 					prompted = true
 					if _, err := user.WriteString(test.typed); err != nil {
+						t.Error(err)
+					}
+				}
+				if !resized && bytes.Contains(shown.Bytes(), []byte("\n42\r\n")) {
+					resized = true
+					if err := errors.Join(pty.Setsize(terminal, &pty.Winsize{Rows: 40, Cols: 120}), syscall.Kill(os.Getpid(), syscall.SIGWINCH)); err != nil {
 						t.Error(err)
 					}
 				}
