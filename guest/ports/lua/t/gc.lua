@@ -10,10 +10,10 @@ local function churn(n)
   for _, t in ipairs(keep) do s = s + t[1] + #t[2] + t[3][1] end
   return s
 end
-print(churn(300000))
+print(churn(60000))
 collectgarbage()
 local before = collectgarbage("count")
-for _ = 1, 5 do churn(50000) end
+for _ = 1, 5 do churn(20000) end
 collectgarbage()
 print(collectgarbage("count") - before < 100)
 
@@ -46,7 +46,7 @@ print(phoenix and phoenix.name)
 
 for _, mode in ipairs { "generational", "incremental" } do
   collectgarbage(mode)
-  print(mode, churn(100000))
+  print(mode, churn(20000))
 end
 collectgarbage("stop")
 churn(1000)

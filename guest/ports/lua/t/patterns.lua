@@ -25,7 +25,7 @@ print(("aaa"):find("a-", 2), ("aaa"):match("^(a-)$"), ("[[x]]"):match("%[(%b[])%
 print(("\0a\0b"):find("\0b"), #("\0a\0b"):gsub("%z", "0"), ("a.b-c"):gsub("%p", "%%%0"))
 print(pcall(string.gsub, "x", "(", ""), pcall(string.match, "x", "[a"), pcall(string.gsub, "x", "x", "%2"))
 print(pcall(string.rep, "x", 1 << 62))
-print(("x"):rep(50):match(("x?"):rep(50) .. ("x"):rep(25)) ~= nil)
+print(("x"):rep(40):match(("x?"):rep(40) .. ("x"):rep(20)) ~= nil)
 local n = 0
 for a, b in ("k1=v1;k2=v2;k3=v3"):gmatch("(%w+)=(%w+)") do n = n + #a + #b end
 print(n)
