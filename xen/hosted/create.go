@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,8 +18,7 @@ const ramAlign = 2 << 20
 // maxMemory bounds a RAM window to what surely fits between any base and abi.RamEnd.
 const maxMemory = 1 << 44
 
-// build is a domain under construction: a list of steps, each timed, each with its undo. The stub
-// gets its order as soon as it can, and works while the rest is done here.
+// build is a domain under construction. The stub gets its order as soon as it can, and works while the rest is done here.
 type build struct {
 	h     *Hypervisor
 	c     *xen.Config
@@ -30,48 +28,27 @@ type build struct {
 	ram   int
 	d     *Domain
 	spin  uint32
-	undo  []func()
+	steps xen.Steps
 }
 
 // Create implements xen.Hypervisor.
 func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
 	b := &build{h: h, c: c, ram: -1}
-	for _, step := range []struct {
-		name string
-		do   func() error
-	}{
-		{"check", b.check},
-		{"blank", b.takeBlank},
-		{"memory", b.memory},
-		{"order", b.order},
-		{"fill", b.fill},
-		{"boot", b.boot},
-		{"watch", b.watch},
-		{"map", b.awaitMapped},
-	} {
-		begin := time.Now()
-		err := ctx.Err()
-		if err == nil {
-			err = step.do()
-		}
-		if err != nil {
-			b.rollBack()
-			return nil, fmt.Errorf("create domain: %s: %w", step.name, err)
-		}
-		if c.Step != nil {
-			c.Step(step.name, time.Since(begin))
-		}
+	err := b.steps.Run(ctx, c.Step, []xen.Step{
+		{Name: "check", Do: b.check},
+		{Name: "blank", Do: b.takeBlank},
+		{Name: "memory", Do: b.memory},
+		{Name: "order", Do: b.order},
+		{Name: "fill", Do: b.fill},
+		{Name: "boot", Do: b.boot},
+		{Name: "watch", Do: b.watch},
+		{Name: "map", Do: b.awaitMapped},
+	}...)
+	if err != nil {
+		return nil, err
 	}
 	return b.d, nil
 }
-
-func (b *build) rollBack() {
-	for i := len(b.undo) - 1; i >= 0; i-- {
-		b.undo[i]()
-	}
-}
-
-func (b *build) onFailure(f func()) { b.undo = append(b.undo, f) }
 
 // check looks at what was asked for, before anything is made.
 func (b *build) check() error {
@@ -93,7 +70,7 @@ func (b *build) check() error {
 		return fmt.Errorf("image is closed")
 	}
 	b.img = img
-	b.onFailure(func() { img.Close() })
+	b.steps.OnFailure(func() { img.Close() })
 	return nil
 }
 
@@ -101,7 +78,7 @@ func (b *build) takeBlank() (err error) {
 	if b.place.ID, err = b.h.newID(); err != nil {
 		return err
 	}
-	b.onFailure(func() { b.h.set(b.place.ID, nil) })
+	b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
 	if b.blank = b.h.pool.take(); b.blank != nil && hasEnded(b.blank.pidfd) {
 		b.blank.close() // somebody killed it while it waited
 		b.blank = nil
@@ -111,7 +88,7 @@ func (b *build) takeBlank() (err error) {
 			return err
 		}
 	}
-	b.onFailure(b.blank.close)
+	b.steps.OnFailure(b.blank.close)
 	return nil
 }
 
@@ -123,7 +100,7 @@ func (b *build) memory() (err error) {
 	pages := b.place.ImagePages + b.place.RAMPages
 	b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize)
 	if err == nil {
-		b.onFailure(func() { unix.Close(b.ram) })
+		b.steps.OnFailure(func() { unix.Close(b.ram) })
 	}
 	return err
 }
@@ -186,11 +163,11 @@ func (b *build) watch() error {
 	unix.Close(b.blank.sock)
 	b.h.set(b.place.ID, b.d)
 	// From here on everything is the domain's.
-	b.undo = []func(){func() {
+	b.steps.Instead(func() {
 		b.d.Destroy()
 		<-b.d.Gone()
 		b.d.Release()
-	}}
+	})
 	return nil
 }
 

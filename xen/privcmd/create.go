@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"time"
-	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -27,62 +25,40 @@ const (
 	guestCR4 = 1<<5 | 1<<7 | 1<<9 | 1<<10 | 1<<16 | 1<<18
 )
 
-// build is a domain under construction: a list of steps, each timed, each with its undo.
+// build makes a domain of a blank one.
 type build struct {
-	h      *Hypervisor
-	c      *xen.Config
-	img    *image
-	place  xen.Place
-	handle handle
-	l      *layout
-	mfns   []uint64
-	d      *Domain
-	area   []byte
-	undo   []func()
+	*blank
+	h     *Hypervisor
+	c     *xen.Config
+	img   *image
+	pages uint64 // of the RAM window
+	root  uint64 // pages of the root archive
+	place xen.Place
+	steps xen.Steps
 }
 
 // Create implements xen.Hypervisor.
 func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
 	b := &build{h: h, c: c}
-	for _, step := range []struct {
-		name string
-		do   func() error
-	}{
-		{"check", b.check},
-		{"domain", b.create},
-		{"memory", b.memory},
-		{"zero", b.zero},
-		{"tables", b.tables},
-		{"fill", b.fill},
-		{"control", b.control},
-		{"channel", b.channel},
-		{"boot", b.boot},
-		{"start", b.start},
-		{"watch", b.watch},
-	} {
-		begin := time.Now()
-		err := ctx.Err()
-		if err == nil {
-			err = step.do()
-		}
-		if err != nil {
-			b.rollBack()
-			return nil, fmt.Errorf("create domain: %s: %w", step.name, err)
-		}
-		if c.Step != nil {
-			c.Step(step.name, time.Since(begin))
-		}
+	err := b.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: b.check}, xen.Step{Name: "pool", Do: b.take})
+	if err == nil && b.blank == nil {
+		b.blank = newBlank(h, shapeFor(b.img.pages, b.pages, b.root), &b.steps)
+		err = b.steps.Run(ctx, c.Step, b.making()...)
+	}
+	if err == nil {
+		err = b.steps.Run(ctx, c.Step, []xen.Step{
+			{Name: "image", Do: b.image},
+			{Name: "root", Do: b.archive},
+			{Name: "boot", Do: b.boot},
+			{Name: "vcpu", Do: b.vcpu},
+			{Name: "watch", Do: b.watch},
+		}...)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return b.d, nil
 }
-
-func (b *build) rollBack() {
-	for i := len(b.undo) - 1; i >= 0; i-- {
-		b.undo[i]()
-	}
-}
-
-func (b *build) onFailure(f func()) { b.undo = append(b.undo, f) }
 
 // check looks at what was asked for, before anything is made.
 func (b *build) check() error {
@@ -96,159 +72,163 @@ func (b *build) check() error {
 	if b.c.Memory == 0 || b.c.Memory > maxMemory {
 		return fmt.Errorf("memory: %d bytes: must be 1 to %d", b.c.Memory, uint64(maxMemory))
 	}
-	pages := pagesOf(b.c.Memory)
-	if err := b.c.Boot.Check(pages); err != nil {
+	b.pages, b.root = max(pagesOf(b.c.Memory), entryStack/pageSize), pagesOf(uint64(len(b.c.Boot.Root)))
+	if err := b.c.Boot.Check(pagesOf(b.c.Memory)); err != nil {
 		return err
 	}
-	b.l = newLayout(b.img, max(pages, entryStack/pageSize), randomBase(pages))
 	info, err := b.h.c.physInfo()
 	if err != nil {
 		return err
 	}
-	if free := info.FreePages + info.ScrubPages; b.l.shared > free {
+	if need, free := b.img.pages+b.pages, info.FreePages+info.ScrubPages; need > free {
 		return fmt.Errorf("%w: %d MiB are needed, %d MiB are free: end a pVM, or give dom0 less",
-			xen.ErrNoMemory, b.l.shared>>8+1, free>>8)
+			xen.ErrNoMemory, need>>8+1, free>>8)
 	}
 	return nil
 }
 
-// create makes the domain, or takes a blank.
-func (b *build) create() error {
-	got, err := b.h.pool.take()
-	if err != nil {
-		return err
+// take takes a blank of the pool, if one waits and fits.
+func (b *build) take() error {
+	for poolShape.fits(b.img.pages, b.pages, b.root) {
+		got := b.h.pool.take()
+		if got == nil {
+			return nil
+		}
+		if got.check() != nil {
+			got.close() // somebody has ended it while it waited
+			continue
+		}
+		b.blank = got
+		b.steps.OnFailure(got.close)
+		break
 	}
-	b.place.ID, b.handle = got.id, got.handle
-	b.onFailure(func() { b.h.c.destroy(got.id) })
 	return nil
 }
 
-// memory gives the domain its frames.
-func (b *build) memory() error {
-	id := b.place.ID
-	if err := domctl(b.h.c, domctlMaxMem, id, &maxMem{b.l.shared * pageSize >> 10}); err != nil {
-		return err
-	}
-	b.mfns = make([]uint64, b.l.shared, b.l.shared+1)
-	if err := b.h.c.populate(id, b.mfns); err != nil {
-		return err
-	}
-	info, err := b.h.c.domainInfo(id)
-	if err != nil {
-		return err
-	}
-	b.mfns = append(b.mfns, info.SharedInfoFrame)
-	return nil
-}
-
-// zero clears the frames if this Xen hands out frames that are not.
-func (b *build) zero() error {
-	if !b.h.dirty {
-		return nil
-	}
-	ops := make([]mmuExtOp, b.l.shared)
-	for i := range ops {
-		ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: b.mfns[i]}
-	}
-	return b.h.c.mmuExt("clear_page", b.place.ID, ops)
-}
-
-// tables writes the page tables, and unmaps them: Xen does not accept a page table that anybody
-// can write to.
-func (b *build) tables() error {
-	own := b.mfns[b.l.tables:b.l.shared]
-	return b.h.c.withFrames(b.place.ID, own, protWrite, func(area []byte) error {
-		return writeTables(area, b.l.byKey, own, b.l.spans, b.mfns)
-	})
-}
-
-// fill writes what of the memory is not zero at the start.
-func (b *build) fill() error {
+// image fills the frames of the image, lists them, and maps them into the domain. What it leaves over goes to
+// the RAM window, to be mapped by the domain.
+func (b *build) image() error {
+	l, pages := b.l, b.img.pages
+	slots := b.slots()
 	for _, d := range b.img.data {
-		if err := b.put(d.first, d.bytes); err != nil {
+		copy(slots[d.first*pageSize:], d.bytes)
+	}
+	list := b.listed()
+	copy(list[l.numbers-pages:], b.mfns[:pages])
+	if l.ready < b.pages {
+		left := min(l.slots-pages, b.pages-l.ready)
+		copy(list[l.numbers+l.ready:], b.mfns[pages:pages+left])
+	}
+	b.place.ImagePages, b.place.RAMVA, b.place.RAMPages = pages, l.ramVA, b.pages
+	b.place.RAMLater = b.pages - l.ready
+	b.place.Dirty = b.h.dirty && b.place.RAMLater > 0
+	b.place.MFNList = abi.P2mVa + (l.numbers-pages)*8
+	ops := make([]mmuUpdate, 0, pages)
+	for _, s := range b.img.spans {
+		ops = b.entries(ops, s, b.mfns)
+	}
+	_, err := b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	return err
+}
+
+// entries appends the page table entries of a span, all of one image or window.
+func (b *build) entries(ops []mmuUpdate, s span, mfns []uint64) []mmuUpdate {
+	var at uint64
+	for i := range s.pages {
+		va := s.va + i*pageSize
+		if at += 8; i == 0 || va>>pageShift%perTable == 0 {
+			at = b.l.entry(b.mfns, va)
+		}
+		ops = append(ops, mmuUpdate{Ptr: at, Val: mfns[s.first+i]<<pageShift | s.bits})
+	}
+	return ops
+}
+
+// archive writes the root archive to the end of the RAM window, where there may be no frames yet, and says how
+// many frames the domain may have.
+func (b *build) archive() error {
+	l := b.l
+	if err := b.allow(l.shared + b.pages - l.ready); err != nil || b.root == 0 {
+		return err
+	}
+	first := b.pages - b.root
+	if first < l.ready {
+		return b.put(b.mfns[l.slots+first:l.slots+b.pages], b.c.Boot.Root)
+	}
+	mfns := make([]uint64, b.root)
+	if err := b.h.c.populate(b.d.id, mfns); err != nil {
+		return err
+	}
+	if b.h.dirty {
+		if err := b.clear(mfns); err != nil {
 			return err
 		}
 	}
-	numbered := b.mfns[:b.l.p2m]
-	if err := b.put(b.l.p2m, unsafe.Slice((*byte)(unsafe.Pointer(&numbered[0])), len(numbered)*8)); err != nil {
+	if err := b.put(mfns, b.c.Boot.Root); err != nil {
 		return err
 	}
-	b.place.ImagePages, b.place.RAMPages, b.place.RAMVA = b.l.imagePages, b.l.ramPages, b.l.ramVA
-	root := b.c.Boot.Root
-	if len(root) == 0 {
-		return nil
+	if err := b.number(l.numbers+first, mfns); err != nil {
+		return err
 	}
-	return b.put(b.l.imagePages+(b.place.RootVA(len(root))-b.l.ramVA)/pageSize, root)
+	s := span{va: l.ramVA + first*pageSize, pages: b.root, bits: spanData}
+	_, err := b.h.c.mmuUpdates(b.d.id, b.d.id, b.entries(nil, s, mfns))
+	return err
+}
+
+// number enters frames into the list of machine frame numbers, parts of which are not mapped.
+func (b *build) number(entry uint64, mfns []uint64) error {
+	const size = 8
+	pages := b.mfns[b.l.p2m+entry*size/pageSize : b.l.p2m+pagesOf((entry+uint64(len(mfns)))*size)]
+	return b.h.c.withFrames(b.d.id, pages, protWrite, func(area []byte) error {
+		for i, mfn := range mfns {
+			binary.LittleEndian.PutUint64(area[(entry*size)%pageSize+uint64(i)*size:], mfn)
+		}
+		return nil
+	})
 }
 
 // put writes bytes to frames of the domain.
-func (b *build) put(first uint64, p []byte) error {
+func (b *build) put(mfns []uint64, p []byte) error {
 	for len(p) > 0 {
 		n := min(pagesOf(uint64(len(p))), batchFrames)
-		err := b.h.c.withFrames(b.place.ID, b.mfns[first:first+n], protWrite, func(area []byte) error {
+		err := b.h.c.withFrames(b.d.id, mfns[:n], protWrite, func(area []byte) error {
 			p = p[copy(area, p):]
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		first += n
+		mfns = mfns[n:]
 	}
-	return nil
-}
-
-// control maps the control area into the engine, for as long as the domain is not released.
-func (b *build) control() (err error) {
-	b.area, err = b.h.c.mapFrames(b.place.ID, b.l.control(b.mfns), protWrite)
-	if err == nil {
-		b.onFailure(func() { b.h.c.munmap(b.area) })
-	}
-	return err
-}
-
-// channel connects the domain's event channel to the engine.
-func (b *build) channel() (err error) {
-	b.d = newDomain(b.h, b.place.ID, b.handle)
-	if b.place.Evtchn, err = b.h.c.allocUnbound(b.place.ID); err != nil {
-		return err
-	}
-	if b.d.port, err = b.h.events.bind(b.place.ID, b.place.Evtchn, b.d.ring); err != nil {
-		return err
-	}
-	b.onFailure(func() { b.h.events.unbind(b.d.port) })
 	return nil
 }
 
 // boot writes start_info and the boot parameters.
 func (b *build) boot() error {
+	b.place.ID, b.place.Evtchn = b.d.id, b.evtchn
 	b.place.SharedInfo = b.mfns[b.l.shared] << pageShift
-	b.place.MFNList = abi.P2mVa
-	return b.c.Boot.Write(b.area, &b.place)
+	return b.c.Boot.Write(b.d.area[:abi.CtlSize], &b.place)
 }
 
-// start has Xen check and pin the page tables and gives the vcpu its first registers.
-func (b *build) start() error {
-	c, id := b.h.c, b.place.ID
+// vcpu fills the hypercall page and gives the vcpu its first registers.
+func (b *build) vcpu() error {
+	c, id := b.h.c, b.d.id
 	page := b.mfns[(b.img.hypercallPage-abi.ImageVa)/pageSize]
 	if err := domctl(c, domctlHypercallInit, id, &hypercallInit{page}); err != nil {
-		return err
-	}
-	top := b.mfns[b.l.tables]
-	if err := c.mmuExt("pin_l4_table", id, []mmuExtOp{{Cmd: mmuPinL4, Arg1: top}}); err != nil {
 		return err
 	}
 	v := vcpuContext{Flags: vgcfInKernel | vgcfOnline}
 	v.Regs.RIP, v.Regs.CS, v.Regs.SS, v.Regs.RFlags = b.img.entry, kernelCS, kernelSS, flagsIF
 	v.Regs.RSI, v.Regs.RSP = abi.StartVa, b.l.ramVA+entryStack
 	v.KernelSS, v.KernelSP = kernelSS, v.Regs.RSP
-	v.CtrlReg[3], v.CtrlReg[4] = top<<pageShift, guestCR4
+	v.CtrlReg[3], v.CtrlReg[4] = b.mfns[b.l.tables]<<pageShift, guestCR4
 	return c.setVCPUContext(id, &v)
 }
 
 // watch hands everything over.
 func (b *build) watch() error {
 	d := b.d
-	d.area, d.remotePort = b.area, b.place.Evtchn
+	d.remotePort = b.evtchn
 	d.hypercallPage = b.img.hypercallPage
 	d.top = b.mfns[b.l.tables]
 	d.name, d.fresh = b.c.Boot.Name, true

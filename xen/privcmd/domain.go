@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -16,7 +17,7 @@ type Domain struct {
 	c             *conn // held until Release
 	id            xen.DomID
 	handle        handle
-	area          []byte // the control area
+	area          []byte // the control area, and what its builder wrote beside
 	port          uint32 // ours of the event channel
 	remotePort    uint32 // the domain's
 	hypercallPage uint64
@@ -60,7 +61,7 @@ func (d *Domain) ring() {
 func (d *Domain) ID() xen.DomID { return d.id }
 
 // Control implements xen.Domain.
-func (d *Domain) Control() []byte { return d.area }
+func (d *Domain) Control() []byte { return d.area[:abi.CtlSize:abi.CtlSize] }
 
 // Rang implements xen.Domain.
 func (d *Domain) Rang() <-chan struct{} { return d.rang }

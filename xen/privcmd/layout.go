@@ -7,43 +7,75 @@ import (
 	"kxsh/ipc/abi"
 )
 
-// ramAlign is the granularity of the RAM window's random place, in bytes.
-const ramAlign = 2 << 20
+const (
+	// ramAlign is the granularity of the RAM window's random place, in bytes.
+	ramAlign = 2 << 20
+	// ctlPages is the control area, shared_info included.
+	ctlPages = abi.CtlSize / pageSize
+	// readyPages of the RAM window are there from the start: the LibOS's first stack, which can not grow, and
+	// what a small program needs beside. The domain gets the others itself. Whole extents.
+	readyPages = 5 << superOrder
+)
 
-// ctlPages is the control area, shared_info included.
-const ctlPages = abi.CtlSize / pageSize
+// shape is what of a domain is chosen before it has an image.
+type shape struct {
+	slots    uint64 // frames for an image
+	ramPages uint64 // of the RAM window
+	ready    uint64 // those that are there from the start
+}
 
-// layout says which frame of a domain is what. Frames are numbered as the guest does, the image's
-// and then the RAM window's, followed by those that the guest has no number for: the list of
+// shapeFor fits an image, a RAM window and a root archive at the window's end, in pages.
+func shapeFor(image, ram, root uint64) shape {
+	s := shape{slots: image, ramPages: ram, ready: ram}
+	if n := readyPages + pagesOf(ram); n+root < ram { // the LibOS's table of pages has a byte for each
+		s.ready = n
+	}
+	return s
+}
+
+// fits tells whether a domain of this shape can be given them.
+func (s shape) fits(image, ram, root uint64) bool {
+	return image <= s.slots && s.ready+root <= ram && ram <= s.ramPages
+}
+
+// layout says which frame of a domain is what. First come those for an image, and those of the RAM
+// window that are there from the start; then those that the guest has no number for: the list of
 // machine frame numbers, the control area without shared_info, and the page tables. shared_info,
 // which Xen made, comes last.
 type layout struct {
-	ramVA                uint64
-	p2m, ctl, tables     uint64 // first frame of each
-	shared               uint64 // also the number of frames that populate gives
-	imagePages, ramPages uint64
-	spans                []span
-	byKey                map[tableKey]int
+	shape
+	ramVA            uint64
+	p2m, ctl, tables uint64 // first frame of each
+	shared           uint64 // also the number of frames that populate gives
+	numbers          uint64 // entry of the list of machine frame numbers that is the RAM window's first
+	spans            []span
+	byKey            map[tableKey]int
+	written          int // tables, from the first on, that have entries
 }
 
-// newLayout places an image and a RAM window of so many pages.
-func newLayout(m *image, ramPages, ramVA uint64) *layout {
-	l := &layout{ramVA: ramVA, imagePages: m.pages, ramPages: ramPages}
-	p2mPages := pagesOf((m.pages + ramPages) * 8)
-	l.p2m = m.pages + ramPages
+// newLayout places a RAM window at an address. The image's addresses, and those of the window whose
+// frames are to come, have page tables without entries.
+func newLayout(s shape, ramVA uint64) *layout {
+	l := &layout{shape: s, ramVA: ramVA}
+	const perPage = pageSize / 8
+	l.numbers = pagesOf(s.slots*8) * perPage
+	p2mPages := pagesOf((l.numbers + s.ramPages) * 8)
+	l.p2m = s.slots + s.ready
 	l.ctl = l.p2m + p2mPages
 	l.tables = l.ctl + ctlPages - 1
 	const sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
 	spans := func(shared uint64) []span {
-		return append(m.spans[:len(m.spans):len(m.spans)],
-			span{ramVA, ramPages, m.pages, spanData},
-			span{abi.P2mVa, p2mPages, l.p2m, spanConst},
-			span{abi.CtlVa, sharedPage, l.ctl, spanData},
-			span{abi.SharedVa, 1, shared, spanData},
-			span{abi.SharedVa + pageSize, ctlPages - sharedPage - 1, l.ctl + sharedPage, spanData},
-		)
+		return []span{
+			{ramVA, s.ready, s.slots, spanData},
+			{abi.P2mVa, p2mPages, l.p2m, spanData},
+			{abi.CtlVa, sharedPage, l.ctl, spanData},
+			{abi.SharedVa, 1, shared, spanData},
+			{abi.SharedVa + pageSize, ctlPages - sharedPage - 1, l.ctl + sharedPage, spanData},
+		}
 	}
-	l.byKey = tablesOf(spans(0))
+	l.byKey, l.written = tablesOf(spans(0), []span{
+		{va: abi.ImageVa, pages: s.slots}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
+	})
 	l.shared = l.tables + uint64(len(l.byKey))
 	l.spans = spans(l.shared)
 	return l
@@ -57,6 +89,19 @@ func (l *layout) control(mfns []uint64) []uint64 {
 	list = append(list, mfns[l.shared])
 	return append(list, mfns[l.ctl+sharedPage:l.tables]...)
 }
+
+// own are the machine frames of the page tables.
+func (l *layout) own(mfns []uint64) []uint64 { return mfns[l.tables:l.shared] }
+
+// entry is the machine address of the page table entry for an address.
+func (l *layout) entry(mfns []uint64, va uint64) uint64 {
+	table := l.own(mfns)[l.byKey[keyOf(1, va)]]
+	return table<<pageShift + va>>pageShift%perTable*8
+}
+
+// listed is how many pages of the list of machine frame numbers have numbers of an image, of the frames
+// that are ready, and of those that an image may leave over.
+func (l *layout) listed() uint64 { return min(pagesOf((l.numbers+l.ready+l.slots)*8), l.ctl-l.p2m) }
 
 // randomBase places a RAM window.
 func randomBase(pages uint64) uint64 {

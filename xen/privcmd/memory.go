@@ -17,12 +17,11 @@ const superOrder = 9
 // populate gives a domain frames, one for each of mfns, which receives their machine frame numbers;
 // frame i of the domain is mfns[i].
 func (c *conn) populate(id xen.DomID, mfns []uint64) error {
-	done, err := c.populateOrder(id, mfns, 0, superOrder)
-	if err != nil {
-		return err
+	done, err := 0, error(nil)
+	// What is left, and what Xen has no large extents for, comes in smaller ones.
+	for order := superOrder; order >= 0 && err == nil; order -= 3 {
+		done, err = c.populateOrder(id, mfns, done, uint(order))
 	}
-	// What is left, and what Xen has no large extents for.
-	done, err = c.populateOrder(id, mfns, done, 0)
 	if err == nil && done < len(mfns) {
 		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w: end a pVM, or give dom0 less memory", done, len(mfns), xen.ErrNoMemory)
 	}

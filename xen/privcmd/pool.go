@@ -1,69 +1,63 @@
 package privcmd
 
 import (
-	"crypto/rand"
+	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"kxsh/xen"
 )
 
-// maxPool bounds the blank domains that wait.
-const maxPool = 64
-
-// blank is a domain without memory. To a later engine it is half made, and ended.
-type blank struct {
-	id     xen.DomID
-	handle handle
-}
+const (
+	// DefaultPool is how many blank domains wait if Options do not say, and maxPool how many may.
+	DefaultPool = 4
+	maxPool     = 64
+	// refillDelay lets a domain that was just created start before the machine makes blanks again.
+	refillDelay = time.Millisecond
+)
 
 // pool keeps blank domains ready, oldest first, so that numbers are given in order.
 type pool struct {
-	make    func() (blank, error)
-	destroy func(xen.DomID) error
+	make func() (*blank, error)
 
 	mu     sync.Mutex
-	ready  []blank
+	ready  []*blank
 	want   int
 	busy   bool // a filler runs
 	closed bool
 	idle   sync.WaitGroup // of fillers
 }
 
-// blank makes one: its UUID begins with what tells this engine's domains from others'.
-func (h *Hypervisor) blank() (b blank, err error) {
-	copy(b.handle[:], h.key[:])
-	rand.Read(b.handle[len(h.key):])
-	if b.id, err = h.c.create(&createDomain{handle: b.handle, evtchnPort: maxEvtchnPort}); err != nil {
-		return b, err
-	}
-	if err = domctl(h.c, domctlSetTSC, b.id, &tscInfo{Mode: tscNative}); err != nil {
-		h.c.destroy(b.id)
-	}
-	return b, err
+// blank makes one for the pool.
+func (h *Hypervisor) blank() (*blank, error) {
+	var s xen.Steps
+	b := newBlank(h, poolShape, &s)
+	return b, s.Run(context.Background(), nil, b.making()...)
 }
 
-// take returns the oldest blank, or makes one.
-func (p *pool) take() (blank, error) {
+// take returns the oldest blank, or nil.
+func (p *pool) take() *blank {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.fill(refillDelay)
 	if len(p.ready) == 0 {
-		p.mu.Unlock()
-		return p.make()
+		return nil
 	}
 	b := p.ready[0]
+	p.ready[0] = nil
 	p.ready = p.ready[1:]
-	p.fill()
-	p.mu.Unlock()
-	return b, nil
+	return b
 }
 
-// fill starts a filler if one is needed; p.mu is held. One that fails stops until the next take.
-func (p *pool) fill() {
+// fill starts a filler if one is needed, which waits first; p.mu is held. One that fails stops until the next take.
+func (p *pool) fill(delay time.Duration) {
 	if p.busy || p.closed || len(p.ready) >= p.want {
 		return
 	}
 	p.busy = true
 	p.idle.Go(func() {
+		time.Sleep(delay)
 		for {
 			b, err := p.make()
 			p.mu.Lock()
@@ -81,11 +75,11 @@ func (p *pool) fill() {
 	})
 }
 
-// shrink destroys what is too much, the youngest first; p.mu is held.
+// shrink ends what is too much, the youngest first; p.mu is held.
 func (p *pool) shrink() {
 	for len(p.ready) > p.want {
 		last := len(p.ready) - 1
-		p.destroy(p.ready[last].id)
+		p.ready[last].close()
 		p.ready = p.ready[:last]
 	}
 }
@@ -95,7 +89,7 @@ func (p *pool) resize(n int) {
 	defer p.mu.Unlock()
 	p.want = n
 	p.shrink()
-	p.fill()
+	p.fill(0)
 }
 
 func (p *pool) state() xen.Pool {

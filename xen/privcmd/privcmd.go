@@ -6,6 +6,7 @@
 package privcmd
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -22,6 +23,8 @@ type Options struct {
 	// Key tells the domains of one engine from those of others, for example the path of its state
 	// folder. Two engines with one key must not live at the same time.
 	Key string
+	// Pool is how many blank domains should wait; 0: DefaultPool, negative: none.
+	Pool int
 }
 
 // Hypervisor is Xen.
@@ -82,7 +85,10 @@ func New(o Options) (_ *Hypervisor, err error) {
 	if h.events.bindVIRQ(virqDomExc, h.lookNow) != nil {
 		period = lookAlways // it is xenstored's
 	}
-	h.pool = &pool{make: h.blank, destroy: h.c.destroy}
+	h.pool = &pool{make: h.blank}
+	if o.Pool >= 0 {
+		h.pool.resize(min(cmp.Or(o.Pool, DefaultPool), maxPool))
+	}
 	h.names = h.openNames()
 	go h.watchExits(period)
 	return h, nil

@@ -50,30 +50,37 @@ func keyOf(level int, va uint64) tableKey {
 	return tableKey{level, va >> (pageShift + 9*level)}
 }
 
-// tablesOf lists the tables that the spans need, the top one first; each is named once.
-func tablesOf(spans []span) map[tableKey]int {
-	tables := map[tableKey]int{}
+// tablesOf lists the tables that the spans need, the top one first, and then those that later entries
+// will need, in which written ones have none yet; each is named once.
+func tablesOf(spans, later []span) (tables map[tableKey]int, written int) {
+	tables = map[tableKey]int{}
 	add := func(k tableKey) {
 		if _, ok := tables[k]; !ok {
 			tables[k] = len(tables)
 		}
 	}
-	add(keyOf(levels, 0))
-	for _, s := range spans {
-		end := s.va + s.pages*pageSize
-		for va := s.va; va < end; va = (va + perTable*pageSize) &^ (perTable*pageSize - 1) {
-			for level := levels - 1; level > 0; level-- {
-				add(keyOf(level, va))
+	cover := func(spans []span, lowest int) {
+		for _, s := range spans {
+			end := s.va + s.pages*pageSize
+			for va := s.va; va < end; va = (va + perTable*pageSize) &^ (perTable*pageSize - 1) {
+				for level := levels - 1; level >= lowest; level-- {
+					add(keyOf(level, va))
+				}
 			}
 		}
 	}
-	return tables
+	add(keyOf(levels, 0))
+	cover(spans, 1)
+	cover(later, 2)
+	written = len(tables)
+	cover(later, 1)
+	return tables, written
 }
 
-// writeTables fills the tables that tablesOf named: area has one page of zeros for each, in their
-// order, own are their machine frame numbers, and mfns those of the domain's frames.
+// writeTables fills the tables that tablesOf named: area has one page of zeros for each that is written, in
+// their order, own are the machine frame numbers of all, and mfns those of the domain's frames.
 func writeTables(area []byte, tables map[tableKey]int, own []uint64, spans []span, mfns []uint64) error {
-	if len(own) != len(tables) || len(area) != len(tables)*pageSize {
+	if len(own) != len(tables) || len(area) > len(tables)*pageSize {
 		return fmt.Errorf("page tables: %d frames, %d bytes for %d tables", len(own), len(area), len(tables))
 	}
 	entries := func(k tableKey) *[perTable]uint64 {

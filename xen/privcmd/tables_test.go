@@ -50,24 +50,17 @@ func walkAll(t *testing.T, area []byte, own []uint64, f func(va, entry uint64)) 
 func TestTables(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
 	for range 30 {
-		text, consts, data := uint64(r.Intn(600)+1), uint64(r.Intn(20)+1), uint64(r.Intn(600)+1)
-		gap := uint64(r.Intn(3))
-		m := &image{pages: text + consts + gap + data}
-		m.spans = []span{
-			{abi.ImageVa, text, 0, spanText},
-			{abi.ImageVa + text*pageSize, consts, text, spanConst},
-			{abi.ImageVa + (text+consts+gap)*pageSize, data, text + consts + gap, spanData},
-		}
-		ram := uint64(r.Intn(3000) + 2)
+		slots, ram := uint64(r.Intn(1200)+1), uint64(r.Intn(6000)+2)
+		shape := shapeFor(slots, ram, uint64(r.Intn(int(ram))))
 		base := randomBase(ram)
 		if r.Intn(4) == 0 { // across tables of every level
 			base = 1<<45 - uint64(r.Intn(int(ram)))*pageSize
 		}
-		l := newLayout(m, ram, base)
+		l := newLayout(shape, base)
 		mfns := shuffled(r, l.shared+1)
 		own := mfns[l.tables:l.shared]
 		area := make([]byte, len(own)*pageSize)
-		if err := writeTables(area, l.byKey, own, l.spans, mfns); err != nil {
+		if err := writeTables(area[:l.written*pageSize], l.byKey, own, l.spans, mfns); err != nil {
 			t.Fatal(err)
 		}
 		want := map[uint64]uint64{}
@@ -76,11 +69,8 @@ func TestTables(t *testing.T) {
 				want[va+i*pageSize] = mfns[first+i]<<pageShift | bits
 			}
 		}
-		expect(abi.ImageVa, 0, text, spanText)
-		expect(abi.ImageVa+text*pageSize, text, consts, spanConst)
-		expect(abi.ImageVa+(text+consts+gap)*pageSize, text+consts+gap, data, spanData)
-		expect(base, m.pages, ram, spanData)
-		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanConst)
+		expect(base, slots, shape.ready, spanData)
+		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanData)
 		for i, mfn := range l.control(mfns) {
 			want[abi.CtlVa+uint64(i)*pageSize] = mfn<<pageShift | spanData
 		}
@@ -103,6 +93,16 @@ func TestTables(t *testing.T) {
 		for va := range want {
 			t.Fatalf("%#x is not mapped", va)
 		}
+		// What is mapped later has its tables.
+		for _, late := range []span{{va: abi.ImageVa, pages: slots}, {va: base, pages: ram}} {
+			for i := range late.pages {
+				va := late.va + i*pageSize
+				at := l.entry(mfns, va)
+				if !tables[at>>pageShift] || at%pageSize != va>>pageShift%perTable*8 || l.byKey[keyOf(1, va)] == 0 {
+					t.Fatalf("%#x has its entry at %#x", va, at)
+				}
+			}
+		}
 		if l.control(mfns)[1] != mfns[l.shared] || len(l.control(mfns)) != ctlPages {
 			t.Fatal("shared_info is not at its place")
 		}
@@ -115,7 +115,7 @@ func TestTablesRefuse(t *testing.T) {
 		"writable and executable": {{abi.ImageVa, 1, 0, pteBase | pteWrite}},
 		"twice":                   {{abi.ImageVa, 2, 0, spanData}, {abi.ImageVa + pageSize, 1, 0, spanText}},
 	} {
-		tables := tablesOf(spans)
+		tables, _ := tablesOf(spans, nil)
 		own := make([]uint64, len(tables))
 		for i := range own {
 			own[i] = uint64(i) + 10

@@ -12,7 +12,7 @@ import (
 
 func open(t testing.TB, key string) *Hypervisor {
 	t.Helper()
-	h, err := New(Options{Key: key})
+	h, err := New(Options{Key: key, Pool: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,168 @@
+package privcmd
+
+import (
+	"crypto/rand"
+	"fmt"
+	"unsafe"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// blank is a domain that lacks only an image and what it is to do: it has its frames, all zero, its page
+// tables, which Xen has checked, and the channel to the engine. To a later engine it is half made, and
+// ended.
+type blank struct {
+	h      *Hypervisor
+	d      *Domain
+	l      *layout
+	mfns   []uint64 // by the layout
+	evtchn uint32   // the domain's port
+	steps  *xen.Steps
+}
+
+// poolShape is that of blanks that wait: for images of up to 2 MiB, and windows of up to 64 MiB with a root
+// archive of 8 MiB beside.
+var poolShape = shapeFor(2<<20/pageSize, 72<<20/pageSize, 0)
+
+// newBlank begins a blank, which the steps of making make; they undo all of it when one fails.
+func newBlank(h *Hypervisor, s shape, steps *xen.Steps) *blank {
+	return &blank{h: h, l: newLayout(s, randomBase(s.ramPages)), steps: steps}
+}
+
+func (b *blank) making() []xen.Step {
+	return []xen.Step{
+		{Name: "domain", Do: b.create},
+		{Name: "memory", Do: b.memory},
+		{Name: "zero", Do: b.zero},
+		{Name: "tables", Do: b.tables},
+		{Name: "pin", Do: b.pin},
+		{Name: "control", Do: b.control},
+		{Name: "numbers", Do: b.numbers},
+		{Name: "channel", Do: b.channel},
+	}
+}
+
+// create makes the domain: its UUID begins with what tells this engine's domains from others'.
+func (b *blank) create() error {
+	var hd handle
+	copy(hd[:], b.h.key[:])
+	rand.Read(hd[len(b.h.key):])
+	id, err := b.h.c.create(&createDomain{handle: hd, evtchnPort: maxEvtchnPort})
+	if err != nil {
+		return err
+	}
+	b.d = newDomain(b.h, id, hd)
+	b.steps.OnFailure(func() { b.h.c.destroy(id) })
+	return domctl(b.h.c, domctlSetTSC, id, &tscInfo{Mode: tscNative})
+}
+
+// memory gives the domain its frames.
+func (b *blank) memory() error {
+	if err := b.allow(b.l.shared); err != nil {
+		return err
+	}
+	b.mfns = make([]uint64, b.l.shared, b.l.shared+1)
+	if err := b.h.c.populate(b.d.id, b.mfns); err != nil {
+		return err
+	}
+	info, err := b.h.c.domainInfo(b.d.id)
+	if err != nil {
+		return err
+	}
+	b.mfns = append(b.mfns, info.SharedInfoFrame)
+	return nil
+}
+
+// allow says how many frames the domain may have.
+func (b *blank) allow(frames uint64) error {
+	return domctl(b.h.c, domctlMaxMem, b.d.id, &maxMem{frames * pageSize >> 10})
+}
+
+// zero clears the frames if this Xen hands out frames that are not.
+func (b *blank) zero() error {
+	if !b.h.dirty {
+		return nil
+	}
+	return b.clear(b.mfns[:b.l.shared])
+}
+
+func (b *blank) clear(mfns []uint64) error {
+	ops := make([]mmuExtOp, len(mfns))
+	for i := range ops {
+		ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: mfns[i]}
+	}
+	return b.h.c.mmuExt("clear_page", b.d.id, ops)
+}
+
+// tables writes the page tables, and unmaps them: Xen does not accept a page table that anybody
+// can write to.
+func (b *blank) tables() error {
+	own := b.l.own(b.mfns)
+	return b.h.c.withFrames(b.d.id, own[:b.l.written], protWrite, func(area []byte) error {
+		return writeTables(area, b.l.byKey, own, b.l.spans, b.mfns)
+	})
+}
+
+// pin has Xen check the page tables, which from now on only mmuUpdates writes.
+func (b *blank) pin() error {
+	return b.h.c.mmuExt("pin_l4_table", b.d.id, []mmuExtOp{{Cmd: mmuPinL4, Arg1: b.mfns[b.l.tables]}})
+}
+
+// control maps what the engine writes, for as long as the domain is not released: the control area, the
+// list of machine frame numbers as far as it has any, and the frames of an image. One mapping of all:
+// to unmap a frame takes longer than to fill it.
+func (b *blank) control() (err error) {
+	frames := b.l.control(b.mfns)
+	frames = append(frames, b.mfns[b.l.p2m:b.l.p2m+b.l.listed()]...)
+	frames = append(frames, b.mfns[:b.l.slots]...)
+	b.d.area, err = b.h.c.mapFrames(b.d.id, frames, protWrite)
+	if err == nil {
+		b.steps.OnFailure(func() { b.h.c.munmap(b.d.area) })
+	}
+	return err
+}
+
+// listed is the mapped part of the list of machine frame numbers, slots are the frames of an image.
+func (b *blank) listed() []uint64 {
+	p := b.d.area[abi.CtlSize:][:b.l.listed()*pageSize]
+	return unsafe.Slice((*uint64)(unsafe.Pointer(&p[0])), len(p)/8)
+}
+
+func (b *blank) slots() []byte { return b.d.area[abi.CtlSize+b.l.listed()*pageSize:] }
+
+// numbers lists the machine frames of the RAM window that are there.
+func (b *blank) numbers() error {
+	copy(b.listed()[b.l.numbers:], b.mfns[b.l.slots:b.l.p2m])
+	return nil
+}
+
+// channel connects the domain's event channel to the engine.
+func (b *blank) channel() (err error) {
+	if b.evtchn, err = b.h.c.allocUnbound(b.d.id); err != nil {
+		return err
+	}
+	if b.d.port, err = b.h.events.bind(b.d.id, b.evtchn, b.d.ring); err != nil {
+		return err
+	}
+	b.steps.OnFailure(func() { b.h.events.unbind(b.d.port) })
+	b.steps.Instead(b.close)
+	return nil
+}
+
+// close ends a blank that has all it needs. First the domain: as long as it is there, the mapping keeps its
+// frames from another's hands.
+func (b *blank) close() {
+	b.h.c.destroy(b.d.id)
+	b.h.events.unbind(b.d.port)
+	b.h.c.munmap(b.d.area)
+}
+
+// check tells whether a blank that waited is still as it was made.
+func (b *blank) check() error {
+	info, err := b.h.c.domainInfo(b.d.id)
+	if err == nil && (info.Handle != b.d.handle || info.Flags&(infDying|infShutdown) != 0) {
+		err = fmt.Errorf("domain %d: %w", b.d.id, xen.ErrNoDomain)
+	}
+	return err
+}
