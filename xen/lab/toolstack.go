@@ -36,6 +36,10 @@ func (m *machine) toolstack(c *cpio) error {
 	if err != nil {
 		return err
 	}
+	// glibc loads it when a thread is cancelled, which xl does at its end.
+	if at, ok := findLibrary(root, "libgcc_s.so.1"); ok {
+		shared["/"+at] = filepath.Join(root, at)
+	}
 	for name, from := range shared {
 		c.host(name, from)
 		if path.Base(name) == path.Base(loader) {
