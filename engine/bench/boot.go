@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
 
 	"kxsh/engine"
+	"kxsh/xen"
 )
 
 // boot measures from run reaching the engine to the first instruction of main, beside posix_spawn
@@ -32,6 +34,9 @@ func (b *Bench) boot(ctx context.Context) error {
 		return err
 	}
 	defer hv.Close()
+	if err := hv.SetPool(0); err != nil {
+		return err
+	}
 	info, err := hv.Info()
 	if err != nil {
 		return err
@@ -57,6 +62,10 @@ func (b *Bench) boot(ctx context.Context) error {
 	bare := &Series{Name: "pVM, unpooled"}
 	n := b.rounds(200)
 	b.say("boot to main, %d rounds of posix_spawn, pooled, unpooled", n)
+	quiet := &settler{hv: hv, pooled: pooledE}
+	if err := quiet.begin(ctx); err != nil {
+		return err
+	}
 	const warm = 5
 	clock := startClock()
 	for i := range n + warm {
@@ -67,16 +76,14 @@ func (b *Bench) boot(ctx context.Context) error {
 		}{
 			{spawn, spawner.once, false},
 			{created, func() (time.Duration, error) { return x.once() }, x == nil || i%5 != 0},
-			{pooled, func() (time.Duration, error) {
-				if err := waitPool(ctx, pooledE); err != nil {
-					return 0, err
-				}
-				return bootOnce(ctx, pooledE, image)
-			}, false},
+			{pooled, func() (time.Duration, error) { return bootOnce(ctx, pooledE, image) }, false},
 			{bare, func() (time.Duration, error) { return bootOnce(ctx, bareE, image) }, false},
 		} {
 			if m.skip {
 				continue
+			}
+			if err := quiet.wait(ctx); err != nil {
+				return err
 			}
 			took, err := m.once()
 			if err != nil {
@@ -143,18 +150,43 @@ func bootOnce(ctx context.Context, e *engine.Engine, image string) (time.Duratio
 	return time.Duration(at - start), nil
 }
 
-// waitPool waits until a blank domain is ready.
-func waitPool(ctx context.Context, e *engine.Engine) error {
-	for {
-		p, err := e.Pool(ctx)
+// settler waits until what was measured before has left no work: its domain is gone, the pool is full
+// again, and Xen has scrubbed what was given back, for which there is no sign but time.
+type settler struct {
+	hv     xen.Hypervisor
+	pooled *engine.Engine
+	rest   int // domains that Xen has when nothing goes on
+}
+
+func (s *settler) wait(ctx context.Context) error {
+	for range 10000 {
+		p, err := s.pooled.Pool(ctx)
 		if err != nil {
 			return err
 		}
-		if p.Ready > 0 {
+		list, err := s.hv.List()
+		if err != nil {
+			return err
+		}
+		if p.Ready == p.Want && len(list) <= s.rest {
+			time.Sleep(20 * time.Millisecond)
 			return nil
 		}
-		time.Sleep(100 * time.Microsecond)
+		time.Sleep(time.Millisecond)
 	}
+	return errors.New("the machine does not come to rest: other pVMs start and end on it")
+}
+
+// begin waits for the pool and counts the domains at rest.
+func (s *settler) begin(ctx context.Context) error {
+	s.rest = math.MaxInt
+	if err := s.wait(ctx); err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	list, err := s.hv.List()
+	s.rest = len(list)
+	return err
 }
 
 // spawner is the native peer: a small C program, so that Go's own fork path is not measured.
