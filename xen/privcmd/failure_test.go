@@ -5,6 +5,7 @@ package privcmd
 import (
 	"context"
 	"errors"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ type injection struct {
 }
 
 // failNth makes the nth request fail.
-func failNth(h *Hypervisor, n int) *injection {
+func failNth(c *conn, n int) *injection {
 	in := &injection{errno: errnos[n%len(errnos)]}
 	inject := func(call string) unix.Errno {
 		if call == background || in.count.Add(1) != int64(n) {
@@ -39,7 +40,7 @@ func failNth(h *Hypervisor, n int) *injection {
 		in.failed.Store(&call)
 		return in.errno
 	}
-	h.c.inject.Store(&inject)
+	c.inject.Store(&inject)
 	return in
 }
 
@@ -194,7 +195,7 @@ func TestFailures(t *testing.T) {
 					Name: "failures", Args: []string{"guest", "spin"}, Root: []byte("an archive"),
 				}}
 				in := new(injection)
-				l.run(t, h, c, func() *injection { in = failNth(h, n); return in })
+				l.run(t, h, c, func() *injection { in = failNth(h.c, n); return in })
 				h.c.inject.Store(nil)
 				return in
 			}
@@ -212,6 +213,49 @@ func TestFailures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOpenFailures makes the nth request of opening a hypervisor fail, for every n.
+func TestOpenFailures(t *testing.T) {
+	g := newGuests(t, "opened")
+	descriptors := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		g.must(err)
+		return len(list)
+	}
+	// What an engine that died left half made, each time anew.
+	before, fds := settled(t, g.h.c), descriptors()
+	before.frames -= heap
+	for n := 1; ; n++ {
+		if _, err := g.h.blank(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := dial()
+		g.must(err)
+		in := failNth(c, n)
+		h, err := start(c, Options{Key: "opened"})
+		if err != nil {
+			in.explains(t, err)
+			c.inject.Store(nil)
+			c.release()
+			h = open(t, "opened")
+		}
+		h.c.inject.Store(nil)
+		if err := h.Close(); err != nil {
+			t.Errorf("%s: %v", in.call(), err)
+		}
+		leftovers(t, g.h.c, before, in.call())
+		if now := descriptors(); now != fds {
+			t.Errorf("%s: %d descriptors, before %d", in.call(), now, fds)
+		}
+		if in.call() == "" {
+			t.Logf("%d requests", n-1)
+			if n < 8 {
+				t.Error("too few requests were seen")
+			}
+			return
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (c *conn) mapGrants(id xen.DomID, refs []uint32, prot int) (_ []byte, _ fun
 		return nil, nil, err
 	}
 	defer unix.Close(fd) // the mapping stays
-	// The request ends with one reference at least, and is as long as the list is.
+	// Linux reads as many references as Count says.
 	var arg struct {
 		mapGrants
 		refs [maxGrants]grantRef

@@ -56,22 +56,28 @@ func Available() bool {
 }
 
 // New opens the way to Xen and ends what an earlier engine with the same key left half made.
-func New(o Options) (_ *Hypervisor, err error) {
+func New(o Options) (*Hypervisor, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, fmt.Errorf("xen: %w", err)
+	}
+	h, err := start(c, o)
+	if err != nil {
+		c.release()
+		return nil, fmt.Errorf("xen: %w", err)
+	}
+	return h, nil
+}
+
+// start is New with the devices open.
+func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	h := &Hypervisor{
+		c:    c,
 		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
 		domains: map[xen.DomID]*Domain{},
 	}
 	sum := sha256.Sum256([]byte(o.Key))
 	copy(h.key[:], sum[:])
-	if h.c, err = dial(); err != nil {
-		return nil, fmt.Errorf("xen: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			h.c.release()
-			err = fmt.Errorf("xen: %w", err)
-		}
-	}()
 	if err = h.c.probe(); err != nil {
 		return nil, err
 	}

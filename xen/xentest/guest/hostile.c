@@ -395,8 +395,8 @@ static void command(uint64_t dom)
 
 	way = 1000;
 	worked(HC(sched_op, 4, remote) == 0, dom); /* remote_shutdown */
-	for (uint32_t cmd = 1; cmd < 90; cmd++) {
-		for (uint32_t version = 0x15; version < 0x18; version++) {
+	for (uint32_t cmd = 1; cmd < 92; cmd++) {
+		for (uint32_t version = 0x15; version < 0x19; version++) {
 			block[0] = cmd;
 			block[1] = version;
 			block[2] = (uint32_t)dom;
@@ -406,6 +406,9 @@ static void command(uint64_t dom)
 		block[0] = cmd;
 		block[1] = 0x03000000; /* XENPF_INTERFACE_VERSION */
 		worked(HC(platform_op, block) == 0, cmd);
+		block[0] = 1; /* XEN_FLASK_INTERFACE_VERSION */
+		block[1] = cmd;
+		worked(HC(xsm_op, block) == 0, cmd);
 	}
 	for (uint32_t cmd = 0; cmd < 8; cmd++) {
 		uint32_t port[4] = {DOMID_SELF, (uint32_t)dom, cmd, 0};
