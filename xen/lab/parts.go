@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sort"
 )
 
@@ -56,6 +57,9 @@ var (
 )
 
 func findParts(ctx context.Context, xl bool, progress io.Writer) (parts, error) {
+	if runtime.GOARCH != "amd64" {
+		return parts{}, fmt.Errorf("lab: %s: Xen and dom0 are for amd64, and run programs of this machine: use an amd64 one", runtime.GOARCH)
+	}
 	root, err := dom0Packages.fetch(ctx, progress)
 	if err != nil {
 		return parts{}, err

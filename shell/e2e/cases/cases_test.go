@@ -65,7 +65,8 @@ TestSkip not run not run only on xen: it is root's
 TestTree fail not run
 TestTree/bad fail not run
 TestTree/good pass not run
-6 cases 2 pass, 3 fail, 1 not run 0 pass, 0 fail, 6 not run`
+here: 2 pass, 3 fail, 1 not run
+there (not run): 0 pass, 0 fail, 6 not run`
 	if got := strings.Join(lines, "\n"); !strings.HasPrefix(got, want) {
 		t.Errorf("the table is\n%s\nwant\n%s", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -43,7 +44,6 @@ func table(columns []string, out io.Writer) error {
 		}
 		heads, results = append(heads, head), append(results, r)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, s := range sections {
 		cases := map[string][]result{}
 		for i, column := range results {
@@ -57,23 +57,19 @@ func table(columns []string, out io.Writer) error {
 				cases[n.test][i] = r
 			}
 		}
-		print(w, s.title, heads, cases)
+		print(out, s.title, heads, cases)
 	}
-	return w.Flush()
+	return nil
 }
 
-func print(w io.Writer, title string, heads []string, cases map[string][]result) {
-	fmt.Fprintf(w, "%s\t%s\t\n", title, strings.Join(heads, "\t"))
+func print(out io.Writer, title string, heads []string, cases map[string][]result) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\t%s\n", title, strings.Join(heads, "\t"))
 	sums := make([]map[string]int, len(heads))
 	for i := range sums {
 		sums[i] = map[string]int{}
 	}
-	names := make([]string, 0, len(cases))
-	for test := range cases {
-		names = append(names, test)
-	}
-	slices.Sort(names)
-	for _, test := range names {
+	for _, test := range slices.Sorted(maps.Keys(cases)) {
 		line, why := test, ""
 		for i, r := range cases[test] {
 			if r.word == "" {
@@ -82,16 +78,16 @@ func print(w io.Writer, title string, heads []string, cases map[string][]result)
 			sums[i][r.word]++
 			line += "\t" + r.word
 			if r.why != "" {
-				why = r.why
+				why = "\t" + r.why
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\n", line, why)
+		fmt.Fprintf(w, "%s%s\n", line, why)
 	}
-	line := fmt.Sprintf("%d cases", len(names))
-	for _, sum := range sums {
-		line += fmt.Sprintf("\t%d pass, %d fail, %d not run", sum["pass"], sum["fail"], sum["not run"])
+	w.Flush()
+	for i, sum := range sums {
+		fmt.Fprintf(out, "%s: %d pass, %d fail, %d not run\n", heads[i], sum["pass"], sum["fail"], sum["not run"])
 	}
-	fmt.Fprintf(w, "%s\t\n\n", line)
+	fmt.Fprintln(out)
 }
 
 // read reads the results of a run, of tests that have no tests inside. One that began and did not end has failed.

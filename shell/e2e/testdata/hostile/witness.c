@@ -26,7 +26,7 @@ int main(void)
 		pattern[i] = i * 31;
 	for (n = 1; !leave; n++) {
 		printf("witness %lu\n", n);
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
 	}
 	for (size_t i = 0; i < sizeof pattern; i++)
 		if (pattern[i] != (unsigned char)(i * 31)) {
