@@ -145,7 +145,7 @@ func TestLimits(t *testing.T) {
 	}
 
 	// Only root may raise a weight again, so it goes down from step to step.
-	most := strconv.FormatUint(uint64(h.inspect(t, "s").MaxMemory), 10)
+	most := strconv.FormatUint(h.inspect(t, "s").MaxMem, 10)
 	h.output(t, "limit", "--weight", "82", "--cpus", strconv.Itoa(one), "-m", most, "s")
 	if d := h.inspect(t, "s"); d.Weight != 82 || fmt.Sprint(d.CPUs) != fmt.Sprintf("[%d]", one) {
 		t.Errorf("weight %d, CPUs %v, want 82 on %d", d.Weight, d.CPUs, one)
