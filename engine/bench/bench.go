@@ -122,12 +122,9 @@ func (b *Bench) print(r *Report) error {
 	w := tabwriter.NewWriter(b.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tmedian\tp10\tp90\tn\tratio\ttarget\t")
 	for _, s := range r.Series {
-		ratio, target := "", ""
-		if s.Ratio > 0 {
-			ratio = fmt.Sprintf("%.2f", s.Ratio)
-		}
-		if s.Target > 0 {
-			target = fmt.Sprintf("≤ %.2f", s.Target)
+		ratio, target := share(s.Ratio), share(s.Target)
+		if target != "" {
+			target = "≤ " + target
 		}
 		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%d\t%s\t%s\t\n", s.Name, round(s.Median), round(s.P10), round(s.P90), s.N, ratio, target)
 	}
@@ -143,6 +140,17 @@ func (b *Bench) print(r *Report) error {
 		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t\n", v.Name, v.Value, v.Unit, target)
 	}
 	return w.Flush()
+}
+
+// share is a ratio for people; "" if there is none.
+func share(r float64) string {
+	switch {
+	case r <= 0:
+		return ""
+	case r < 0.3:
+		return fmt.Sprintf("1/%.3g", 1/r)
+	}
+	return fmt.Sprintf("%.2f", r)
 }
 
 func round(d time.Duration) time.Duration {

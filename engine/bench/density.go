@@ -90,9 +90,15 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	weight := float64(before-after) / float64(c.pvms) / 1024
 	r.Values = append(r.Values, Value{"memory of an idle pVM, all in", weight, "KiB", c.weight})
 
+	ask := &Series{Name: fmt.Sprintf("ps of %d, the engine's part", c.pvms)}
 	ps := &Series{Name: fmt.Sprintf("ps of %d, whole command", c.pvms)}
 	list := &Series{Name: "xl list, whole command"}
 	for range b.rounds(30) {
+		start := time.Now()
+		if _, err := e.Snapshot(ctx, false); err != nil {
+			return err
+		}
+		ask.add(time.Since(start))
 		if err := lines(ctx, ps, c.pvms, b.Self, "--socket", socket, "ps"); err != nil {
 			return err
 		}
@@ -104,12 +110,14 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	}
 	if x != nil {
 		list.sum(nil, 0)
+		ask.sum(list, 1./5)
 		ps.sum(list, 1./5)
 		r.Series = append(r.Series, list)
 	} else {
+		ask.sum(nil, 0)
 		ps.sum(nil, 0)
 	}
-	r.Series = append(r.Series, ps)
+	r.Series = append(r.Series, ask, ps)
 	r.Values = append(r.Values, Value{ps.Name, float64(ps.Median) / 1e6, "ms", c.ps})
 	return nil
 }
