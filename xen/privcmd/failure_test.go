@@ -228,13 +228,13 @@ func TestOpenFailures(t *testing.T) {
 	before, fds := settled(t, g.h.c), descriptors()
 	before.frames -= heap
 	for n := 1; ; n++ {
-		if _, err := g.h.blank(); err != nil {
+		if _, err := g.empty(); err != nil {
 			t.Fatal(err)
 		}
 		c, err := dial()
 		g.must(err)
 		in := failNth(c, n)
-		h, err := start(c, Options{Key: "opened"})
+		h, err := start(c, Options{Key: "opened", Pool: -1})
 		if err != nil {
 			in.explains(t, err)
 			c.inject.Store(nil)

@@ -109,7 +109,7 @@ func TestOutOfMemory(t *testing.T) {
 		leftovers(t, g.h.c, before, "a lack of memory")
 	}
 	t.Logf("%d frames a domain; what failed: %v", need, failed)
-	if len(failed) < 3 {
+	if failed["nothing"] == 0 || len(failed) < 2 || len(failed) == 2 && failed["check"] != 0 {
 		t.Error("memory did not end in the middle of anything")
 	}
 }
