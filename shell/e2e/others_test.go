@@ -14,6 +14,8 @@ import (
 func TestOthersDomains(t *testing.T) {
 	onlyOn(t, "xen", "hosted there are no domains of others")
 	theirs, ours := newHome(t), newHome(t)
+	theirs.output(t, "pool", "resize", "0") // a blank is a domain too
+	await(t, "an empty pool", func() (bool, string) { p := theirs.info(t).Pool; return p.Ready == 0, fmt.Sprint(p) })
 	pid := strings.TrimSpace(theirs.output(t, "-c", "run -d --name theirs $APPS/spin.kx"))
 	own := strings.TrimSpace(ours.output(t, "-c", "run -d --name web $APPS/tick.kx"))
 	defer func() { // so that neither home finds the other's domains when it ends
