@@ -120,7 +120,7 @@ var lives = []life{
 		twice(t, d.Unpause, in)
 		select {
 		case <-d.Gone():
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: the end was not seen", in.call())
 		}
 		if e := d.Exit(); e.Reason != xen.ExitCrash {
@@ -134,7 +134,7 @@ var lives = []life{
 			t.Fatal(err)
 		}
 		for start := time.Now(); h.Pool().Ready < 2 && in.call() == ""; time.Sleep(time.Millisecond) {
-			if time.Since(start) > 10*time.Second {
+			if time.Since(start) > patience {
 				t.Fatalf("%s: pool %+v", in.call(), h.Pool())
 			}
 		}

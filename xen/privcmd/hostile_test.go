@@ -64,7 +64,7 @@ func (g guests) must(err error) {
 func (g guests) eventually(what string, holds func() bool) {
 	g.t.Helper()
 	for begin := time.Now(); !holds(); time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
+		if time.Since(begin) > patience {
 			g.t.Fatalf("waited in vain for %s", what)
 		}
 	}

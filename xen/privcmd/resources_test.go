@@ -118,6 +118,9 @@ func (c *conn) resources() (r resources, err error) {
 	return r, nil
 }
 
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
 // settled is resources once nothing changes any more: Xen frees a domain's frames after a while.
 func settled(t testing.TB, c *conn) resources {
 	t.Helper()
@@ -133,7 +136,7 @@ func settled(t testing.TB, c *conn) resources {
 		} else if same++; same == 5 {
 			return r
 		}
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatalf("no peace: %+v", r)
 		}
 	}
@@ -151,7 +154,7 @@ func leftovers(t testing.TB, c *conn, before resources, after string) {
 		if r == before || r.frames > before.frames && r.but(before) {
 			return
 		}
-		if time.Since(begin) > 5*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatalf("%s left something behind: %+v, want %+v", after, r, before)
 		}
 	}
