@@ -16,7 +16,7 @@ func TestValid(t *testing.T) {
 	want := &Image{
 		Entry:         0x400200,
 		HypercallPage: 0x401000,
-		ABI:           1,
+		ABI:           ABIVersion,
 		StackSize:     0x10000,
 		Memory:        0x200000,
 		Segments: []Segment{
@@ -44,7 +44,7 @@ func TestValid(t *testing.T) {
 	}
 
 	s = validSpec()
-	s.notes = slices.Concat(note("Xen", noteHypercallPage, quad(0x401000)), kx(1, 0, 0, 0))
+	s.notes = slices.Concat(note("Xen", noteHypercallPage, quad(0x401000)), kx(ABIVersion, 0, 0, 0))
 	if got, err := parse(s.build()); err != nil || got.Entry != 0x400100 {
 		t.Errorf("without an ENTRY note: %+v, %v; want e_entry", got, err)
 	}

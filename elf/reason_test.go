@@ -34,7 +34,7 @@ func reasonCases(t *testing.T) []reasonCase {
 			s.progs[1].filesz = uint64(len(s.notes))
 		}
 	}
-	entry, hypercall, abi := note("Xen", 1, quad(0x400200)), note("Xen", 2, quad(0x401000)), kx(1, 0, 0, 0)
+	entry, hypercall, abi := note("Xen", 1, quad(0x400200)), note("Xen", 2, quad(0x401000)), kx(ABIVersion, 0, 0, 0)
 	root := func(change func(tar []byte) []byte) func(*imageSpec) {
 		return func(s *imageSpec) { s.root = change(rootTar(t)) }
 	}
@@ -75,14 +75,14 @@ func reasonCases(t *testing.T) []reasonCase {
 
 		{"no note segment", seg(1, func(p *prog) { p.typ = 0 }), "no ABI note: not built by kxsh cc"},
 		{"no ABI note", notes(entry, hypercall), "no ABI note: not built by kxsh cc"},
-		{"ABI version", notes(entry, hypercall, kx(2, 0, 0, 0)), "for guest ABI 2, this kxsh speaks 1: build it again with this kxsh's cc"},
-		{"later ABI, other size", notes(entry, hypercall, note("KX", 1, []byte{7, 0, 0, 0})), "for guest ABI 7, this kxsh speaks 1: build it again with this kxsh's cc"},
-		{"short ABI note", notes(entry, hypercall, note("KX", 1, []byte{1, 0, 0, 0})), "damaged ABI note: 4 bytes, want 24"},
+		{"ABI version", notes(entry, hypercall, kx(ABIVersion-1, 0, 0, 0)), "for guest ABI 1, this kxsh speaks 2: build it again with this kxsh's cc"},
+		{"later ABI, other size", notes(entry, hypercall, note("KX", 1, []byte{7, 0, 0, 0})), "for guest ABI 7, this kxsh speaks 2: build it again with this kxsh's cc"},
+		{"short ABI note", notes(entry, hypercall, note("KX", 1, []byte{ABIVersion, 0, 0, 0})), "damaged ABI note: 4 bytes, want 24"},
 		{"empty ABI note", notes(entry, hypercall, note("KX", 1, nil)), "damaged ABI note: 0 bytes, want 24"},
-		{"reserved word", notes(entry, hypercall, kx(1, 5, 0, 0)), "damaged ABI note: its reserved word is 0x5, want 0"},
+		{"reserved word", notes(entry, hypercall, kx(ABIVersion, 5, 0, 0)), "damaged ABI note: its reserved word is 0x5, want 0"},
 		{"two ABI notes", notes(entry, hypercall, abi, abi), "two ABI notes"},
-		{"stack", notes(entry, hypercall, kx(1, 0, 1<<41, 0)), "wants a stack of 2199023255552 bytes, at most 1099511627776 are given"},
-		{"memory", notes(entry, hypercall, kx(1, 0, 0, 1<<63)), "wants 9223372036854775808 bytes of memory, at most 1099511627776 are given"},
+		{"stack", notes(entry, hypercall, kx(ABIVersion, 0, 1<<41, 0)), "wants a stack of 2199023255552 bytes, at most 1099511627776 are given"},
+		{"memory", notes(entry, hypercall, kx(ABIVersion, 0, 0, 1<<63)), "wants 9223372036854775808 bytes of memory, at most 1099511627776 are given"},
 		{"no hypercall page", notes(entry, abi), "no hypercall page (a note of name Xen and type 2): not built by kxsh cc"},
 		{"two hypercall pages", notes(hypercall, hypercall, abi), "two notes for the hypercall page"},
 		{"two entries", notes(entry, entry, hypercall, abi), "two notes for the entry point"},
