@@ -50,8 +50,8 @@ func (m *machine) prepare() error {
 // arguments of QEMU.
 //
 // Without -smap and -smep dom0 dies at once: QEMU 7.2 makes a wrong SMAP fault on
-// iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes, and so does
-// the third, whose pipe is QEMU's file descriptor 3.
+// iret in ring 3. Xen has the first serial line; the second is dom0's and comes to our pipes. So does
+// the third: errors of the command to QEMU's file descriptor 3, sizes of a terminal from a named pipe.
 //
 // spec-ctrl=eager-fpu: QEMU's xsave and xrstor do not fault where CR0.TS is set, on which Xen's lazy switching of
 // vector registers rests; without it dom0 and domains see each other's.
@@ -70,7 +70,7 @@ func (m *machine) arguments() []string {
 	}
 	switch {
 	case m.Terminal != nil:
-		args = append(args, "-chardev", "file,id=third,path=/dev/null,input-path=/dev/fd/3", "-device", "pci-serial,chardev=third")
+		args = append(args, "-chardev", "pipe,id=third,path="+sizePipe, "-device", "pci-serial,chardev=third")
 	case m.Stderr != nil:
 		args = append(args, "-chardev", "file,id=third,path=/dev/fd/3", "-device", "pci-serial,chardev=third")
 	}
@@ -123,7 +123,7 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 		defer wait()
 	}
 	if m.Terminal != nil {
-		forget, err := m.carrySize(cmd)
+		forget, err := m.carrySize()
 		if err != nil {
 			return Result{}, err
 		}

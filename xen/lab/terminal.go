@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -86,13 +86,19 @@ func rawTerminal(t *os.File) (func(), error) {
 	return func() { term.Restore(int(t.Fd()), state) }, nil
 }
 
-// carrySize tells dom0 of every new size of the terminal, over the third line. It is QEMU's file descriptor 3.
-func (m *machine) carrySize(cmd *exec.Cmd) (forget func(), err error) {
-	r, w, err := os.Pipe()
+// sizePipe is the name of the two pipes that QEMU takes for a serial line: what comes from NAME.in goes to dom0.
+const sizePipe = "size"
+
+// carrySize tells dom0 of every new size of the terminal, over the third line.
+func (m *machine) carrySize() (forget func(), err error) {
+	in := filepath.Join(m.folder, sizePipe+".in")
+	if err := errors.Join(unix.Mkfifo(in, 0o600), unix.Mkfifo(filepath.Join(m.folder, sizePipe+".out"), 0o600)); err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	w, err := os.OpenFile(in, os.O_RDWR, 0) // for reading too: opening does not wait for QEMU
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	cmd.ExtraFiles = []*os.File{r}
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	done := make(chan struct{})
@@ -108,7 +114,6 @@ func (m *machine) carrySize(cmd *exec.Cmd) (forget func(), err error) {
 		close(resized)
 		<-done
 		w.Close()
-		r.Close()
 	}, nil
 }
 
