@@ -20,7 +20,7 @@ func (h *home) managed(t *testing.T, socket *os.File) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer news.Close()
+	t.Cleanup(func() { news.Close() }) // it hears STOPPING=1 too
 	cmd := h.command()
 	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "LISTEN_PID=$$ exec " + h.bin + " engine"}
 	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+path)
