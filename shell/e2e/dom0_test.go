@@ -29,7 +29,11 @@ func (h *home) managed(t *testing.T, socket *os.File) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { // not killed: its blank domains would wait for the next engine of the home
+		shutdown(h.socket())
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	})
 	heard := make(chan string, 1)
 	go func() {
 		b := make([]byte, 64)
