@@ -28,6 +28,9 @@ var (
 	crowdXen    = crowd{pvms: 200, part: 20, slower: 1.2}
 )
 
+// perSession is how many ps a session makes to time one of them.
+const perSession = 10
+
 // density keeps many pVMs resident: what the last ones cost, what an idle one weighs, how long ps
 // takes, beside xl list where there is one.
 func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervisor, x *xl) (err error) {
@@ -91,6 +94,7 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	r.Values = append(r.Values, Value{"memory of an idle pVM, all in", weight, "KiB", c.weight})
 
 	ask := &Series{Name: fmt.Sprintf("ps of %d, the engine's part", c.pvms)}
+	typed := &Series{Name: fmt.Sprintf("ps of %d, typed in a session", c.pvms)}
 	ps := &Series{Name: fmt.Sprintf("ps of %d, whole command", c.pvms)}
 	list := &Series{Name: "xl list, whole command"}
 	for range b.rounds(30) {
@@ -99,42 +103,58 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 			return err
 		}
 		ask.add(time.Since(start))
-		if err := lines(ctx, ps, c.pvms, b.Self, "--socket", socket, "ps"); err != nil {
+		whole, err := lines(ctx, c.pvms, b.Self, "--socket", socket, "ps")
+		if err != nil {
 			return err
 		}
+		ps.add(whole)
+		// A session's own start and end are in both.
+		one, err := lines(ctx, c.pvms, b.Self, "--socket", socket, "-c", "ps")
+		if err != nil {
+			return err
+		}
+		more, err := lines(ctx, (1+perSession)*c.pvms, b.Self, "--socket", socket, "-c", "ps"+strings.Repeat("; ps", perSession))
+		if err != nil {
+			return err
+		}
+		typed.add((more - one) / perSession)
 		if x != nil {
-			if err := lines(ctx, list, c.pvms, "xl", "list"); err != nil {
+			whole, err := lines(ctx, c.pvms, "xl", "list")
+			if err != nil {
 				return err
 			}
+			list.add(whole)
 		}
 	}
 	if x != nil {
 		list.sum(nil, 0)
-		ask.sum(list, 1./5)
+		ask.sum(list, 0)
+		typed.sum(list, 1./5)
 		ps.sum(list, 1./5)
 		r.Series = append(r.Series, list)
 	} else {
 		ask.sum(nil, 0)
+		typed.sum(nil, 0)
 		ps.sum(nil, 0)
 	}
-	r.Series = append(r.Series, ask, ps)
+	r.Series = append(r.Series, ask, typed, ps)
 	r.Values = append(r.Values, Value{ps.Name, float64(ps.Median) / 1e6, "ms", c.ps})
 	return nil
 }
 
-// lines times a whole command, from exec to exit, that must print at least n lines.
-func lines(ctx context.Context, s *Series, n int, name string, args ...string) error {
+// lines returns how long a whole command took, from exec to exit, that must print at least n lines.
+func lines(ctx context.Context, n int, name string, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	start := time.Now()
 	out, err := cmd.Output()
+	took := time.Since(start)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.Name, err)
+		return 0, fmt.Errorf("%s: %w", cmd, err)
 	}
-	s.add(time.Since(start))
 	if got := strings.Count(string(out), "\n"); got < n {
-		return fmt.Errorf("%s: %d lines of %d domains", s.Name, got, n)
+		return 0, fmt.Errorf("%s: %d lines, want %d", cmd, got, n)
 	}
-	return nil
+	return took, nil
 }
 
 // untilIdle waits until a pVM has reached main and sleeps.

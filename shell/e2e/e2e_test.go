@@ -112,7 +112,7 @@ func (h *home) end(t testing.TB) {
 // domains lists all that Xen has beside dom0.
 func domains(t testing.TB) (left []xen.Listed) {
 	t.Helper()
-	h, err := privcmd.New(privcmd.Options{Key: "e2e"})
+	h, err := privcmd.New(privcmd.Options{Key: "e2e", Pool: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

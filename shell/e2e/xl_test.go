@@ -149,7 +149,7 @@ func TestXLLimits(t *testing.T) {
 	pid := strings.TrimSpace(h.output(t, "-c", "run -d --name web -m 16M $APPS/spin.kx"))
 	await(t, "a name for xl", func() (bool, string) { l := xlList(t); return l[pid] == "web", fmt.Sprint(l) })
 	maxMem := func() uint64 {
-		hv, err := privcmd.New(privcmd.Options{Key: "limits"})
+		hv, err := privcmd.New(privcmd.Options{Key: "limits", Pool: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
