@@ -5,7 +5,8 @@
 
 int timer_new;
 
-static int64_t armed = FOREVER; /* what the hypervisor's timer is set to */
+static int64_t armed = FOREVER; /* what the hypervisor's timer is set to; it goes off once */
+static uint32_t timer_port;
 static uint32_t engine_port;    /* our end of the channel */
 static uint32_t cmds_taken;     /* our own copy of cmds.cons */
 
@@ -37,6 +38,7 @@ static void bind_timer(void)
 	HYPERCALL(__HYPERVISOR_vcpu_op, VCPUOP_stop_periodic_timer, bind.vcpu, 0);
 	if (hyper_event_channel(EVTCHNOP_bind_virq, &bind))
 		panic("the hypervisor gives no timer");
+	timer_port = bind.port;
 	bound = 1;
 }
 
@@ -95,18 +97,23 @@ static void commands(void)
 
 /* ---- upcalls ---- */
 
-/* Every port is looked after on every event, so all that is to be done is to clear them. */
+/*
+ * Every port is looked after on every event, so all that is to be done is to clear them, and to note
+ * that the timer has gone off. That it has is not told by the clock: the hypervisor's may be ahead of ours.
+ */
 void events_clear(void)
 {
 	struct shared_info *s = (struct shared_info *)KX_SHARED_VA;
-	uint64_t sel;
+	uint64_t sel, came;
 
 	__atomic_exchange_n(&s->vcpu_info[0].evtchn_upcall_pending, 0, __ATOMIC_SEQ_CST);
 	sel = __atomic_exchange_n(&s->vcpu_info[0].evtchn_pending_sel, 0, __ATOMIC_SEQ_CST);
 	for (; sel; sel &= sel - 1) {
 		int w = __builtin_ctzl(sel);
 
-		__atomic_and_fetch(&s->evtchn_pending[w], s->evtchn_mask[w], __ATOMIC_SEQ_CST);
+		came = __atomic_fetch_and(&s->evtchn_pending[w], s->evtchn_mask[w], __ATOMIC_SEQ_CST);
+		if (timer_port / 64 == (unsigned)w && came >> timer_port % 64 & 1)
+			armed = FOREVER;
 	}
 }
 
@@ -117,8 +124,6 @@ void events_handle(int in_upcall)
 
 	events_clear();
 	now = now_ns();
-	if (armed <= now)
-		armed = FOREVER;
 	ktimers_run(now);
 	commands();
 	console_events();

@@ -16,7 +16,7 @@ func TestUnit(t *testing.T) {
 	cc := exec.Command("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
 		"-fno-pie", "-no-pie", "-fsanitize=undefined", "-fno-sanitize=alignment", "-fno-builtin",
 		"-I../..", "-I../../../include", "-I../../../arch/x86_64", "-o", program,
-		"c/unit.c", "../../print.c", "../../random.c", "../../kmalloc.c", "../../console.c", "../../ldisc.c", "../../tty.c")
+		"c/unit.c", "../../print.c", "../../random.c", "../../kmalloc.c", "../../console.c", "../../ldisc.c", "../../tty.c", "../../event.c")
 	if out, err := cc.CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
