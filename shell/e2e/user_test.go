@@ -109,7 +109,7 @@ func TestOrdinaryUserOnXen(t *testing.T) {
 	h := newUserHome(t)
 	for _, args := range [][]string{{"ps"}, {"info"}, {"run", filepath.Join(h.dir, "apps/hello.kx")}} {
 		out, errs, code := h.run(t, args...)
-		if want := args[0] + ": engine: cannot start: xen: /dev/xen/privcmd: permission denied: be root\n"; out != "" || errs != want || code == 0 {
+		if want := args[0] + ": engine: cannot start: xen: /dev/xen/privcmd: permission denied: be root, or use --hypervisor hosted\n"; out != "" || errs != want || code == 0 {
 			t.Errorf("%q: status %d: %s%s, want %s", args, code, out, errs, want)
 		}
 	}

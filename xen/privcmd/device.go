@@ -65,9 +65,9 @@ func openDevice(path, module string, flags int) (int, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|flags, 0)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return -1, fmt.Errorf("%s: %w: not Xen's control domain, or modprobe %s is missing", path, err, module)
+		return -1, fmt.Errorf("%s: %w: not Xen's control domain, or modprobe %s is missing: --hypervisor hosted needs no Xen", path, err, module)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return -1, fmt.Errorf("%s: %w: be root", path, err)
+		return -1, fmt.Errorf("%s: %w: be root, or use --hypervisor hosted", path, err)
 	case err != nil:
 		return -1, fmt.Errorf("%s: %w", path, err)
 	}
