@@ -79,7 +79,7 @@ lab-test: lab-suite lab-own-test cases
 
 # One boot for the Xen back end's tests and the end-to-end suite, one more beside xl and xenstored for the cases that
 # need them. An emulated machine takes its time: KXSH_TEST_PATIENCE.
-LAB_TEST := $(RUN_LAB) test --json -t 25m --dom0-memory 2048 -e KXSH_TEST_PATIENCE=10
+LAB_TEST := $(RUN_LAB) test --json -t 50m --dom0-memory 2048 -e KXSH_TEST_PATIENCE=10
 lab-suite: images ports
 	mkdir -p $(LAB)
 	$(MAKE) -C xen/xentest/guest OUT=$(CURDIR)/$(LAB)/guest.kx

@@ -65,10 +65,10 @@ func TestPlacesAreRandom(t *testing.T) {
 // An engine that moves a hundred megabytes of console holds none of them.
 func TestFloodLeavesTheEngineSmall(t *testing.T) {
 	h := newHome(t)
-	if out, errs, code := h.run(t, "-c", "run $APPS/flood.kx 100 | tail -c 65"); code != 0 || !strings.Contains(out, "lazy dog") {
+	if out, errs, code := h.run(t, "-c", fmt.Sprintf("run $APPS/flood.kx %d | tail -c 65", floodMiB)); code != 0 || !strings.Contains(out, "lazy dog") {
 		t.Fatalf("status %d: %s%s", code, out, errs)
 	}
-	if out, errs, code := h.run(t, "-c", "p=$(run -d $APPS/flood.kx 100); wait $p; echo $?"); code != 0 || out != "0\n" {
+	if out, errs, code := h.run(t, "-c", fmt.Sprintf("p=$(run -d $APPS/flood.kx %d); wait $p; echo $?", floodMiB)); code != 0 || out != "0\n" {
 		t.Fatalf("status %d: %s%s", code, out, errs)
 	}
 	c, err := engine.Connect(context.Background(), h.socket(), nil)
