@@ -30,6 +30,8 @@ func (e *Engine) Signal(_ context.Context, pid, sig int) error {
 	}
 	s := unix.Signal(sig)
 	e.noteUserStop(p, s)
+	// Before it is sent: the end that it brings may be noted at once.
+	e.events.addf("signalled", &p.rec.Process, "%s", unix.SignalName(s))
 	switch s {
 	case unix.SIGKILL:
 		err = p.dom.Destroy()
@@ -50,7 +52,6 @@ func (e *Engine) Signal(_ context.Context, pid, sig int) error {
 	case err != nil:
 		return errf(CodeInternal, "(%d): %v", pid, err)
 	}
-	e.events.addf("signalled", &p.rec.Process, "%s", unix.SignalName(s))
 	return nil
 }
 
