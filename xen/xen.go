@@ -27,6 +27,8 @@ const MaxDomID DomID = 0x7fef
 var (
 	// ErrNoDomain says that no domain has that number (any more).
 	ErrNoDomain = errors.New("no such domain")
+	// ErrNoFork says that a domain cannot be forked here.
+	ErrNoFork = errors.New("the hypervisor cannot fork it")
 	// ErrNoMemory says that the host cannot give the memory asked for.
 	ErrNoMemory = errors.New("not enough memory on the host")
 )
@@ -88,6 +90,17 @@ type Boot struct {
 	Root   []byte // tar archive of the root file system, or nil
 }
 
+// Fork says what child a domain gets.
+type Fork struct {
+	// Boot is what the child finds in its control area; without a Root.
+	Boot Boot
+	// RIP and RSP are where the child goes on, and perhaps the parent: see kx_abi.h. Both are the
+	// parent's word.
+	RIP, RSP uint64
+	// Step, if not nil, is told how long each named step took.
+	Step func(name string, took time.Duration)
+}
+
 // Domain is one domain. Its methods may be called from any goroutine; after Release they return
 // ErrNoDomain.
 type Domain interface {
@@ -122,6 +135,10 @@ type Domain interface {
 	Token() []byte
 	// ReadMemory copies guest memory at va, for inspection of a paused or running domain.
 	ReadMemory(va uint64, p []byte) error
+	// Fork makes a child of a domain that has made abi.CallFork and blocks: a new domain, paused, with
+	// the memory that this one has at a moment during Fork. A failure leaves the domain as it was, and
+	// nothing else; nor does the child's end, or its own, touch the other.
+	Fork(ctx context.Context, f *Fork) (Domain, error)
 	// SetWeight sets the scheduler's share (Xen credit2: 1 to 65535, 256 ordinary).
 	SetWeight(weight int) error
 	// SetAffinity restricts the domain to these host CPUs; none: all.

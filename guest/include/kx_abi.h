@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 2
+#define KX_ABI_VERSION 3
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -86,6 +86,24 @@
 #define KX_CMD_SIGNAL 1  /* arg0: signal number; a[0]: sender's PID */
 #define KX_CMD_WINSIZE 2 /* a[0]: rows; a[1]: columns */
 #define KX_CMD_EOF 3     /* no more standard input will come */
+#define KX_CMD_CHILD 4   /* arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns */
+#define KX_CMD_FORK 5    /* fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0 */
+
+/*
+ * Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
+ * nothing but block until done equals asked; result is valid then. A negative result is -errno.
+ */
+#define KX_CALL_FORK 1 /* a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are */
+#define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself */
+#define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
+
+/*
+ * Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
+ * area of its own, as at boot, but without a root archive. It starts at rip with rsp, events masked, FS base and
+ * every other register undefined, and with no timer bound; trap table and event callback may or may not be
+ * registered. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
+ * which of the two it is. So the pVM saves what it needs on the stack first. Below rsp nothing is kept.
+ */
 
 #ifndef __ASSEMBLER__
 
@@ -135,6 +153,16 @@ struct kx_crash {
 	struct kx_regs regs;
 };
 
+/* A call to the engine, and its answer. */
+struct kx_call {
+	uint32_t asked; /* number of the last call made; runs freely */
+	uint32_t done;  /* number of the last call answered */
+	uint32_t op;    /* KX_CALL_* */
+	uint32_t pad;
+	uint64_t a[3];
+	int64_t result;
+};
+
 struct kx_control {
 	/* Written by the domain builder, read by the pVM. */
 	uint32_t magic;
@@ -166,6 +194,8 @@ struct kx_control {
 	struct kx_ring cmds;   /* engine to pVM, entries of KX_CMDS_VA */
 	struct kx_ring conin;  /* engine to pVM, bytes of KX_CONIN_VA */
 	struct kx_ring conout; /* pVM to engine, records in KX_CONOUT_VA */
+
+	struct kx_call call; /* pVM to engine; done and result are the engine's to write */
 };
 
 #endif

@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 2
+	AbiVersion = 3
 	PageSize   = 4096
 )
 
@@ -101,7 +101,23 @@ const (
 	CmdSignal  = 1 // arg0: signal number; a[0]: sender's PID
 	CmdWinsize = 2 // a[0]: rows; a[1]: columns
 	CmdEof     = 3 // no more standard input will come
+	CmdChild   = 4 // arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns
+	CmdFork    = 5 // fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0
 )
+
+// Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
+// nothing but block until done equals asked; result is valid then. A negative result is -errno.
+const (
+	CallFork = 1 // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
+	CallKill = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
+	CallReap = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
+)
+
+// Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
+// area of its own: fresh, but for argc, envc and the strings. It starts at rip with rsp, events masked, FS base and
+// every other register undefined, and with no timer bound; trap table and event callback may or may not be
+// registered. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
+// which of the two it is. So the pVM saves what it needs on the stack first. Below rsp nothing is kept.
 
 // KxNote is struct kx_note.
 type KxNote struct {
@@ -170,6 +186,18 @@ type KxCrash struct {
 	Regs   KxRegs
 }
 
+// KxCall is struct kx_call.
+//
+// A call to the engine, and its answer.
+type KxCall struct {
+	Asked  uint32 // number of the last call made; runs freely
+	Done   uint32 // number of the last call answered
+	Op     uint32 // KX_CALL_*
+	Pad    uint32
+	A      [3]uint64
+	Result int64
+}
+
 // KxControl is struct kx_control.
 type KxControl struct {
 	// Written by the domain builder, read by the pVM.
@@ -202,6 +230,8 @@ type KxControl struct {
 	Cmds   KxRing // engine to pVM, entries of KX_CMDS_VA
 	Conin  KxRing // engine to pVM, bytes of KX_CONIN_VA
 	Conout KxRing // pVM to engine, records in KX_CONOUT_VA
+
+	Call KxCall // pVM to engine; done and result are the engine's to write
 }
 
 // From xen_abi.h.
