@@ -102,7 +102,7 @@ func (e *Engine) refuseFork(p *pvm) {
 		return
 	}
 	var lost []*pvm
-	for _, c := range e.those(func(c *pvm) bool { 
+	for _, c := range e.those(func(c *pvm) bool {
 		return c.rec.PPID == p.pid && c.rec.Call == call.N && (c.rec.Exit == nil || c.rec.zombie())
 	}) {
 		lost = append(lost, e.tree(c)...)
