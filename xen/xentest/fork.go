@@ -183,7 +183,7 @@ func testFork(t *testing.T, b *bench) {
 		run  func(*testing.T, *bench)
 	}{
 		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
-		{"Refusals", forkRefusals}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
+		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
 		{"Cycles", forkCycles}, {"Tree", forkTree},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
@@ -350,6 +350,37 @@ func forkRefusals(t *testing.T, b *bench) {
 	b.must(m.d.Release())
 	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
 		t.Errorf("fork of a domain that was released: %v", err)
+	}
+}
+
+// forkAnywhere forks domains that have not asked for it, and do something else: whatever becomes of a child, its parent
+// goes on, and so do others.
+func forkAnywhere(t *testing.T, b *bench) {
+	pong := b.start("pong")
+	for _, args := range [][]string{{"spin"}, {"scribble", "control"}, {"flood"}} {
+		d := b.start(args...)
+		await(t, d.Rang(), "the start")
+		for i := range 4 {
+			f := &xen.Fork{Boot: xen.Boot{Name: "child"}, RIP: abi.ImageVa + uint64(i)*1000, RSP: abi.ImageVa + uint64(i)*0x10000000}
+			c, err := d.Fork(context.Background(), f)
+			if err != nil {
+				t.Logf("%v: %v", args, err)
+				continue
+			}
+			b.must(c.Unpause())
+			b.must(pong.Notify())
+			await(t, pong.Rang(), "an answer beside a child that was not asked for")
+			end(t, c)
+		}
+		select {
+		case <-d.Gone():
+			t.Errorf("%v: exit %+v", args, d.Exit())
+		default:
+		}
+		if count := result(d.Control(), 2); args[0] == "spin" {
+			eventually(t, "a parent to go on", func() bool { return result(d.Control(), 2) > count })
+		}
+		end(t, d)
 	}
 }
 
