@@ -348,7 +348,7 @@ func mappings(pid int) ([]stubMap, error) {
 		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &start, &end, &perm, &off, &dev, &inode, &name); n < 7 {
 			continue
 		}
-		m := stubMap{VA: start, Len: end - start, Off: off}
+		m := stubMap{VA: start, Len: end - start, Off: off, Prot: protOf(perm)}
 		switch {
 		case strings.HasPrefix(name, "/memfd:"+ramPrefix):
 			m.FD = fdRAM
@@ -362,10 +362,20 @@ func mappings(pid int) ([]stubMap, error) {
 	return maps, nil
 }
 
-// join appends a mapping, or extends the last one: protection changes split what was one.
+// protOf reads what a mapping allows, as /proc/PID/maps has it: "rw-p".
+func protOf(perm string) (prot uint32) {
+	for i, bit := range []uint32{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
+		if i < len(perm) && perm[i] != '-' {
+			prot |= bit
+		}
+	}
+	return prot
+}
+
+// join appends a mapping, or extends the last one.
 func join(maps []stubMap, m stubMap) []stubMap {
 	if n := len(maps); n > 0 {
-		if l := &maps[n-1]; l.FD == m.FD && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
+		if l := &maps[n-1]; l.FD == m.FD && l.Prot == m.Prot && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
 			l.Len += m.Len
 			return maps
 		}

@@ -23,6 +23,7 @@ const (
 	fdControl = 6
 	fdEngine  = 7
 	fdZygote  = 9
+	fdListen  = 10
 
 	stubData = 1 << 20
 

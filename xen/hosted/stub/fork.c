@@ -42,13 +42,18 @@ static _Noreturn void child(void)
 
 void fork_here(void)
 {
+	uint64_t all = ~0UL, none = 0;
+
 	long r = receive(STUB_FD_SOCK, &order, sizeof order);
 
 	STATE->fork = 0;
 	if (r != sizeof order || received_count != NEW_FILES) {
 		r = -XEN_EINVAL;
 	} else {
+		/* A signal would make the engine be asked again. */
+		sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &none, sizeof all);
 		r = sys(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
 		if (r == 0)
 			child();
 	}

@@ -31,6 +31,7 @@
 #define STUB_FD_CONTROL 6 /* memfd of the control area, which may be that of a process that the domain has moved from */
 #define STUB_FD_ENGINE 7  /* the engine's end of the socket, for a later engine to take */
 #define STUB_FD_ZYGOTE 9
+#define STUB_FD_LISTENER 10 /* of the filter that asks the engine before a domain forks */
 
 /* Private memory that a stub may have beside its guest's frozen frames, bytes. */
 #define STUB_DATA 0x100000
@@ -48,6 +49,8 @@
 
 /* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
 #define ZYGOTE_SPAWN 1
+/* Tells a clone of the zygote's from one of a domain's, where the kernel ignores it (the TLS argument). */
+#define ZYGOTE_CLONES 0x6b78
 
 /*
  * The identity that a root engine's domains have: a number that no distribution, container manager
