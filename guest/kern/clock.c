@@ -182,7 +182,8 @@ long sys_time(long out)
 /* All of a pVM's time is user time: the LibOS is part of the program. */
 long sys_times(long out)
 {
-	struct tms t = {.tms_utime = process_cpu_ns() / (NSEC / CLK_TCK)};
+	struct tms t = {
+		.tms_utime = process_cpu_ns() / (NSEC / CLK_TCK), .tms_cutime = children_cpu_ns() / (NSEC / CLK_TCK)};
 
 	if (out && copy_out((void *)out, &t, sizeof(t)))
 		return -EFAULT;

@@ -119,14 +119,11 @@ static void out_wait_here(size_t need)
 	int slept = 0;
 
 	while (!out_has_room(need)) {
-		hyper_sched(SCHEDOP_block, NULL);
-		shared->vcpu_info[0].evtchn_upcall_mask = 1;
-		events_clear();
+		event_wait_here();
 		slept = 1;
 	}
-	/* Whatever else the events were about is looked after when the kernel is left. */
 	if (slept)
-		shared->vcpu_info[0].evtchn_upcall_pending = 1;
+		events_owed();
 }
 
 void klog(const char *fmt, ...)

@@ -6,6 +6,7 @@
 int timer_new;
 
 static int64_t armed = FOREVER; /* what the hypervisor's timer is set to; it goes off once */
+static int timer_bound;
 static uint32_t timer_port;
 static uint32_t engine_port;    /* our end of the channel */
 static uint32_t cmds_taken;     /* our own copy of cmds.cons */
@@ -29,17 +30,16 @@ void doorbell(void)
 
 static void bind_timer(void)
 {
-	static int bound;
 	struct evtchn_bind_virq bind = {.virq = VIRQ_TIMER};
 
-	if (bound)
+	if (timer_bound)
 		return;
 	/* Xen starts every vcpu with a tick of 100 Hz, on the same VIRQ. */
 	HYPERCALL(__HYPERVISOR_vcpu_op, VCPUOP_stop_periodic_timer, bind.vcpu, 0);
 	if (hyper_event_channel(EVTCHNOP_bind_virq, &bind))
 		panic("the hypervisor gives no timer");
 	timer_port = bind.port;
-	bound = 1;
+	timer_bound = 1;
 }
 
 void timer_arm(void)
@@ -52,6 +52,13 @@ void timer_arm(void)
 	bind_timer();
 	armed = want;
 	HYPERCALL(__HYPERVISOR_set_timer_op, want, 0, 0);
+}
+
+void timer_lost(void)
+{
+	timer_bound = 0;
+	armed = FOREVER;
+	timer_new = 1;
 }
 
 /* ---- commands ---- */
@@ -71,6 +78,12 @@ static void run_command(const struct kx_cmd *c)
 		break;
 	case KX_CMD_EOF:
 		tty_hangup();
+		break;
+	case KX_CMD_CHILD:
+		child_news((int)c->arg0, (uint32_t)c->a[0], (int64_t)c->a[1]);
+		break;
+	case KX_CMD_FORK:
+		fork_command(c->a[0]);
 		break;
 	}
 }
@@ -117,6 +130,18 @@ void events_clear(void)
 	}
 }
 
+void event_wait_here(void)
+{
+	hyper_sched(SCHEDOP_block, NULL);
+	shared->vcpu_info[0].evtchn_upcall_mask = 1;
+	events_clear();
+}
+
+void events_owed(void)
+{
+	shared->vcpu_info[0].evtchn_upcall_pending = 1;
+}
+
 void events_handle(int in_upcall)
 {
 	int idle = !runnable_others();
@@ -132,4 +157,5 @@ void events_handle(int in_upcall)
 	/* Who waited for this event runs before a thread that only computes. */
 	if (in_upcall && idle && runnable_others())
 		resched = 1;
+	fork_if_wanted();
 }

@@ -22,33 +22,62 @@ long sys_getppid(void)
 	return control->ppid;
 }
 
+/* The group and the session of a family's root are its own; children inherit them. 0: our own. */
+static int group, session;
+
+static int own_or(int id)
+{
+	return id ? id : main_thread.tid;
+}
+
+int process_group(void)
+{
+	return own_or(group);
+}
+
+void identity_forked(int parent)
+{
+	if (!group)
+		group = parent;
+	if (!session)
+		session = parent;
+}
+
 long sys_getpgrp(void)
 {
-	return main_thread.tid;
+	return process_group();
 }
 
 long sys_getpgid(long pid)
 {
-	return pid && pid != main_thread.tid ? -ESRCH : main_thread.tid;
+	return pid && pid != main_thread.tid ? -ESRCH : process_group();
 }
 
 long sys_getsid(long pid)
 {
-	return sys_getpgid(pid);
+	return pid && pid != main_thread.tid ? -ESRCH : own_or(session);
 }
 
+/* Of itself only, and only a group of its own: which others there are is not known here. */
 long sys_setpgid(long pid, long pgid)
 {
 	if (pgid < 0)
 		return -EINVAL;
 	if (pid && pid != main_thread.tid)
 		return -ESRCH;
-	return -EPERM; /* a session leader */
+	if (!session || (pgid && pgid != main_thread.tid && pgid != process_group()))
+		return -EPERM;
+	if (!pgid || pgid == main_thread.tid)
+		group = 0;
+	return 0;
 }
 
 long sys_setsid(void)
 {
-	return -EPERM; /* leads one already */
+	if (!group)
+		return -EPERM; /* leads a group */
+	group = session = 0;
+	return main_thread.tid;
 }
 
 /* ---- users and groups ---- */
@@ -183,18 +212,6 @@ long sys_setgroups(long n, long in)
 	memcpy(groups, want, n * sizeof(*want));
 	group_count = n;
 	return 0;
-}
-
-/* ---- children: a pVM has none yet that it could wait for ---- */
-
-long sys_wait4(void)
-{
-	return -ECHILD;
-}
-
-long sys_waitid(void)
-{
-	return -ECHILD;
 }
 
 /* ---- the machine ---- */

@@ -47,6 +47,12 @@ static void set(struct clock_timer *t, int64_t value, int64_t interval)
 	clock_timer_set(t, !value ? FOREVER : value > FOREVER - 1 - now ? FOREVER - 1 : now + value, value ? interval : 0);
 }
 
+void itimers_forked(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(itimers); i++)
+		clock_timer_set(&itimers[i], FOREVER, 0);
+}
+
 long sys_getitimer(long which, long out)
 {
 	struct itimerval v;

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include "limit.h"
+#include "process.h"
 
 #define UNLIMITED {RLIM_INFINITY, RLIM_INFINITY}
 #define OPEN_FILES 1024
@@ -83,7 +84,9 @@ long sys_getrusage(long who, long out)
 		ns = process_cpu_ns();
 	else if (who == RUSAGE_THREAD)
 		ns = thread_cpu_ns(cur);
-	else if (who != RUSAGE_CHILDREN)
+	else if (who == RUSAGE_CHILDREN)
+		ns = children_cpu_ns();
+	else
 		return -EINVAL;
 	mem_info(&mi);
 	ru.ru_utime.tv_sec = ns / NSEC;

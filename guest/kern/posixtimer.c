@@ -163,15 +163,26 @@ long sys_timer_getoverrun(long id)
 	return t ? t->last : -EINVAL;
 }
 
+static void delete(struct posix_timer *t)
+{
+	clock_timer_set(&t->ct, FOREVER, 0);
+	list_del(&t->node);
+	timer_count--;
+	kfree(t);
+}
+
 long sys_timer_delete(long id)
 {
 	struct posix_timer *t = find((int)id);
 
 	if (!t)
 		return -EINVAL;
-	clock_timer_set(&t->ct, FOREVER, 0);
-	list_del(&t->node);
-	timer_count--;
-	kfree(t);
+	delete(t);
 	return 0;
+}
+
+void posix_timers_forked(void)
+{
+	while (!list_empty(&timers))
+		delete(CONTAINER_OF(timers.next, struct posix_timer, node));
 }

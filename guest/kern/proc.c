@@ -286,6 +286,15 @@ static int self_fill(struct dent *dir)
 	return 0;
 }
 
+void proc_forked(void)
+{
+	char pid[16];
+
+	/* Where memory is too short for the new name the old one stays. */
+	if (self_dent)
+		dir_move(self_dent, self_dent->parent, pid, ksnprintf(pid, sizeof(pid), "%u", control->domid));
+}
+
 int proc_fill(struct dent *dir)
 {
 	char pid[16];

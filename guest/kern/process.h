@@ -20,11 +20,15 @@ void sched_tick(int64_t now);
 int64_t process_cpu_ns(void);
 int64_t thread_cpu_ns(const struct thread *t);
 
+void cpu_time_forked(void); /* the clocks begin anew */
+void *fpu_area(struct thread *t); /* where its vector state is kept; NULL: memory is short */
+
 /* ---- thread.c ---- */
 
 extern struct thread main_thread;
 struct thread *thread_find(int tid);
 void thread_free(struct thread *t);
+void thread_drop(struct thread *t); /* another one: it never was */
 void set_fs_base(uint64_t base);
 
 static inline struct frame *thread_frame(const struct thread *t)
@@ -42,6 +46,35 @@ extern int64_t timer_next; /* when the first ktimer is due; FOREVER: none */
 void ktimers_run(int64_t now);
 void timer_delivered(siginfo_t *info); /* posixtimer.c: fills in si_overrun */
 
+void itimers_forked(void); /* itimer.c: none runs */
+void posix_timers_forked(void); /* posixtimer.c: there are none */
+
+/* ---- fork.c, entry.S ---- */
+
+long fork_split(uint64_t token);
+void fork_command(uint64_t token); /* the engine wants a fork */
+void fork_if_wanted(void);
+
+/* ---- child.c ---- */
+
+struct child;
+struct child *child_new(void);
+void child_born(struct child *c, int pid); /* takes over c */
+void child_news(int pid, uint32_t status, int64_t cpu_ns);
+int64_t children_cpu_ns(void); /* of those that were waited for */
+void children_forked(void);    /* there are none */
+
+/* ---- identity.c ---- */
+
+int process_group(void);
+void identity_forked(int parent);
+
+/* ---- call.c ---- */
+
+/* The result of KX_CALL_*, or -errno; nothing else happens meanwhile. */
+long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c);
+long engine_answer(void); /* to the call that was made last */
+
 /* ---- event.c ---- */
 
 extern int timer_new; /* the hypervisor's timer may have to be set earlier */
@@ -49,7 +82,14 @@ void events_init(void);
 /* Handles pending events; in_upcall: the program was interrupted, so who wakes may run at once. */
 void events_handle(int in_upcall);
 void events_clear(void); /* only takes note that events came; what they were about is for events_handle */
+/*
+ * Sleeps until an event comes without letting another thread run. What it was about is looked after when the kernel is left:
+ * events_owed() must follow.
+ */
+void event_wait_here(void);
+void events_owed(void);
 void timer_arm(void);
+void timer_lost(void); /* the hypervisor has forgotten the timer, and that it was bound */
 void doorbell(void); /* raises the engine's end of the event channel */
 
 /* ---- signal.c ---- */
@@ -101,11 +141,14 @@ void tty_init(void);
 void tty_input(void);
 void tty_hangup(void); /* no more input will come */
 void tty_winsize(unsigned rows, unsigned cols);
+void tty_forked(void); /* what was typed is the parent's */
+void proc_forked(void); /* proc.c: /proc/PID has another name */
 
 /* ---- mem.c, mmap.c, boot.c ---- */
 
 extern int64_t boot_ns; /* now_ns() at the first instruction */
 void mem_init(void);
+void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
 uint64_t random_below(uint64_t n);

@@ -83,9 +83,12 @@ uint64_t random_below(uint64_t n)
 	return v % n;
 }
 
+/* At boot, and in a child: nothing of the parent's randomness is left. */
 void random_init(void)
 {
 	volatile uint8_t *seed = control->seed;
+
+	left = 0;
 
 	for (size_t i = 0; i < sizeof(control->seed); i++) {
 		((uint8_t *)key)[i] = seed[i];

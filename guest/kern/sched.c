@@ -69,6 +69,14 @@ int64_t process_cpu_ns(void)
 	return cpu_total + running_ns();
 }
 
+void cpu_time_forked(void)
+{
+	cpu_total = 0;
+	for (struct list_node *n = threads.next; n != &threads; n = n->next)
+		CONTAINER_OF(n, struct thread, all)->cpu_ns = 0;
+	cur->switched_in = now_ns();
+}
+
 /* ---- switching ---- */
 
 /* Nothing to run: wait in the hypervisor for an event, and handle it. */
@@ -133,23 +141,28 @@ void yield(void)
 	schedule();
 }
 
+void *fpu_area(struct thread *t)
+{
+	if (!t->xsave_mem)
+		t->xsave_mem = kmalloc(fpu_size() + FPU_ALIGN);
+	if (!t->xsave_mem)
+		return NULL;
+	return (void *)(((uintptr_t)t->xsave_mem + FPU_ALIGN - 1) & ~(uintptr_t)(FPU_ALIGN - 1));
+}
+
 /*
  * The end of a turn of a thread that was interrupted anywhere: its vector state has to be kept. Where
  * memory for that is short it simply goes on.
  */
 void preempt(void)
 {
-	struct thread *t = cur;
+	void *area = fpu_area(cur);
 
 	resched = 0;
-	if (!t->xsave_mem)
-		t->xsave_mem = kmalloc(fpu_size() + FPU_ALIGN);
-	if (!t->xsave_mem)
+	if (!area)
 		return;
-	void *area = (void *)(((uintptr_t)t->xsave_mem + FPU_ALIGN - 1) & ~(uintptr_t)(FPU_ALIGN - 1));
-
 	fpu_save(area);
-	thread_runnable(t);
+	thread_runnable(cur);
 	schedule();
 	fpu_restore(area);
 }

@@ -128,20 +128,23 @@ static siginfo_t from_us(int sig, int code)
 	return info;
 }
 
-/* A pVM is a process group and a session of its own; other pVMs are not in reach from here. */
-static int is_self(long pid)
-{
-	return pid == 0 || pid == main_thread.tid || pid == -(long)main_thread.tid;
-}
-
+/* Relatives are in the engine's reach. A family counts as one group. */
 long sys_kill(long pid, long sig)
 {
 	siginfo_t info = from_us((int)sig, SI_USER);
+	long r = -ESRCH;
 
+	pid = (int)pid;
 	if (sig < 0 || sig >= KX_NSIG)
 		return -EINVAL;
-	if (!is_self((int)pid))
+	if (pid < -1 && -pid != process_group())
 		return -ESRCH;
+	if (pid != main_thread.tid)
+		r = engine_call(KX_CALL_KILL, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
+	if (pid > 0 && pid != main_thread.tid)
+		return r;
+	if (pid == -1)
+		return r;
 	if (sig)
 		signal_process((int)sig, &info);
 	return 0;

@@ -10,7 +10,7 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 #define CORE_CALLS(X)                                                                               \
 	X(mmap) X(munmap) X(mprotect) X(mremap) X(brk) X(madvise) X(mincore) X(msync)               \
 	X(mlock) X(munlock) X(mlockall) X(munlockall) X(membarrier)                                 \
-	X(clone) X(exit) X(exit_group) X(set_tid_address) X(gettid) X(arch_prctl) X(prctl)          \
+	X(clone) X(fork) X(vfork) X(exit) X(exit_group) X(set_tid_address) X(gettid) X(arch_prctl) X(prctl)          \
 	X(set_robust_list) X(get_robust_list) X(futex)                                              \
 	X(sched_yield) X(sched_getaffinity) X(sched_setaffinity) X(sched_getparam)                  \
 	X(sched_setparam) X(sched_getscheduler) X(sched_setscheduler) X(sched_get_priority_max)     \

@@ -113,13 +113,17 @@ static void first_stack(struct thread *t, const struct frame *f)
 	t->ksp = (uint64_t)sp;
 }
 
+long sys_fork(void);
+
 long sys_clone(long flags, long stack, long ptid, long ctid, long tls)
 {
 	struct frame child = *thread_frame(cur);
 	struct thread *t;
 
+	if (flags == SIGCHLD && !stack)
+		return sys_fork();
 	if ((flags & CLONE_THREAD_FLAGS) != CLONE_THREAD_FLAGS || flags & ~(long)CLONE_KNOWN || !stack) {
-		klog("kx: clone with flags %#lx (fork, vfork) is not supported: the program gets ENOSYS", flags);
+		klog("kx: clone with flags %#lx (posix_spawn) is not supported: the program gets ENOSYS", flags);
 		return -ENOSYS;
 	}
 	t = thread_new();
@@ -151,6 +155,19 @@ void thread_free(struct thread *t)
 		return; /* not ours to free; a program may well end its first thread */
 	kstack_free((char *)t->kstack - KSTACK_PAGES * PAGE_SIZE);
 	kfree(t);
+}
+
+void thread_drop(struct thread *t)
+{
+	if (t->run_node.next)
+		list_del(&t->run_node);
+	if (t->wait_node.next)
+		list_del(&t->wait_node);
+	ktimer_cancel(&t->wait_timer);
+	signals_thread_exit(t);
+	list_del(&t->all);
+	thread_count--;
+	thread_free(t);
 }
 
 /* Mutexes that the thread held and listed: mark them and wake a waiter, as the list's owner died. */

@@ -44,6 +44,12 @@ void tty_init(void)
 	tty.winsize[1] = (uint16_t)control->cols;
 }
 
+void tty_forked(void)
+{
+	tty.rd = tty.ready = tty.wr = 0;
+	tty.hung_up = !(control->flags & KX_F_STDIN);
+}
+
 /* ---- input ---- */
 
 /* There is no room for what is typed: look at least for what would end the program that does not read. */

@@ -187,7 +187,7 @@ func TestProcess(t *testing.T) {
 	d.Unpause()
 	d.Notify()
 	<-d.Rang()
-	proc := fmt.Sprintf("/proc/%d/", d.pid)
+	proc := fmt.Sprintf("/proc/%d/", d.proc.Load().pid)
 	status := procFile(t, proc+"status")
 	for _, want := range []string{
 		"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000",

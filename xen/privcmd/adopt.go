@@ -1,18 +1,39 @@
 package privcmd
 
 import (
-	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
 const (
-	tokenSize = 16 + 4 + 8 // and then the name
+	tokenSize = int(unsafe.Sizeof(tokenHead{})) // and then the name
 	// firstPort is what a new domain's first port is; the engine allocates it.
 	firstPort = 1
 )
+
+// tokenHead is what of a domain neither Xen nor, for a fork, the domain itself can be asked.
+type tokenHead struct {
+	Handle        handle
+	Port          uint32
+	_             uint32
+	HypercallPage uint64
+	// geometry
+	Slots, RAMPages, Ready uint64
+	RAMVA, Image, Pages    uint64
+}
+
+// Token implements xen.Domain.
+func (d *Domain) Token() []byte {
+	g := &d.geometry
+	t := tokenHead{
+		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage,
+		Slots: g.slots, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
+	}
+	return append(append([]byte(nil), bytesOf(&t)...), d.name...)
+}
 
 // Adopt implements xen.Hypervisor. Without a token it must be a domain of an engine with this key.
 func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
@@ -38,11 +59,13 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	d.paused.Store(info.Flags&infPaused != 0)
 	d.remotePort = firstPort
 	if len(token) != 0 {
-		if handle(token[:16]) != info.Handle {
+		var t tokenHead
+		copy(bytesOf(&t), token)
+		g := geometry{shape{t.Slots, t.RAMPages, t.Ready}, t.RAMVA, t.Image, t.Pages}
+		if t.Handle != info.Handle || !g.valid() {
 			return nil, xen.ErrNoDomain
 		}
-		d.remotePort = binary.LittleEndian.Uint32(token[16:])
-		d.hypercallPage = binary.LittleEndian.Uint64(token[20:])
+		d.remotePort, d.hypercallPage, d.geometry = t.Port, t.HypercallPage, g
 		d.name = string(token[tokenSize:])
 	}
 	if err = h.add(d); err != nil {

@@ -3,7 +3,6 @@ package privcmd
 import (
 	"crypto/rand"
 	"fmt"
-	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -26,8 +25,8 @@ type blank struct {
 var poolShape = shapeFor(2<<20/pageSize, 72<<20/pageSize, 0)
 
 // newBlank begins a blank, which the steps of making make; they undo all of it when one fails.
-func newBlank(h *Hypervisor, s shape, steps *xen.Steps) *blank {
-	return &blank{h: h, l: newLayout(s, randomBase(s.ramPages)), steps: steps}
+func newBlank(h *Hypervisor, s shape, ramVA uint64, steps *xen.Steps) *blank {
+	return &blank{h: h, l: newLayout(s, ramVA), steps: steps}
 }
 
 func (b *blank) making() []xen.Step {
@@ -125,8 +124,7 @@ func (b *blank) control() (err error) {
 
 // listed is the mapped part of the list of machine frame numbers, slots are the frames of an image.
 func (b *blank) listed() []uint64 {
-	p := b.d.area[abi.CtlSize:][:b.l.listed()*pageSize]
-	return unsafe.Slice((*uint64)(unsafe.Pointer(&p[0])), len(p)/8)
+	return words(b.d.area[abi.CtlSize:][:b.l.listed()*pageSize])
 }
 
 func (b *blank) slots() []byte { return b.d.area[abi.CtlSize+b.l.listed()*pageSize:] }
@@ -156,6 +154,18 @@ func (b *blank) close() {
 	b.h.c.destroy(b.d.id)
 	b.h.events.unbind(b.d.port)
 	b.h.c.munmap(b.d.area)
+}
+
+// watch makes a domain of the blank, which is known from now on.
+func (b *blank) watch(hypercallPage uint64, g geometry, name string) error {
+	d := b.d
+	d.remotePort, d.hypercallPage, d.top = b.evtchn, hypercallPage, b.mfns[b.l.tables]
+	d.geometry, d.name, d.fresh = g, name, true
+	if err := b.h.add(d); err != nil {
+		return err
+	}
+	d.register()
+	return nil
 }
 
 // check tells whether a blank that waited is still as it was made.

@@ -42,7 +42,8 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	b := &build{h: h, c: c}
 	err := b.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: b.check}, xen.Step{Name: "pool", Do: b.take})
 	if err == nil && b.blank == nil {
-		b.blank = newBlank(h, shapeFor(b.img.pages, b.pages, b.root), &b.steps)
+		s := shapeFor(b.img.pages, b.pages, b.root)
+		b.blank = newBlank(h, s, randomBase(s.ramPages), &b.steps)
 		err = b.steps.Run(ctx, c.Step, b.making()...)
 	}
 	if err == nil {
@@ -227,22 +228,6 @@ func (b *build) vcpu() error {
 
 // watch hands everything over.
 func (b *build) watch() error {
-	d := b.d
-	d.remotePort = b.evtchn
-	d.hypercallPage = b.img.hypercallPage
-	d.top = b.mfns[b.l.tables]
-	d.name, d.fresh = b.c.Boot.Name, true
-	if err := b.h.add(d); err != nil {
-		return err
-	}
-	d.register()
-	return nil
-}
-
-// Token implements xen.Domain: the domain's UUID, its port, its hypercall page and its name.
-func (d *Domain) Token() []byte {
-	t := append([]byte(nil), d.handle[:]...)
-	t = binary.LittleEndian.AppendUint32(t, d.remotePort)
-	t = binary.LittleEndian.AppendUint64(t, d.hypercallPage)
-	return append(t, d.name...)
+	g := geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.img.pages, pages: b.pages}
+	return b.blank.watch(b.img.hypercallPage, g, b.c.Boot.Name)
 }

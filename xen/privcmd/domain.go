@@ -22,6 +22,7 @@ type Domain struct {
 	remotePort    uint32 // the domain's
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
+	geometry      geometry
 	name          string // for xenstore
 	rang, touched chan struct{}
 	gone          chan struct{}

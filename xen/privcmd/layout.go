@@ -103,6 +103,32 @@ func (l *layout) entry(mfns []uint64, va uint64) uint64 {
 // that are ready, and of those that an image may leave over.
 func (l *layout) listed() uint64 { return min(pagesOf((l.numbers+l.ready+l.slots)*8), l.ctl-l.p2m) }
 
+// geometry is what a fork has to know about a domain. It is its builder's word, kept by the engine; the domain
+// itself is not asked.
+type geometry struct {
+	shape
+	ramVA uint64
+	image uint64 // pages of the image
+	pages uint64 // of the RAM window that the domain was given
+}
+
+// valid tells whether a domain can be like this.
+func (g *geometry) valid() bool {
+	return g.slots <= (abi.ImageEnd-abi.ImageVa)/pageSize && g.image > 0 && g.image <= g.slots &&
+		g.ramPages <= maxMemory/pageSize && g.pages <= g.ramPages && g.ready <= g.pages &&
+		g.ramVA%ramAlign == 0 && g.ramVA >= abi.RamMin && g.ramVA <= abi.RamEnd-g.ramPages*pageSize
+}
+
+// frames is how many pseudo-physical frames there are, address where one of them is mapped.
+func (g *geometry) frames() uint64 { return g.image + g.pages }
+
+func (g *geometry) address(frame uint64) uint64 {
+	if frame < g.image {
+		return abi.ImageVa + frame*pageSize
+	}
+	return g.ramVA + (frame-g.image)*pageSize
+}
+
 // randomBase places a RAM window.
 func randomBase(pages uint64) uint64 {
 	var b [8]byte

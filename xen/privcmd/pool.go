@@ -32,7 +32,7 @@ type pool struct {
 // blank makes one for the pool.
 func (h *Hypervisor) blank() (*blank, error) {
 	var s xen.Steps
-	b := newBlank(h, poolShape, &s)
+	b := newBlank(h, poolShape, randomBase(poolShape.ramPages), &s)
 	return b, s.Run(context.Background(), nil, b.making()...)
 }
 

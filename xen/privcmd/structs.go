@@ -212,8 +212,10 @@ type vcpuContext struct { // struct vcpu_guest_context
 
 // vcpuContext.Flags: VGCF_*
 const (
-	vgcfInKernel = 1 << 2
-	vgcfOnline   = 1 << 5
+	vgcfInKernel      = 1 << 2
+	vgcfFailsafeMasks = 1 << 3 // failsafe_disables_events
+	vgcfSyscallMasks  = 1 << 4 // syscall_disables_events
+	vgcfOnline        = 1 << 5
 )
 
 // mmapBatch is struct privcmd_mmapbatch_v2 of Linux.

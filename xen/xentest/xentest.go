@@ -29,6 +29,8 @@ type Suite struct {
 	Populated bool
 	// Ports and Grants are how many event channels and frames of grants a domain can have of its own.
 	Ports, Grants int
+	// Fork is true if domains can be forked.
+	Fork bool
 	// Watch, if not nil, notes what the host has; its result, called after Close, compares.
 	Watch func(t testing.TB) func()
 }
@@ -68,6 +70,7 @@ func Run(t *testing.T, s Suite) {
 		{"Garbage", testGarbage, true},
 		{"Hogs", testHogs, true},
 		{"Storms", testStorms, true},
+		{"Fork", testFork, true},
 	} {
 		if c.real && !s.Real {
 			continue

@@ -384,6 +384,40 @@ kx_clone:
 	call kx_syscall
 	ud2
 
+/*
+ * long fork_split(uint64_t token): saves what the C ABI says a call keeps, as switch_to does, and has fork_ask tell the
+ * engine where a child goes on. Whoever goes on there, with nothing but rsp, gets the result from fork_woken.
+ */
+	.globl fork_split
+fork_split:
+	push %rbx
+	push %rbp
+	push %r12
+	push %r13
+	push %r14
+	push %r15
+	sub $SWITCH_FPU, %rsp
+	fnstenv (%rsp)
+	stmxcsr 32(%rsp)
+	mov %rdi, %rdx
+	mov $1f, %edi
+	mov %rsp, %rsi
+	call fork_ask
+	jmp 2f
+1:	cld
+	fninit
+	call fork_woken
+2:	fldenv (%rsp)
+	ldmxcsr 32(%rsp)
+	add $SWITCH_FPU, %rsp
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %rbp
+	pop %rbx
+	ret
+
 /* void kx_unmapself(base, size): unmaps the caller's own stack and ends the thread. */
 	.globl kx_unmapself
 kx_unmapself:

@@ -50,8 +50,8 @@ struct program {
 	const char *name;
 	void (*run)(void);
 };
-/* guest.c, sharing.c, hostile.c; the last one has no name */
-extern const struct program plain_programs[], sharing_programs[], hostile_programs[];
+/* guest.c, fork.c, sharing.c, hostile.c; the last one has no name */
+extern const struct program plain_programs[], fork_programs[], sharing_programs[], hostile_programs[];
 
 /* lib.c */
 const char *arg(unsigned i); /* "" if there are not so many */
@@ -60,6 +60,7 @@ void print(unsigned stream, const char *s, size_t n);
 void puts_(const char *s);
 void ring(void);
 void block(void); /* until an event was handled */
+void unmask(void);
 void wait_past(volatile uint64_t *count, uint64_t seen);
 _Noreturn void finish(unsigned code);
 _Noreturn void fail(unsigned line);

@@ -113,7 +113,7 @@ __attribute__((used)) void on_trap(struct trap_frame *f)
 	VCPU->evtchn_upcall_mask = 0;
 }
 
-static void unmask(void)
+void unmask(void)
 {
 	VCPU->evtchn_upcall_mask = 0;
 	if (VCPU->evtchn_upcall_pending)

@@ -1,0 +1,213 @@
+/* child.c: the children of this pVM: what became of them, and waiting for it. */
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "process.h"
+
+#define STOPPED 0x7f      /* low byte of a status word */
+#define CONTINUED 0xffff  /* a status word */
+#define KNOWN_OPTIONS (WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | 0xe0000000L /* __WALL and the like */)
+
+struct child {
+	struct list_node node;
+	int pid;
+	int dead;
+	int news; /* status is worth a report */
+	uint32_t status;
+	int64_t cpu_ns;
+};
+
+static struct list_node children = {&children, &children};
+static struct waitq child_q = WAITQ_INIT(child_q);
+static int64_t reaped_ns; /* CPU time of those that were waited for */
+
+static struct child *find(int pid)
+{
+	for (struct list_node *n = children.next; n != &children; n = n->next) {
+		struct child *c = CONTAINER_OF(n, struct child, node);
+
+		if (c->pid == pid)
+			return c;
+	}
+	return NULL;
+}
+
+struct child *child_new(void)
+{
+	return kzalloc(sizeof(struct child));
+}
+
+void child_born(struct child *c, int pid)
+{
+	c->pid = pid;
+	list_add_tail(&children, &c->node);
+}
+
+int64_t children_cpu_ns(void)
+{
+	return reaped_ns;
+}
+
+static void forget(struct child *c)
+{
+	list_del(&c->node);
+	kfree(c);
+}
+
+void children_forked(void)
+{
+	while (!list_empty(&children))
+		forget(CONTAINER_OF(children.next, struct child, node));
+	reaped_ns = 0;
+}
+
+/* ---- news ---- */
+
+static void info_of(const struct child *c, siginfo_t *info)
+{
+	*info = (siginfo_t){.si_signo = SIGCHLD};
+	info->si_pid = c->pid;
+	info->si_utime = c->cpu_ns / (NSEC / 100);
+	if (c->status == CONTINUED) {
+		info->si_code = CLD_CONTINUED;
+		info->si_status = SIGCONT;
+	} else if ((c->status & 0xff) == STOPPED) {
+		info->si_code = CLD_STOPPED;
+		info->si_status = c->status >> 8 & 0xff;
+	} else if (c->status & 0x7f) {
+		info->si_code = CLD_KILLED;
+		info->si_status = c->status & 0x7f;
+	} else {
+		info->si_code = CLD_EXITED;
+		info->si_status = c->status >> 8 & 0xff;
+	}
+}
+
+/* Nobody needs the child's status any more. */
+static void reap(struct child *c)
+{
+	int pid = c->pid;
+
+	reaped_ns += c->cpu_ns;
+	forget(c);
+	engine_call(KX_CALL_REAP, (uint64_t)pid, 0, 0);
+}
+
+/* The engine tells of a child. */
+void child_news(int pid, uint32_t status, int64_t cpu_ns)
+{
+	const struct sigact *act = &sigacts[SIGCHLD];
+	struct child *c = find(pid);
+	siginfo_t info;
+
+	if (!c || c->dead)
+		return;
+	c->status = status;
+	c->cpu_ns = cpu_ns;
+	c->news = 1;
+	c->dead = status != CONTINUED && (status & 0xff) != STOPPED;
+	info_of(c, &info);
+	if (c->dead && (act->handler == (uint64_t)SIG_IGN || act->flags & SA_NOCLDWAIT))
+		reap(c);
+	if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || !(act->flags & SA_NOCLDSTOP))
+		signal_process(SIGCHLD, &info);
+	wake_all(&child_q);
+}
+
+/* ---- waiting ---- */
+
+/* pid as waitpid(2) has it. Children are all of one group as long as they make none of their own. */
+static int matches(const struct child *c, long pid)
+{
+	return pid > 0 ? c->pid == pid : pid == -1 || pid == 0 || -pid == process_group();
+}
+
+static int wanted_news(const struct child *c, long options)
+{
+	if (!c->news)
+		return 0;
+	if (c->dead)
+		return !!(options & WEXITED);
+	return !!(options & (c->status == CONTINUED ? WCONTINUED : WUNTRACED));
+}
+
+/* The child that there is news of: 0 and *found; *found is NULL with WNOHANG if there is none. */
+static long await(long pid, long options, struct child **found)
+{
+	long err = 0;
+
+	for (;;) {
+		int any = 0;
+
+		for (struct list_node *n = children.next; n != &children; n = n->next) {
+			*found = CONTAINER_OF(n, struct child, node);
+			if (!matches(*found, pid))
+				continue;
+			if (wanted_news(*found, options))
+				return 0;
+			any = 1;
+		}
+		*found = NULL;
+		if (!any)
+			return -ECHILD;
+		if (options & WNOHANG || err)
+			return err;
+		err = wait_on(&child_q, FOREVER);
+	}
+}
+
+/* The news has been told. */
+static void told(struct child *c, long options)
+{
+	if (options & WNOWAIT)
+		return;
+	c->news = 0;
+	if (c->dead)
+		reap(c);
+}
+
+static int usage_out(const struct child *c, long user)
+{
+	struct rusage ru = {.ru_utime = {c->cpu_ns / NSEC, c->cpu_ns % NSEC / 1000}};
+
+	return user ? copy_out((void *)user, &ru, offsetof(struct rusage, __reserved)) : 0;
+}
+
+long sys_wait4(long pid, long status, long options, long usage)
+{
+	struct child *c;
+	long r;
+
+	pid = (int)pid;
+	if (options & ~KNOWN_OPTIONS || options & (WEXITED | WNOWAIT))
+		return -EINVAL;
+	r = await(pid, options | WEXITED, &c);
+	if (r || !c)
+		return r;
+	if ((status && copy_out((void *)status, &c->status, sizeof(c->status))) || usage_out(c, usage))
+		return -EFAULT;
+	r = c->pid;
+	told(c, options);
+	return r;
+}
+
+long sys_waitid(long type, long id, long uinfo, long options, long usage)
+{
+	long pid = type == P_ALL ? -1 : type == P_PID ? id : id ? -id : 0, r;
+	siginfo_t info = {0};
+	struct child *c;
+
+	if (options & ~KNOWN_OPTIONS || !(options & (WEXITED | WUNTRACED | WCONTINUED)) || type < P_ALL || type > P_PGID ||
+	    (type == P_PID && id <= 0) || (type == P_PGID && id < 0))
+		return -EINVAL;
+	r = await(pid, options, &c);
+	if (r)
+		return r;
+	if (c)
+		info_of(c, &info);
+	if ((uinfo && copy_out((void *)uinfo, &info, sizeof(info))) || (c && usage_out(c, usage)))
+		return -EFAULT;
+	if (c)
+		told(c, options);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/*
+ * fork.c: one pVM becomes two. The engine copies what is in memory (engine/fork.go); what is not, this file
+ * keeps and restores: registers by fork_split in entry.S, vector state and FS base here. The rest is what makes
+ * the copy a process of its own.
+ */
+#include "frame.h"
+#include "hyper.h"
+#include "process.h"
+
+static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
+
+/* ---- both sides ---- */
+
+/* Called by entry.S, with where a child goes on. */
+long fork_ask(uint64_t rip, uint64_t rsp, uint64_t token)
+{
+	return engine_call(KX_CALL_FORK, rip, rsp, token);
+}
+
+/* Called by entry.S where a child, or a parent that was moved, goes on: 0 for the child. */
+long fork_woken(void)
+{
+	cpu_init();
+	timer_lost();
+	mem_moved();
+	return control->domid == (uint32_t)main_thread.tid ? engine_answer() : 0;
+}
+
+/* ---- the child ---- */
+
+static void become_child(void)
+{
+	int parent = main_thread.tid;
+
+	cur->tid = main_thread.tid = (int)control->domid;
+	random_init();
+	console_init();
+	events_init();
+	tty_forked();
+	signals_discard(~0UL);
+	children_forked();
+	identity_forked(parent);
+	cpu_time_forked();
+	proc_forked();
+	boot_ns = now_ns();
+}
+
+/* What POSIX takes from a child that its program asked for: the other threads, and timers. */
+static void leave_behind(void)
+{
+	for (struct list_node *n = threads.next, *next; n != &threads; n = next) {
+		next = n->next;
+		if (n != &cur->all)
+			thread_drop(CONTAINER_OF(n, struct thread, all));
+	}
+	cur->clear_child_tid = cur->robust_list = 0;
+	itimers_forked();
+	posix_timers_forked();
+}
+
+/* ---- the fork ---- */
+
+/* As fork(2); with a token, how many children there are now. */
+static long fork_now(uint64_t token)
+{
+	void *fpu = fpu_area(cur);
+	int parent = main_thread.tid;
+	long r;
+
+	if (!fpu)
+		return -ENOMEM;
+	fpu_save(fpu);
+	r = fork_split(token);
+	if (!r && control->domid != (uint32_t)parent) {
+		become_child();
+		if (!token)
+			leave_behind();
+		control->main_ns = boot_ns;
+		control->state = KX_STATE_MAIN;
+	}
+	set_fs_base(cur->fs_base);
+	fpu_restore(fpu);
+	return r;
+}
+
+long sys_fork(void)
+{
+	struct child *c = child_new();
+	long pid;
+
+	if (!c)
+		return -ENOMEM;
+	pid = fork_now(0);
+	if (pid > 0)
+		child_born(c, (int)pid);
+	else
+		kfree(c); /* the child's copy, too */
+	return pid;
+}
+
+/* The child may do whatever a child of fork may. */
+long sys_vfork(void)
+{
+	return sys_fork();
+}
+
+/* ---- from outside ---- */
+
+void fork_command(uint64_t token)
+{
+	wanted = token;
+}
+
+/* At the end of an upcall everything is at rest: all threads go on in the children too. */
+void fork_if_wanted(void)
+{
+	uint64_t token = wanted;
+
+	wanted = 0;
+	if (token)
+		fork_now(token);
+}

@@ -1,0 +1,528 @@
+package xentest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// Of guest/fork.c.
+const (
+	forkPages = 18 // each holds one number
+	forkFirst = 32 // RESULT of the first
+
+	forkFill = iota - 1
+	forkLook
+	forkFork
+	forkProtections
+	forkExit
+
+	// forkWritable are the pages that can be written when nothing is asked for.
+	forkWritable = 1<<forkPages - 1 - (1<<12 | 1<<13 | 1<<14)
+)
+
+// member is one domain of a family, and what must be in its memory.
+type member struct {
+	b     *bench
+	d     xen.Domain
+	model [forkPages]uint64
+}
+
+// founder starts the first domain of a family.
+func (b *bench) founder() *member {
+	b.t.Helper()
+	c := b.config("fork")
+	c.Memory = 12 << 20 // more than there is from the start
+	d, err := b.hv.Create(context.Background(), c)
+	b.must(err)
+	b.t.Cleanup(func() { end(b.t, d) })
+	b.must(d.Unpause())
+	m := &member{b: b, d: d}
+	for i := range m.model {
+		m.model[i] = uint64(i) + 1
+	}
+	m.born()
+	return m
+}
+
+func (m *member) born() {
+	m.b.t.Helper()
+	eventually(m.b.t, "a member of a family", func() bool { return m.alive() && result(m.d.Control(), 14) == 1 })
+}
+
+// alive fails the test if a domain has ended.
+func (m *member) alive() bool {
+	m.b.t.Helper()
+	select {
+	case <-m.d.Gone():
+		m.b.t.Fatalf("domain %d: exit %+v; line %d of its source", m.d.ID(), m.d.Exit(), result(m.d.Control(), 0))
+	default:
+	}
+	return true
+}
+
+// ask gives a command; answer waits for what comes of it.
+func (m *member) ask(op, a, b uint64) {
+	m.b.t.Helper()
+	r := results(m.d.Control())
+	r[9], r[10], r[11] = op, a, b
+	atomic.AddUint64(&r[8], 1)
+	m.b.must(m.d.Notify())
+}
+
+func (m *member) answer() uint64 {
+	m.b.t.Helper()
+	r := results(m.d.Control())
+	eventually(m.b.t, "an answer", func() bool { return m.alive() && atomic.LoadUint64(&r[13]) == atomic.LoadUint64(&r[8]) })
+	return atomic.LoadUint64(&r[12])
+}
+
+func (m *member) do(op, a, b uint64) uint64 {
+	m.b.t.Helper()
+	m.ask(op, a, b)
+	return m.answer()
+}
+
+// fill writes a page, or all.
+func (m *member) fill(page int, seed uint64) {
+	m.b.t.Helper()
+	for i := range m.model {
+		if i == page || page == forkPages {
+			m.model[i] = seed
+		}
+	}
+	m.do(forkFill, uint64(page), seed)
+}
+
+// check looks at all of a member's memory and protections.
+func (m *member) check(when string) {
+	m.b.t.Helper()
+	if n := m.do(forkLook, 0, 0); n != forkPages {
+		m.b.t.Fatalf("%s: %d pages", when, n)
+	}
+	got := [forkPages]uint64(results(m.d.Control())[forkFirst:])
+	if got != m.model {
+		m.b.t.Errorf("%s: domain %d has %v, want %v", when, m.d.ID(), got, m.model)
+	}
+	if got := m.do(forkProtections, 0, 0); got != forkWritable {
+		m.b.t.Errorf("%s: domain %d can write %#x, want %#x", when, m.d.ID(), got, forkWritable)
+	}
+}
+
+// called waits for a call to fork, made so deep down the stack, and returns it.
+func (m *member) called(depth uint64) *xen.Fork {
+	m.b.t.Helper()
+	m.ask(forkFork, depth, 0)
+	call := &control(m.d).Call
+	eventually(m.b.t, "a call", func() bool {
+		return m.alive() && atomic.LoadUint32(&call.Asked) != atomic.LoadUint32(&call.Done)
+	})
+	if call.Op != abi.CallFork {
+		m.b.t.Fatalf("call %d", call.Op)
+	}
+	return &xen.Fork{
+		Boot: xen.Boot{Name: "child", Args: []string{"guest", "child"}, PPID: m.d.ID(), Family: xen.DomID(control(m.d).Family)},
+		RIP:  call.A[0], RSP: call.A[1],
+	}
+}
+
+// tell answers a member's call.
+func (m *member) tell(result int64) {
+	m.b.t.Helper()
+	call := &control(m.d).Call
+	call.Result = result
+	atomic.StoreUint32(&call.Done, atomic.LoadUint32(&call.Asked))
+	m.b.must(m.d.Notify())
+	if got := int64(m.answer()); got != result {
+		m.b.t.Fatalf("domain %d: fork returned %d, want %d", m.d.ID(), got, result)
+	}
+}
+
+// fork makes a child, which waits to be unpaused.
+func (m *member) fork(depth uint64) *member {
+	m.b.t.Helper()
+	f := m.called(depth)
+	d, err := m.d.Fork(context.Background(), f)
+	m.b.must(err)
+	m.b.t.Cleanup(func() { end(m.b.t, d) })
+	m.tell(int64(d.ID()))
+	return &member{b: m.b, d: d, model: m.model}
+}
+
+// child is fork, and lets the child run.
+func (m *member) child() *member {
+	m.b.t.Helper()
+	c := m.fork(0)
+	m.b.must(c.d.Unpause())
+	c.born()
+	return c
+}
+
+// leave ends a member for good.
+func (m *member) leave() {
+	m.b.t.Helper()
+	m.ask(forkExit, 7, 0)
+	m.b.exited(m.d, 7)
+	m.b.must(m.d.Release())
+}
+
+func testFork(t *testing.T, b *bench) {
+	if !b.Fork {
+		t.Skip("it cannot be forked here")
+	}
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *bench)
+	}{
+		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
+		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
+		{"Cycles", forkCycles}, {"Tree", forkTree},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
+	}
+}
+
+// forkSnapshot holds that a child has its parent's memory as of the fork, and each its own from then on.
+func forkSnapshot(t *testing.T, b *bench) {
+	m := b.founder()
+	m.check("before")
+	c := m.fork(3)
+	m.check("the parent after a fork")
+	m.fill(forkPages, 1000) // before the child has run at all
+	b.must(c.d.Unpause())
+	c.born()
+	c.check("the child")
+	m.check("the parent beside its child")
+	c.fill(forkPages, 2000)
+	m.check("the parent after its child wrote")
+	c.check("the child after it wrote")
+	m.fill(5, 3000)
+	c.check("the child after its parent wrote again")
+	c.leave()
+	m.check("the parent after its child's end")
+	c = m.child()
+	b.must(m.d.Destroy())
+	b.must(m.d.Release())
+	c.check("an orphan")
+	c.fill(forkPages, 4000)
+	c.check("an orphan that wrote")
+	c.leave()
+}
+
+// forkArea holds that the child's control area is its own.
+func forkArea(t *testing.T, b *bench) {
+	m := b.founder()
+	f := m.called(0)
+	f.Boot.Env = []string{"B=2"}
+	f.Boot.TTY, f.Boot.Rows, f.Boot.Cols = true, 24, 80
+	var steps []string
+	f.Step = func(name string, _ time.Duration) { steps = append(steps, name) }
+	d, err := m.d.Fork(context.Background(), f)
+	b.must(err)
+	t.Cleanup(func() { end(t, d) })
+	m.tell(int64(d.ID()))
+	if len(steps) == 0 {
+		t.Error("no steps")
+	}
+	if ids, err := b.hv.Domains(); err != nil || len(ids) != 2 {
+		t.Errorf("domains %v, %v", ids, err)
+	}
+	if st, err := d.Status(); err != nil || st.State != xen.StatePaused {
+		t.Errorf("the child: %+v, %v", st, err)
+	}
+	p, k := control(m.d), control(d)
+	if k.Magic != abi.ControlMagic || k.Abi != abi.AbiVersion || k.Domid != uint32(d.ID()) || k.Ppid != p.Domid || k.Family != p.Family {
+		t.Errorf("control %+v", k)
+	}
+	if k.ImagePages != p.ImagePages || k.RamVa != p.RamVa || k.RamPages != p.RamPages || k.RootLen != 0 || k.State != abi.StateMain {
+		t.Errorf("control %+v, the parent's %+v", k, p)
+	}
+	if k.Seed == p.Seed || k.Call != (abi.KxCall{}) || k.Flags&abi.FTty == 0 || k.Rows != 24 {
+		t.Errorf("control %+v", k)
+	}
+	want := "guest\x00child\x00B=2\x00"
+	if got := string(d.Control()[abi.ArgsVa-abi.CtlVa:][:k.ArgsLen]); got != want {
+		t.Errorf("strings %q", got)
+	}
+	// Events go to whom they are for.
+	b.must(d.Unpause())
+	(&member{b: b, d: d}).born()
+	await(t, d.Rang(), "the child's ring")
+	if st, err := m.d.Status(); err != nil || st.State != xen.StateBlocked && st.State != xen.StateRunning {
+		t.Errorf("the parent: %+v, %v", st, err)
+	}
+}
+
+// forkWaiting has a parent woken for nothing while it waits, as often as it takes.
+func forkWaiting(t *testing.T, b *bench) {
+	m := b.founder()
+	var wg sync.WaitGroup
+	for round := range 5 {
+		f := m.called(uint64(round))
+		stop := make(chan struct{})
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					m.d.Notify()
+				}
+			}
+		})
+		d, err := m.d.Fork(context.Background(), f)
+		close(stop)
+		wg.Wait()
+		b.must(err)
+		t.Cleanup(func() { end(t, d) })
+		c := &member{b: b, d: d, model: m.model}
+		b.must(d.Unpause())
+		c.born()
+		c.check("the child of a restless parent")
+		m.tell(int64(d.ID()))
+		m.check("a restless parent")
+		c.leave()
+		m.fill(round, uint64(round)+100)
+	}
+}
+
+// forkGenerations makes a chain, and ends it from the middle.
+func forkGenerations(t *testing.T, b *bench) {
+	line := []*member{b.founder()}
+	for i := range 6 {
+		c := line[i].child()
+		c.fill(i, uint64(i)+500)
+		line = append(line, c)
+	}
+	for _, m := range line {
+		m.check("a generation")
+	}
+	for _, i := range []int{3, 0, 2} {
+		line[i].leave()
+		line = slices.Delete(line, i, i+1)
+		for _, m := range line {
+			m.check("a generation beside a gap")
+		}
+	}
+	last := line[len(line)-1]
+	last.child().check("a child of the last one")
+}
+
+// forkRefusals holds that a fork that fails changes nothing.
+func forkRefusals(t *testing.T, b *bench) {
+	m := b.founder()
+	for name, f := range map[string]func(*xen.Fork) context.Context{
+		"canceled": func(*xen.Fork) context.Context {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			return ctx
+		},
+		"rip":  func(f *xen.Fork) context.Context { f.RIP = 1 << 63; return context.Background() },
+		"rsp":  func(f *xen.Fork) context.Context { f.RSP = 1<<63 + 5; return context.Background() },
+		"root": func(f *xen.Fork) context.Context { f.Boot.Root = make([]byte, 10); return context.Background() },
+		"NUL":  func(f *xen.Fork) context.Context { f.Boot.Args = []string{"\x00"}; return context.Background() },
+	} {
+		c := m.called(0)
+		if d, err := m.d.Fork(f(c), c); err == nil {
+			t.Errorf("%s: forked", name)
+			end(t, d)
+		}
+		m.tell(-12)
+		m.check(name)
+	}
+	if ids, err := b.hv.Domains(); err != nil || len(ids) != 1 {
+		t.Errorf("domains %v, %v", ids, err)
+	}
+	m.child().check("a child after refusals")
+	f := m.called(0)
+	b.must(m.d.Destroy())
+	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
+		t.Errorf("fork of a domain that is gone: %v", err)
+	}
+	b.must(m.d.Release())
+	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
+		t.Errorf("fork of a domain that was released: %v", err)
+	}
+}
+
+// forkAnywhere forks domains that have not asked for it, and do something else: whatever becomes of a child, its parent
+// goes on, and so do others.
+func forkAnywhere(t *testing.T, b *bench) {
+	pong := b.start("pong")
+	for _, args := range [][]string{{"spin"}, {"scribble", "control"}, {"flood"}} {
+		d := b.start(args...)
+		await(t, d.Rang(), "the start")
+		for i := range 4 {
+			f := &xen.Fork{Boot: xen.Boot{Name: "child"}, RIP: abi.ImageVa + uint64(i)*1000, RSP: abi.ImageVa + uint64(i)*0x10000000}
+			c, err := d.Fork(context.Background(), f)
+			if err != nil {
+				t.Logf("%v: %v", args, err)
+				continue
+			}
+			b.must(c.Unpause())
+			b.must(pong.Notify())
+			await(t, pong.Rang(), "an answer beside a child that was not asked for")
+			end(t, c)
+		}
+		select {
+		case <-d.Gone():
+			t.Errorf("%v: exit %+v", args, d.Exit())
+		default:
+		}
+		if count := result(d.Control(), 2); args[0] == "spin" {
+			eventually(t, "a parent to go on", func() bool { return result(d.Control(), 2) > count })
+		}
+		end(t, d)
+	}
+}
+
+// forkPaused holds that a parent that somebody has paused stays so.
+func forkPaused(t *testing.T, b *bench) {
+	m := b.founder()
+	f := m.called(0)
+	b.must(m.d.Pause())
+	d, err := m.d.Fork(context.Background(), f)
+	b.must(err)
+	t.Cleanup(func() { end(t, d) })
+	if st, err := m.d.Status(); err != nil || st.State != xen.StatePaused {
+		t.Errorf("a paused parent: %+v, %v", st, err)
+	}
+	c := &member{b: b, d: d, model: m.model}
+	b.must(d.Unpause())
+	c.born()
+	c.check("the child of a paused parent")
+	b.must(m.d.Unpause())
+	m.tell(int64(d.ID()))
+	m.check("a parent that was paused")
+}
+
+// forkAdopted has a second engine fork what a first one started and forked.
+func forkAdopted(t *testing.T, b *bench) {
+	start := &bench{Suite: b.Suite, t: t, key: b.key, hv: b.hv, im: b.im}
+	m := start.founder()
+	c := m.child()
+	c.fill(3, 33)
+	family := []*member{m, c}
+	waiting := m.called(0)
+	b.must(b.hv.Close())
+	b.open()
+	for _, m := range family {
+		d, err := b.hv.Adopt(m.d.ID(), m.d.Token())
+		b.must(err)
+		t.Cleanup(func() { end(t, d) })
+		m.d, m.b = d, b
+	}
+	d, err := m.d.Fork(context.Background(), waiting)
+	b.must(err)
+	t.Cleanup(func() { end(t, d) })
+	b.must(d.Unpause())
+	m.tell(int64(d.ID()))
+	s := &member{b: b, d: d, model: m.model}
+	s.born()
+	s.check("a child of an adopted one")
+	g := c.child()
+	g.check("a child of an adopted child")
+	g.child().check("its child")
+	c.check("an adopted child")
+	m.check("an adopted parent")
+}
+
+// forkMany forks several families at once.
+func forkMany(t *testing.T, b *bench) {
+	var families []*member
+	for range 4 {
+		families = append(families, b.founder())
+	}
+	var wg sync.WaitGroup
+	children := make([]xen.Domain, len(families))
+	for i, m := range families {
+		f := m.called(0)
+		wg.Go(func() {
+			d, err := m.d.Fork(context.Background(), f)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			children[i] = d
+		})
+	}
+	wg.Wait()
+	for i, m := range families {
+		d := children[i]
+		if d == nil {
+			t.Fatal("no child")
+		}
+		t.Cleanup(func() { end(t, d) })
+		m.tell(int64(d.ID()))
+		b.must(d.Unpause())
+		c := &member{b: b, d: d, model: m.model}
+		c.born()
+		c.check("a child of many")
+	}
+}
+
+// forkCycles forks again and again; the bench compares what is left.
+func forkCycles(t *testing.T, b *bench) {
+	m := b.founder()
+	for i := range 20 {
+		c := m.fork(0)
+		switch i % 3 {
+		case 0: // it never runs
+			b.must(c.d.Destroy())
+			b.must(c.d.Release())
+			continue
+		case 1:
+			b.must(c.d.Unpause())
+			c.born()
+			c.fill(i%forkPages, uint64(i)+1)
+		case 2:
+			b.must(c.d.Unpause())
+			c.born()
+			m.leave()
+			m = c
+			continue
+		}
+		c.leave()
+	}
+	m.check("after many forks")
+}
+
+// forkTree forks, writes and ends at random, and holds each member's memory against a model.
+func forkTree(t *testing.T, b *bench) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	family := []*member{b.founder()}
+	for n := range 60 {
+		i := r.IntN(len(family))
+		m := family[i]
+		switch k := r.IntN(10); {
+		case k < 3 && len(family) < 8:
+			c := m.fork(uint64(r.IntN(5)))
+			if r.IntN(2) == 0 {
+				m.fill(r.IntN(forkPages), uint64(n)+1)
+			}
+			b.must(c.d.Unpause())
+			c.born()
+			family = append(family, c)
+		case k < 4 && len(family) > 1:
+			m.leave()
+			family = append(family[:i], family[i+1:]...)
+		case k < 8:
+			m.fill(r.IntN(forkPages+1), uint64(n)+1)
+		default:
+			m.check("a member")
+		}
+	}
+	for _, m := range family {
+		m.check("at the end")
+	}
+}
