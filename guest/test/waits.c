@@ -269,7 +269,7 @@ void test_wait_usage(void)
 	IN_CHILD(pid) {
 		EQ(getrusage(RUSAGE_CHILDREN, &ru), 0);
 		EQ(usage_ns(&ru), 0);
-		while (cpu_ns() < 100000000)
+		while (cpu_ns() < 200000000)
 			;
 	}
 	EQ(waitid(P_PID, (id_t)pid, NULL, WEXITED | WNOWAIT), 0);
@@ -278,9 +278,9 @@ void test_wait_usage(void)
 	memset(&ru, 0, sizeof(ru));
 	EQ(wait4(pid, &status, 0, &ru), pid);
 	EQ(status, 0);
-	CHECK(usage_ns(&ru) >= 90000000);
+	CHECK(usage_ns(&ru) >= 5000000); /* a pVM does not know for how long the host let it wait */
 	EQ(getrusage(RUSAGE_CHILDREN, &after), 0);
-	CHECK(usage_ns(&after) - usage_ns(&before) >= 90000000);
+	CHECK(llabs(usage_ns(&after) - usage_ns(&before) - usage_ns(&ru)) < 20000);
 	CHECK(times(&is) != (clock_t)-1);
 	CHECK(is.tms_cutime + is.tms_cstime > was.tms_cutime + was.tms_cstime);
 }
