@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -48,6 +49,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 type settings struct {
 	hypervisor, socket, state, color string
 	level                            slog.Level
+	familyLimit                      int
 	noStart                          bool
 }
 
@@ -59,6 +61,7 @@ func globalFlags() *pflag.FlagSet {
 	flags.String("hypervisor", "auto", "auto, xen or hosted")
 	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
 	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
+	flags.Int("family-limit", engine.DefaultFamilyLimit, "how many pVMs a family may have that limit --family has not spoken of")
 	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
 	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
 	flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
@@ -120,7 +123,7 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		}
 		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
 	}
-	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start")}
+	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start"), familyLimit: v.GetInt("family-limit")}
 	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state} {
 		abs, err := filepath.Abs(v.GetString(key))
 		if err != nil {
@@ -130,6 +133,9 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 	}
 	if err := s.level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
 		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", v.GetString("log-level"))
+	}
+	if s.familyLimit < 1 {
+		return nil, fmt.Errorf("--family-limit %s: a number of pVMs, at least 1", v.GetString("family-limit"))
 	}
 	switch s.hypervisor {
 	case "auto", "hosted", "xen":
@@ -200,6 +206,8 @@ func serve(s *settings, args []string) int {
 		Socket:  s.socket,
 		Version: version,
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
+
+		FamilyLimit: s.familyLimit,
 	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
@@ -231,7 +239,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 			return dial(func(ctx context.Context) error {
 				return engine.StartBackground(ctx, s.socket, s.state, []string{
 					self, "--hypervisor", s.hypervisor, "--socket", s.socket, "--state", s.state,
-					"--log-level", s.level.String(), "engine", "--background",
+					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "engine", "--background",
 				})
 			})
 		},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -296,6 +297,12 @@ func (p *process) reopen() (err error) {
 	if p.sock, err = unix.PidfdGetfd(p.pidfd, fdEngine, 0); err != nil {
 		p.sock = -1
 	}
+	// A fork that was begun will not be ended.
+	atomic.StoreUint32(&p.state().Fork, 0)
+	if listener, err := p.take(fdListen); err == nil {
+		dismiss(listener)
+		unix.Close(listener)
+	}
 	return p.reopenControl(proc)
 }
 
@@ -348,7 +355,7 @@ func mappings(pid int) ([]stubMap, error) {
 		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &start, &end, &perm, &off, &dev, &inode, &name); n < 7 {
 			continue
 		}
-		m := stubMap{VA: start, Len: end - start, Off: off}
+		m := stubMap{VA: start, Len: end - start, Off: off, Prot: protOf(perm)}
 		switch {
 		case strings.HasPrefix(name, "/memfd:"+ramPrefix):
 			m.FD = fdRAM
@@ -362,10 +369,20 @@ func mappings(pid int) ([]stubMap, error) {
 	return maps, nil
 }
 
-// join appends a mapping, or extends the last one: protection changes split what was one.
+// protOf reads what a mapping allows, as /proc/PID/maps has it: "rw-p".
+func protOf(perm string) (prot uint32) {
+	for i, bit := range []uint32{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
+		if i < len(perm) && perm[i] != '-' {
+			prot |= bit
+		}
+	}
+	return prot
+}
+
+// join appends a mapping, or extends the last one.
 func join(maps []stubMap, m stubMap) []stubMap {
 	if n := len(maps); n > 0 {
-		if l := &maps[n-1]; l.FD == m.FD && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
+		if l := &maps[n-1]; l.FD == m.FD && l.Prot == m.Prot && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
 			l.Len += m.Len
 			return maps
 		}

@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -22,6 +23,11 @@ import (
 //
 // A hostile parent that runs while it should wait can spoil what the child sees of its memory, until it is killed:
 // it harms its own child.
+
+// forkNumber tells forks in place from each other, also from those of engines before: it begins anywhere.
+var forkNumber atomic.Uint32
+
+func init() { forkNumber.Store(uint32(time.Now().UnixNano())) }
 
 // forkPatience is how long a domain that asked for a fork may take to come to rest.
 const forkPatience = 5 * time.Second
@@ -92,15 +98,19 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 
 // check looks at what was asked for, before anything is made.
 func (b *fork) check() (err error) {
-	for _, m := range b.d.maps {
-		if m.VA >= abi.RamMin {
-			b.place.RAMVA, b.place.RAMPages, b.place.ImagePages = m.VA, m.Len/abi.PageSize, m.Off/abi.PageSize
+	for _, m := range b.d.maps { // in the order of their addresses
+		if m.VA < abi.RamMin {
+			continue
 		}
+		if b.place.RAMPages == 0 {
+			b.place.RAMVA, b.place.ImagePages = m.VA, m.Off/abi.PageSize
+		}
+		b.place.RAMPages += m.Len / abi.PageSize
 	}
 	if b.place.RAMPages == 0 {
 		return fmt.Errorf("%w: it has no memory", xen.ErrNoFork)
 	}
-	if err := b.f.Boot.Check(b.place.RAMPages); err != nil {
+	if err := b.f.Check(b.place.RAMPages); err != nil {
 		return err
 	}
 	if err := b.h.memory.check(b.place.RAMPages * abi.PageSize); err != nil {
@@ -109,7 +119,8 @@ func (b *fork) check() (err error) {
 	if b.image, err = b.d.imageFile(); err != nil {
 		return err
 	}
-	if b.maps = b.d.maps; b.d.img == nil {
+	// An adopted domain's are as they are now, unless they are too many pieces.
+	if b.maps = b.d.maps; len(b.maps) > maxMaps {
 		if b.maps, err = imageMaps(b.image); err != nil {
 			return err
 		}
@@ -161,13 +172,13 @@ func (b *fork) blanks() (err error) {
 
 func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 	blank, err := b.h.takeBlank()
-	if err == nil {
-		err = blank.settle()
-	}
 	if err != nil {
 		return nil, err
 	}
 	b.steps.OnFailure(blank.close)
+	if err := blank.settle(); err != nil {
+		return nil, err
+	}
 	ram, err := reopen("/proc/self", b.old.ram, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
@@ -191,9 +202,6 @@ func (b *fork) order() error {
 		s.Spin = spin(s.TSCMul, s.TSCShift)
 		copy(s.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
 		copy(s.Maps[:], b.maps)
-		if err := allowPrivate(n.pid, (b.place.ImagePages+b.place.RAMPages)*abi.PageSize+stubData); err != nil {
-			return err
-		}
 		engine, err := dup(n.sock)
 		if err != nil {
 			return err
@@ -238,6 +246,7 @@ func (b *fork) move() error {
 		next.letGo()
 	}
 	d.ring() // it may have rung in the old one
+	unix.Close(next.blank.ctl) // its state page stays mapped
 	d.former.Go(func() {
 		d.h.watcher.remove(b.old)
 		d.h.watcher.settle()
@@ -285,30 +294,44 @@ func (b *fork) files() (err error) {
 	return err
 }
 
-// clone has the parent's stub fork. Only for that moment may it.
+// clone has the parent's stub fork.
 func (b *fork) clone() error {
 	p, n, s := b.old, b.child, b.old.state()
-	if p.sock < 0 {
-		return fmt.Errorf("%w: its engine has died since its first fork, and this one may not take over the socket: see kernel.yama.ptrace_scope", xen.ErrNoFork)
+	if p.spoiled.Load() {
+		return fmt.Errorf("%w again: it did not come to rest for the last fork", xen.ErrNoFork)
 	}
-	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP}
+	listener, err := p.take(fdListen)
+	if err != nil || p.sock < 0 {
+		return fmt.Errorf("%w again: %w: the kernel is older than 5.6, or its engine has died and kernel.yama.ptrace_scope keeps this one from taking over", xen.ErrNoFork, errors.Join(err))
+	}
+	defer unix.Close(listener)
+	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
 	atomic.StoreInt32(&s.Forked, 0)
-	if err := allowProcesses(p.pid, true); err != nil {
-		return err
-	}
-	defer allowProcesses(p.pid, false)
 	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
 		return err
 	}
-	atomic.StoreUint32(&s.Fork, 1)
+	atomic.StoreUint32(&s.Fork, order.Number)
 	if err := p.kick(true); err != nil {
 		return err
 	}
-	pid, err := p.awaitForked()
+	pid, err := b.h.permit(listener, p)
 	if err != nil {
 		return err
 	}
+	b.steps.OnFailure(func() {
+		if n.pidfd >= 0 {
+			return
+		}
+		// It can be told from others once it has its files.
+		for end := time.Now().Add(forkPatience); atomic.LoadInt32(&n.state().Built) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if b.isOurs(pid) {
+			unix.Kill(pid, unix.SIGKILL)
+			wait4(pid)
+		}
+	})
 	if n.pidfd, err = pidfdOpen(pid); err != nil {
 		return err
 	}
@@ -322,26 +345,7 @@ func (b *fork) clone() error {
 		n.pidfd = -1
 		return fmt.Errorf("%w: its process lies", xen.ErrNoFork)
 	}
-	b.d.limits.inherit(pid)
-	return allowProcesses(pid, false)
-}
-
-// awaitForked waits for the stub's word.
-func (p *process) awaitForked() (int, error) {
-	word := &p.state().Forked
-	for end := time.Now().Add(forkPatience); ; {
-		switch r := atomic.LoadInt32(word); {
-		case r > 0:
-			return int(r), nil
-		case r < 0:
-			return 0, sysError("clone", unix.Errno(-r))
-		case hasEnded(p.pidfd):
-			return 0, xen.ErrNoDomain
-		case time.Now().After(end):
-			return 0, fmt.Errorf("%w: it does not come to rest", xen.ErrNoFork)
-		}
-		futexWait((*uint32)(unsafe.Pointer(word)), 0, 50*time.Millisecond)
-	}
+	return nil
 }
 
 // isOurs tells whether a process has the control area that the child was given.
@@ -356,7 +360,12 @@ func (b *fork) isOurs(pid int) bool {
 // boot writes the child's control area.
 func (b *fork) boot() error {
 	b.place.Evtchn, b.place.SharedInfo = portEngine, abi.SharedVa
-	return b.f.Boot.Write(b.child.control[:abi.CtlSize], &b.place)
+	ctl := b.child.control[:abi.CtlSize]
+	if err := b.f.Boot.Write(ctl, &b.place); err != nil {
+		return err
+	}
+	(*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa])).State = abi.StateMain
+	return nil
 }
 
 // watch makes the child a domain, and has the watcher hear of what is new.

@@ -150,29 +150,6 @@ func dup(fd int) (int, error) {
 	return attemptFD("dup", func() (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) })
 }
 
-// allowPrivate says how much private memory a stub may have, in bytes.
-func allowPrivate(pid int, bytes uint64) error { return softLimit(pid, unix.RLIMIT_DATA, bytes) }
-
-// allowProcesses says whether a stub may fork.
-func allowProcesses(pid int, may bool) error {
-	if may {
-		return softLimit(pid, unix.RLIMIT_NPROC, unix.RLIM_INFINITY)
-	}
-	return softLimit(pid, unix.RLIMIT_NPROC, 0)
-}
-
-// softLimit sets a limit of another process, up to the hard one.
-func softLimit(pid, what int, n uint64) error {
-	return attempt("prlimit", func() error {
-		var l unix.Rlimit
-		if err := unix.Prlimit(pid, what, nil, &l); err != nil {
-			return err
-		}
-		l.Cur = min(n, l.Max)
-		return unix.Prlimit(pid, what, &l, nil)
-	})
-}
-
 func pidfdOpen(pid int) (int, error) {
 	return attemptFD("pidfd_open", func() (int, error) { return unix.PidfdOpen(pid, 0) })
 }
@@ -210,6 +187,15 @@ func hasEnded(pidfd int) bool {
 	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)
 	return err == nil && n == 1
+}
+
+// wait4 waits for the end of a child of ours, which has been killed.
+func wait4(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // waitStatus is how a child of ours ended.

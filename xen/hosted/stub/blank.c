@@ -37,14 +37,15 @@ static long setup(void)
 {
 	long r = map_control(STUB_FD_CTL);
 
-	return r ? r : sandbox_blank();
+	return r ? r : filter_install();
 }
 
 /* Maps what the first moments of every domain use, while there is time. */
 static void touch(void)
 {
 	VCPU->evtchn_upcall_pending = 0;
-	((volatile struct kx_control *)KX_CONTROL_VA)->state = KX_STATE_NEW;
+	/* The engine may be writing there already: nothing is changed. */
+	__atomic_fetch_or(&((struct kx_control *)KX_CONTROL_VA)->state, 0, __ATOMIC_SEQ_CST);
 }
 
 /* The order to become a domain, with its RAM and its image; the engine's end means the end. */
@@ -60,6 +61,7 @@ static long build(void)
 {
 	long r = start.frozen ? map_control(STUB_FD_CONTROL) : 0;
 
+	limit_data(STUB_DATA + (start.frozen ? (start.image_pages + start.ram_pages) * KX_PAGE_SIZE : 0));
 	guest.image_pages = start.image_pages;
 	guest.ram_va = start.ram_va;
 	guest.ram_pages = start.ram_pages;

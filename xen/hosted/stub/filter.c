@@ -13,6 +13,7 @@
 #include <linux/filter.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <linux/time.h>
@@ -81,8 +82,10 @@ static const struct sock_filter program[] = {
 	KILL, ALLOW,
 	/* all but what tells a later engine which domain it is */
 	RULE(__NR_close, 5), LOAD(LOW(0)), EQ(STUB_FD_SOCK, 2, 0), GE(STUB_FD_CONTROL, 1, 0), KILL, ALLOW,
-	/* fork.c; how many processes there may be the engine says (RLIMIT_NPROC) */
-	RULE(__NR_clone, 10), IS(0, CLONE_PARENT | SIGCHLD), HIGH_IS(0, 0), IS(1, 0), ALLOW,
+	/* fork.c; filter_listen asks the engine as well. The zygote's word in argument 4 is not for domains. */
+	RULE(__NR_clone, 13), IS(0, CLONE_PARENT | SIGCHLD), HIGH_IS(0, 0), IS(1, 0), IS(4, 0), ALLOW,
+	RULE_ANY(__NR_rt_sigprocmask), /* its own signals */
+	RULE(__NR_prlimit64, 10), IS(0, 0), IS(1, RLIMIT_DATA), IS(3, 0), ALLOW, /* only downwards: it has no rights */
 	RULE(__NR_dup2, 9),
 	LOAD(LOW(1)), EQ(STUB_FD_SOCK, 6, 0), EQ(STUB_FD_CTL, 5, 0), EQ(STUB_FD_BELL, 4, 0), EQ(STUB_FD_TAG, 3, 0),
 	EQ(STUB_FD_CONTROL, 2, 0), EQ(STUB_FD_ENGINE, 1, 0), KILL, ALLOW,
@@ -90,12 +93,31 @@ static const struct sock_filter program[] = {
 	KILL,
 };
 
-long filter_install(void)
+static long install(const struct sock_filter *filter, uint16_t len, uint32_t flags)
 {
 	struct {
 		uint16_t len;
 		const struct sock_filter *filter;
-	} p = {sizeof program / sizeof program[0], program};
+	} p = {len, filter};
 
-	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
+	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &p);
+}
+
+/*
+ * The zygote has this one beside; what it says is that a process may be made when the engine says so, each single one, or when
+ * it is the zygote that makes it. Of two filters that have something against a call the stricter one counts.
+ */
+static const struct sock_filter listener[] = {
+	LOAD(NR), EQ(__NR_clone, 1, 0), ALLOW,
+	LOAD(LOW(4)), EQ(ZYGOTE_CLONES, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF), ALLOW,
+};
+
+long filter_listen(void)
+{
+	return install(listener, sizeof listener / sizeof listener[0], SECCOMP_FILTER_FLAG_NEW_LISTENER);
+}
+
+long filter_install(void)
+{
+	return install(program, sizeof program / sizeof program[0], 0);
 }

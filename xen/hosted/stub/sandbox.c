@@ -42,15 +42,14 @@ static uint32_t namespaces_enter(void)
 }
 
 /*
- * Gives up root. Not where the engine could not look into /proc/PID/fd of another identity, nor set limits of its
- * processes: it could not take its domains over after a crash, nor fork them.
+ * Gives up root. Not where the engine could not look into /proc/PID/fd of another identity: it
+ * could not take its domains over after a crash.
  */
 static uint32_t identity_drop(void)
 {
 	static const uint32_t ids[] = {STUB_UID, STUB_NOBODY};
 
-	if (sys(__NR_geteuid) != 0 || !has_capability(CAP_SYS_PTRACE) || !has_capability(CAP_SYS_RESOURCE) ||
-	    !has_capability(CAP_SETUID))
+	if (sys(__NR_geteuid) != 0 || !has_capability(CAP_SYS_PTRACE) || !has_capability(CAP_SETUID))
 		return 0;
 	for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
 		if (sys(__NR_setgroups, 0, 0) == 0 && sys(__NR_setresgid, ids[i], ids[i], ids[i]) == 0 &&
@@ -69,16 +68,10 @@ static void limit(int what, uint64_t n)
 	sys(__NR_prlimit64, 0, what, &l, 0);
 }
 
-/* The engine may raise it again, from outside. */
-static void limit_softly(int what, uint64_t n)
+/* What a domain's process may have of private memory: for good, it has no right to raise it. */
+void limit_data(uint64_t bytes)
 {
-	struct {
-		uint64_t soft, hard;
-	} l = {0, 0};
-
-	sys(__NR_prlimit64, 0, what, 0, &l);
-	l.soft = n < l.hard ? n : l.hard;
-	sys(__NR_prlimit64, 0, what, &l, 0);
+	limit(RLIMIT_DATA, bytes);
 }
 
 uint32_t sandbox_enter(uint32_t *identity)
@@ -95,13 +88,6 @@ uint32_t sandbox_enter(uint32_t *identity)
 	limit(RLIMIT_MEMLOCK, 0);
 	limit(RLIMIT_MSGQUEUE, 0);
 	limit(RLIMIT_STACK, 65536); /* what is left of it holds the title */
-	limit_softly(RLIMIT_DATA, STUB_DATA);
 	return entered;
 }
 
-/* sandbox_blank is for what the zygote still needs and a domain does not. */
-long sandbox_blank(void)
-{
-	limit_softly(RLIMIT_NPROC, 0);
-	return filter_install();
-}

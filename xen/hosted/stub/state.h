@@ -31,6 +31,7 @@
 #define STUB_FD_CONTROL 6 /* memfd of the control area, which may be that of a process that the domain has moved from */
 #define STUB_FD_ENGINE 7  /* the engine's end of the socket, for a later engine to take */
 #define STUB_FD_ZYGOTE 9
+#define STUB_FD_LISTENER 10 /* of the filter that asks the engine before a domain forks */
 
 /* Private memory that a stub may have beside its guest's frozen frames, bytes. */
 #define STUB_DATA 0x100000
@@ -48,6 +49,8 @@
 
 /* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
 #define ZYGOTE_SPAWN 1
+/* Tells a clone of the zygote's from one of a domain's, where the kernel ignores it (the TLS argument). */
+#define ZYGOTE_CLONES 0x6b78
 
 /*
  * The identity that a root engine's domains have: a number that no distribution, container manager
@@ -72,7 +75,7 @@ struct stub_state {
 	uint32_t ended;    /* STUB_END_*; 0 while it lives */
 	uint32_t reason;   /* of SCHEDOP_shutdown */
 	uint32_t no_memory; /* a frame of the domain could not be had: the host is out of memory */
-	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork and moves seq. */
+	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork to its number and moves seq. */
 	uint32_t fork;
 	int32_t forked; /* futex: the child's PID, or a negative errno; the engine clears it */
 	struct kx_crash crash;
@@ -111,6 +114,8 @@ struct stub_start {
 struct stub_fork {
 	uint64_t rip;
 	uint64_t rsp;
+	uint32_t number; /* not 0; one that is not in stub_state.fork was sent by an engine that has died */
+	uint32_t pad;
 	char title[STUB_TITLE];
 };
 

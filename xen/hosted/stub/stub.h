@@ -48,8 +48,9 @@ long map_own_pages(void); /* control area and state page, from STUB_FD_CTL */
 void say_built(int32_t r);
 _Noreturn void await_go(uint64_t rip, uint64_t rsp); /* rsp 0: as a new domain starts */
 uint32_t sandbox_enter(uint32_t *identity); /* returns the CLONE_NEW* that were entered */
-long sandbox_blank(void);
+void limit_data(uint64_t bytes);
 long filter_install(void);
+long filter_listen(void); /* from now on the engine is asked before a domain forks: the descriptor for it */
 
 /* ---- receive.c ---- */
 
