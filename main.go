@@ -259,6 +259,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
+	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
 	switch {
 	case hasScript && len(rest) > 0:
 		return sh.Script(script, rest[0], rest[1:])
