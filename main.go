@@ -107,17 +107,8 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 	if err := v.BindPFlags(flags); err != nil {
 		return nil, err
 	}
-	if file != "" {
-		v.SetConfigFile(file)
-	} else {
-		v.SetConfigName("config")
-		v.AddConfigPath(configDir())
-		if os.Geteuid() == 0 {
-			v.AddConfigPath("/etc/kxsh")
-		}
-	}
 	var notFound viper.ConfigFileNotFoundError
-	if err := v.ReadInConfig(); err != nil && !errors.As(err, &notFound) {
+	if err := readConfig(v, file); err != nil && !errors.As(err, &notFound) {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errors.New("no such file")
 		}
@@ -148,6 +139,30 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		return nil, fmt.Errorf("--color %s: auto, always or never", s.color)
 	}
 	return s, nil
+}
+
+// readConfig reads the file named, or the one that is in the usual places. Most often there is none, and then
+// viper is not asked: its search takes as long as everything else that a short command does.
+func readConfig(v *viper.Viper, file string) error {
+	if file != "" {
+		v.SetConfigFile(file)
+		return v.ReadInConfig()
+	}
+	dirs := []string{configDir()}
+	if os.Geteuid() == 0 {
+		dirs = append(dirs, "/etc/kxsh")
+	}
+	any := false
+	v.SetConfigName("config")
+	for _, dir := range dirs {
+		v.AddConfigPath(dir)
+		found, _ := filepath.Glob(filepath.Join(dir, "config.*")) // the only error is a bad pattern
+		any = any || len(found) > 0
+	}
+	if !any {
+		return nil
+	}
+	return v.ReadInConfig()
 }
 
 // configDir is where this user's configuration file and start file are.
@@ -252,6 +267,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
+	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
 	switch {
 	case hasScript && len(rest) > 0:
 		return sh.Script(script, rest[0], rest[1:])

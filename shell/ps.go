@@ -2,8 +2,6 @@ package shell
 
 import (
 	"cmp"
-	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +28,7 @@ var columns = []column{
 	number("ppid", "PPID", func(p *engine.Process) int { return p.PPID }),
 	number("fam", "FAM", func(p *engine.Process) int { return p.Family }),
 	word("stat", "STAT", stat),
-	{"%cpu", "%CPU", true, func(p *engine.Process, _ time.Time) string { return fmt.Sprintf("%.1f", p.CPU) },
+	{"%cpu", "%CPU", true, func(p *engine.Process, _ time.Time) string { return strconv.FormatFloat(p.CPU, 'f', 1, 64) },
 		func(a, b *engine.Process) int { return cmp.Compare(a.CPU, b.CPU) }},
 	size("mem", "MEM", func(p *engine.Process) uint64 { return p.Memory }),
 	size("maxmem", "MAXMEM", func(p *engine.Process) uint64 { return p.MaxMem }),
@@ -154,8 +152,8 @@ var psCommand = Command{
 	Run:      ps,
 }
 
-// bsdOptions is what fingers type after ps that know Linux.
-var bsdOptions = regexp.MustCompile("^[aefluwx]{1,6}$")
+// bsdOptions tells what fingers type after ps that know Linux.
+func bsdOptions(arg string) bool { return len(arg) <= 6 && strings.Trim(arg, "aefluwx") == "" }
 
 func ps(c *Call) error {
 	cols, err := c.psColumns()
@@ -179,7 +177,7 @@ func ps(c *Call) error {
 	list, missing := pick(snap, c.Args)
 	for _, arg := range missing {
 		hint := ""
-		if bsdOptions.MatchString(arg) {
+		if bsdOptions(arg) {
 			hint = ": options begin with a dash: ps -f"
 		}
 		c.warnf("%v%s", noPVM(arg), hint)
