@@ -91,7 +91,7 @@ func defunct(p *engine.Process) string {
 	case p.Exit.Signal != 0:
 		return " <defunct: " + signalName(syscall.Signal(p.Exit.Signal)) + ">"
 	}
-	return fmt.Sprintf(" <defunct: exit %d>", p.Exit.Code)
+	return " <defunct: exit " + strconv.Itoa(p.Exit.Code) + ">"
 }
 
 func exitText(e *engine.Exit) string {
