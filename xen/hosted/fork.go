@@ -245,7 +245,7 @@ func (b *fork) move() error {
 	if !d.paused.Load() {
 		next.letGo()
 	}
-	d.ring() // it may have rung in the old one
+	d.ring()                   // it may have rung in the old one
 	unix.Close(next.blank.ctl) // its state page stays mapped
 	d.former.Go(func() {
 		d.h.watcher.remove(b.old)
