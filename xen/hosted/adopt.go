@@ -222,7 +222,6 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, p)
-	p.start.Store(s.start)
 	if d.maps, err = mappings(s.pid); err != nil {
 		return nil, err
 	}
