@@ -37,7 +37,7 @@ type Bench struct {
 }
 
 // Names are the benchmarks there are.
-var Names = []string{"boot"}
+var Names = []string{"boot", "fork"}
 
 // Run runs one benchmark by name.
 func (b *Bench) Run(ctx context.Context, name string) (err error) {
@@ -48,6 +48,8 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 	switch name {
 	case "boot":
 		return b.boot(ctx)
+	case "fork":
+		return b.fork(ctx)
 	}
 	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
 }

@@ -159,7 +159,7 @@ func bootOnce(ctx context.Context, e *engine.Engine, image string) (time.Duratio
 type settler struct {
 	hv     xen.Hypervisor
 	pooled *engine.Engine
-	rest   int // domains that Xen has when nothing goes on
+	rest   int // domains that Xen has when nothing goes on that is not meant to
 }
 
 func (s *settler) wait(ctx context.Context) error {

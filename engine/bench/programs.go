@@ -10,7 +10,7 @@ import (
 )
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
-// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before.
+// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks.
 var (
 	//go:embed testdata/stamp.c
 	stampC string
@@ -18,6 +18,8 @@ var (
 	idleC string
 	//go:embed testdata/spawn.c
 	spawnC string
+	//go:embed testdata/forks.c
+	forksC string
 )
 
 // programs are what the benchmarks run: where each is in a folder, and how it is built.
@@ -26,6 +28,7 @@ var programs = []struct {
 	image        bool // a pVM image; else a static Linux program
 }{
 	{"stamp.kx", stampC, true}, {"stamp", stampC, false}, {"idle.kx", idleC, true}, {"spawn", spawnC, false},
+	{"forks.kx", forksC, true}, {"forks", forksC, false},
 }
 
 // CC compiles a program into a pVM image, as kxsh cc does.

@@ -55,7 +55,7 @@ while [ $ready = 0 ]; do :; done
 kill -INT $p
 kill -QUIT $p
 kill $p
-wait $p; echo "not by an interrupt: $?"
+wait $p 2>/dev/null; echo "not by an interrupt: $?"
 
 trap 'echo "the end: $?"' EXIT
 exit 3

@@ -1,0 +1,278 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kxsh/engine"
+	"kxsh/xen"
+)
+
+// goals is what fork is measured against: ratios to Linux's at the smallest and the largest size, the largest to the
+// smallest of our own, and Linux's cost of a copied page.
+type goals struct {
+	sizes                         []int // MiB
+	small, large, growth, perPage float64
+	idle                          float64 // KiB
+}
+
+var (
+	forkHosted = goals{[]int{4, 64, 1024}, 0.8, 0.02, 2, 1.5, 300}
+	forkXen    = goals{[]int{4, 64, 256}, 0.1, 0.02, 4, 0.5, 400}
+)
+
+const (
+	idleParent   = 64 // MiB
+	idleChildren = 50
+)
+
+// forkRows are the series of one size; each has one of the child and one of the parent.
+type forkRows struct {
+	mib                            int
+	native, first, bare            pair
+	later, written                 pair
+	nativeTouch, touch, laterTouch pair
+}
+
+// pair is what the child took, and the parent.
+type pair struct{ child, parent *Series }
+
+func newPair(what, child, parent string) pair {
+	return pair{&Series{Name: what + ": " + child}, &Series{Name: what + ": " + parent}}
+}
+
+func latency(what string) pair { return newPair(what, "child runs", "parent runs") }
+func copying(what string) pair {
+	return newPair(what+", copying a page", "child", "parent")
+}
+
+func newForkRows(mib int) *forkRows {
+	name := func(what string) string { return fmt.Sprintf("%d MiB, %s", mib, what) }
+	return &forkRows{
+		mib:         mib,
+		native:      latency(name("Linux fork")),
+		first:       latency(name("first fork")),
+		bare:        latency(name("first fork, no pool")),
+		later:       latency(name("later forks")),
+		written:     latency(name("later forks, all written to")),
+		nativeTouch: copying(name("Linux fork")),
+		touch:       copying(name("first fork")),
+		laterTouch:  copying(name("later forks")),
+	}
+}
+
+func (r *forkRows) all() (list []*Series) {
+	for _, p := range []pair{r.native, r.first, r.bare, r.later, r.written, r.nativeTouch, r.touch, r.laterTouch} {
+		list = append(list, p.child, p.parent)
+	}
+	return list
+}
+
+func (p pair) add(s split) { p.child.add(s.child); p.parent.add(s.parent) }
+
+// addTouch counts a page.
+func (p pair) addTouch(s split, mib int) {
+	pages := time.Duration(mib << 20 / 4096)
+	p.child.add(s.childTouch * perTickScale / pages)
+	p.parent.add(s.parentTouch * perTickScale / pages)
+}
+
+// perTickScale keeps what a page takes from being rounded to ticks.
+const perTickScale = 1000
+
+func (p pair) sum(peer pair, target float64) {
+	p.child.sum(peer.child, target)
+	p.parent.sum(peer.parent, target)
+}
+
+// fork measures from before fork() to the first instruction of the child and to the parent's next, beside the same
+// source as a Linux process; what copying costs later; what an idle child weighs.
+func (b *Bench) fork(ctx context.Context) (err error) {
+	hv, err := b.Open(b.dir, 0)
+	if err != nil {
+		return err
+	}
+	defer hv.Close()
+	if err := hv.SetPool(0); err != nil {
+		return err
+	}
+	info, err := hv.Info()
+	if err != nil {
+		return err
+	}
+	g := forkHosted
+	if info.Name == "xen" {
+		g = forkXen
+	}
+	pooled, err := b.engine("pooled", 4)
+	if err != nil {
+		return err
+	}
+	defer stop(pooled)
+	bare, err := b.engine("unpooled", 0)
+	if err != nil {
+		return err
+	}
+	defer stop(bare)
+	quiet := &settler{hv: hv, pooled: pooled}
+	if err := quiet.begin(ctx); err != nil {
+		return err
+	}
+	r := &Report{Bench: "fork", Time: time.Now(), Machine: machine(&info)}
+	var rows []*forkRows
+	for _, mib := range g.sizes {
+		row := newForkRows(mib)
+		if err := b.forks(ctx, row, pooled, bare, quiet); err != nil {
+			return fmt.Errorf("%d MiB: %w", mib, err)
+		}
+		rows = append(rows, row)
+	}
+	smallest, largest := rows[0], rows[len(rows)-1]
+	for _, row := range rows {
+		target := 0.
+		switch row {
+		case smallest:
+			target = g.small
+		case largest:
+			target = g.large
+		}
+		row.native.sum(pair{}, 0)
+		row.nativeTouch.sum(pair{}, 0)
+		row.first.sum(row.native, target)
+		row.bare.sum(row.native, 0)
+		row.later.sum(row.native, target)
+		row.written.sum(row.native, 0)
+		row.touch.sum(row.nativeTouch, g.perPage)
+		row.laterTouch.sum(row.nativeTouch, g.perPage)
+		r.Series = append(r.Series, row.all()...)
+	}
+	r.Values = append(r.Values, Value{
+		fmt.Sprintf("first fork, child runs: %d MiB to %d MiB", largest.mib, smallest.mib),
+		float64(largest.first.child.Median) / float64(smallest.first.child.Median), "times", g.growth,
+	})
+	weight, err := b.idleChild(ctx, pooled, hv)
+	if err != nil {
+		return err
+	}
+	r.Values = append(r.Values, Value{fmt.Sprintf("memory of an idle child of a %d MiB parent", idleParent), weight / 1024, "KiB", g.idle})
+	return b.print(r)
+}
+
+// forks measures one size. Each parent of a first fork is a new one.
+func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Engine, quiet *settler) (err error) {
+	n := b.rounds(100)
+	b.say("fork of %d MiB, %d rounds", r.mib, n)
+	clock := startClock()
+	native, err := b.native(r.mib)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, native.end()) }()
+	old, err := b.pvm(ctx, pooled, r.mib)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, old.end()) }()
+	quiet.rest++
+	defer func() { quiet.rest-- }()
+	if _, err := old.fork(false); err != nil {
+		return err
+	}
+	fresh := func(e *engine.Engine, touch bool) (s split, err error) {
+		f, err := b.pvm(ctx, e, r.mib)
+		if err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, f.end()) }()
+		quiet.rest++
+		defer func() { quiet.rest-- }()
+		if err := quiet.wait(ctx); err != nil {
+			return s, err
+		}
+		return f.fork(touch)
+	}
+	ways := func(touch bool, linux, first, without, later pair) error {
+		for _, m := range []struct {
+			p    pair
+			once func() (split, error)
+		}{
+			{linux, func() (split, error) { return native.fork(touch) }},
+			{first, func() (split, error) { return fresh(pooled, touch) }},
+			{without, func() (split, error) { return fresh(bare, touch) }},
+			{later, func() (split, error) { return old.fork(touch) }},
+		} {
+			if m.p.child == nil {
+				continue
+			}
+			if err := quiet.wait(ctx); err != nil {
+				return err
+			}
+			s, err := m.once()
+			if err != nil {
+				return err
+			}
+			if touch {
+				m.p.addTouch(s, r.mib)
+			} else {
+				m.p.add(s)
+			}
+		}
+		return nil
+	}
+	for i := range n {
+		without := r.bare
+		if i%5 != 0 {
+			without = pair{} // a fifth will do
+		}
+		if err := ways(false, r.native, r.first, without, r.later); err != nil {
+			return err
+		}
+	}
+	// It touches all that there is: a tenth of the rounds will do.
+	for range max(n/10, 5) {
+		if err := ways(true, r.nativeTouch, r.touch, pair{}, r.laterTouch); err != nil {
+			return err
+		}
+	}
+	for range n {
+		if err := ways(false, pair{}, pair{}, pair{}, r.written); err != nil {
+			return err
+		}
+	}
+	clock.scale(r.all()...)
+	for _, p := range []pair{r.nativeTouch, r.touch, r.laterTouch} {
+		for _, s := range []*Series{p.child, p.parent} {
+			for i := range s.All {
+				s.All[i] /= perTickScale
+			}
+		}
+	}
+	return nil
+}
+
+// idleChild is what the host's free memory falls by for a child that does nothing, in bytes.
+func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervisor) (weight float64, err error) {
+	f, err := b.pvm(ctx, e, idleParent)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.end()) }()
+	if err := f.tell("i 1"); err != nil { // what the first fork takes for good
+		return 0, err
+	}
+	before, err := available(hv)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.tell(fmt.Sprint("i ", 1+idleChildren)); err != nil {
+		return 0, err
+	}
+	time.Sleep(200 * time.Millisecond)
+	after, err := available(hv)
+	if err != nil {
+		return 0, err
+	}
+	return float64(before-after) / idleChildren, f.tell("k")
+}
