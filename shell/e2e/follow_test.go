@@ -12,10 +12,11 @@ func TestFollowOutlivesEngine(t *testing.T) {
 	h.output(t, "-c", "run -d --name t $APPS/tick.kx")
 	all, tail := h.start(t, "logs", "-f", "t"), h.start(t, "logs", "-f", "-n", "0", "t")
 	all.expect(`tick 2\n`)
-	h.killEngine(t)
-	all.expect(`tick 4\n`)
-	h.killEngine(t)
-	all.expect(`tick 6\n`)
+	for range 2 {
+		h.killEngine(t)
+		// At most one line is still on its way from the engine that died; what comes after is its successor's.
+		all.expect(fmt.Sprintf(`tick %d\n`, strings.Count(all.out.String(), "\n")+2))
+	}
 	h.output(t, "kill", "t")
 	all.exit(0)
 	tail.exit(0)
