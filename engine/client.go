@@ -185,8 +185,13 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	return c.do(req)
 }
 
+// do sends a request. One that may not be sent twice gets a new connection: over an old one, that its engine's death
+// has just ended, nobody could tell whether it arrived.
 func (c *Client) do(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	if req.Method != "GET" {
+		c.http.CloseIdleConnections()
+	}
 	resp, err := c.http.Do(req)
 	if err != nil && req.Method == "GET" && brokenOff(err) {
 		// An engine that is being killed still takes connections; its successor will not.

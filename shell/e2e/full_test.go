@@ -12,8 +12,8 @@ import (
 func TestXenOutOfMemory(t *testing.T) {
 	onlyOn(t, "xen", "hosted, a pVM's memory is the host's: TestGreedy")
 	h := newHome(t)
-	h.noPool(t)
 	hog, image := h.compile(t, "hog"), filepath.Join(root, "guest/apps/hello.kx")
+	h.noPool(t)
 	const left = 48 << 20 // less than a pVM may have if nothing is said
 	pid := strings.TrimSpace(h.output(t, "run", "-d", "--name", "hog", "-m", fmt.Sprint(h.info(t).FreeMemory-left), hog))
 	h.logged(t, pid, "all of it\n")

@@ -30,7 +30,7 @@ func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %s (%s)", e.Call, unix.ErrnoName(e.Errno), e.Errno.Error())
 	switch {
 	case e.Errno == unix.EPERM, e.Errno == unix.EACCES:
-		s += ": kxsh must be root in Xen's control domain"
+		s += ": kxsh must be root in Xen's control domain, elsewhere --hypervisor hosted needs no Xen"
 	case e.Errno == unix.ENOSYS:
 		s += ": this Xen was built without it"
 	case e.noNumber():

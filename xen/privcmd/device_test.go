@@ -21,7 +21,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"domctl createdomain", unix.ENOMEM, "ENOMEM (cannot allocate memory): Xen has no memory or no number left for a domain: end a pVM", xen.ErrNoMemory},
 		{"domctl createdomain", unix.EEXIST, "EEXIST (file exists): Xen has no memory or no number left for a domain: end a pVM", xen.ErrNoMemory},
-		{"domctl createdomain", unix.EPERM, "EPERM (operation not permitted): kxsh must be root in Xen's control domain", unix.EPERM},
+		{"domctl createdomain", unix.EPERM, "EPERM (operation not permitted): kxsh must be root in Xen's control domain, elsewhere --hypervisor hosted needs no Xen", unix.EPERM},
 		{"domctl max_vcpus", unix.ENOMEM, "ENOMEM (cannot allocate memory): end a pVM, or give dom0 less memory", xen.ErrNoMemory},
 		{"domctl pausedomain", unix.ESRCH, "ESRCH (no such process)", xen.ErrNoDomain},
 		{"evtchn bind_interdomain", unix.ENOSPC, "ENOSPC (no space left on device): none is left: end a pVM", unix.ENOSPC},
