@@ -90,18 +90,8 @@ func (b *build) check() error {
 
 // take takes a blank of the pool, if one waits and fits.
 func (b *build) take() error {
-	for poolShape.fits(b.img.pages, b.pages, b.root) {
-		got := b.h.pool.take()
-		if got == nil {
-			return nil
-		}
-		if got.check() != nil {
-			got.close() // somebody has ended it while it waited
-			continue
-		}
-		b.blank = got
-		b.steps.OnFailure(got.close)
-		break
+	if poolShape.fits(b.img.pages, b.pages, b.root) {
+		b.blank = b.h.takeBlank(&b.steps)
 	}
 	return nil
 }

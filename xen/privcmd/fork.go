@@ -9,7 +9,7 @@ import (
 	"kxsh/xen"
 )
 
-// fork makes a child of a domain: a blank of the same layout, into which goes what the parent has.
+// fork makes a child of a domain: a blank with the same addresses, into which goes what the parent has.
 type fork struct {
 	*blank
 	h      *Hypervisor
@@ -32,8 +32,8 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	}
 	defer d.mu.RUnlock()
 	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry}
-	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check})
-	if err == nil {
+	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
+	if err == nil && f.blank == nil {
 		f.blank = newBlank(d.h, f.geo.shape, f.geo.ramVA, &f.steps)
 		err = f.steps.Run(ctx, c.Step, f.making()...)
 	}
@@ -69,6 +69,26 @@ func (f *fork) check() error {
 		return fmt.Errorf("root archive: %w: a child has its parent's", xen.ErrBoot)
 	}
 	return f.f.Boot.Check(f.geo.pages)
+}
+
+// take takes a blank of the pool, if one waits and fits, and moves its window to where the parent's is.
+func (f *fork) take() (err error) {
+	g := &f.geo
+	// The list of machine frame numbers must be at the same address, too.
+	if !poolShape.fits(g.image, g.pages, 0) || pagesOf(poolShape.slots*8) != pagesOf(g.slots*8) ||
+		!oneTable(g.ramVA, poolShape.ramPages) || g.ramVA > abi.RamEnd-poolShape.ramPages*pageSize {
+		return nil
+	}
+	b := f.h.takeBlank(&f.steps)
+	if b == nil {
+		return nil
+	}
+	var ops []mmuUpdate
+	if b.l, ops = b.l.moved(b.mfns, g.ramVA); len(ops) > 0 {
+		_, err = f.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	}
+	f.blank = b
+	return err
 }
 
 // pause stops the parent; when Xen's call is back it does not run any more. Xen counts pauses, so ours ends
@@ -139,14 +159,14 @@ func (f *fork) read() (err error) {
 // frames says which frame of the child is whose copy, and gets those that a blank does not have.
 func (f *fork) frames() error {
 	g, l := &f.geo, f.l
-	if err := f.allow(l.shared + g.pages - g.ready); err != nil {
+	if err := f.allow(l.shared + g.pages - l.ready); err != nil {
 		return err
 	}
 	f.ours = make([]uint64, g.frames())
 	copy(f.ours, f.mfns[:g.image])
-	copy(f.ours[g.image:], f.mfns[l.slots:l.slots+g.ready])
+	copy(f.ours[g.image:], f.mfns[l.slots:l.slots+l.ready])
 	var later []uint64 // what the parent got itself
-	for i := g.image + g.ready; i < g.frames(); i++ {
+	for i := g.image + l.ready; i < g.frames(); i++ {
 		if f.theirs[i] != 0 {
 			later = append(later, i)
 		}
@@ -204,7 +224,7 @@ func (f *fork) mapped() error {
 			at = f.l.entry(f.mfns, va)
 		}
 		have, want := uint64(0), uint64(0)
-		if ram := uint64(i) - f.geo.image; uint64(i) >= f.geo.image && ram < f.geo.ready {
+		if ram := uint64(i) - f.geo.image; uint64(i) >= f.geo.image && ram < f.l.ready {
 			have = f.ours[i]<<pageShift | spanData
 		}
 		if entry&ptePresent != 0 {
@@ -231,7 +251,7 @@ func (f *fork) list() error {
 // boot writes start_info and the boot parameters.
 func (f *fork) boot() error {
 	g := &f.geo
-	later := g.pages - g.ready
+	later := g.pages - f.l.ready
 	ctl := f.d.area[:abi.CtlSize]
 	err := f.f.Boot.Write(ctl, &xen.Place{
 		ID: f.d.id, Evtchn: f.evtchn, SharedInfo: f.mfns[f.l.shared] << pageShift,
@@ -258,7 +278,8 @@ func (f *fork) vcpu() error {
 
 // watch hands the child over.
 func (f *fork) watch() error {
-	return f.blank.watch(f.parent.hypercallPage, f.geo, f.f.Boot.Name)
+	g := geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages}
+	return f.blank.watch(f.parent.hypercallPage, g, f.f.Boot.Name)
 }
 
 // words is memory as numbers.
