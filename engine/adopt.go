@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sort"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kxsh/elf"
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -17,8 +19,12 @@ import (
 // made when the earlier engine died; they go.
 func (e *Engine) adoptAll(recs []*record, fresh bool) {
 	sort.Slice(recs, func(i, j int) bool { return ended(recs[i]).Before(ended(recs[j])) })
+	var all []*pvm
 	for _, r := range recs {
-		p := &pvm{pid: r.PID, rec: *r, ended: make(chan struct{}), room: make(chan struct{}, 1)}
+		p := newPVM()
+		p.pid, p.rec = r.PID, *r
+		p.size.Store(uint64(r.Request.Rows)<<32 | uint64(uint32(r.Request.Cols)))
+		all = append(all, p)
 		var err error
 		if p.log, err = openConsoleLog(filepath.Join(e.o.State, r.Log)); err != nil {
 			e.log.Warn("console log", "pid", r.PID, "err", err)
@@ -30,17 +36,98 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		}
 		if p.rec.Exit == nil {
 			p.rec.Exit = &Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL), Time: time.Now(), Reason: "ended while no engine was running"}
-			p.rec.Stat, p.rec.Token = "X", nil
+			p.rec.Stat, p.rec.Token = "Z", nil // until its family is seen to
 			e.events.addf("exited", &p.rec.Process, "%s", p.rec.Exit.Reason)
-			if err := e.store.put(&p.rec); err != nil {
-				e.log.Error("store", "pid", p.pid, "err", err)
-			}
 		}
 		p.log.finish()
-		e.ended = append(e.ended, p.pid)
 		close(p.ended)
 	}
 	e.endUnknown()
+	e.restoreFamilies(all)
+	for _, p := range e.live() {
+		e.tending.Add(1)
+		go func() {
+			e.drain(p) // what was written while nobody listened
+			e.tend(p)
+		}()
+	}
+}
+
+// restoreFamilies puts adopted pVMs, and those that have ended, into their families again. Nobody tends
+// them yet.
+func (e *Engine) restoreFamilies(all []*pvm) {
+	for _, p := range all {
+		p.root = e.table[p.rec.Family]
+		if p.root == p || p.root != nil && p.root.rec.Family != p.rec.Family {
+			p.root = nil
+		}
+		if p.rec.Exit == nil || p.rec.zombie() {
+			e.join(p)
+		} else {
+			e.ended = append(e.ended, p.pid)
+		}
+	}
+	for _, p := range e.live() {
+		e.refuseFork(p)
+	}
+	var changed []*pvm
+	var drop []int
+	for _, p := range all {
+		switch parent := e.waitedFor(p); {
+		case e.table[p.pid] != p: // refuseFork's
+		case p.rec.zombie() && parent == nil:
+			drop = append(drop, e.bury(p)...)
+			changed = append(changed, p)
+		case p.rec.zombie():
+			changed = append(changed, p)
+			e.tellParent(p, statusOf(p.rec.Exit), p.rec.Time) // again, perhaps: it ignores what it knows
+		case p.rec.Exit == nil && p.rec.PPID != 0 && e.parentOf(&p.rec) == nil:
+			before := p.rec.PPID
+			p.rec.PPID = 0
+			e.adopted([]*pvm{p}, fmt.Sprintf("%d has ended", before))
+			changed = append(changed, p)
+		}
+	}
+	e.saved(drop, changed...)
+}
+
+// refuseFork answers a fork that an earlier engine was asked for and did not answer: there is none. A child
+// that the parent was not told of goes, with all that it has made meanwhile.
+func (e *Engine) refuseFork(p *pvm) {
+	if e.table[p.pid] != p { // it went with another's
+		return
+	}
+	call, open := p.calls.Next()
+	if !open {
+		return
+	}
+	var lost []*pvm
+	for _, c := range e.those(func(c *pvm) bool {
+		return c.rec.PPID == p.pid && c.rec.Call == call.N && (c.rec.Exit == nil || c.rec.zombie())
+	}) {
+		lost = append(lost, e.tree(c)...)
+	}
+	var drop []int
+	for _, c := range lost {
+		e.events.addf("refused", &c.rec.Process, "of a fork by %d that an earlier engine did not finish: destroyed", p.pid)
+		if c.rec.Exit == nil {
+			if err := c.dom.Destroy(); err != nil {
+				e.log.Error("destroy", "domain", c.pid, "err", err)
+			}
+			<-c.dom.Gone()
+			c.dom.Release()
+			e.running--
+		}
+		e.leave(c.rec.Family)
+		delete(e.table, c.pid)
+		c.log.remove()
+		drop = append(drop, c.pid)
+	}
+	e.saved(drop)
+	if call.Op == abi.CallFork {
+		p.calls.Answer(call, -int64(unix.EAGAIN))
+		p.dom.Notify()
+	}
 }
 
 // endUnknown destroys domains of ours that the store does not know. Adopt without a token refuses
@@ -88,13 +175,11 @@ func (e *Engine) adopt(p *pvm) bool {
 	p.dom = dom
 	p.attachControl()
 	p.syms = e.symbols(p.rec.Image, p.rec.ImageSHA)
+	if st, err := dom.Status(); err == nil {
+		p.stopped = st.State == xen.StatePaused
+	}
 	e.running++
 	e.events.addf("adopted", &p.rec.Process, "from an earlier engine")
-	e.tending.Add(1)
-	go func() {
-		e.drain(p) // what was written while nobody listened
-		e.tend(p)
-	}()
 	return true
 }
 

@@ -19,8 +19,15 @@ type API interface {
 	Snapshot(ctx context.Context, exited bool) (*Snapshot, error)
 	// Inspect returns one pVM, running or remembered, in every detail.
 	Inspect(ctx context.Context, pid int) (*Detail, error)
+	// Fork makes count children of a running pVM from outside, which all go on from the same point, and
+	// returns their PIDs. After an error, they are those of the children that there are nevertheless.
+	Fork(ctx context.Context, pid, count int) ([]int, error)
 	// Signal sends a signal by number. KILL, STOP and CONT act on the domain itself.
 	Signal(ctx context.Context, pid int, sig int) error
+	// SignalTree is Signal to a pVM and all its descendants, SignalFamily to all members of a family. What
+	// KILL ends cannot fork any more, and both return when nothing of it is left.
+	SignalTree(ctx context.Context, pid, sig int) error
+	SignalFamily(ctx context.Context, family, sig int) error
 	// Force is Signal that reaches domains of others too: KILL, STOP and CONT.
 	Force(ctx context.Context, pid int, sig int) error
 	// Wait blocks until the pVM has ended and returns how. A remembered pVM answers at once.
@@ -29,7 +36,7 @@ type API interface {
 	Attach(ctx context.Context, pid int, o AttachOptions) (Console, error)
 	// Logs reads the kept console; with Follow until the pVM ends.
 	Logs(ctx context.Context, pid int, o LogOptions) (LogReader, error)
-	// Limit changes weight, affinity, memory cap.
+	// Limit changes weight, affinity, memory cap, and how large the pVM's family may be.
 	Limit(ctx context.Context, pid int, l Limits) error
 	// Events returns past events after seq, then, with follow, new ones as they come.
 	Events(ctx context.Context, seq uint64, follow bool) (EventReader, error)
@@ -127,7 +134,7 @@ type Process struct {
 	PPID    int           `json:"ppid"`   // 0: the host
 	Family  int           `json:"family"` // PID of the family's root
 	Name    string        `json:"name"`
-	Stat    string        `json:"stat"` // R runs, S blocked, T paused, Z dead but still holding frames, X ended
+	Stat    string        `json:"stat"` // R runs, S blocked, T paused, Z dead but its parent has not waited for it or its frames are in use, X ended
 	CPU     float64       `json:"cpu"`  // per cent of one CPU over its life, as ps has it
 	Time    time.Duration `json:"time_ns"`
 	Memory  uint64        `json:"memory"`
@@ -141,7 +148,7 @@ type Process struct {
 	HostPID int           `json:"host_pid,omitempty"`
 	TTY     bool          `json:"tty"`
 	Foreign bool          `json:"foreign,omitempty"` // a domain that somebody else made
-	Exit    *Exit         `json:"exit,omitempty"`    // set when it has ended
+	Exit    *Exit         `json:"exit,omitempty"`    // set when it has ended, also of Z
 }
 
 // Exit is how a pVM ended.
@@ -160,6 +167,9 @@ type Exit struct {
 type Detail struct {
 	Process
 	Env       []string      `json:"env"`
+	Children  []int         `json:"children"`   // that live or were not waited for
+	Members   int           `json:"members"`    // of its family, zombies included
+	MaxFamily int           `json:"max_family"` // how many they may be
 	Restart   Restart       `json:"restart"`
 	Restarts  int           `json:"restarts"`
 	RestartOf int           `json:"restart_of,omitempty"` // the PID this one took over from
@@ -181,6 +191,7 @@ type Limits struct {
 	Weight *int    `json:"weight,omitempty"`
 	CPUs   *[]int  `json:"cpus,omitempty"`
 	MaxMem *uint64 `json:"max_memory,omitempty"`
+	Family *int    `json:"family,omitempty"` // the most members of its family, zombies included
 }
 
 // Stream numbers of a Chunk, as in kx_abi.h.
@@ -239,6 +250,7 @@ type Event struct {
 	Type  string    `json:"type"` // started, exited, signalled, paused, resumed, restarted, adopted, limit, refused, corrupt, engine
 	PID   int       `json:"pid,omitempty"`
 	Name  string    `json:"name,omitempty"`
+	Child int       `json:"child,omitempty"` // of a forked event
 	Text  string    `json:"text"`
 	Steps []Step    `json:"steps,omitempty"`
 }

@@ -239,6 +239,25 @@ func (c *Client) Signal(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/signal"), sig, nil)
 }
 
+func (c *Client) Fork(ctx context.Context, pid, count int) ([]int, error) {
+	var v forked
+	if err := c.call(ctx, "POST", pvmPath(pid, "/fork"), count, &v); err != nil {
+		return nil, err
+	}
+	if v.Failed != nil {
+		return v.PIDs, v.Failed
+	}
+	return v.PIDs, nil
+}
+
+func (c *Client) SignalTree(ctx context.Context, pid, sig int) error {
+	return c.call(ctx, "POST", pvmPath(pid, "/tree"), sig, nil)
+}
+
+func (c *Client) SignalFamily(ctx context.Context, family, sig int) error {
+	return c.call(ctx, "POST", fmt.Sprintf("/v1/families/%d/signal", family), sig, nil)
+}
+
 func (c *Client) Force(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/force"), sig, nil)
 }

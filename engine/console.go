@@ -81,7 +81,16 @@ func (a *attachment) CloseSend() error {
 }
 
 func (a *attachment) Resize(rows, cols int) error {
-	return a.p.command(abi.KxCmd{Op: abi.CmdWinsize, A: [3]uint64{uint64(rows), uint64(cols)}})
+	members := []*pvm{}
+	if a.p.pid == a.p.rec.Family { // its terminal is its children's
+		a.e.mu.Lock()
+		members = a.e.those(func(p *pvm) bool { return p.root == a.p && p.rec.Exit == nil && p.rec.TTY })
+		a.e.mu.Unlock()
+	}
+	for _, p := range members {
+		p.resize(rows, cols) // who does not listen does not see
+	}
+	return a.p.resize(rows, cols)
 }
 
 // Close may be called from any goroutine; it ends a Recv or Send that waits.

@@ -29,6 +29,8 @@ type Options struct {
 	Socket  string // for Info only
 	Version string
 	Log     *slog.Logger
+	// FamilyLimit is how many members a family may have that nobody gave a limit; 0: DefaultFamilyLimit.
+	FamilyLimit int
 }
 
 // Engine is the process table and everything done to it. It implements API.
@@ -43,12 +45,16 @@ type Engine struct {
 	hvName  string
 	log     *slog.Logger
 
-	mu      sync.Mutex
-	table   map[int]*pvm // running and remembered, by PID
-	ended   []int        // PIDs of remembered ones, oldest first
-	running int
-	closing bool
-	changed chan struct{} // closed and replaced when running changes
+	patience time.Duration // of Fork
+	saving   sync.Mutex    // makes writing records and taking copies of them one, see save
+
+	mu       sync.Mutex
+	table    map[int]*pvm    // running and remembered, by PID
+	families map[int]*family // that have a member, by number
+	ended    []int           // PIDs of remembered ones, oldest first
+	running  int
+	closing  bool
+	changed  chan struct{} // closed and replaced when running changes
 
 	tending sync.WaitGroup
 	quit    chan struct{} // closed when Shutdown was asked for
@@ -62,6 +68,9 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.FamilyLimit == 0 {
+		o.FamilyLimit = DefaultFamilyLimit
+	}
 	if err := os.MkdirAll(filepath.Join(o.State, "logs"), 0o700); err != nil {
 		return nil, stateError(o.State, err)
 	}
@@ -72,7 +81,7 @@ func New(o Options) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		o: o, store: st, started: time.Now(), host: host, log: o.Log, images: newImageCache(),
-		table: map[int]*pvm{}, changed: make(chan struct{}), quit: make(chan struct{}),
+		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	if e.events, err = newEvents(st); err != nil {
 		st.close()
@@ -151,10 +160,14 @@ func (e *Engine) Stop() error {
 // Shutdown asks the engine to end; with kill it first destroys every pVM.
 func (e *Engine) Shutdown(ctx context.Context, kill bool) error {
 	if kill {
+		e.mu.Lock()
+		for _, p := range e.table {
+			if p.rec.Exit == nil {
+				p.rec.Stopped, p.doomed = true, true
+			}
+		}
+		e.mu.Unlock()
 		for _, p := range e.live() {
-			e.mu.Lock()
-			p.rec.Stopped = true
-			e.mu.Unlock()
 			if err := p.dom.Destroy(); err != nil && !errors.Is(err, xen.ErrNoDomain) {
 				return errf(CodeInternal, "shutdown: %d: %v", p.pid, err)
 			}

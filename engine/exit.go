@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ func (e *Engine) tend(p *pvm) {
 			e.drain(p)
 		case <-p.dom.Touched():
 			e.touched(p)
+		case <-p.again:
+			e.drain(p)
 		case <-p.dom.Gone():
 			e.reap(p)
 			return
@@ -30,10 +33,17 @@ func (e *Engine) tend(p *pvm) {
 	}
 }
 
-// drain moves console output into the log. A pVM that breaks the ring's rules is destroyed: it is
-// not known any more what it wants to say.
+// drain moves console output into the log, then answers the call that the pVM makes. One that breaks the
+// rings' rules is destroyed: it is not known any more what it wants to say.
 func (e *Engine) drain(p *pvm) {
-	if err := p.drain(true); err != nil {
+	err := p.drain(true)
+	if err == nil {
+		e.serve(p)
+		if err = p.catchUp(); errors.Is(err, xen.ErrNoDomain) { // it is being reaped
+			err = nil
+		}
+	}
+	if err != nil {
 		e.mu.Lock()
 		first := p.broken == ""
 		p.broken = err.Error()
@@ -70,29 +80,21 @@ func (e *Engine) reap(p *pvm) {
 	}
 	e.mu.Lock()
 	p.rec.Exit = x
-	p.rec.Stat = "X"
+	p.rec.Stat = "Z"
 	p.rec.Token = nil
 	p.rec.Crash = strings.Join(report, "\n")
 	p.rec.MainAfter = mainAfter
 	p.rec.Time, p.rec.CPU = final.Time, final.CPU
 	e.running--
-	e.ended = append(e.ended, p.pid)
-	var drop []int
-	for len(e.ended) > Remembered {
-		old := e.table[e.ended[0]]
-		e.dropEnded(old)
-		drop = append(drop, old.pid)
+	orphans, buried, drop := e.orphan(p)
+	parent := e.waitedFor(p)
+	if parent == nil {
+		drop = append(drop, e.bury(p)...)
 	}
 	rec := p.rec
 	e.mu.Unlock()
-	if err := e.store.put(&rec); err != nil {
-		e.log.Error("store", "pid", p.pid, "err", err)
-	}
-	if len(drop) > 0 {
-		if err := e.store.delete(drop...); err != nil {
-			e.log.Error("store", "err", err)
-		}
-	}
+	e.saved(drop, slices.Concat([]*pvm{p}, orphans, buried)...)
+	e.adopted(orphans, fmt.Sprintf("%d has ended", p.pid))
 	text := fmt.Sprintf("exit status %d", x.Code)
 	if x.Signal != 0 {
 		text = unix.SignalName(unix.Signal(x.Signal))
@@ -103,6 +105,9 @@ func (e *Engine) reap(p *pvm) {
 	e.events.addf("exited", &rec.Process, "%s", text)
 	e.restart(p, &rec)
 	close(p.ended)
+	if parent != nil {
+		e.tellParent(p, statusOf(x), rec.Time)
+	}
 	p.release() // nobody waits for the domain to be taken apart
 }
 

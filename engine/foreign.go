@@ -92,9 +92,13 @@ func (e *Engine) touched(p *pvm) {
 	st, err := p.dom.Status()
 	switch {
 	case err != nil || st.State == xen.StateDying: // tend is told otherwise
+		return
 	case st.State == xen.StatePaused:
 		e.events.addf("paused", &p.rec.Process, "stopped from outside")
 	default:
 		e.events.addf("resumed", &p.rec.Process, "continued from outside")
 	}
+	p.still.Lock()
+	defer p.still.Unlock()
+	e.noteStopped(p, st.State == xen.StatePaused)
 }

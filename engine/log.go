@@ -39,10 +39,11 @@ type consoleLog struct {
 	dir string
 
 	mu       sync.Mutex
-	seg      *os.File // the last segment, nil until something is written
-	starts   []int64  // offset of each segment's first byte, oldest first
-	first    int64    // offset of the oldest byte kept
-	end      int64    // offset of the next byte
+	seg      *os.File  // the last segment, nil until something is written
+	starts   []int64   // offset of each segment's first byte, oldest first
+	first    int64     // offset of the oldest byte kept
+	end      int64     // offset of the next byte
+	last     time.Time // of the newest record: times never go back, whoever writes
 	complete bool
 	grown    chan struct{} // closed and replaced when end or complete changes
 	holds    map[*logReader]struct{}
@@ -71,7 +72,7 @@ func openConsoleLog(dir string) (*consoleLog, error) {
 	good := int64(0)
 	br := bufio.NewReaderSize(f, 1<<16)
 	for {
-		_, n, err := readRecordHeader(br)
+		h, n, err := readRecordHeader(br)
 		if err != nil {
 			break
 		}
@@ -79,6 +80,7 @@ func openConsoleLog(dir string) (*consoleLog, error) {
 			break
 		}
 		good += int64(logHeader + n)
+		l.last = h.time
 	}
 	if err := f.Truncate(good); err != nil {
 		f.Close()
@@ -129,6 +131,10 @@ func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 			return err
 		}
 	}
+	if now.Before(l.last) {
+		now = l.last
+	}
+	l.last = now
 	buf := make([]byte, logHeader+len(data))
 	binary.LittleEndian.PutUint32(buf, uint32(stream)<<24|uint32(len(data)))
 	binary.LittleEndian.PutUint64(buf[4:], uint64(now.UnixNano()))
@@ -183,9 +189,11 @@ func (l *consoleLog) finish() {
 	}
 	close(l.grown)
 	l.grown = make(chan struct{})
+	close(l.freed)
+	l.freed = make(chan struct{})
 }
 
-// waitHolds blocks while a held reader lags too far, or until stop.
+// waitHolds blocks while a held reader lags too far, or until stop. Nobody waits for a log that is complete.
 func (l *consoleLog) waitHolds(stop <-chan struct{}) {
 	for {
 		l.mu.Lock()
@@ -193,9 +201,9 @@ func (l *consoleLog) waitHolds(stop <-chan struct{}) {
 		for r := range l.holds {
 			lag = max(lag, l.end-r.off)
 		}
-		freed := l.freed
+		freed, complete := l.freed, l.complete
 		l.mu.Unlock()
-		if lag < logHold {
+		if lag < logHold || complete {
 			return
 		}
 		select {

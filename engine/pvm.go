@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +23,20 @@ type pvm struct {
 	rec   record // guarded by Engine.mu
 	log   *consoleLog
 	syms  *elf.SymTab
+	root  *pvm          // of its family, if that is another one and was there: its log has what this one writes, too
 	ended chan struct{} // closed when rec.Exit is set and the log complete
 	room  chan struct{} // receives when there may be room for input
+	again chan struct{} // tend looks after it as if it had rung
 
-	broken string // why the control area is not trusted any more, guarded by Engine.mu
+	// Guarded by Engine.mu.
+	broken string   // why the control area is not trusted any more
+	doomed bool     // it is being killed with others and must not fork any more
+	asked  *request // a fork from outside that it has not come to yet
+
+	still   sync.Mutex // keeps it from being stopped while it is forked
+	stopped bool       // by a signal or from outside; guarded by still
+
+	size atomic.Uint64 // of its terminal: rows << 32 | columns
 
 	// The domain and all that lives in its control area. The lock keeps release from unmapping
 	// the pages under a reader; released says that they are gone.
@@ -34,6 +46,10 @@ type pvm struct {
 	out      *ipc.Output // tend's alone, as unkept
 	in       *ipc.Input
 	cmds     *ipc.Commands
+	calls    *ipc.Calls // tend's alone
+
+	lateMu sync.Mutex
+	late   []abi.KxCmd // commands that must not be lost and that the ring has no room for yet
 
 	unkept    int   // bytes of output that the log has no room for
 	unkeptWhy error // the last reason
@@ -41,10 +57,14 @@ type pvm struct {
 	promised atomic.Pointer[logReader] // holds the log until the promised reader attaches
 }
 
+func newPVM() *pvm {
+	return &pvm{ended: make(chan struct{}), room: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+}
+
 // attachControl finds the rings in a new or adopted domain's control area.
 func (p *pvm) attachControl() {
 	ctl := p.dom.Control()
-	p.out, p.in, p.cmds = ipc.NewOutput(ctl), ipc.NewInput(ctl), ipc.NewCommands(ctl)
+	p.out, p.in, p.cmds, p.calls = ipc.NewOutput(ctl), ipc.NewInput(ctl), ipc.NewCommands(ctl), ipc.NewCalls(ctl)
 	p.out.Sleep() // ask for an event at the first output
 }
 
@@ -77,6 +97,54 @@ func (p *pvm) command(c abi.KxCmd) error {
 	})
 }
 
+// tell queues a command that must not be lost: what the ring has no room for goes when it has. Of two
+// that wait and are about the same signal or child, the later one counts, as with pending signals.
+func (p *pvm) tell(c abi.KxCmd) error {
+	return p.shared(func() error {
+		p.lateMu.Lock()
+		defer p.lateMu.Unlock()
+		i := slices.IndexFunc(p.late, func(l abi.KxCmd) bool { return l.Op == c.Op && l.Arg0 == c.Arg0 })
+		if i >= 0 {
+			p.late[i] = c
+		} else {
+			p.late = append(p.late, c)
+		}
+		return p.sendLate()
+	})
+}
+
+// catchUp sends what tell could not.
+func (p *pvm) catchUp() error {
+	return p.shared(func() error {
+		p.lateMu.Lock()
+		defer p.lateMu.Unlock()
+		return p.sendLate()
+	})
+}
+
+func (p *pvm) sendLate() error {
+	for len(p.late) > 0 {
+		notify, err := p.cmds.Send(p.late[0])
+		if errors.Is(err, ipc.ErrFull) {
+			if sleep, err := p.cmds.Sleep(); sleep || err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.late = p.late[1:]
+		if notify {
+			if err := p.dom.Notify(); err != nil {
+				return err
+			}
+		}
+	}
+	p.late = nil
+	return nil
+}
+
 // feed writes to standard input as much as there is room for. With 0 written, room receives when
 // it is worth another try.
 func (p *pvm) feed(data []byte) (n int, err error) {
@@ -107,16 +175,16 @@ func (p *pvm) drain(hold bool) error {
 		chunks, err := p.out.Read()
 		now := time.Now()
 		for _, c := range chunks {
-			if err := p.log.append(c.Stream, now, c.Data); err != nil { // a full disk loses output, not the pVM
-				p.unkept += len(c.Data)
-				p.unkeptWhy = err
-			}
+			p.keep(c.Stream, now, c.Data)
 		}
 		if err != nil {
 			return err
 		}
 		if hold && len(chunks) > 0 {
 			p.log.waitHolds(p.dom.Gone())
+			if p.root != nil {
+				p.root.log.waitHolds(p.dom.Gone())
+			}
 		}
 		if p.out.Release() {
 			if err := p.dom.Notify(); err != nil {
@@ -129,9 +197,31 @@ func (p *pvm) drain(hold bool) error {
 	}
 }
 
+// keep adds output to the log, and to that of the family's root while it lives: who watches the root
+// sees what its children write.
+func (p *pvm) keep(stream int, now time.Time, data []byte) {
+	if err := p.log.append(stream, now, data); err != nil { // a full disk loses output, not the pVM
+		p.unkept += len(data)
+		p.unkeptWhy = err
+	}
+	if p.root != nil {
+		p.root.log.append(stream, now, data)
+	}
+}
+
 // say adds a line of the engine's own to the console log.
 func (p *pvm) say(line string) {
-	p.log.append(Kernel, time.Now(), []byte("kxsh: "+line+"\n"))
+	now, data := time.Now(), []byte("kxsh: "+line+"\n")
+	p.log.append(Kernel, now, data)
+	if p.root != nil {
+		p.root.log.append(Kernel, now, data)
+	}
+}
+
+// resize tells it the size of its terminal.
+func (p *pvm) resize(rows, cols int) error {
+	p.size.Store(uint64(rows)<<32 | uint64(uint32(cols)))
+	return p.command(abi.KxCmd{Op: abi.CmdWinsize, A: [3]uint64{uint64(rows), uint64(cols)}})
 }
 
 // birth tells how long after the request the program's first instruction ran (0: it has not), and

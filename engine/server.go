@@ -141,8 +141,11 @@ func (s *Server) routes() http.Handler {
 	})
 	get(m, "GET /v1/pvms/{pid}", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Inspect(r.Context(), pid) }))
 	get(m, "GET /v1/pvms/{pid}/wait", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Wait(r.Context(), pid) }))
-	for verb, send := range map[string]func(context.Context, int, int) error{"signal": s.api.Signal, "force": s.api.Force} {
-		get(m, "POST /v1/pvms/{pid}/"+verb, withPID(func(r *http.Request, pid int) (any, error) {
+	for path, send := range map[string]func(context.Context, int, int) error{
+		"pvms/{pid}/signal": s.api.Signal, "pvms/{pid}/force": s.api.Force, "pvms/{pid}/tree": s.api.SignalTree,
+		"families/{pid}/signal": s.api.SignalFamily,
+	} {
+		get(m, "POST /v1/"+path, withPID(func(r *http.Request, pid int) (any, error) {
 			var sig int
 			if err := decode(r, &sig); err != nil {
 				return nil, err
@@ -150,6 +153,18 @@ func (s *Server) routes() http.Handler {
 			return nil, send(r.Context(), pid, sig)
 		}))
 	}
+	get(m, "POST /v1/pvms/{pid}/fork", withPID(func(r *http.Request, pid int) (any, error) {
+		var count int
+		if err := decode(r, &count); err != nil {
+			return nil, err
+		}
+		pids, err := s.api.Fork(r.Context(), pid, count)
+		var own *Error
+		if len(pids) > 0 && errors.As(err, &own) {
+			return forked{PIDs: pids, Failed: own}, nil
+		}
+		return forked{PIDs: pids}, err
+	}))
 	get(m, "POST /v1/pvms/{pid}/limit", withPID(func(r *http.Request, pid int) (any, error) {
 		var l Limits
 		if err := decode(r, &l); err != nil {
@@ -212,6 +227,12 @@ func decode(r *http.Request, v any) error {
 		return errf(CodeInvalid, "request: %v", err)
 	}
 	return nil
+}
+
+// forked is the answer to a fork from outside that made at least one child.
+type forked struct {
+	PIDs   []int  `json:"pids"`
+	Failed *Error `json:"failed,omitempty"` // why there are not as many as were asked for
 }
 
 var httpStatus = map[Code]int{

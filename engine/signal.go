@@ -18,41 +18,61 @@ const maxSignal = 64
 // the program does; all others travel through the command ring and are the LibOS's to deliver.
 // Signal 0 only asks whether the pVM is there.
 func (e *Engine) Signal(_ context.Context, pid, sig int) error {
-	p, err := e.findLive(pid, "KILL, STOP and CONT reach it with --force")
+	p, err := e.find(pid, "KILL, STOP and CONT reach it with --force")
 	if err != nil {
 		return err
+	}
+	e.mu.Lock()
+	over, zombie := p.rec.Exit != nil, p.rec.zombie()
+	e.mu.Unlock()
+	if over && !zombie {
+		return e.missing(pid, "")
 	}
 	if sig < 0 || sig > maxSignal {
 		return errf(CodeInvalid, "%d: no such signal", sig)
 	}
-	if sig == 0 {
+	if sig == 0 || zombie { // which takes any signal, as on Linux
 		return nil
 	}
 	s := unix.Signal(sig)
 	e.noteUserStop(p, s)
 	// Before it is sent: the end that it brings may be noted at once.
 	e.events.addf("signalled", &p.rec.Process, "%s", unix.SignalName(s))
-	switch s {
-	case unix.SIGKILL:
-		err = p.dom.Destroy()
-	case unix.SIGSTOP:
-		err = e.pause(p)
-	case unix.SIGCONT:
-		if err = e.resume(p); err == nil {
-			err = p.command(abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(sig)})
-		}
-	default:
-		err = p.command(abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(sig)})
+	if err := e.deliver(p, s, 0); err != nil {
+		return e.signalError(pid, err)
 	}
+	return nil
+}
+
+// signalError says in one line why a signal or a command does not reach a pVM.
+func (e *Engine) signalError(pid int, err error) *Error {
 	switch {
 	case errors.Is(err, xen.ErrNoDomain):
 		return errf(CodeNoPVM, "(%d): no such pVM", pid)
 	case errors.Is(err, ipc.ErrFull):
 		return errf(CodeBusy, "(%d): does not take signals (%d are waiting): send KILL", pid, abi.Cmds)
-	case err != nil:
-		return errf(CodeInternal, "(%d): %v", pid, err)
 	}
-	return nil
+	return errf(CodeInternal, "(%d): %v", pid, err)
+}
+
+// deliver sends a signal to a running pVM in the name of sender; 0 is the host. A pVM that sends one has
+// not the patience of a user: what finds no room waits.
+func (e *Engine) deliver(p *pvm, s unix.Signal, sender int) error {
+	switch s {
+	case unix.SIGKILL:
+		return p.dom.Destroy()
+	case unix.SIGSTOP:
+		return e.pause(p)
+	case unix.SIGCONT:
+		if err := e.resume(p); err != nil {
+			return err
+		}
+	}
+	c := abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(s), A: [3]uint64{uint64(sender)}}
+	if sender != 0 {
+		return p.tell(c)
+	}
+	return p.command(c)
 }
 
 // noteUserStop remembers that a user meant the pVM to end, so that no restart policy undoes it.
@@ -66,17 +86,46 @@ func (e *Engine) noteUserStop(p *pvm, s unix.Signal) {
 }
 
 func (e *Engine) pause(p *pvm) error {
+	p.still.Lock()
+	defer p.still.Unlock()
 	if err := p.dom.Pause(); err != nil {
 		return err
 	}
 	e.events.addf("paused", &p.rec.Process, "stopped")
+	e.noteStopped(p, true)
 	return nil
 }
 
 func (e *Engine) resume(p *pvm) error {
+	p.still.Lock()
+	defer p.still.Unlock()
 	if err := p.dom.Unpause(); err != nil {
 		return err
 	}
 	e.events.addf("resumed", &p.rec.Process, "continued")
+	e.noteStopped(p, false)
 	return nil
+}
+
+// noteStopped tells the parent that p was stopped or goes on, if that is news. The caller holds p.still.
+func (e *Engine) noteStopped(p *pvm, stopped bool) {
+	if p.stopped == stopped {
+		return
+	}
+	p.stopped = stopped
+	if stopped {
+		e.tellParent(p, ipc.StatusStopped, 0)
+		return
+	}
+	e.tellParent(p, ipc.StatusContinued, 0)
+	select {
+	case p.again <- struct{}{}: // a call may have waited for this
+	default:
+	}
+}
+
+func (p *pvm) isStopped() bool {
+	p.still.Lock()
+	defer p.still.Unlock()
+	return p.stopped
 }

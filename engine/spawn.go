@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,8 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			return fail(err)
 		}
 	}
-	p := &pvm{ended: make(chan struct{}), room: make(chan struct{}, 1), syms: im.syms}
+	p := newPVM()
+	p.syms = im.syms
 	if err := s.do("domain", func() (err error) {
 		p.dom, err = e.hv.Create(ctx, &xen.Config{
 			Image: im.xen,
@@ -82,6 +84,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		return fail(err)
 	}
 	p.pid = int(p.dom.ID())
+	p.size.Store(uint64(r.Rows)<<32 | uint64(uint32(r.Cols)))
 	p.attachControl()
 	p.rec = record{
 		Process: Process{
@@ -98,8 +101,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	if r.Hold {
 		p.expectReader()
 	}
-	rec := p.rec // from the table on, p.rec is everybody's
-	if err := s.do("table", func() error { return e.enter(p) }, func() { e.forget(p) }); err != nil {
+	if err := s.do("table", func() error { return e.enter(p, nil) }, func() { e.forget(p) }); err != nil {
 		return fail(err)
 	}
 	if err := s.do("unpause", p.dom.Unpause, nil); err != nil {
@@ -107,21 +109,33 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	}
 	// The record is written while the pVM boots. An engine that dies before leaves a domain that
 	// nobody has been told of; the next one ends it.
-	rec.Steps = s.done
-	if err := s.do("record", func() error { return e.store.put(&rec) }, func() {
-		e.store.delete(p.pid)
-		p.log.remove()
-	}); err != nil {
+	if err := e.writeBirth(p, &s); err != nil {
 		return fail(err)
 	}
-	e.mu.Lock()
-	p.rec.Steps = s.done
-	e.mu.Unlock()
 	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: s.done})
 	e.log.Debug("started", "pid", p.pid, "image", r.Image, "took", time.Since(requested))
 	e.tending.Add(1)
 	go e.tend(p)
 	return p, nil
+}
+
+// writeBirth is the step that puts the record of a new pVM into the store.
+func (e *Engine) writeBirth(p *pvm, s *steps) error {
+	setSteps := func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		p.rec.Steps = slices.Clone(s.done)
+	}
+	setSteps()
+	err := s.do("record", func() error {
+		err := e.save(nil, p)
+		if err != nil {
+			p.log.remove()
+		}
+		return err
+	}, nil)
+	setSteps()
+	return err
 }
 
 // spawnError says in one line why r could not be started.
@@ -226,18 +240,28 @@ func readRoot(path string) ([]byte, error) {
 	return data, nil
 }
 
-// enter puts a new pVM into the table.
-func (e *Engine) enter(p *pvm) error {
+// enter puts a new pVM into the table; parent is nil for the root of a new family. The numbers of domains
+// come round, and one may be a zombie's still, or that of a family whose root has gone.
+func (e *Engine) enter(p, parent *pvm) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if parent != nil && parent.doomed {
+		return errDoomed
+	}
+	if parent == nil && e.families[p.pid] != nil {
+		return fmt.Errorf("the hypervisor gave out PID %d, and members of family %d live on: try again", p.pid, p.pid)
+	}
 	if old := e.table[p.pid]; old != nil {
-		if old.rec.Exit == nil {
-			return fmt.Errorf("the hypervisor gave out PID %d twice", p.pid)
+		if old.rec.Exit == nil || old.rec.zombie() {
+			return fmt.Errorf("the hypervisor gave out PID %d twice: try again", p.pid)
 		}
-		e.dropEnded(old) // the number came round again
+		e.dropEnded(old)
 	}
 	e.table[p.pid] = p
 	e.running++
+	if parent == nil {
+		e.join(p)
+	}
 	return nil
 }
 
@@ -247,4 +271,7 @@ func (e *Engine) forget(p *pvm) {
 	defer e.mu.Unlock()
 	delete(e.table, p.pid)
 	e.running--
+	if p.rec.PPID == 0 {
+		e.leave(p.rec.Family)
+	}
 }

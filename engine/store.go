@@ -46,7 +46,17 @@ type record struct {
 	Crash     string `json:"crash,omitempty"`
 	Requested time.Time
 	MainAfter time.Duration
+
+	// Of a child: the number of the parent's call that made it, and whether that was asked for from
+	// outside, so that the parent does not wait for it.
+	Call    uint32 `json:"call,omitempty"`
+	Outside bool   `json:"outside,omitempty"`
+	// The limit of its family, of which each member has a copy because the root may be forgotten; 0: the engine's.
+	FamilyLimit int `json:"family_limit,omitempty"`
 }
+
+// zombie tells whether it has ended and its parent has not waited for it.
+func (r *record) zombie() bool { return r.Exit != nil && r.Stat == "Z" }
 
 // openStore opens or makes the store in the state folder. fresh tells that the host has booted
 // since it was last used, so that no pVM in it can be running.
@@ -133,23 +143,61 @@ func (s *store) close() error { return s.db.Close() }
 
 func pidKey(pid int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(pid)) }
 
-func (s *store) put(r *record) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
+// change writes records and deletes others, all or none.
+func (s *store) change(put []record, drop []int) error {
+	vals := make([][]byte, len(put))
+	for i := range put {
+		var err error
+		if vals[i], err = json.Marshal(&put[i]); err != nil {
+			return err
+		}
 	}
-	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketPVMs).Put(pidKey(r.PID), b) })
-}
-
-func (s *store) delete(pids ...int) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, pid := range pids {
-			if err := tx.Bucket(bucketPVMs).Delete(pidKey(pid)); err != nil {
+		b := tx.Bucket(bucketPVMs)
+		for _, pid := range drop {
+			if err := b.Delete(pidKey(pid)); err != nil {
+				return err
+			}
+		}
+		for i := range put {
+			if err := b.Put(pidKey(put[i].PID), vals[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// save writes the records of pVMs as they are now, and deletes those of the PIDs in drop that are nobody's
+// any more. Taking the copies and writing them is one, so that the last writer has the last word.
+func (e *Engine) save(drop []int, ps ...*pvm) error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	var put []record
+	var gone []int
+	e.mu.Lock()
+	for _, p := range ps {
+		if e.table[p.pid] == p {
+			put = append(put, p.rec)
+		}
+	}
+	for _, pid := range drop {
+		if e.table[pid] == nil {
+			gone = append(gone, pid)
+		}
+	}
+	e.mu.Unlock()
+	if len(put)+len(gone) == 0 {
+		return nil
+	}
+	return e.store.change(put, gone)
+}
+
+// saved is save where nothing can be done about a failure.
+func (e *Engine) saved(drop []int, ps ...*pvm) {
+	if err := e.save(drop, ps...); err != nil {
+		e.log.Error("store", "err", err)
+	}
 }
 
 // all returns every record. One that cannot be read is left out and named in bad.

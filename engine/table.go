@@ -26,7 +26,7 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	}
 	doms := make([]xen.Domain, 0, len(e.table))
 	for _, p := range e.table {
-		if p.rec.Exit == nil || exited {
+		if p.rec.Exit == nil || p.rec.zombie() || exited {
 			s.Processes = append(s.Processes, p.rec.Process)
 			doms = append(doms, p.dom)
 		}
@@ -104,8 +104,18 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 	e.mu.Lock()
 	r := p.rec
 	dom := p.dom
+	children := []int{}
+	for _, c := range e.those(func(c *pvm) bool { return c.rec.PPID == pid && (c.rec.Exit == nil || c.rec.zombie()) }) {
+		children = append(children, c.pid)
+	}
+	var members, limit int
+	if f := e.families[r.Family]; f != nil && (r.Exit == nil || r.zombie()) {
+		members, limit = f.members, e.limitOf(f)
+	}
 	e.mu.Unlock()
 	d := &Detail{
+		Children: children, Members: members, MaxFamily: limit,
+
 		Process: r.Process, Env: r.Request.Env, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
 		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Crash: r.Crash,
 	}
@@ -139,7 +149,7 @@ func (e *Engine) Wait(ctx context.Context, pid int) (*Exit, error) {
 	return &x, nil
 }
 
-// Limit changes weight, affinity and memory cap.
+// Limit changes weight, affinity and memory cap, and how large the family may be.
 func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
 	p, err := e.findLive(pid, "xl sched-credit2, xl vcpu-pin and xl mem-max change it")
 	if err != nil {
@@ -171,6 +181,12 @@ func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
 		if err := apply("memory cap", p.dom.SetMaxMem(*l.MaxMem)); err != nil {
 			return err
 		}
+	}
+	if l.Family != nil {
+		if err := e.setFamilyLimit(p, *l.Family); err != nil {
+			return err
+		}
+		e.events.addf("limit", &p.rec.Process, "family %d may have %d members", p.rec.Family, *l.Family)
 	}
 	return nil
 }

@@ -31,17 +31,38 @@ func NewCommands(ctl []byte) *Commands {
 func (c *Commands) Send(cmd abi.KxCmd) (notify bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	used := c.prod - atomic.LoadUint32(&c.ring.Cons)
-	if used > abi.Cmds {
-		return false, corrupt("command ring holds %d commands of %d", int32(used), abi.Cmds)
+	full, err := c.full()
+	if err != nil {
+		return false, err
 	}
-	if used == abi.Cmds {
+	if full {
 		return false, ErrFull
 	}
 	c.entries[c.prod%abi.Cmds] = cmd
 	c.prod++
 	atomic.StoreUint32(&c.ring.Prod, c.prod)
 	return claim(&c.ring.ConsWaits), nil
+}
+
+func (c *Commands) full() (bool, error) {
+	used := c.prod - atomic.LoadUint32(&c.ring.Cons)
+	if used > abi.Cmds {
+		return false, corrupt("command ring holds %d commands of %d", int32(used), abi.Cmds)
+	}
+	return used == abi.Cmds, nil
+}
+
+// Sleep asks the pVM for an event when it takes commands. It returns false if there is room already.
+func (c *Commands) Sleep() (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	atomic.StoreUint32(&c.ring.ProdWaits, 1)
+	full, err := c.full()
+	if full || err != nil {
+		return full, err
+	}
+	atomic.StoreUint32(&c.ring.ProdWaits, 0)
+	return false, nil
 }
 
 // Left tells whether commands wait that the pVM has not taken. It is the pVM's own word.
@@ -59,6 +80,11 @@ func (c *Commands) Signal(sig, sender int) (notify bool, err error) {
 // Winsize tells the size of the terminal.
 func (c *Commands) Winsize(rows, cols int) (notify bool, err error) {
 	return c.Send(abi.KxCmd{Op: abi.CmdWinsize, A: [3]uint64{uint64(rows), uint64(cols)}})
+}
+
+// Child tells what has become of a child: its wait(2) status word, and its CPU time in nanoseconds.
+func (c *Commands) Child(pid int, status Status, cpu uint64) (notify bool, err error) {
+	return c.Send(abi.KxCmd{Op: abi.CmdChild, Arg0: uint32(pid), A: [3]uint64{uint64(status), cpu}})
 }
 
 // EOF tells that no more standard input will come.

@@ -39,6 +39,9 @@ func TestHostileIndices(t *testing.T) {
 		if notify, err := c.EOF(); notify || !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%#x: Send: %v, %v", v, notify, err)
 		}
+		if sleep, err := c.Sleep(); sleep || !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%#x: Sleep of commands: %v, %v", v, sleep, err)
+		}
 	}
 }
 
@@ -81,6 +84,20 @@ func TestEngineKeepsItsIndices(t *testing.T) {
 		c.EOF()
 		o.Release()
 	}
+	calls := NewCalls(ctl)
+	for n := range int64(3) {
+		g.Ask(abi.CallReap)
+		call, ok := calls.Next()
+		if !ok || call.N != uint32(n+1) {
+			t.Fatalf("call %d: %+v, %v", n+1, call, ok)
+		}
+		g.Control.Call.Done, g.Control.Call.Result = 0xdead, 0xdead
+		calls.Answer(call, n)
+		if again, ok := calls.Next(); ok || g.Control.Call.Done != call.N || g.Control.Call.Result != n {
+			t.Errorf("call %d: answered %+v, then %+v", n+1, g.Control.Call, again)
+		}
+		g.Control.Call.Done = 0xdead
+	}
 	if k := g.Control; k.Conout.Cons != 0 || k.Conin.Prod != 9 || k.Cmds.Prod != 3 {
 		t.Errorf("indices %d %d %d, want 0 9 3", k.Conout.Cons, k.Conin.Prod, k.Cmds.Prod)
 	}
@@ -117,6 +134,13 @@ func exercise(t *testing.T, ctl []byte, o *Output, in *Input, c *Commands) {
 	ok(err)
 	_, err = c.Signal(15, 1)
 	ok(err)
+	_, err = c.Sleep()
+	ok(err)
+	calls := NewCalls(ctl)
+	if call, ok := calls.Next(); ok {
+		calls.Answer(call, -1)
+		SetParent(ctl, 0)
+	}
 	s, err := ReadState(ctl)
 	ok(err)
 	if s > abi.StateExited {
@@ -202,6 +226,7 @@ func scribble(path string) {
 		k.Conout.Prod = k.Conout.Cons + r.Uint32N(2*abi.ConoutSize)
 		k.Conin.Cons = k.Conin.Prod - r.Uint32N(2*abi.ConinSize)
 		k.Cmds.Cons = k.Cmds.Prod - r.Uint32N(2*abi.Cmds)
+		k.Call.Asked, k.Call.Op = r.Uint32N(3), r.Uint32N(5)
 		k.State, k.Status, k.Crash.Signo = r.Uint32N(5), r.Uint32N(0x200), r.Uint32N(70)
 		binary.LittleEndian.PutUint32(out[k.Conout.Cons%(abi.ConoutSize-4):], (r.Uint32N(5)<<24)|r.Uint32N(20000))
 	}

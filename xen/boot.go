@@ -60,6 +60,18 @@ func (b *Boot) Check(ramPages uint64) error {
 	return nil
 }
 
+// Check tells whether a child can be made so, of a domain with a RAM window of ramPages pages.
+func (f *Fork) Check(ramPages uint64) error {
+	const canonical = 47 // bits of the lower half's addresses
+	if f.RIP>>canonical != 0 || f.RSP>>canonical != 0 {
+		return fmt.Errorf("go on at %#x with stack %#x: %w: no addresses of a domain", f.RIP, f.RSP, ErrNoFork)
+	}
+	if len(f.Boot.Root) != 0 {
+		return fmt.Errorf("root archive: %w: a child has its parent's", ErrBoot)
+	}
+	return f.Boot.Check(ramPages)
+}
+
 // Write fills a fresh control area, all zeros, with start_info, the builder's part of shared_info
 // and kx_control, and the strings. b must have passed Check. The root archive itself is the
 // builder's to place, at p.RootVA.

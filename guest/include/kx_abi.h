@@ -101,7 +101,7 @@
  * Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
  * area of its own, as at boot, but without a root archive. It starts at rip with rsp, events masked, FS base and
  * every other register undefined, and with no timer bound; trap table and event callback may or may not be
- * registered. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
+ * registered, and page protections may be those of boot. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
  * which of the two it is. So the pVM saves what it needs on the stack first. Below rsp nothing is kept.
  */
 

@@ -22,6 +22,7 @@ long fork_woken(void)
 {
 	cpu_init();
 	timer_lost();
+	mem_moved();
 	return control->domid == (uint32_t)main_thread.tid ? engine_answer() : 0;
 }
 

@@ -99,11 +99,41 @@ static int set_bits(uint64_t first, uint64_t n, uint8_t bits)
 	return batch_end();
 }
 
+/* What image_protect has changed, page by page: PG_PROT bits, and PG_USER; NULL: nothing. */
+static uint8_t *image_changes;
+
 int image_protect(uint64_t va, uint64_t n, int prot)
 {
+	uint64_t first = (va - KX_IMAGE_VA) >> PAGE_SHIFT;
+
+	if (!image_changes && !(image_changes = kzalloc(mem.image_pages)))
+		return -ENOMEM;
+	memset(image_changes + first, prot_bits(prot) | PG_USER, n);
 	for (uint64_t end = va + n * PAGE_SIZE; va < end; va += PAGE_SIZE)
 		batch_add(va, (va - KX_IMAGE_VA) >> PAGE_SHIFT, prot_bits(prot), NULL);
 	return batch_end();
+}
+
+/*
+ * A domain that a fork made, or moved, may have its pages as at boot (kx_abi.h): they get the protection that they
+ * had. Machine frames keep their page table entries. Eight pages at a look.
+ */
+void mem_moved(void)
+{
+	const uint64_t changed = 0x0101010101010101UL * PG_PROT;
+
+	if (mfn_list)
+		return;
+	for (uint64_t i = 0; i < mem.ram_pages; i++) {
+		if (i % 8 == 0 && i + 8 <= mem.ram_pages && !(*(uint64_t *)(mem.state + i) & changed))
+			i += 7;
+		else if (mem.state[i] & PG_PROT)
+			batch_add((uint64_t)page_va(i), mem.image_pages + i, mem.state[i] & PG_PROT, &mem.state[i]);
+	}
+	for (uint64_t i = 0; image_changes && i < mem.image_pages; i++)
+		if (image_changes[i])
+			batch_add(KX_IMAGE_VA + (i << PAGE_SHIFT), i, image_changes[i] & PG_PROT, NULL);
+	batch_end();
 }
 
 /* ---- frames ---- */

@@ -148,6 +148,7 @@ void proc_forked(void); /* proc.c: /proc/PID has another name */
 
 extern int64_t boot_ns; /* now_ns() at the first instruction */
 void mem_init(void);
+void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
 uint64_t random_below(uint64_t n);

@@ -110,6 +110,31 @@ func (g *Guest) Command() (cmd abi.KxCmd, ok bool) {
 	return cmd, true
 }
 
+// Call makes a call and returns its result; wait sleeps until the next event.
+func (g *Guest) Call(wait func(), op uint32, a ...uint64) int64 {
+	asked := g.Ask(op, a...)
+	for atomic.LoadUint32(&g.Control.Call.Done) != asked {
+		wait()
+	}
+	return atomic.LoadInt64(&g.Control.Call.Result)
+}
+
+// Ask makes a call and returns its number; Control.Call.Done will be that when it is answered.
+func (g *Guest) Ask(op uint32, a ...uint64) uint32 {
+	c := &g.Control.Call
+	atomic.StoreUint32(&c.Op, op)
+	for i := range c.A {
+		v := uint64(0)
+		if i < len(a) {
+			v = a[i]
+		}
+		atomic.StoreUint64(&c.A[i], v)
+	}
+	asked := atomic.AddUint32(&c.Asked, 1)
+	g.Notify()
+	return asked
+}
+
 // Enter reports a state: abi.StateBoot or abi.StateMain.
 func (g *Guest) Enter(state uint32) { atomic.StoreUint32(&g.Control.State, state) }
 

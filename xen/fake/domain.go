@@ -13,6 +13,7 @@ import (
 type domain struct {
 	*Guest
 	host     *Host
+	hv       *Hypervisor
 	released atomic.Bool
 }
 

@@ -37,8 +37,8 @@ func NewHost(program func(b *xen.Boot) Program) *Host {
 	return &Host{program: program, guests: map[xen.DomID]*Guest{}, others: map[xen.DomID]*xen.Listed{}, nextID: 1}
 }
 
-// Fail makes the steps of Create fail with what f returns, if not nil. The steps are "memory",
-// "boot" and "start".
+// Fail makes the steps of Create and Fork fail with what f returns, if not nil. Those of Create are
+// "memory", "boot" and "start".
 func (h *Host) Fail(f func(step string) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,8 +78,8 @@ func (v *Hypervisor) Info() (xen.Info, error) {
 // Prepare implements xen.Hypervisor; it looks at nothing.
 func (v *Hypervisor) Prepare(*elf.Image, io.ReaderAt) (xen.Image, error) { return image{}, nil }
 
-// step is a step of Create that Host.Fail can make fail.
-func (v *Hypervisor) step(c *xen.Config, name string, do func() error) error {
+// step is a step of Create or Fork that Host.Fail can make fail.
+func (v *Hypervisor) step(name string, told func(string, time.Duration), do func() error) error {
 	begin := time.Now()
 	v.host.mu.Lock()
 	failing := v.host.failing
@@ -92,8 +92,8 @@ func (v *Hypervisor) step(c *xen.Config, name string, do func() error) error {
 	if err := do(); err != nil {
 		return fmt.Errorf("create domain: %s: %w", name, err)
 	}
-	if c.Step != nil {
-		c.Step(name, time.Since(begin))
+	if told != nil {
+		told(name, time.Since(begin))
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (v *Hypervisor) step(c *xen.Config, name string, do func() error) error {
 func (v *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
 	g := &Guest{Boot: c.Boot, memory: c.Memory, maxMem: c.Memory + abi.CtlSize, weight: 256}
 	g.init()
-	err := v.step(c, "memory", func() error {
+	err := v.step("memory", c.Step, func() error {
 		if c.Memory == 0 {
 			return fmt.Errorf("no memory asked for")
 		}
@@ -110,30 +110,33 @@ func (v *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 		return ctx.Err()
 	})
 	if err == nil {
-		err = v.step(c, "boot", func() error {
-			pages := (c.Memory + abi.PageSize - 1) / abi.PageSize
-			if err := c.Boot.Check(pages); err != nil {
-				return err
-			}
-			if err := v.reserve(g); err != nil {
-				return err
-			}
-			err := c.Boot.Write(g.control, &xen.Place{ID: g.ID, Evtchn: 1, SharedInfo: abi.SharedVa, RAMVA: abi.RamMin, RAMPages: pages})
-			if err != nil {
-				v.host.forget(g)
-			}
-			return err
-		})
+		err = v.step("boot", c.Step, func() error { return v.boot(g) })
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := v.step(c, "start", func() error { return nil }); err != nil {
+	if err := v.step("start", c.Step, func() error { return nil }); err != nil {
 		v.host.forget(g)
 		return nil, err
 	}
 	go g.run(v.host.program(&g.Boot))
 	return v.own(g), nil
+}
+
+// boot gives a guest a number and fills in its control area.
+func (v *Hypervisor) boot(g *Guest) error {
+	pages := (g.memory + abi.PageSize - 1) / abi.PageSize
+	if err := g.Boot.Check(pages); err != nil {
+		return err
+	}
+	if err := v.reserve(g); err != nil {
+		return err
+	}
+	err := g.Boot.Write(g.control, &xen.Place{ID: g.ID, Evtchn: 1, SharedInfo: abi.SharedVa, RAMVA: abi.RamMin, RAMPages: pages})
+	if err != nil {
+		v.host.forget(g)
+	}
+	return err
 }
 
 // reserve gives a guest the next free number.
@@ -171,7 +174,7 @@ func (v *Hypervisor) own(g *Guest) *domain {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.owned[g.ID] = true
-	return &domain{Guest: g, host: v.host}
+	return &domain{Guest: g, host: v.host, hv: v}
 }
 
 // Adopt implements xen.Hypervisor.

@@ -2,9 +2,62 @@ package fake
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"sync/atomic"
+	"unsafe"
 
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
-// Fork implements xen.Domain.
-func (d *domain) Fork(context.Context, *xen.Fork) (xen.Domain, error) { return nil, xen.ErrNoFork }
+// Point makes a program's place to go on after a fork, and returns the rip that stands for it.
+func (g *Guest) Point(p Program) (rip uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rip = uint64(len(g.points) + 1)
+	if g.points == nil {
+		g.points = map[uint64]Program{}
+	}
+	g.points[rip] = p
+	return rip
+}
+
+// Fork implements xen.Domain: the child runs the program of Guest.Point that rip stands for, the parent
+// goes on where it blocked. Its steps that Host.Fail can make fail are "fork memory", "fork boot" and
+// "fork start".
+func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
+	if err := d.living(); err != nil {
+		return nil, err
+	}
+	call := &(*abi.KxControl)(unsafe.Pointer(&d.control[abi.ControlVa-abi.CtlVa])).Call
+	if atomic.LoadUint32(&call.Asked) == atomic.LoadUint32(&call.Done) {
+		return nil, errors.New("fork: the domain does not wait for an answer")
+	}
+	c := &Guest{Boot: f.Boot, memory: d.memory, maxMem: d.memory + abi.CtlSize, weight: 256}
+	c.init()
+	var goesOn Program
+	err := d.hv.step("fork memory", f.Step, func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		c.points, c.used = maps.Clone(d.points), d.used
+		if goesOn = c.points[f.RIP]; goesOn == nil {
+			return errors.New("no program is at rip")
+		}
+		c.control = make([]byte, abi.CtlSize)
+		return ctx.Err()
+	})
+	if err == nil {
+		err = d.hv.step("fork boot", f.Step, func() error { return d.hv.boot(c) })
+	}
+	if err == nil {
+		if err = d.hv.step("fork start", f.Step, func() error { return nil }); err != nil {
+			d.host.forget(c)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	go c.run(goesOn)
+	return d.hv.own(c), nil
+}

@@ -36,6 +36,7 @@ type Guest struct {
 	maxMem  uint64
 	weight  int
 	cpus    []int
+	points  map[uint64]Program // where a child goes on, by rip
 }
 
 func (g *Guest) init() {

@@ -29,6 +29,15 @@ func (h *Host) Touch(id xen.DomID, paused bool) {
 	}
 }
 
+// Kill ends a domain of an engine, as somebody else may, and returns when it is gone.
+func (h *Host) Kill(id xen.DomID) {
+	h.mu.Lock()
+	g := h.guests[id]
+	h.mu.Unlock()
+	(&domain{Guest: g, host: h}).Destroy()
+	<-g.gone
+}
+
 // List implements xen.Hypervisor: others' domains are listed; each of ours must be asked itself.
 func (v *Hypervisor) List() ([]xen.Listed, error) {
 	v.host.mu.Lock()

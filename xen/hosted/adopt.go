@@ -42,7 +42,11 @@ func scan(key string) map[xen.DomID]stray {
 			continue
 		}
 		if id, ok := domainOf(pid); ok {
-			strays[id] = stray{pid, start}
+			s := stray{pid, start}
+			if other, twice := strays[id]; twice {
+				s = older(id, s, other, key)
+			}
+			strays[id] = s
 		} else {
 			endStub(pid, start, key)
 		}
@@ -98,14 +102,46 @@ func memfdName(link string) string {
 	return strings.TrimSuffix(name, " (deleted)")
 }
 
-// domainOf tells which domain a stub is; false for a blank and for a zygote.
+// domainOf tells which domain a stub is; false for a blank and for a zygote. Where a fork made it, its frames' file has
+// the name of the first of the family that has it.
 func domainOf(pid int) (xen.DomID, bool) {
-	id, ok := strings.CutPrefix(memfdName(fmt.Sprintf("/proc/%d/fd/%d", pid, fdRAM)), ramPrefix)
-	if !ok {
-		return 0, false
+	for _, f := range []struct {
+		fd     int
+		prefix string
+	}{{fdTag, tagPrefix}, {fdRAM, ramPrefix}} {
+		id, ok := strings.CutPrefix(memfdName(fmt.Sprintf("/proc/%d/fd/%d", pid, f.fd)), f.prefix)
+		if ok {
+			n, err := strconv.ParseUint(id, 10, 32)
+			return xen.DomID(n), err == nil
+		}
 	}
-	n, err := strconv.ParseUint(id, 10, 32)
-	return xen.DomID(n), err == nil
+	return 0, false
+}
+
+// older decides between two processes that say that they are one domain: it was being moved when its engine died. The
+// new one goes on only after the old one has been killed; if that had not come yet, the domain is where it was. The other
+// one is ended.
+func older(id xen.DomID, a, b stray, key string) stray {
+	if memfdName(fmt.Sprintf("/proc/%d/fd/%d", a.pid, fdTag)) != "" {
+		a, b = b, a
+	}
+	stays, goes := a, b
+	if a.dying() {
+		stays, goes = b, a
+	}
+	endStub(goes.pid, goes.start, key)
+	return stays
+}
+
+// dying tells whether a process has been killed, though its memory may still be being taken apart.
+func (s stray) dying() bool {
+	const exiting = 4 // PF_EXITING, include/linux/sched.h; the ninth field
+	fields, err := procStat(s.pid)
+	if err != nil || startOf(fields) != s.start || fields[0][0] == 'Z' || fields[0][0] == 'X' {
+		return true
+	}
+	flags, _ := strconv.ParseUint(string(fields[9-3]), 10, 64)
+	return flags&exiting != 0
 }
 
 // endStub kills a process that is no domain, if it is still the one that was seen.
@@ -175,13 +211,14 @@ func tokenFits(token []byte, s stray) bool {
 }
 
 func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
-	p := process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1}
+	p := &process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1, sock: -1}
 	defer func() {
 		if err != nil {
 			if p.area != nil {
-				unix.Munmap(p.area)
+				p.free(false)
+			} else {
+				closeAll(p.pidfd, p.ctl, p.ram, p.bell)
 			}
-			closeAll(p.pidfd, p.ctl, p.ram, p.bell)
 		}
 	}()
 	if err = p.reopen(); err != nil {
@@ -193,11 +230,14 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, p)
-	d.start.Store(s.start)
+	p.start.Store(s.start)
 	if d.maps, err = mappings(s.pid); err != nil {
 		return nil, err
 	}
 	d.paused.Store(isStopped(s.pid))
+	if p.moved() && !d.paused.Load() {
+		p.letGo() // it may have moved there when its engine died
+	}
 	d.limits.adopt(s.pid)
 	h.mu.Lock()
 	if _, still := h.strays[id]; !still { // somebody was faster
@@ -207,7 +247,7 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 	delete(h.strays, id)
 	h.domains[id] = d
 	h.mu.Unlock()
-	if err = h.watcher.add(d); err != nil {
+	if err = h.watcher.add(d, p); err != nil {
 		h.mu.Lock()
 		delete(h.domains, id)
 		h.strays[id] = s
@@ -215,9 +255,9 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 		return nil, err
 	}
 	// It may have rung, or ended, while nobody listened.
-	d.answer()
-	if d.saysEnded() {
-		h.watcher.end(d)
+	d.answer(p)
+	if p.saysEnded() {
+		h.watcher.end(d, p)
 	}
 	return d, nil
 }
@@ -234,13 +274,51 @@ func (p *process) reopen() (err error) {
 	if err = isMemory(p.ctl, abi.CtlSize+stateSize); err != nil {
 		return err
 	}
-	if p.ram, err = reopen(proc, fdRAM, unix.O_RDWR); err != nil {
+	flags := unix.O_RDWR
+	if memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)) != "" {
+		flags = unix.O_RDONLY
+	}
+	if p.ram, err = reopen(proc, fdRAM, flags); err != nil {
 		return err
 	}
 	if p.bell, err = reopen(proc, fdBell, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
 		return err
 	}
-	p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize)
+	if p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize); err != nil {
+		return err
+	}
+	p.control = p.area
+	p.frozen = memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)) != ""
+	if !p.frozen {
+		return nil
+	}
+	// Where this is not allowed, the domain runs on, but cannot be forked.
+	if p.sock, err = unix.PidfdGetfd(p.pidfd, fdEngine, 0); err != nil {
+		p.sock = -1
+	}
+	return p.reopenControl(proc)
+}
+
+// reopenControl opens the control area of a domain that may have moved.
+func (p *process) reopenControl(proc string) error {
+	ctl, err := reopen(proc, fdControl, unix.O_RDWR)
+	if err != nil {
+		return err
+	}
+	var first, this unix.Stat_t
+	if unix.Fstat(p.ctl, &first) == nil && unix.Fstat(ctl, &this) == nil && first.Ino == this.Ino {
+		closeAll(ctl)
+		return nil
+	}
+	if err = isMemory(ctl, abi.CtlSize+stateSize); err == nil {
+		var control []byte
+		if control, err = mapShared(ctl, abi.CtlSize+stateSize); err == nil {
+			closeAll(p.ctl)
+			p.ctl, p.control = ctl, control
+			return nil
+		}
+	}
+	closeAll(ctl)
 	return err
 }
 
@@ -270,7 +348,7 @@ func mappings(pid int) ([]stubMap, error) {
 		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &start, &end, &perm, &off, &dev, &inode, &name); n < 7 {
 			continue
 		}
-		m := stubMap{VA: start, Len: end - start, Off: off}
+		m := stubMap{VA: start, Len: end - start, Off: off, Prot: protOf(perm)}
 		switch {
 		case strings.HasPrefix(name, "/memfd:"+ramPrefix):
 			m.FD = fdRAM
@@ -284,10 +362,20 @@ func mappings(pid int) ([]stubMap, error) {
 	return maps, nil
 }
 
-// join appends a mapping, or extends the last one: protection changes split what was one.
+// protOf reads what a mapping allows, as /proc/PID/maps has it: "rw-p".
+func protOf(perm string) (prot uint32) {
+	for i, bit := range []uint32{unix.PROT_READ, unix.PROT_WRITE, unix.PROT_EXEC} {
+		if i < len(perm) && perm[i] != '-' {
+			prot |= bit
+		}
+	}
+	return prot
+}
+
+// join appends a mapping, or extends the last one.
 func join(maps []stubMap, m stubMap) []stubMap {
 	if n := len(maps); n > 0 {
-		if l := &maps[n-1]; l.FD == m.FD && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
+		if l := &maps[n-1]; l.FD == m.FD && l.Prot == m.Prot && l.VA+l.Len == m.VA && l.Off+l.Len == m.Off {
 			l.Len += m.Len
 			return maps
 		}

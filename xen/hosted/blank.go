@@ -95,6 +95,15 @@ func (b *blank) prepare() {
 	}
 }
 
+// process is the blank as a domain's process, with the memfd of its frames. The socket stays the blank's.
+func (b *blank) process(ram int) *process {
+	p := &process{
+		pid: b.pid, pidfd: b.pidfd, bell: b.bell, sock: -1, ctl: b.ctl, ram: ram, control: b.area, area: b.area,
+	}
+	p.start.Store(b.start)
+	return p
+}
+
 // order tells the stub what it becomes.
 func (b *blank) order(start *stubStart, ram, image int) error {
 	return send(b.sock, start.bytes(), ram, image)

@@ -79,17 +79,25 @@ func (b *build) takeBlank() (err error) {
 		return err
 	}
 	b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
-	if b.blank = b.h.pool.take(); b.blank != nil && hasEnded(b.blank.pidfd) {
-		b.blank.close() // somebody killed it while it waited
-		b.blank = nil
-	}
-	if b.blank == nil {
-		if b.blank, err = beginBlank(b.h.zygote); err != nil {
-			return err
-		}
+	if b.blank, err = b.h.takeBlank(); err != nil {
+		return err
 	}
 	b.steps.OnFailure(b.blank.close)
 	return nil
+}
+
+// takeBlank takes a blank of the pool, or begins one: settle must follow soon.
+func (h *Hypervisor) takeBlank() (*blank, error) {
+	for {
+		b := h.pool.take()
+		if b == nil {
+			return beginBlank(h.zygote)
+		}
+		if !hasEnded(b.pidfd) {
+			return b, nil
+		}
+		b.close() // somebody killed it while it waited
+	}
 }
 
 // memory makes the domain's frames, all zero. The file's name says whose they are, to people and to
@@ -112,18 +120,26 @@ func (b *build) order() error {
 	s.TSCMul, s.TSCShift = b.h.clock.rate()
 	s.Spin = spin(s.TSCMul, s.TSCShift)
 	b.spin = s.Spin
-	copy(s.Title[:titleSize-1], fmt.Sprintf("kx-pvm %d %s", p.ID, b.c.Boot.Name))
+	copy(s.Title[:titleSize-1], title(p.ID, b.c.Boot.Name))
 	n := copy(s.Maps[:], b.img.maps)
-	s.Maps[n] = stubMap{
-		VA: p.RAMVA, Len: p.RAMPages * abi.PageSize, Off: p.ImagePages * abi.PageSize,
-		FD: fdRAM, Prot: unix.PROT_READ | unix.PROT_WRITE,
-	}
+	s.Maps[n] = window(p)
 	s.NMaps = uint32(n + 1)
 	if err := b.blank.order(s, b.ram, b.img.fd); err != nil {
 		return err
 	}
 	return b.blank.settle()
 }
+
+// window maps the RAM window.
+func window(p *xen.Place) stubMap {
+	return stubMap{
+		VA: p.RAMVA, Len: p.RAMPages * abi.PageSize, Off: p.ImagePages * abi.PageSize,
+		FD: fdRAM, Prot: unix.PROT_READ | unix.PROT_WRITE,
+	}
+}
+
+// title is what ps shows of a domain's process.
+func title(id xen.DomID, name string) string { return fmt.Sprintf("kx-pvm %d %s", id, name) }
 
 // fill writes what of the memory is not zero at the start.
 func (b *build) fill() error {
@@ -148,16 +164,11 @@ func (b *build) boot() error {
 
 // watch hands everything to a Domain, which hears of the process from now on.
 func (b *build) watch() error {
-	b.d = newDomain(b.h, b.place.ID, process{
-		pid: b.blank.pid, pidfd: b.blank.pidfd, ctl: b.blank.ctl, ram: b.ram, bell: b.blank.bell,
-		area: b.blank.area,
-	})
+	p := b.blank.process(b.ram)
+	b.d = newDomain(b.h, b.place.ID, p)
 	b.d.img = b.img
-	b.d.maps = append(b.img.maps[:len(b.img.maps):len(b.img.maps)], stubMap{
-		VA: b.place.RAMVA, Len: b.place.RAMPages * abi.PageSize, Off: b.place.ImagePages * abi.PageSize, FD: fdRAM,
-	})
-	b.d.start.Store(b.blank.start)
-	if err := b.h.watcher.add(b.d); err != nil {
+	b.d.maps = append(b.img.maps[:len(b.img.maps):len(b.img.maps)], window(&b.place))
+	if err := b.h.watcher.add(b.d, p); err != nil {
 		return err
 	}
 	unix.Close(b.blank.sock)
@@ -172,7 +183,7 @@ func (b *build) watch() error {
 }
 
 func (b *build) awaitMapped() error {
-	return attempt("map", func() error { return b.d.waitBuilt(b.spin) })
+	return attempt("map", func() error { return b.d.proc.Load().waitBuilt(b.spin) })
 }
 
 // ramName is the name of the memory file of a domain's frames.

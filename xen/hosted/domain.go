@@ -14,63 +14,47 @@ import (
 	"kxsh/xen"
 )
 
-// process is what the engine holds of a domain's process.
-type process struct {
-	pid   int
-	pidfd int
-	ctl   int    // memfd of area
-	ram   int    // memfd of the frames
-	bell  int    // read end of the doorbell
-	area  []byte // control area, then the state page
-}
-
-func (p *process) state() *stubState { return (*stubState)(unsafe.Pointer(&p.area[stateOff])) }
-
-func (p *process) shared() *abi.SharedInfo {
-	return (*abi.SharedInfo)(unsafe.Pointer(&p.area[abi.SharedVa-abi.CtlVa]))
-}
-
 // Domain is one domain: a stub's process.
 type Domain struct {
-	h      *Hypervisor
-	id     xen.DomID
-	serial uint64
-	process
-	// start is when the process started, in clock ticks since boot: it tells it from a later one of
-	// the same PID. 0: not looked up yet.
-	start atomic.Uint64
-	img   *image    // nil if adopted
-	maps  []stubMap // what of its memory is where
-	rang  chan struct{}
-	gone  chan struct{}
-	rate  rate // the watcher's
+	h    *Hypervisor
+	id   xen.DomID
+	proc atomic.Pointer[process]
+	img  *image    // nil if adopted
+	maps []stubMap // what of its memory is where
+	rang chan struct{}
+	gone chan struct{}
+	rate rate // the watcher's
 
-	// mu is held for reading while the descriptors and the area are used, for writing to free them.
+	forking sync.Mutex     // one fork at a time
+	former  sync.WaitGroup // processes that it has moved away from, until they are gone
+
+	// mu is held for reading while the descriptors and the area are used, for writing to free or to replace them.
 	mu        sync.RWMutex
 	released  bool
 	paused    atomic.Bool
 	destroyed atomic.Bool
 	limits    limits
 
-	once sync.Once    // ended
-	exit xen.Exit     // set before gone is closed
-	cpu  atomic.Int64 // CPU time when it was last looked at, ns
+	ending sync.Mutex   // held to end it, or to move it
+	exit   xen.Exit     // set before gone is closed
+	cpu    atomic.Int64 // CPU time when it was last looked at, ns
+	before atomic.Int64 // that of former processes
 }
 
 var _ xen.Domain = (*Domain)(nil)
 
-func newDomain(h *Hypervisor, id xen.DomID, p process) *Domain {
-	return &Domain{
-		h: h, id: id, serial: serial.Add(1), process: p,
-		rang: make(chan struct{}, 1), gone: make(chan struct{}),
-	}
+func newDomain(h *Hypervisor, id xen.DomID, p *process) *Domain {
+	d := &Domain{h: h, id: id, rang: make(chan struct{}, 1), gone: make(chan struct{})}
+	p.serial = serial.Add(1)
+	d.proc.Store(p)
+	return d
 }
 
 // ID implements xen.Domain.
 func (d *Domain) ID() xen.DomID { return d.id }
 
 // Control implements xen.Domain.
-func (d *Domain) Control() []byte { return d.area[:abi.CtlSize:abi.CtlSize] }
+func (d *Domain) Control() []byte { return d.proc.Load().control[:abi.CtlSize:abi.CtlSize] }
 
 // Rang implements xen.Domain.
 func (d *Domain) Rang() <-chan struct{} { return d.rang }
@@ -127,16 +111,22 @@ func (d *Domain) Unpause() error {
 		return err
 	}
 	defer d.mu.RUnlock()
+	p := d.proc.Load()
 	if d.paused.Swap(false) {
-		if err := signalTo(d.pidfd, unix.SIGCONT); err != nil {
+		if err := signalTo(p.pidfd, unix.SIGCONT); err != nil {
 			return err
 		}
 	}
-	s := d.state()
+	p.letGo()
+	return nil
+}
+
+// letGo lets the first instruction run.
+func (p *process) letGo() {
+	s := p.state()
 	if atomic.SwapUint32(&s.Go, 1) == 0 && atomic.LoadUint32(&s.Sleeping) != 0 {
 		futexWake(&s.Go)
 	}
-	return nil
 }
 
 // Pause implements xen.Domain.
@@ -146,7 +136,7 @@ func (d *Domain) Pause() error {
 	}
 	defer d.mu.RUnlock()
 	d.paused.Store(true)
-	return signalTo(d.pidfd, unix.SIGSTOP)
+	return signalTo(d.proc.Load().pidfd, unix.SIGSTOP)
 }
 
 // Notify implements xen.Domain, as Xen sets an event channel pending.
@@ -156,7 +146,8 @@ func (d *Domain) Notify() error {
 	}
 	defer d.mu.RUnlock()
 	const bit = 1 << portEngine
-	sh := d.shared()
+	p := d.proc.Load()
+	sh := p.shared()
 	v := &sh.VcpuInfo[0]
 	if atomic.OrUint64(&sh.EvtchnPending[0], bit)&bit != 0 || atomic.LoadUint64(&sh.EvtchnMask[0])&bit != 0 {
 		return nil
@@ -167,12 +158,12 @@ func (d *Domain) Notify() error {
 	// The pending byte and the mask byte beside it, as one word.
 	word := (*uint32)(unsafe.Pointer(&v.EvtchnUpcallPending))
 	masked := atomic.OrUint32(word, 1)&0xff00 != 0
-	return d.kick(masked)
+	return p.kick(masked)
 }
 
 // kick gets the vcpu's attention: the order of its steps is what block() in stub/event.c relies on.
-func (d *Domain) kick(masked bool) error {
-	s := d.state()
+func (p *process) kick(masked bool) error {
+	s := p.state()
 	atomic.AddUint32(&s.Seq, 1)
 	if atomic.LoadUint32(&s.Sleeping) != 0 {
 		futexWake(&s.Seq)
@@ -181,7 +172,7 @@ func (d *Domain) kick(masked bool) error {
 	if masked {
 		return nil // the guest looks for itself when it unmasks
 	}
-	return signalTo(d.pidfd, unix.SIGUSR1)
+	return signalTo(p.pidfd, unix.SIGUSR1)
 }
 
 // Destroy implements xen.Domain.
@@ -194,11 +185,13 @@ func (d *Domain) Destroy() error {
 		return nil
 	}
 	d.destroyed.Store(true)
-	return signalTo(d.pidfd, unix.SIGKILL)
+	return signalTo(d.proc.Load().pidfd, unix.SIGKILL)
 }
 
 // Release implements xen.Domain.
 func (d *Domain) Release() error {
+	d.forking.Lock()
+	defer d.forking.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.released {
@@ -208,10 +201,11 @@ func (d *Domain) Release() error {
 		return fmt.Errorf("domain %d: release: it still runs", d.id)
 	}
 	d.released = true
-	endProcess(d.pidfd)
+	d.former.Wait()
+	p := d.proc.Load()
+	endProcess(p.pidfd)
 	d.h.set(d.id, nil)
-	unix.Munmap(d.area)
-	closeAll(d.pidfd, d.ctl, d.ram, d.bell)
+	p.free(false)
 	if d.img != nil {
 		d.img.Close()
 	}
@@ -220,14 +214,19 @@ func (d *Domain) Release() error {
 
 // saysEnded tells whether the stub has said how the domain ended. Its process then waits for
 // Release, so that an engine that dies before it has recorded the end is followed by one that can.
-func (d *Domain) saysEnded() bool { return atomic.LoadUint32(&d.state().Ended) != 0 }
+func (p *process) saysEnded() bool { return atomic.LoadUint32(&p.state().Ended) != 0 }
 
-// ended is called once, through watcher.end, when the process is no more or waits for Release.
-func (d *Domain) ended() {
+// ended is called when a process is no more, or waits for Release; it ends the domain if it is its process.
+func (d *Domain) ended(p *process) {
+	d.ending.Lock()
+	defer d.ending.Unlock()
+	if d.proc.Load() != p || d.isGone() {
+		return
+	}
 	d.cpuTime()
-	w := reap(d.pidfd)
+	w := reap(p.pidfd)
 	if w.known {
-		d.cpu.Store(int64(w.cpu))
+		d.cpu.Store(d.before.Load() + int64(w.cpu))
 	}
 	d.exit = d.why(w)
 	close(d.gone)
@@ -236,7 +235,7 @@ func (d *Domain) ended() {
 // why tells how the domain ended. Its own word for it, in the state page, is believed: it can only
 // lie about itself.
 func (d *Domain) why(w waitStatus) xen.Exit {
-	s := d.state()
+	s := d.proc.Load().state()
 	switch ended := atomic.LoadUint32(&s.Ended); {
 	case d.destroyed.Load():
 		return xen.Exit{Reason: xen.ExitDestroyed, Detail: d.limits.verdict()}
@@ -286,17 +285,20 @@ func faultDetail(s *stubState) string {
 // Token implements xen.Domain: the process and when it started. There is none of a domain that was
 // gone before anybody asked.
 func (d *Domain) Token() []byte {
-	if d.start.Load() == 0 && d.useLiving() == nil {
-		if start, err := startTime(d.pid); err == nil {
-			d.start.Store(start)
+	p := d.proc.Load()
+	if p.start.Load() == 0 && d.useLiving() == nil {
+		p = d.proc.Load()
+		if start, err := startTime(p.pid); err == nil {
+			p.start.Store(start)
 		}
 		d.mu.RUnlock()
 	}
-	if d.start.Load() == 0 {
+	start := p.start.Load()
+	if start == 0 {
 		return nil
 	}
-	t := binary.LittleEndian.AppendUint64(nil, uint64(d.pid))
-	return binary.LittleEndian.AppendUint64(t, d.start.Load())
+	t := binary.LittleEndian.AppendUint64(nil, uint64(p.pid))
+	return binary.LittleEndian.AppendUint64(t, start)
 }
 
 // ReadMemory implements xen.Domain.
@@ -318,12 +320,15 @@ func (d *Domain) ReadMemory(va uint64, p []byte) error {
 // readPiece reads what one mapping has at va.
 func (d *Domain) readPiece(va uint64, p []byte) (int, error) {
 	if off := va - abi.CtlVa; va >= abi.CtlVa && off < abi.CtlSize {
-		return copy(p, d.area[off:abi.CtlSize]), nil
+		return copy(p, d.proc.Load().control[off:abi.CtlSize]), nil
 	}
 	for _, m := range d.maps {
 		off := va - m.VA
 		if va < m.VA || off >= m.Len {
 			continue
+		}
+		if m.FD == fdRAM && d.proc.Load().frozen {
+			return d.readPrivate(va, p[:min(uint64(len(p)), m.Len-off)])
 		}
 		fd, done, err := d.backing(m.FD)
 		if err != nil {
@@ -339,15 +344,25 @@ func (d *Domain) readPiece(va uint64, p []byte) (int, error) {
 	return 0, fmt.Errorf("domain %d: no memory at %#x", d.id, va)
 }
 
+// readPrivate reads memory that only the process itself has.
+func (d *Domain) readPrivate(va uint64, p []byte) (int, error) {
+	local := []unix.Iovec{{Base: &p[0], Len: uint64(len(p))}}
+	n, err := unix.ProcessVMReadv(d.proc.Load().pid, local, []unix.RemoteIovec{{Base: uintptr(va), Len: len(p)}}, 0)
+	if err == nil && n == 0 {
+		err = unix.EIO
+	}
+	return n, os.NewSyscallError("process_vm_readv", err)
+}
+
 // backing returns the memory file behind a mapping. An adopted domain's image is opened for each
 // use: it is rarely looked at.
 func (d *Domain) backing(fd uint32) (int, func(), error) {
 	switch {
 	case fd == fdRAM:
-		return d.ram, func() {}, nil
+		return d.proc.Load().ram, func() {}, nil
 	case d.img != nil:
 		return d.img.fd, func() {}, nil
 	}
-	f, err := reopen(fmt.Sprintf("/proc/%d", d.pid), fdImage, unix.O_RDONLY)
+	f, err := reopen(fmt.Sprintf("/proc/%d", d.proc.Load().pid), fdImage, unix.O_RDONLY)
 	return f, func() { closeAll(f) }, err
 }

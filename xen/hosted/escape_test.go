@@ -118,11 +118,15 @@ func TestStubSystemCalls(t *testing.T) {
 		{unix.SYS_WRITE, fdBell, abi.ArgsVa, 1 << 32},
 		{unix.SYS_READ, fdCtl, abi.ArgsVa, 1},
 		{unix.SYS_CLOSE, fdCtl},
-		{unix.SYS_DUP2, fdCtl, 7},
+		{unix.SYS_DUP2, fdCtl, fdRAM},
+		{unix.SYS_DUP2, fdCtl, 9},
+		{unix.SYS_CLOSE, fdTag},
 		{unix.SYS_RECVMSG, fdCtl, abi.ArgsVa},
 		{unix.SYS_MMAP, va, 4096, rwx, shared, fdRAM, 0},
 		{unix.SYS_MMAP, va, 4096, rw, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, ^uint64(0), 0},
-		{unix.SYS_MMAP, va, 4096, rw, unix.MAP_PRIVATE | unix.MAP_FIXED, fdRAM, 0},
+		{unix.SYS_MMAP, state, 8192, rw, shared, fdCtl, abi.CtlSize},
+		{unix.SYS_MMAP, state + 4096, 4096, rw, shared, fdCtl, abi.CtlSize},
+		{unix.SYS_MMAP, state, 4096, rwx, shared, fdCtl, abi.CtlSize},
 		{unix.SYS_MMAP, stub, 4096, rw, shared, fdRAM, 0},
 		{unix.SYS_MMAP, abi.RamEnd - 4096, 1 << 46, rw, shared, fdRAM, 0},
 		{unix.SYS_MMAP, va, 4096, rw, shared, fdBell, 0},
@@ -134,8 +138,8 @@ func TestStubSystemCalls(t *testing.T) {
 		{unix.SYS_FUTEX, abi.CtlVa, 0, 0},
 		{unix.SYS_FUTEX, state + 4096, 0, 0},
 		{unix.SYS_FUTEX, state, 3, 0},
-		{unix.SYS_TIMER_SETTIME, 1, 1, abi.ArgsVa},
-		{unix.SYS_TIMER_SETTIME, 0, 0, abi.ArgsVa},
+		{unix.SYS_TIMER_CREATE, 1, abi.ArgsVa, abi.ArgsVa},
+		{unix.SYS_SETITIMER, 1, abi.ArgsVa, 0},
 		{unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, abi.ArgsVa},
 		{unix.SYS_ARCH_PRCTL, 0x1001, 0}, // ARCH_SET_GS
 		{unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0},
@@ -143,6 +147,10 @@ func TestStubSystemCalls(t *testing.T) {
 		{unix.SYS_SECCOMP, 1, 0, abi.ArgsVa},
 		{unix.SYS_RT_SIGACTION, 31, 0, 0, 8},
 		{unix.SYS_CLONE, uint64(unix.SIGCHLD)},
+		{unix.SYS_CLONE, unix.CLONE_PARENT | unix.CLONE_VM | uint64(unix.SIGCHLD)},
+		{unix.SYS_CLONE, unix.CLONE_PARENT | uint64(unix.SIGCHLD), 0, 0, 0, 0x6b78},
+		{unix.SYS_PRLIMIT64, 1, unix.RLIMIT_DATA, abi.ArgsVa, 0},
+		{unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NPROC, abi.ArgsVa, 0},
 		{unix.SYS_KILL, 1, 9},
 		{unix.SYS_TGKILL, 1, 1, 9},
 		{unix.SYS_SENDMSG, fdSock, abi.ArgsVa},
@@ -162,6 +170,7 @@ func TestStubSystemCalls(t *testing.T) {
 		{[]uint64{unix.SYS_CLOSE, fdSock}, unix.EBADF},
 		{[]uint64{unix.SYS_MMAP, va, 4096, rw, shared, fdImage, 0}, unix.EACCES},
 		{[]uint64{unix.SYS_MMAP, va, 4096, rw, shared, fdRAM, 0}, 0},
+		{[]uint64{unix.SYS_MMAP, va, 1 << 24, rw, unix.MAP_PRIVATE | unix.MAP_FIXED, fdRAM, 0}, unix.ENOMEM},
 		{[]uint64{unix.SYS_MPROTECT, abi.ImageVa, 4096, rw}, unix.EACCES},
 		{[]uint64{unix.SYS_SCHED_YIELD}, 0},
 	} {
@@ -187,7 +196,7 @@ func TestProcess(t *testing.T) {
 	d.Unpause()
 	d.Notify()
 	<-d.Rang()
-	proc := fmt.Sprintf("/proc/%d/", d.pid)
+	proc := fmt.Sprintf("/proc/%d/", d.proc.Load().pid)
 	status := procFile(t, proc+"status")
 	for _, want := range []string{
 		"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000",
@@ -214,7 +223,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 	limits := procFile(t, proc+"limits")
-	for _, want := range []string{"Max core file size 0 0", "Max processes 0 0", "Max open files 16 16", "Max file size 0 0"} {
+	for _, want := range []string{"Max core file size 0 0", "Max open files 16 16", "Max file size 0 0"} {
 		if !strings.Contains(strings.Join(strings.Fields(limits), " "), want) {
 			t.Errorf("no %q in its limits:\n%s", want, limits)
 		}

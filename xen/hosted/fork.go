@@ -2,9 +2,377 @@ package hosted
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
 
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
+// The first fork of a domain freezes the file that its frames are: the child is a blank that maps it privately, and
+// so is the process that the parent moves to, whose former process, with its page tables, is thrown
+// away behind everybody's back. That takes as long for a large memory as for a small one. From then on the domain's memory is
+// its process's own, and later forks are Linux's, of the stub: stub/fork.c. They take as long as there are pages
+// that were touched since.
+//
+// A hostile parent that runs while it should wait can spoil what the child sees of its memory, until it is killed:
+// it harms its own child.
+
+// forkPatience is how long a domain that asked for a fork may take to come to rest.
+const forkPatience = 5 * time.Second
+
+// tagPrefix begins the names of the files that say which domain a process is.
+const tagPrefix = "kx-dom:"
+
+// fork is a child under construction.
+type fork struct {
+	h     *Hypervisor
+	d     *Domain // the parent
+	f     *xen.Fork
+	old   *process // the parent's
+	place xen.Place
+	maps  []stubMap
+	image int // memfd
+	child *newborn
+	next  *newborn // what the parent moves to; nil if it stays where it is
+	own   *Domain  // the child's
+	steps xen.Steps
+}
+
+// newborn is a process that is to be a domain, and the engine's files for it.
+type newborn struct {
+	*process
+	id     xen.DomID
+	blank  *blank // nil if the parent's stub makes it
+	engine int    // the stub's copy of the socket's end of ours
+	theirs int    // the stub's end, and its end of the doorbell, if there is no blank
+	write  int
+	tag    int
+}
+
 // Fork implements xen.Domain.
-func (d *Domain) Fork(context.Context, *xen.Fork) (xen.Domain, error) { return nil, xen.ErrNoFork }
+func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
+	d.forking.Lock()
+	defer d.forking.Unlock()
+	if err := d.useLiving(); err != nil {
+		return nil, err
+	}
+	d.mu.RUnlock() // Release waits for forking
+	b := &fork{h: d.h, d: d, f: f, old: d.proc.Load(), image: -1}
+	defer b.closeSpare()
+	list := []xen.Step{{Name: "check", Do: b.check}}
+	if b.old.frozen {
+		list = append(list, []xen.Step{
+			{Name: "files", Do: b.files},
+			{Name: "boot", Do: b.boot},
+			{Name: "clone", Do: b.clone},
+			{Name: "watch", Do: b.watch},
+		}...)
+	} else {
+		list = append(list, []xen.Step{
+			{Name: "blanks", Do: b.blanks},
+			{Name: "order", Do: b.order},
+			{Name: "boot", Do: b.boot},
+			{Name: "watch", Do: b.watch},
+			{Name: "map", Do: b.awaitMapped},
+			{Name: "move", Do: b.move},
+		}...)
+	}
+	if err := b.steps.Run(ctx, f.Step, list...); err != nil {
+		return nil, err
+	}
+	b.h.set(b.own.id, b.own)
+	return b.own, nil
+}
+
+// check looks at what was asked for, before anything is made.
+func (b *fork) check() (err error) {
+	for _, m := range b.d.maps { // in the order of their addresses
+		if m.VA < abi.RamMin {
+			continue
+		}
+		if b.place.RAMPages == 0 {
+			b.place.RAMVA, b.place.ImagePages = m.VA, m.Off/abi.PageSize
+		}
+		b.place.RAMPages += m.Len / abi.PageSize
+	}
+	if b.place.RAMPages == 0 {
+		return fmt.Errorf("%w: it has no memory", xen.ErrNoFork)
+	}
+	if err := b.f.Check(b.place.RAMPages); err != nil {
+		return err
+	}
+	if err := b.h.memory.check(b.place.RAMPages * abi.PageSize); err != nil {
+		return err
+	}
+	if b.image, err = b.d.imageFile(); err != nil {
+		return err
+	}
+	// An adopted domain's are as they are now, unless they are too many pieces.
+	if b.maps = b.d.maps; len(b.maps) > maxMaps {
+		if b.maps, err = imageMaps(b.image); err != nil {
+			return err
+		}
+		b.maps = append(b.maps, window(&b.place))
+	}
+	if b.d.img != nil {
+		if !b.d.img.retain() {
+			return os.ErrClosed
+		}
+		b.steps.OnFailure(func() { b.d.img.Close() })
+	}
+	if b.place.ID, err = b.h.newID(); err != nil {
+		return err
+	}
+	b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
+	return nil
+}
+
+// newborn makes the tag of a domain's process, which takes over what else it is given.
+func (b *fork) newborn(id xen.DomID, p *process) (*newborn, error) {
+	n := &newborn{process: p, id: id, engine: -1, theirs: -1, write: -1, tag: -1}
+	var err error
+	n.tag, err = memfd(fmt.Sprintf("%s%d", tagPrefix, id), 0)
+	return n, err
+}
+
+// closeSpare closes what only stubs need.
+func (b *fork) closeSpare() {
+	for _, n := range []*newborn{b.child, b.next} {
+		if n != nil {
+			closeAll(n.engine, n.theirs, n.write, n.tag)
+		}
+	}
+	closeAll(b.image)
+}
+
+// ---- the first fork ----
+
+// blanks takes two blanks: for the child, and for the parent to move to. Both get the frames read-only.
+func (b *fork) blanks() (err error) {
+	if b.child, err = b.takeBlank(b.place.ID); err == nil {
+		b.next, err = b.takeBlank(b.d.id)
+	}
+	if err == nil { // its control area goes with it
+		b.next.control, b.next.ctl = b.old.control, b.old.ctl
+	}
+	return err
+}
+
+func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
+	blank, err := b.h.takeBlank()
+	if err == nil {
+		err = blank.settle()
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.steps.OnFailure(blank.close)
+	ram, err := reopen("/proc/self", b.old.ram, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	b.steps.OnFailure(func() { unix.Close(ram) })
+	p := blank.process(ram)
+	p.frozen, p.sock = true, blank.sock
+	n, err := b.newborn(id, p)
+	n.blank = blank
+	return n, err
+}
+
+// order makes both map the memory; then they wait to be let go.
+func (b *fork) order() error {
+	for _, n := range []*newborn{b.child, b.next} {
+		s := &stubStart{
+			Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
+			Frozen: 1, NMaps: uint32(len(b.maps)),
+		}
+		s.TSCMul, s.TSCShift = b.h.clock.rate()
+		s.Spin = spin(s.TSCMul, s.TSCShift)
+		copy(s.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
+		copy(s.Maps[:], b.maps)
+		engine, err := dup(n.sock)
+		if err != nil {
+			return err
+		}
+		n.engine = engine
+		if err := send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *fork) awaitMapped() error {
+	mul, shift := b.h.clock.rate()
+	for _, n := range []*newborn{b.child, b.next} {
+		if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move has the parent go on in its new process. The old one is killed before it does, and is not waited for: taking
+// its memory apart takes as long as there is of it.
+func (b *fork) move() error {
+	d, next := b.d, b.next
+	d.limits.inherit(b.child.pid, next.pid)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ending.Lock()
+	defer d.ending.Unlock()
+	if d.isGone() || hasEnded(b.old.pidfd) {
+		return xen.ErrNoDomain
+	}
+	d.cpuTime()
+	d.before.Store(d.cpu.Load())
+	if err := signalTo(b.old.pidfd, unix.SIGKILL); err != nil {
+		return err
+	}
+	d.proc.Store(next.process)
+	if !d.paused.Load() {
+		next.letGo()
+	}
+	d.ring() // it may have rung in the old one
+	d.former.Go(func() {
+		d.h.watcher.remove(b.old)
+		d.h.watcher.settle()
+		endProcess(b.old.pidfd)
+		b.old.free(true)
+	})
+	return nil
+}
+
+// ---- later forks ----
+
+// files makes what the child has of its own.
+func (b *fork) files() (err error) {
+	p := &process{pidfd: -1, bell: -1, sock: -1, ctl: -1, ram: -1, frozen: true}
+	if b.child, err = b.newborn(b.place.ID, p); err != nil {
+		return err
+	}
+	n := b.child
+	b.steps.OnFailure(func() {
+		if p.pidfd >= 0 {
+			endProcess(p.pidfd)
+		}
+		if p.area != nil {
+			unix.Munmap(p.area)
+		}
+		closeAll(p.pidfd, p.bell, p.sock, p.ctl, p.ram)
+	})
+	if p.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
+		return err
+	}
+	if p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize); err != nil {
+		return err
+	}
+	p.control = p.area
+	if p.bell, n.write, err = pipe(); err != nil {
+		return err
+	}
+	if p.sock, n.theirs, err = socketpair(); err != nil {
+		return err
+	}
+	if n.engine, err = dup(p.sock); err != nil {
+		return err
+	}
+	p.ram, err = dup(b.old.ram)
+	return err
+}
+
+// clone has the parent's stub fork.
+func (b *fork) clone() error {
+	p, n, s := b.old, b.child, b.old.state()
+	listener, err := p.take(fdListen)
+	if err != nil || p.sock < 0 {
+		return fmt.Errorf("%w again: the kernel is too old, or its engine has died since and kernel.yama.ptrace_scope keeps this one from taking over", xen.ErrNoFork)
+	}
+	defer unix.Close(listener)
+	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP}
+	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
+	atomic.StoreInt32(&s.Forked, 0)
+	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&s.Fork, 1)
+	if err := p.kick(true); err != nil {
+		return err
+	}
+	pid, err := b.h.permit(listener, p)
+	if err != nil {
+		return err
+	}
+	if n.pidfd, err = pidfdOpen(pid); err != nil {
+		return err
+	}
+	n.pid = pid
+	mul, shift := b.h.clock.rate()
+	if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift)) }); err != nil {
+		return err
+	}
+	if !b.isOurs(pid) {
+		unix.Close(n.pidfd) // somebody else's process is not to be ended
+		n.pidfd = -1
+		return fmt.Errorf("%w: its process lies", xen.ErrNoFork)
+	}
+	return nil
+}
+
+// isOurs tells whether a process has the control area that the child was given.
+func (b *fork) isOurs(pid int) bool {
+	var want, st unix.Stat_t
+	return isStub(pid, b.h.key) && unix.Fstat(b.child.ctl, &want) == nil &&
+		unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino
+}
+
+// ---- both ----
+
+// boot writes the child's control area.
+func (b *fork) boot() error {
+	b.place.Evtchn, b.place.SharedInfo = portEngine, abi.SharedVa
+	ctl := b.child.control[:abi.CtlSize]
+	if err := b.f.Boot.Write(ctl, &b.place); err != nil {
+		return err
+	}
+	(*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa])).State = abi.StateMain
+	return nil
+}
+
+// watch makes the child a domain, and has the watcher hear of what is new.
+func (b *fork) watch() error {
+	b.own = newDomain(b.h, b.place.ID, b.child.process)
+	b.own.img = b.d.img
+	b.own.limits.copy(&b.d.limits)
+	b.own.maps = b.d.maps
+	if err := b.watched(b.own, b.child.process); err != nil || b.next == nil {
+		return err
+	}
+	b.next.serial = serial.Add(1)
+	return b.watched(b.d, b.next.process)
+}
+
+func (b *fork) watched(d *Domain, p *process) error {
+	if err := b.h.watcher.add(d, p); err != nil {
+		return err
+	}
+	b.steps.OnFailure(func() {
+		b.h.watcher.remove(p)
+		b.h.watcher.settle()
+	})
+	return nil
+}
+
+// imageFile is the memory file of a domain's image, for the caller to close.
+func (d *Domain) imageFile() (int, error) {
+	if d.img != nil {
+		return dup(d.img.fd)
+	}
+	return reopen(fmt.Sprintf("/proc/%d", d.proc.Load().pid), fdImage, unix.O_RDONLY)
+}

@@ -50,6 +50,8 @@ type Hypervisor struct {
 	watcher *watcher
 	memory  hostMemory
 
+	permitting sync.Mutex // one stub at a time may make a process
+
 	mu      sync.Mutex
 	domains map[xen.DomID]*Domain
 	strays  map[xen.DomID]stray // of an earlier engine, not adopted

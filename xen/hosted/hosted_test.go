@@ -50,6 +50,8 @@ func suite() xentest.Suite {
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
 		Real:    true,
+		Fork:    true,
+		Moves:   true,
 	}
 }
 

@@ -77,10 +77,8 @@ func (m *image) load(fd int, s elf.Segment, r io.ReaderAt) error {
 	if err := writeAt(fd, p, int64(off)); err != nil {
 		return err
 	}
-	start, end := off&^(abi.PageSize-1), (off+s.MemSize+abi.PageSize-1)&^(abi.PageSize-1)
-	mp := stubMap{VA: abi.ImageVa + start, Len: end - start, Off: start, FD: fdImage, Prot: prot(s.Prot)}
-	if s.Prot&elf.Write != 0 {
-		mp.FD = fdRAM
+	mp := segmentMap(s)
+	if mp.FD == fdRAM {
 		m.data = append(m.data, piece{int64(off), p})
 	} else {
 		m.size += mp.Len
@@ -116,6 +114,59 @@ func hypercallPage() []byte {
 		binary.LittleEndian.AppendUint64(e, stubBase)
 	}
 	return page
+}
+
+// imageMaps reads the segments from the memory file of an image, which is sealed and begins with its program headers. The
+// image was checked when it was prepared.
+func imageMaps(fd int) ([]stubMap, error) {
+	const headSize, entrySize, load, exec, write = 64, 56, 1, 1, 2
+	bad := fmt.Errorf("%w: its image does not begin with its program headers", xen.ErrNoFork)
+	read := func(n int, off uint64) []byte {
+		p := make([]byte, n)
+		if got, err := unix.Pread(fd, p, int64(off)); err != nil || got != n {
+			return nil
+		}
+		return p
+	}
+	head := read(headSize, 0)
+	if head == nil || string(head[:4]) != "\x7fELF" {
+		return nil, bad
+	}
+	count := int(binary.LittleEndian.Uint16(head[56:]))
+	table := read(count*entrySize, binary.LittleEndian.Uint64(head[32:]))
+	if table == nil {
+		return nil, bad
+	}
+	var maps []stubMap
+	for ; len(table) > 0; table = table[entrySize:] {
+		if binary.LittleEndian.Uint32(table) != load {
+			continue
+		}
+		s := elf.Segment{VA: binary.LittleEndian.Uint64(table[16:]), MemSize: binary.LittleEndian.Uint64(table[40:]), Prot: elf.Read}
+		flags := binary.LittleEndian.Uint32(table[4:])
+		if flags&exec != 0 {
+			s.Prot |= elf.Exec
+		}
+		if flags&write != 0 {
+			s.Prot |= elf.Write
+		}
+		maps = append(maps, segmentMap(s))
+	}
+	if len(maps)+1 > maxMaps {
+		return nil, bad
+	}
+	return maps, nil
+}
+
+// segmentMap says how to map a segment.
+func segmentMap(s elf.Segment) stubMap {
+	off := s.VA - abi.ImageVa
+	start, end := off&^(abi.PageSize-1), (off+s.MemSize+abi.PageSize-1)&^(abi.PageSize-1)
+	m := stubMap{VA: abi.ImageVa + start, Len: end - start, Off: start, FD: fdImage, Prot: prot(s.Prot)}
+	if s.Prot&elf.Write != 0 {
+		m.FD = fdRAM
+	}
+	return m
 }
 
 func (m *image) retain() bool {

@@ -19,7 +19,13 @@ const (
 	fdRAM   = 3
 	fdImage = 4
 
-	fdZygote = 9
+	fdTag     = 5
+	fdControl = 6
+	fdEngine  = 7
+	fdZygote  = 9
+	fdListen  = 10
+
+	stubData = 1 << 20
 
 	portEngine = 1
 	portTimer  = 2
@@ -48,6 +54,8 @@ type stubState struct {
 	Ended    uint32
 	Reason   uint32
 	NoMemory uint32
+	Fork     uint32
+	Forked   int32
 	Crash    abi.KxCrash
 }
 
@@ -60,6 +68,7 @@ type stubMap struct {
 // stubStart is struct stub_start.
 type stubStart struct {
 	Entry      uint64
+	RSP        uint64
 	ImagePages uint64
 	RAMVA      uint64
 	RAMPages   uint64
@@ -67,6 +76,8 @@ type stubStart struct {
 	TSCShift   int32
 	Spin       uint32
 	NMaps      uint32
+	Frozen     uint32
+	Pad        uint32
 	Title      [titleSize]byte
 	Maps       [maxMaps]stubMap
 }
@@ -75,6 +86,16 @@ type stubStart struct {
 func (s *stubStart) bytes() []byte {
 	n := unsafe.Offsetof(s.Maps) + uintptr(s.NMaps)*unsafe.Sizeof(s.Maps[0])
 	return unsafe.Slice((*byte)(unsafe.Pointer(s)), n)
+}
+
+// stubFork is struct stub_fork.
+type stubFork struct {
+	RIP, RSP uint64
+	Title    [titleSize]byte
+}
+
+func (s *stubFork) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(s)), unsafe.Sizeof(*s))
 }
 
 // zygoteReply is struct zygote_reply.

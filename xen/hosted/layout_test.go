@@ -16,13 +16,15 @@ func TestLayout(t *testing.T) {
 	var mp stubMap
 	var start stubStart
 	var r zygoteReply
+	var fork stubFork
 	want := []struct {
 		c     string
 		value uint64
 	}{
 		{"STUB_BASE", stubBase}, {"STUB_STATE_OFF", stateOff}, {"STUB_STATE_SIZE", stateSize},
 		{"STUB_FD_SOCK", fdSock}, {"STUB_FD_CTL", fdCtl}, {"STUB_FD_BELL", fdBell}, {"STUB_FD_RAM", fdRAM},
-		{"STUB_FD_IMAGE", fdImage}, {"STUB_FD_ZYGOTE", fdZygote}, {"STUB_PORT_ENGINE", portEngine},
+		{"STUB_FD_IMAGE", fdImage}, {"STUB_FD_TAG", fdTag}, {"STUB_FD_CONTROL", fdControl},
+		{"STUB_FD_ENGINE", fdEngine}, {"STUB_FD_LISTENER", fdListen}, {"STUB_FD_ZYGOTE", fdZygote}, {"STUB_PORT_ENGINE", portEngine}, {"STUB_DATA", stubData},
 		{"STUB_END_SHUTDOWN", endShutdown}, {"STUB_END_FAULT", endFault},
 		{"STUB_MAPS", maxMaps}, {"STUB_TITLE", titleSize}, {"ZYGOTE_SPAWN", zygoteSpawn},
 		{"STUB_UID", stubUID}, {"STUB_NOBODY", nobodyUID}, {"STUB_PORT_TIMER", portTimer},
@@ -36,6 +38,11 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct stub_state, ended)", uint64(unsafe.Offsetof(st.Ended))},
 		{"offsetof(struct stub_state, reason)", uint64(unsafe.Offsetof(st.Reason))},
 		{"offsetof(struct stub_state, no_memory)", uint64(unsafe.Offsetof(st.NoMemory))},
+		{"offsetof(struct stub_state, fork)", uint64(unsafe.Offsetof(st.Fork))},
+		{"offsetof(struct stub_state, forked)", uint64(unsafe.Offsetof(st.Forked))},
+		{"sizeof(struct stub_fork)", uint64(unsafe.Sizeof(fork))},
+		{"offsetof(struct stub_fork, title)", uint64(unsafe.Offsetof(fork.Title))},
+		{"offsetof(struct stub_start, frozen)", uint64(unsafe.Offsetof(start.Frozen))},
 		{"offsetof(struct stub_state, crash)", uint64(unsafe.Offsetof(st.Crash))},
 		{"sizeof(struct stub_map)", uint64(unsafe.Sizeof(mp))},
 		{"offsetof(struct stub_map, prot)", uint64(unsafe.Offsetof(mp.Prot))},

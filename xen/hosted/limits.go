@@ -47,6 +47,35 @@ func (l *limits) adopt(pid int) {
 	}
 }
 
+// inherit gives processes the weight and the affinity that were set. One that has ended is no error.
+func (l *limits) inherit(pids ...int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, pid := range pids {
+		if l.weight != 0 {
+			unix.Setpriority(unix.PRIO_PROCESS, pid, ownNice+niceOf(l.weight))
+		}
+		if len(l.cpus) > 0 {
+			set := cpuSet(l.cpus)
+			unix.SchedSetaffinity(pid, &set)
+		}
+	}
+}
+
+// copy takes over what inherit gives.
+func (l *limits) copy(from *limits) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	l.weight, l.cpus = from.weight, from.cpus
+}
+
+func cpuSet(cpus []int) (set unix.CPUSet) {
+	for _, c := range cpus {
+		set.Set(c)
+	}
+	return set
+}
+
 // onlineCPUs is how many CPUs the engine itself may use.
 func onlineCPUs() int {
 	var set unix.CPUSet
@@ -85,7 +114,7 @@ func (d *Domain) SetWeight(weight int) error {
 		return err
 	}
 	defer d.mu.RUnlock()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, d.pid, ownNice+niceOf(weight)); err != nil {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, d.proc.Load().pid, ownNice+niceOf(weight)); err != nil {
 		return fmt.Errorf("weight %d: %w: only root may raise a weight", weight, err)
 	}
 	d.limits.mu.Lock()
@@ -112,7 +141,7 @@ func (d *Domain) SetAffinity(cpus []int) error {
 			return os.NewSyscallError("sched_getaffinity", err)
 		}
 	}
-	if err := unix.SchedSetaffinity(d.pid, &set); err != nil {
+	if err := unix.SchedSetaffinity(d.proc.Load().pid, &set); err != nil {
 		return fmt.Errorf("affinity %v: %w: the host has none of these CPUs", cpus, err)
 	}
 	d.limits.mu.Lock()
@@ -176,7 +205,7 @@ func (d *Domain) checkCap() bool {
 	}
 	l.exceeded = used
 	d.destroyed.Store(true)
-	signalTo(d.pidfd, unix.SIGKILL)
+	signalTo(d.proc.Load().pidfd, unix.SIGKILL)
 	return false
 }
 
@@ -199,7 +228,7 @@ func (d *Domain) Status() (xen.Status, error) {
 	used, built := d.memory()
 	st := xen.Status{
 		State: d.doing(), CPUTime: d.cpuTime(), Memory: used, MaxMem: built, VCPUs: 1,
-		HostPID: d.pid, Shared: d.sharedBytes(), Weight: ordinaryWeight,
+		HostPID: d.proc.Load().pid, Shared: d.sharedBytes() + d.frozenBytes(), Weight: ordinaryWeight,
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()

@@ -22,12 +22,42 @@ const stubPrivate = 6 * abi.PageSize
 // memory returns what the domain uses of the host's memory now, and what it may at most.
 func (d *Domain) memory() (used, built uint64) {
 	var ram, ctl unix.Stat_t
-	if unix.Fstat(d.ram, &ram) != nil || unix.Fstat(d.ctl, &ctl) != nil {
+	p := d.proc.Load()
+	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
 		return 0, 0
 	}
-	const block = 512
 	fixed := d.sharedBytes() + stubPrivate
-	return uint64(ram.Blocks+ctl.Blocks)*block + fixed, uint64(ram.Size) + uint64(ctl.Size) + fixed
+	used, built = uint64(ram.Blocks+ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
+	if p.frozen { // and what it has copied
+		return used + p.private(), built + uint64(ram.Size)
+	}
+	return used, built
+}
+
+const block = 512 // of st_blocks
+
+// frozenBytes is what the domain may still share with its relatives: the frames as they were at a fork.
+func (d *Domain) frozenBytes() uint64 {
+	var ram unix.Stat_t
+	p := d.proc.Load()
+	if !p.frozen || unix.Fstat(p.ram, &ram) != nil {
+		return 0
+	}
+	return uint64(ram.Blocks) * block
+}
+
+// private is how many bytes of memory a process has to itself, beside its stub's.
+func (p *process) private() uint64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident, shared uint64
+	if n, _ := fmt.Sscan(string(b), &size, &resident, &shared); n != 3 || resident < shared {
+		return 0
+	}
+	own := (resident - shared) * abi.PageSize
+	return own - min(own, stubPrivate)
 }
 
 // sharedBytes is what the domain maps of its image: the same pages for all domains of that image.
@@ -42,7 +72,7 @@ func (d *Domain) sharedBytes() (n uint64) {
 
 // doing tells the domain's state.
 func (d *Domain) doing() xen.State {
-	s := d.state()
+	s := d.proc.Load().state()
 	switch {
 	case d.isGone():
 		return xen.StateDying
@@ -60,8 +90,8 @@ func (d *Domain) doing() xen.State {
 func (d *Domain) cpuTime() time.Duration {
 	const scheduler = 2
 	var ts unix.Timespec
-	if !d.isGone() && unix.ClockGettime(int32(^d.pid<<3|scheduler), &ts) == nil {
-		d.cpu.Store(ts.Nano())
+	if !d.isGone() && unix.ClockGettime(int32(^d.proc.Load().pid<<3|scheduler), &ts) == nil {
+		d.cpu.Store(d.before.Load() + ts.Nano())
 	}
 	return time.Duration(d.cpu.Load())
 }

@@ -146,6 +146,10 @@ func send(sock int, msg []byte, fds ...int) error {
 	})
 }
 
+func dup(fd int) (int, error) {
+	return attemptFD("dup", func() (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) })
+}
+
 func pidfdOpen(pid int) (int, error) {
 	return attemptFD("pidfd_open", func() (int, error) { return unix.PidfdOpen(pid, 0) })
 }

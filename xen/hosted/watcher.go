@@ -17,9 +17,16 @@ type watcher struct {
 	done  chan struct{}
 
 	mu      sync.Mutex
-	domains map[uint64]*Domain // by serial
+	watched map[uint64]watched // by serial
 
-	muted []*Domain // the goroutine's own: domains that ring too often, until their window ends
+	busy  sync.Mutex // held while the goroutine works on what was found
+	muted []watched  // the goroutine's own: those that ring too often, until their window ends
+}
+
+// watched is a domain with one of its processes: it may move to another.
+type watched struct {
+	*Domain
+	p *process
 }
 
 // A domain that rings more often than that is not listened to for the rest of the window: a flood
@@ -54,7 +61,7 @@ const (
 )
 
 func newWatcher() (*watcher, error) {
-	w := &watcher{epoll: -1, stop: -1, done: make(chan struct{}), domains: map[uint64]*Domain{}}
+	w := &watcher{epoll: -1, stop: -1, done: make(chan struct{}), watched: map[uint64]watched{}}
 	var err error
 	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -80,42 +87,53 @@ func (w *watcher) watch(fd int, serial uint64, kind int) error {
 	})
 }
 
-// add begins to watch a domain.
-func (w *watcher) add(d *Domain) error {
+// add begins to watch a domain's process.
+func (w *watcher) add(d *Domain, p *process) error {
 	w.mu.Lock()
-	w.domains[d.serial] = d
+	w.watched[p.serial] = watched{d, p}
 	w.mu.Unlock()
-	err := w.watch(d.bell, d.serial, kindBell)
+	err := w.watch(p.bell, p.serial, kindBell)
 	if err == nil {
-		if err = w.watch(d.pidfd, d.serial, kindEnd); err != nil {
-			w.forget(d.bell)
-		}
+		err = w.watch(p.pidfd, p.serial, kindEnd)
 	}
 	if err != nil {
-		w.remove(d)
+		w.remove(p)
 	}
 	return err
 }
 
-func (w *watcher) remove(d *Domain) {
+// remove stops watching a process.
+func (w *watcher) remove(p *process) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.domains, d.serial)
+	delete(w.watched, p.serial)
+	w.mu.Unlock()
+	w.forget(p.bell)
+	w.forget(p.pidfd)
+}
+
+// settle returns when nobody works any more on a process that was removed.
+func (w *watcher) settle() {
+	w.busy.Lock()
+	defer w.busy.Unlock()
 }
 
 func (w *watcher) forget(fd int) { unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
 
-func (w *watcher) find(serial uint64) *Domain {
+func (w *watcher) find(serial uint64) (watched, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.domains[serial]
+	x, ok := w.watched[serial]
+	return x, ok
 }
 
 func (w *watcher) run() {
 	defer close(w.done)
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(w.epoll, events, w.unmute())
+		w.busy.Lock()
+		timeout := w.unmute()
+		w.busy.Unlock()
+		n, err := unix.EpollWait(w.epoll, events, timeout)
 		if err != nil {
 			if err == unix.EINTR {
 				continue
@@ -127,42 +145,42 @@ func (w *watcher) run() {
 			if data&(1<<kindBits-1) == kindStop {
 				return
 			}
-			// A domain that is not found ended earlier in this round.
-			if d := w.find(data >> kindBits); d != nil {
-				w.handle(d, int(data&(1<<kindBits-1)))
+			w.busy.Lock()
+			// What is not found ended earlier in this round, or has moved.
+			if x, ok := w.find(data >> kindBits); ok {
+				w.handle(x, int(data&(1<<kindBits-1)))
 			}
+			w.busy.Unlock()
 		}
 	}
 }
 
-func (w *watcher) handle(d *Domain, kind int) {
+func (w *watcher) handle(x watched, kind int) {
 	if kind == kindBell {
-		d.answer()
-		if !d.saysEnded() {
-			if d.rate.over() {
-				w.muted = append(w.muted, d)
-				w.listen(d, 0)
+		x.answer(x.p)
+		if !x.p.saysEnded() {
+			if x.rate.over() {
+				w.muted = append(w.muted, x)
+				w.listen(x, 0)
 			}
 			return
 		}
 	}
-	w.end(d)
+	w.end(x.Domain, x.p)
 }
 
-// end stops watching a domain that is no more, or waits for Release.
-func (w *watcher) end(d *Domain) {
-	d.once.Do(func() {
-		w.remove(d)
-		w.forget(d.bell)
-		w.forget(d.pidfd)
-		d.ended()
-	})
+// end stops watching a process that is no more, or waits for Release.
+func (w *watcher) end(d *Domain, p *process) {
+	if _, ok := w.find(p.serial); ok {
+		w.remove(p)
+		d.ended(p)
+	}
 }
 
-// listen sets what of a domain's doorbell wakes the watcher. The domain lives: only the watcher ends it.
-func (w *watcher) listen(d *Domain, events uint32) {
-	data := d.serial<<kindBits | kindBell
-	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, d.bell, &unix.EpollEvent{
+// listen sets what of a domain's doorbell wakes the watcher.
+func (w *watcher) listen(x watched, events uint32) {
+	data := x.p.serial<<kindBits | kindBell
+	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_MOD, x.p.bell, &unix.EpollEvent{
 		Events: events, Fd: int32(uint32(data)), Pad: int32(uint32(data >> 32)),
 	})
 }
@@ -172,16 +190,16 @@ func (w *watcher) listen(d *Domain, events uint32) {
 func (w *watcher) unmute() (timeout int) {
 	timeout = -1
 	left := w.muted[:0]
-	for _, d := range w.muted {
-		if w.find(d.serial) == nil {
+	for _, x := range w.muted {
+		if _, ok := w.find(x.p.serial); !ok {
 			continue // it has ended, and may have been released
 		}
-		if rest := ringWindow - time.Since(d.rate.start); rest > 0 {
-			left = append(left, d)
+		if rest := ringWindow - time.Since(x.rate.start); rest > 0 {
+			left = append(left, x)
 			timeout = max(timeout, int(rest.Milliseconds())+1)
 			continue
 		}
-		w.listen(d, unix.EPOLLIN)
+		w.listen(x, unix.EPOLLIN)
 	}
 	clear(w.muted[len(left):])
 	w.muted = left
@@ -190,10 +208,10 @@ func (w *watcher) unmute() (timeout int) {
 
 // answer empties the doorbell and passes the ring on. While the flag is set the domain writes no
 // more; a ring between reading and clearing is one with the ring that is passed on afterwards.
-func (d *Domain) answer() {
+func (d *Domain) answer(p *process) {
 	var buf [64]byte
 	for {
-		n, err := unix.Read(d.bell, buf[:])
+		n, err := unix.Read(p.bell, buf[:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -201,7 +219,12 @@ func (d *Domain) answer() {
 			break
 		}
 	}
-	atomic.StoreUint32(&d.state().Rang, 0)
+	atomic.StoreUint32(&p.state().Rang, 0)
+	d.ring()
+}
+
+// ring passes a ring on.
+func (d *Domain) ring() {
 	select {
 	case d.rang <- struct{}{}:
 	default:

@@ -62,13 +62,7 @@ func (f *fork) check() error {
 	if f.geo.image == 0 {
 		return fmt.Errorf("it was adopted without a token: %w", xen.ErrNoFork)
 	}
-	if f.f.RIP>>47 != 0 || f.f.RSP>>47 != 0 {
-		return fmt.Errorf("go on at %#x with stack %#x: %w: no addresses of a domain", f.f.RIP, f.f.RSP, xen.ErrNoFork)
-	}
-	if len(f.f.Boot.Root) != 0 {
-		return fmt.Errorf("root archive: %w: a child has its parent's", xen.ErrBoot)
-	}
-	return f.f.Boot.Check(f.geo.pages)
+	return f.f.Check(f.geo.pages)
 }
 
 // take takes a blank of the pool, if one waits and fits, and moves its window to where the parent's is.

@@ -43,7 +43,7 @@ func (b *bench) founder() *member {
 	c.Memory = 12 << 20 // more than there is from the start
 	d, err := b.hv.Create(context.Background(), c)
 	b.must(err)
-	b.t.Cleanup(func() { end(b.t, d) })
+	b.seeOut(d)
 	b.must(d.Unpause())
 	m := &member{b: b, d: d}
 	for i := range m.model {
@@ -152,7 +152,7 @@ func (m *member) fork(depth uint64) *member {
 	f := m.called(depth)
 	d, err := m.d.Fork(context.Background(), f)
 	m.b.must(err)
-	m.b.t.Cleanup(func() { end(m.b.t, d) })
+	m.b.seeOut(d)
 	m.tell(int64(d.ID()))
 	return &member{b: m.b, d: d, model: m.model}
 }
@@ -209,8 +209,7 @@ func forkSnapshot(t *testing.T, b *bench) {
 	c.leave()
 	m.check("the parent after its child's end")
 	c = m.child()
-	b.must(m.d.Destroy())
-	b.must(m.d.Release())
+	end(t, m.d)
 	c.check("an orphan")
 	c.fill(forkPages, 4000)
 	c.check("an orphan that wrote")
@@ -344,6 +343,7 @@ func forkRefusals(t *testing.T, b *bench) {
 	m.child().check("a child after refusals")
 	f := m.called(0)
 	b.must(m.d.Destroy())
+	await(t, m.d.Gone(), "the end of a destroyed domain")
 	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
 		t.Errorf("fork of a domain that is gone: %v", err)
 	}
@@ -353,8 +353,8 @@ func forkRefusals(t *testing.T, b *bench) {
 	}
 }
 
-// forkAnywhere forks domains that have not asked for it, and do something else: whatever becomes of a child, its parent
-// goes on, and so do others.
+// forkAnywhere forks domains that have not asked for it, and do something else: whatever becomes of a child, others go on,
+// and so does its parent, unless a fork moves it to where it lied that it would go on.
 func forkAnywhere(t *testing.T, b *bench) {
 	pong := b.start("pong")
 	for _, args := range [][]string{{"spin"}, {"scribble", "control"}, {"flood"}} {
@@ -371,6 +371,10 @@ func forkAnywhere(t *testing.T, b *bench) {
 			b.must(pong.Notify())
 			await(t, pong.Rang(), "an answer beside a child that was not asked for")
 			end(t, c)
+		}
+		if b.Moves {
+			end(t, d)
+			continue
 		}
 		select {
 		case <-d.Gone():
@@ -406,7 +410,7 @@ func forkPaused(t *testing.T, b *bench) {
 
 // forkAdopted has a second engine fork what a first one started and forked.
 func forkAdopted(t *testing.T, b *bench) {
-	start := &bench{Suite: b.Suite, t: t, key: b.key, hv: b.hv, im: b.im}
+	start := &bench{Suite: b.Suite, t: t, key: b.key, hv: b.hv, im: b.im, passing: true}
 	m := start.founder()
 	c := m.child()
 	c.fill(3, 33)
@@ -501,8 +505,7 @@ func forkCycles(t *testing.T, b *bench) {
 		c := m.fork(0)
 		switch i % 3 {
 		case 0: // it never runs
-			b.must(c.d.Destroy())
-			b.must(c.d.Release())
+			end(t, c.d)
 			continue
 		case 1:
 			b.must(c.d.Unpause())

@@ -31,6 +31,8 @@ type Suite struct {
 	Ports, Grants int
 	// Fork is true if domains can be forked.
 	Fork bool
+	// Moves is true if a parent may go on where its child does, rather than where it was.
+	Moves bool
 	// Watch, if not nil, notes what the host has; its result, called after Close, compares.
 	Watch func(t testing.TB) func()
 }
@@ -88,6 +90,20 @@ type bench struct {
 	key string
 	hv  xen.Hypervisor
 	im  xen.Image
+	// passing is true if another hypervisor adopts what this one makes.
+	passing bool
+}
+
+// seeOut ends a domain when the test ends.
+func (b *bench) seeOut(d xen.Domain) {
+	b.t.Cleanup(func() {
+		if b.passing { // its hypervisor lets go of what it maps, where it still can
+			d.Destroy()
+			d.Release()
+			return
+		}
+		end(b.t, d)
+	})
 }
 
 func newBench(t *testing.T, s Suite) *bench {

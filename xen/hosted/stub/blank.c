@@ -9,41 +9,43 @@ static struct stub_start start;
 
 static long map(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off)
 {
-	long r = sys(__NR_mmap, va, len, prot, MAP_SHARED | MAP_FIXED, fd, off);
+	/* Frozen frames are copied on write; everything else is what it is for all who map it. */
+	uint32_t kind = start.frozen && fd == STUB_FD_RAM ? MAP_PRIVATE : MAP_SHARED;
+	long r = sys(__NR_mmap, va, len, prot, kind | MAP_FIXED, fd, off);
 
 	return sys_failed(r) ? r : 0;
 }
 
-/* The vcpu's timer; the filter lets only timer 0 be set, which a process's first one is. */
-static long timer_make(void)
+static long map_state(void)
 {
-	struct {
-		uint64_t value;
-		int32_t signo, notify;
-		uint8_t pad[48];
-	} event = {.signo = SIGALRM, .notify = 0 /* SIGEV_SIGNAL */};
-	int32_t id = -1;
-	long r = sys(__NR_timer_create, CLOCK_MONOTONIC, &event, &id);
+	return map(STUB_STATE_VA, STUB_STATE_SIZE, PROT_READ | PROT_WRITE, STUB_FD_CTL, STUB_STATE_OFF);
+}
 
-	return r ? r : id ? -XEN_EINVAL : 0;
+static long map_control(uint32_t fd)
+{
+	return map(KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE, fd, 0);
+}
+
+long map_own_pages(void)
+{
+	long r = map_state();
+
+	return r ? r : map_control(STUB_FD_CTL);
 }
 
 static long setup(void)
 {
-	long r = map(KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE, STUB_FD_CTL, 0);
+	long r = map_control(STUB_FD_CTL);
 
-	if (!r)
-		r = timer_make();
-	if (!r)
-		r = sandbox_blank();
-	return r;
+	return r ? r : filter_install();
 }
 
 /* Maps what the first moments of every domain use, while there is time. */
 static void touch(void)
 {
 	VCPU->evtchn_upcall_pending = 0;
-	((volatile struct kx_control *)KX_CONTROL_VA)->state = KX_STATE_NEW;
+	/* The engine may be writing there already: nothing is changed. */
+	__atomic_fetch_or(&((struct kx_control *)KX_CONTROL_VA)->state, 0, __ATOMIC_SEQ_CST);
 }
 
 /* The order to become a domain, with its RAM and its image; the engine's end means the end. */
@@ -57,8 +59,9 @@ static void receive_start(void)
 
 static long build(void)
 {
-	long r = 0;
+	long r = start.frozen ? map_control(STUB_FD_CONTROL) : 0;
 
+	limit_data(STUB_DATA + (start.frozen ? (start.image_pages + start.ram_pages) * KX_PAGE_SIZE : 0));
 	guest.image_pages = start.image_pages;
 	guest.ram_va = start.ram_va;
 	guest.ram_pages = start.ram_pages;
@@ -71,7 +74,7 @@ static long build(void)
 }
 
 /* The engine is told first: it goes on while the rest is done. */
-static void say_built(int32_t r)
+void say_built(int32_t r)
 {
 	__atomic_store_n(&STATE->built, r, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&STATE->waits, __ATOMIC_SEQ_CST))
@@ -79,24 +82,30 @@ static void say_built(int32_t r)
 }
 
 /*
- * Looks for go for a moment before it sleeps. No pause instruction: a hypervisor under the host
+ * Waits for go, and becomes the guest. Looks for go for a moment before it sleeps. No pause instruction: a hypervisor under the host
  * takes a loop of them for a reason to run another virtual CPU first.
  */
-static void await_go(void)
+_Noreturn void await_go(uint64_t rip, uint64_t rsp)
 {
 	uint64_t end = __builtin_ia32_rdtsc() + start.spin;
 
+	clock_init(start.tsc_mul, start.tsc_shift);
 	while (!STATE->go && __builtin_ia32_rdtsc() < end)
 		;
 	__atomic_store_n(&STATE->sleeping, 1, __ATOMIC_SEQ_CST);
 	while (!__atomic_load_n(&STATE->go, __ATOMIC_SEQ_CST))
 		futex_wait(&STATE->go, 0);
 	__atomic_store_n(&STATE->sleeping, 0, __ATOMIC_SEQ_CST);
+	clock_refresh();
+	VCPU->evtchn_upcall_mask = 1;
+	if (rsp)
+		guest_resume(rip, rsp);
+	guest_start(rip, KX_START_VA);
 }
 
 _Noreturn void blank_main(void)
 {
-	long r = map(STUB_STATE_VA, STUB_STATE_SIZE, PROT_READ | PROT_WRITE, STUB_FD_CTL, STUB_STATE_OFF);
+	long r = map_state();
 
 	if (r)
 		die(r);
@@ -111,10 +120,8 @@ _Noreturn void blank_main(void)
 	say_built(r ? r : 1);
 	if (r)
 		die(r);
-	sys(__NR_close, STUB_FD_SOCK);
+	if (!start.frozen)
+		sys(__NR_close, STUB_FD_SOCK);
 	title_set(start.title);
-	clock_init(start.tsc_mul, start.tsc_shift);
-	await_go();
-	clock_refresh();
-	guest_start(start.entry, KX_START_VA);
+	await_go(start.entry, start.rsp);
 }

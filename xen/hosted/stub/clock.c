@@ -110,8 +110,14 @@ static void stamp(void)
 	publish_time();
 }
 
+uint64_t clock_now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
 void clock_init(uint32_t mul, int32_t shift)
 {
+	clock.ns = 0;
 	clock.mul = clock.first_mul = mul;
 	clock.shift = shift;
 	stamp();

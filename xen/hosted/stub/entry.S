@@ -152,6 +152,12 @@ guest_start:
 	xor %r15d, %r15d
 	jmp *REG(RIP)
 
+/* void guest_resume(rip, rsp): the first instruction after a fork; every other register is the guest's to load. */
+	.globl guest_resume
+guest_resume:
+	mov %rsi, %rsp
+	jmp *%rdi
+
 	.text
 	.globl _start
 _start:

@@ -31,11 +31,14 @@ int event_due(void)
  */
 long do_set_timer_op(uint64_t deadline)
 {
+	uint64_t now = clock_now(), left = !deadline ? 0 : deadline > now ? deadline - now : 1;
+	uint64_t us = left / 1000 + !!(left % 1000);
 	struct {
-		struct sys_timespec interval, value;
-	} t = {.value = {deadline / NSEC, deadline % NSEC}};
+		int64_t interval_sec, interval_us, sec, us;
+	} t = {0, 0, us / 1000000, us % 1000000};
 
-	return sys(__NR_timer_settime, 0, 1 /* TIMER_ABSTIME */, &t, 0);
+	/* The process's own timer: a POSIX timer would have to be made, also by the child of a fork. */
+	return sys(__NR_setitimer, 0 /* ITIMER_REAL */, &t, 0);
 }
 
 /*
@@ -53,6 +56,10 @@ static long block(void)
 		__atomic_store_n(&STATE->sleeping, 1, __ATOMIC_SEQ_CST);
 		if (event_due())
 			break;
+		if (STATE->fork) {
+			fork_here();
+			continue;
+		}
 		futex_wait(&STATE->seq, seq);
 		if (event_due())
 			break;

@@ -13,12 +13,15 @@
 #include <linux/filter.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/resource.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <linux/time.h>
 
 #define LOAD(off) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, off)
 #define EQ(v, t, f) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, v, t, f)
 #define GE(v, t, f) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, v, t, f)
+#define SKIP(n) BPF_STMT(BPF_JMP | BPF_JA, n)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 #define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 #define TRAP BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP)
@@ -63,25 +66,58 @@ static const struct sock_filter program[] = {
 	RULE(__NR_futex, 12),
 	IS_EITHER(1, FUTEX_WAIT, FUTEX_WAKE), HIGH_IS(0, STUB_STATE_VA >> 32),
 	LOAD(LOW(0)), GE(STATE_LOW, 0, 1), GE(STATE_LOW + STUB_STATE_SIZE, 0, 1), KILL, ALLOW,
-	RULE(__NR_timer_settime, 7), IS(0, 0), IS(1, 1 /* TIMER_ABSTIME */), ALLOW,
+	RULE(__NR_setitimer, 4), IS(0, 0 /* ITIMER_REAL */), ALLOW,
 	RULE(__NR_clock_gettime, 5), IS_EITHER(0, CLOCK_MONOTONIC, CLOCK_REALTIME), ALLOW,
 	RULE(__NR_write, 10), IS(0, STUB_FD_BELL), IS(2, 1), HIGH_IS(2, 0), ALLOW,
 	RULE(__NR_mprotect, 13), IS_BELOW_STUB(0), IS_PROT(2), ALLOW,
 	RULE(__NR_arch_prctl, 4), IS(0, ARCH_SET_FS), ALLOW,
 	RULE(__NR_recvmsg, 4), IS(0, STUB_FD_SOCK), ALLOW,
-	RULE(__NR_mmap, 21), IS_BELOW_STUB(0), IS_PROT(2), IS(3, MAP_SHARED | MAP_FIXED),
-	LOAD(LOW(4)), EQ(STUB_FD_CTL, 3, 0), EQ(STUB_FD_RAM, 2, 0), EQ(STUB_FD_IMAGE, 1, 0), KILL, ALLOW,
-	RULE(__NR_close, 4), IS(0, STUB_FD_SOCK), ALLOW,
+	/* its files, below the stub; the state page only at its place */
+	RULE(__NR_mmap, 35),
+	IS_PROT(2), IS_EITHER(3, MAP_SHARED | MAP_FIXED, MAP_PRIVATE | MAP_FIXED),
+	LOAD(HIGH(0)), EQ(STUB_STATE_VA >> 32, 0, 10),
+	IS(0, STATE_LOW), IS(1, STUB_STATE_SIZE), HIGH_IS(1, 0), SKIP(6),
+	IS_BELOW_STUB(0),
+	LOAD(LOW(4)), EQ(STUB_FD_CTL, 4, 0), EQ(STUB_FD_RAM, 3, 0), EQ(STUB_FD_IMAGE, 2, 0), EQ(STUB_FD_CONTROL, 1, 0),
+	KILL, ALLOW,
+	/* all but what tells a later engine which domain it is */
+	RULE(__NR_close, 5), LOAD(LOW(0)), EQ(STUB_FD_SOCK, 2, 0), GE(STUB_FD_CONTROL, 1, 0), KILL, ALLOW,
+	/* fork.c; filter_listen asks the engine as well. The zygote's word in argument 4 is not for domains. */
+	RULE(__NR_clone, 13), IS(0, CLONE_PARENT | SIGCHLD), HIGH_IS(0, 0), IS(1, 0), IS(4, 0), ALLOW,
+	RULE_ANY(__NR_rt_sigprocmask), /* its own signals */
+	RULE(__NR_prlimit64, 10), IS(0, 0), IS(1, RLIMIT_DATA), IS(3, 0), ALLOW, /* only downwards: it has no rights */
+	RULE(__NR_dup2, 9),
+	LOAD(LOW(1)), EQ(STUB_FD_SOCK, 6, 0), EQ(STUB_FD_CTL, 5, 0), EQ(STUB_FD_BELL, 4, 0), EQ(STUB_FD_TAG, 3, 0),
+	EQ(STUB_FD_CONTROL, 2, 0), EQ(STUB_FD_ENGINE, 1, 0), KILL, ALLOW,
 	RULE(__NR_prctl, 4), IS(0, PR_SET_NAME), ALLOW,
 	KILL,
 };
 
-long filter_install(void)
+static long install(const struct sock_filter *filter, uint16_t len, uint32_t flags)
 {
 	struct {
 		uint16_t len;
 		const struct sock_filter *filter;
-	} p = {sizeof program / sizeof program[0], program};
+	} p = {len, filter};
 
-	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
+	return sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &p);
+}
+
+/*
+ * The zygote has this one beside; what it says is that a process may be made when the engine says so, each single one, or when
+ * it is the zygote that makes it. Of two filters that have something against a call the stricter one counts.
+ */
+static const struct sock_filter listener[] = {
+	LOAD(NR), EQ(__NR_clone, 1, 0), ALLOW,
+	LOAD(LOW(4)), EQ(ZYGOTE_CLONES, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF), ALLOW,
+};
+
+long filter_listen(void)
+{
+	return install(listener, sizeof listener / sizeof listener[0], SECCOMP_FILTER_FLAG_NEW_LISTENER);
+}
+
+long filter_install(void)
+{
+	return install(program, sizeof program / sizeof program[0], 0);
 }

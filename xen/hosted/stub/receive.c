@@ -2,7 +2,9 @@
 #include "stub.h"
 #include "sys.h"
 
-#define FILES_MAX 4
+#define FILES_MAX 8
+
+int received_files[FILES_MAX], received_count;
 
 /*
  * receive waits for a message and returns its size; 0 when the engine is gone, or a negative
@@ -29,8 +31,14 @@ long receive(int fd, void *buf, size_t size)
 	} msg = {.iov = &iov, .iovlen = 1, .control = &control, .controllen = sizeof control};
 	long r;
 
-	do
+	do {
+		msg.controllen = sizeof control;
 		r = sys(__NR_recvmsg, fd, &msg, 0);
-	while (r == -4 /* EINTR */);
+	} while (r == -4 /* EINTR */);
+	received_count = 0;
+	if (r > 0 && msg.controllen > sizeof control.len + 8)
+		received_count = (control.len - offsetof(__typeof__(control), fds)) / sizeof control.fds[0];
+	for (int i = 0; i < received_count && i < FILES_MAX; i++)
+		received_files[i] = control.fds[i];
 	return r;
 }

@@ -68,6 +68,12 @@ static void limit(int what, uint64_t n)
 	sys(__NR_prlimit64, 0, what, &l, 0);
 }
 
+/* What a domain's process may have of private memory: for good, it has no right to raise it. */
+void limit_data(uint64_t bytes)
+{
+	limit(RLIMIT_DATA, bytes);
+}
+
 uint32_t sandbox_enter(uint32_t *identity)
 {
 	uint32_t entered = namespaces_enter();
@@ -85,9 +91,3 @@ uint32_t sandbox_enter(uint32_t *identity)
 	return entered;
 }
 
-/* sandbox_blank is for what the zygote still needs and a domain does not. */
-long sandbox_blank(void)
-{
-	limit(RLIMIT_NPROC, 0);
-	return filter_install();
-}

@@ -21,12 +21,20 @@
 #define STUB_STATE_SIZE 4096
 
 /* File descriptors of a stub. A new engine finds them in /proc/PID/fd. */
-#define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built */
+#define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built, unless a fork made it */
 #define STUB_FD_CTL 1   /* memfd: control area and state page */
 #define STUB_FD_BELL 2  /* write end of a pipe: the domain's event to the engine */
 #define STUB_FD_RAM 3   /* memfd: the domain's frames, in order */
 #define STUB_FD_IMAGE 4 /* memfd of the prepared image, sealed, read-only */
+/* Of a domain whose memory is private, because of a fork: */
+#define STUB_FD_TAG 5     /* a file whose name says which domain it is */
+#define STUB_FD_CONTROL 6 /* memfd of the control area, which may be that of a process that the domain has moved from */
+#define STUB_FD_ENGINE 7  /* the engine's end of the socket, for a later engine to take */
 #define STUB_FD_ZYGOTE 9
+#define STUB_FD_LISTENER 10 /* of the filter that asks the engine before a domain forks */
+
+/* Private memory that a stub may have beside its guest's frozen frames, bytes. */
+#define STUB_DATA 0x100000
 
 /* Local event channel ports. */
 #define STUB_PORT_ENGINE 1
@@ -41,6 +49,8 @@
 
 /* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
 #define ZYGOTE_SPAWN 1
+/* Tells a clone of the zygote's from one of a domain's, where the kernel ignores it (the TLS argument). */
+#define ZYGOTE_CLONES 0x6b78
 
 /*
  * The identity that a root engine's domains have: a number that no distribution, container manager
@@ -65,10 +75,13 @@ struct stub_state {
 	uint32_t ended;    /* STUB_END_*; 0 while it lives */
 	uint32_t reason;   /* of SCHEDOP_shutdown */
 	uint32_t no_memory; /* a frame of the domain could not be had: the host is out of memory */
+	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork and moves seq. */
+	uint32_t fork;
+	int32_t forked; /* futex: the child's PID, or a negative errno; the engine clears it */
 	struct kx_crash crash;
 };
 
-/* One piece of the guest's address space, mapped shared. */
+/* One piece of the guest's address space. */
 struct stub_map {
 	uint64_t va;
 	uint64_t len;
@@ -77,9 +90,13 @@ struct stub_map {
 	uint32_t prot; /* PROT_* */
 };
 
-/* Engine to blank, with the RAM and the image memfd: become this domain. */
+/*
+ * Engine to blank, with the RAM and the image memfd: become this domain. If a fork makes it, also with the tag, the
+ * control area's memfd and the other end of the socket.
+ */
 struct stub_start {
 	uint64_t entry;
+	uint64_t rsp; /* 0: start at entry; otherwise go on there with this stack */
 	uint64_t image_pages;
 	uint64_t ram_va;
 	uint64_t ram_pages;
@@ -87,8 +104,17 @@ struct stub_start {
 	int32_t tsc_shift;
 	uint32_t spin; /* TSC ticks to look for go before sleeping */
 	uint32_t nmaps;
+	uint32_t frozen; /* a fork makes it: the frames are mapped privately, and the control area is STUB_FD_CONTROL's */
+	uint32_t pad;
 	char title[STUB_TITLE]; /* what ps shows */
 	struct stub_map maps[STUB_MAPS];
+};
+
+/* Engine to a stub with private memory, with the child's files: control area, doorbell, socket, its other end, tag. */
+struct stub_fork {
+	uint64_t rip;
+	uint64_t rsp;
+	char title[STUB_TITLE];
 };
 
 struct zygote_reply {

@@ -38,18 +38,29 @@ extern char copy_insn[], copy_fault[], stub_text[], stub_text_end[], sigreturn[]
 /* Copies from or to addresses that the guest named: 0, or -XEN_EFAULT if one is bad. */
 long copy_guest(void *dst, const void *src, size_t n);
 _Noreturn void guest_start(uint64_t entry, uint64_t start_info);
+_Noreturn void guest_resume(uint64_t rip, uint64_t rsp);
 
 /* ---- zygote.c, blank.c, sandbox.c, filter.c ---- */
 
 extern int has_fsgsbase; /* ring 3 may write the FS base itself */
 _Noreturn void blank_main(void);
+long map_own_pages(void); /* control area and state page, from STUB_FD_CTL */
+void say_built(int32_t r);
+_Noreturn void await_go(uint64_t rip, uint64_t rsp); /* rsp 0: as a new domain starts */
 uint32_t sandbox_enter(uint32_t *identity); /* returns the CLONE_NEW* that were entered */
-long sandbox_blank(void);
+void limit_data(uint64_t bytes);
 long filter_install(void);
+long filter_listen(void); /* from now on the engine is asked before a domain forks: the descriptor for it */
 
 /* ---- receive.c ---- */
 
 long receive(int fd, void *buf, size_t size);
+/* The numbers of the files that came with the last message. */
+extern int received_files[], received_count;
+
+/* ---- fork.c ---- */
+
+void fork_here(void); /* the engine wants it */
 
 /* ---- title.c ---- */
 
@@ -98,6 +109,7 @@ _Noreturn void die(int32_t err);
 /* ---- clock.c ---- */
 
 void clock_init(uint32_t mul, int32_t shift);
+uint64_t clock_now(void); /* ns of system time */
 void clock_refresh(void); /* stamps vcpu_time_info again if the last stamp is old */
 
 #endif

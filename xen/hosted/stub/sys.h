@@ -25,6 +25,8 @@ long syscall6(long n, long a, long b, long c, long d, long e, long f);
 #define SIGCHLD 17
 #define SIGSYS 31
 
+#define SIG_SETMASK 2
+
 static inline int sys_failed(long r)
 {
 	return r < 0 && r > -4096;

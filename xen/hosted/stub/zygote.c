@@ -57,6 +57,17 @@ static void reply(int32_t pid, uint32_t namespaces, uint32_t identity)
 	sys(__NR_sendto, STUB_FD_ZYGOTE, &r, sizeof r, 0x4000 /* MSG_NOSIGNAL */);
 }
 
+/* The engine takes the descriptor from here. A kernel that has no such thing (before 5.5) forks domains once only. */
+static void listen_for_clones(void)
+{
+	long fd = filter_listen();
+
+	if (fd < 0)
+		return;
+	sys(__NR_dup2, fd, STUB_FD_LISTENER);
+	sys(__NR_close, fd);
+}
+
 static void close_below(int end)
 {
 	sys(__NR_close_range, 0, end - 1, 0);
@@ -76,13 +87,14 @@ __attribute__((used)) _Noreturn void zygote_main(uint64_t *sp)
 	sys(__NR_close_range, STUB_FD_ZYGOTE + 1, ~0U, 0);
 	title_init(arg);
 	unmap_rest(arg);
-	sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, 0, sizeof none);
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
 	signals_install();
 	namespaces = sandbox_enter(&identity);
+	listen_for_clones();
 	title_set("kx-zygote");
 	reply(0, namespaces, identity);
 	while (receive_request() == ZYGOTE_SPAWN) {
-		long pid = sys(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		long pid = sys(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, ZYGOTE_CLONES);
 
 		if (pid == 0) {
 			sys(__NR_close, STUB_FD_ZYGOTE);

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// serve answers the call that a pVM makes, if it makes one. There is at most one, and it rings for each. One
+// that is to be forked is not stopped meanwhile: the call of a stopped pVM waits until it goes on.
+func (e *Engine) serve(p *pvm) {
+	call, ok := p.calls.Next()
+	if !ok {
+		return
+	}
+	var result int64
+	switch call.Op {
+	case abi.CallFork:
+		p.still.Lock()
+		defer p.still.Unlock()
+		if !p.stopped {
+			e.callFork(p, call)
+		}
+		return
+	case abi.CallKill:
+		result = e.callKill(p, int64(call.A[0]), call.A[1])
+	case abi.CallReap:
+		result = e.callReap(p, call.A[0])
+	default:
+		result = -int64(unix.ENOSYS)
+	}
+	p.calls.Answer(call, result)
+	p.dom.Notify() // if it has gone: tend will see
+}
+
+// callKill is kill(2) by a member of a family: it reaches the family, and nobody else. No PID is a group
+// of its own: 0, -1 and every other group mean the family but the caller.
+func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
+	if sig > maxSignal {
+		return -int64(unix.EINVAL)
+	}
+	s := unix.Signal(sig)
+	e.mu.Lock()
+	found := e.those(func(q *pvm) bool {
+		if q.rec.Family != p.rec.Family || q.rec.Exit != nil && !q.rec.zombie() {
+			return false
+		}
+		return pid > 0 && int64(q.pid) == pid || pid <= 0 && q != p && q.rec.Exit == nil
+	})
+	var living []*pvm
+	for _, q := range found {
+		if q.rec.Exit == nil {
+			living = append(living, q)
+			q.doomed = q.doomed || s == unix.SIGKILL
+		}
+	}
+	e.mu.Unlock()
+	if len(found) == 0 {
+		return -int64(unix.ESRCH)
+	}
+	if s == 0 {
+		return 0
+	}
+	for _, q := range living {
+		if s == unix.SIGKILL { // else an end that nobody here has caused
+			e.events.addf("signalled", &q.rec.Process, "%s by %d", unix.SignalName(s), p.pid)
+		}
+		e.deliver(q, s, p.pid) // who has gone meanwhile would have taken it, as a zombie does
+	}
+	return 0
+}
+
+// callReap is the end of a zombie: its parent has waited for it.
+func (e *Engine) callReap(p *pvm, pid uint64) int64 {
+	e.mu.Lock()
+	var c *pvm
+	if pid <= uint64(xen.MaxDomID) {
+		c = e.table[int(pid)]
+	}
+	if c == nil || c.rec.PPID != p.pid || c.rec.Exit == nil {
+		e.mu.Unlock()
+		return -int64(unix.ECHILD)
+	}
+	if !c.rec.zombie() { // as before an engine died with its answer
+		e.mu.Unlock()
+		return 0
+	}
+	drop := e.bury(c)
+	e.mu.Unlock()
+	e.saved(drop, c)
+	return 0
+}
