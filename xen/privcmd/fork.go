@@ -3,6 +3,8 @@ package privcmd
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"kxsh/ipc/abi"
@@ -12,16 +14,15 @@ import (
 // fork makes a child of a domain: a blank with the same addresses, into which goes what the parent has.
 type fork struct {
 	*blank
-	h      *Hypervisor
-	parent *Domain
-	f      *xen.Fork
-	geo    geometry
-	held   bool // the parent is paused, and parent.pauses held, by us
-	// What the parent has, and what its child gets, by pseudo-physical frame: machine frame numbers, 0 for none,
-	// and page table entries.
-	theirs, ours, entries []uint64
-	context               *vcpuContext // the parent's
-	steps                 xen.Steps
+	h       *Hypervisor
+	parent  *Domain
+	f       *xen.Fork
+	geo     geometry
+	held    bool // the parent is paused, and parent.pauses held, by us
+	marked  bool // abi.ForkMarked
+	pages   []forked
+	context *vcpuContext // the parent's
+	steps   xen.Steps
 }
 
 // Fork implements xen.Domain. The parent is paused while it is read, since nothing binds it to its promise
@@ -62,6 +63,8 @@ func (f *fork) check() error {
 	if f.geo.image == 0 {
 		return fmt.Errorf("it was adopted without a token: %w", xen.ErrNoFork)
 	}
+	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
+	f.marked = atomic.LoadUint32(&call.Flags)&abi.ForkMarked != 0
 	return f.f.Check(f.geo.pages)
 }
 
@@ -113,25 +116,12 @@ func (f *fork) resume() error {
 	})
 }
 
-// read copies the parent's list of machine frame numbers, its page table entries and its vcpu's context. All of it is the
+// read copies the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the
 // parent's to write, and used once: Xen maps and counts no frame for us that is not the parent's.
 func (f *fork) read() (err error) {
 	p, g := f.parent, &f.geo
 	w := newWalker(p.c, p.id, p.top)
 	defer w.close()
-	first := f.l.numbers - g.image
-	pages, err := w.frames(abi.P2mVa, pagesOf((first+g.frames())*8))
-	if err != nil {
-		return err
-	}
-	f.theirs = make([]uint64, g.frames())
-	err = p.c.withFrames(p.id, pages, protRead, func(area []byte) error {
-		copy(f.theirs, words(area)[first:])
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	image, err := w.entries(abi.ImageVa, g.image)
 	if err != nil {
 		return err
@@ -140,14 +130,84 @@ func (f *fork) read() (err error) {
 	if err != nil {
 		return err
 	}
-	f.entries = append(image, window...)
-	for i, entry := range f.entries {
-		if entry&ptePresent != 0 && entry&pteFrame>>pageShift != f.theirs[i] {
-			return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", g.address(uint64(i)), xen.ErrNoFork)
-		}
+	entries := append(image, window...)
+	numbers, err := f.numbersFor(w, entries)
+	if err != nil {
+		return err
+	}
+	if err := f.sort(entries, numbers); err != nil {
+		return err
 	}
 	f.context, err = p.c.vcpuContext(p.id)
 	return err
+}
+
+// numbersFor reads the list of machine frame numbers; nil, if page table entries tell all.
+func (f *fork) numbersFor(w *walker, entries []uint64) (numbers []uint64, err error) {
+	kept := func(entry uint64) bool { return entry&(ptePresent|pteKept) == pteKept }
+	if f.marked && !slices.ContainsFunc(entries, kept) {
+		return nil, nil
+	}
+	first := f.l.numbers - f.geo.image
+	pages, err := w.frames(abi.P2mVa, pagesOf((first+f.geo.frames())*8))
+	if err != nil {
+		return nil, err
+	}
+	numbers = make([]uint64, f.geo.frames())
+	err = f.h.c.withFrames(w.id, pages, protRead, func(area []byte) error {
+		copy(numbers, words(area)[first:])
+		return nil
+	})
+	return numbers, err
+}
+
+// forked is a page of the child that is not as a blank has it.
+type forked struct {
+	frame uint64 // pseudo-physical
+	bits  uint64 // of the child's page table entry
+	from  uint64 // the parent's machine frame if it has to be copied, or 0
+	to    uint64 // the child's
+}
+
+// blankBits are those of the page table entry that a blank has for a frame, with one of its own; has tells whether it
+// has a frame.
+func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
+	switch {
+	case frame < f.geo.image:
+		return 0, true
+	case frame-f.geo.image < f.l.ready:
+		return spanFresh, true
+	}
+	return 0, false
+}
+
+// sort finds out what is to be done for which page. Without the parent's promise (abi.ForkMarked) all content counts, also of
+// frames that are not mapped: only the LibOS knows which of them it has given up.
+func (f *fork) sort(entries, numbers []uint64) error {
+	for i, entry := range entries {
+		p := forked{frame: uint64(i)}
+		switch {
+		case entry&ptePresent != 0:
+			mfn := entry & pteFrame >> pageShift
+			if numbers != nil && numbers[i] != mfn {
+				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
+			}
+			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
+			if !f.marked || p.frame < f.geo.image || entry&pteDirty != 0 {
+				p.bits |= pteDirty
+				p.from = mfn
+			}
+		case !f.marked:
+			p.from = numbers[i]
+		case entry&pteKept != 0:
+			p.bits = pteKept
+			p.from = numbers[i]
+		}
+		if bits, _ := f.blankBits(p.frame); p.bits != bits || p.from != 0 {
+			f.pages = append(f.pages, p)
+		}
+	}
+	return nil
 }
 
 // frames says which frame of the child is whose copy, and gets those that a blank does not have.
@@ -156,39 +216,43 @@ func (f *fork) frames() error {
 	if err := f.allow(l.shared + g.pages - l.ready); err != nil {
 		return err
 	}
-	f.ours = make([]uint64, g.frames())
-	copy(f.ours, f.mfns[:g.image])
-	copy(f.ours[g.image:], f.mfns[l.slots:l.slots+l.ready])
-	var later []uint64 // what the parent got itself
-	for i := g.image + l.ready; i < g.frames(); i++ {
-		if f.theirs[i] != 0 {
-			later = append(later, i)
+	var later []*forked
+	for i := range f.pages {
+		p := &f.pages[i]
+		if _, has := f.blankBits(p.frame); !has {
+			later = append(later, p)
+		} else if p.frame < g.image {
+			p.to = f.mfns[p.frame]
+		} else {
+			p.to = f.mfns[l.slots+p.frame-g.image]
 		}
 	}
 	spare := f.mfns[g.image:l.slots]
-	if missing := len(later) - len(spare); missing > 0 {
-		more := make([]uint64, missing)
-		if err := f.h.c.populate(f.d.id, more); err != nil {
-			return err
+	n := min(len(later), len(spare))
+	for i, p := range later[:n] {
+		p.to = spare[i]
+	}
+	more := make([]uint64, len(later)-n)
+	if err := f.h.c.populate(f.d.id, more); err != nil {
+		return err
+	}
+	var zero []uint64
+	for i, p := range later[n:] {
+		if p.to = more[i]; p.from == 0 && f.h.dirty {
+			zero = append(zero, p.to)
 		}
-		spare = append(append([]uint64(nil), spare...), more...)
 	}
-	for i, at := range later {
-		f.ours[at] = spare[i]
-	}
-	return nil
+	return f.clear(zero)
 }
 
 // copyFrames is how many frames are copied at once.
 const copyFrames = 2048
 
-// copy copies the content of all frames, also of those that are not mapped: only the LibOS knows which of them it has
-// not given up.
 func (f *fork) copy() error {
 	var from, to []uint64
-	for i, mfn := range f.theirs {
-		if mfn != 0 {
-			from, to = append(from, mfn), append(to, f.ours[i])
+	for i := range f.pages {
+		if p := &f.pages[i]; p.from != 0 {
+			from, to = append(from, p.from), append(to, p.to)
 		}
 	}
 	for len(from) > 0 {
@@ -207,37 +271,46 @@ func (f *fork) copy() error {
 	return nil
 }
 
-// mapped makes the child's page table entries those of the parent, with its own frames. A blank has mapped the
-// part of the window that is there from the start.
+// mapped makes the child's page table entries those of the parent, with its own frames.
 func (f *fork) mapped() error {
 	var ops []mmuUpdate
-	var at uint64
-	for i, entry := range f.entries {
-		va := f.geo.address(uint64(i))
-		if at += 8; i == 0 || uint64(i) == f.geo.image || va>>pageShift%perTable == 0 {
-			at = f.l.entry(f.mfns, va)
+	for i := range f.pages {
+		p := &f.pages[i]
+		if bits, _ := f.blankBits(p.frame); p.bits == bits {
+			continue
 		}
-		have, want := uint64(0), uint64(0)
-		if ram := uint64(i) - f.geo.image; uint64(i) >= f.geo.image && ram < f.l.ready {
-			have = f.ours[i]<<pageShift | spanData
+		op := mmuUpdate{Ptr: f.l.entry(f.mfns, f.geo.address(p.frame)), Val: p.bits}
+		if p.bits&ptePresent != 0 {
+			op.Val |= p.to << pageShift
 		}
-		if entry&ptePresent != 0 {
-			want = f.ours[i]<<pageShift | entry&(pteWrite|pteNX) | pteBase
-		}
-		if have != want {
-			ops = append(ops, mmuUpdate{Ptr: at, Val: want})
-		}
+		ops = append(ops, op)
 	}
 	_, err := f.h.c.mmuUpdates(f.d.id, f.d.id, ops)
 	return err
 }
 
-// list writes the child's list of machine frame numbers.
+// list writes the child's list of machine frame numbers, where a blank has those of the window that are there from
+// the start: the beginning is mapped already.
 func (f *fork) list() error {
-	first := f.l.numbers - f.geo.image
-	pages := f.mfns[f.l.p2m : f.l.p2m+pagesOf((first+f.geo.frames())*8)]
+	list, first := f.listed(), f.l.numbers-f.geo.image
+	copy(list[first:], f.mfns[:f.geo.image])
+	var rest []*forked
+	for i := range f.pages {
+		p := &f.pages[i]
+		if at := first + p.frame; at < uint64(len(list)) {
+			list[at] = p.to
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	if rest == nil {
+		return nil
+	}
+	pages := f.mfns[f.l.p2m+f.l.listed() : f.l.p2m+pagesOf((first+f.geo.frames())*8)]
 	return f.h.c.withFrames(f.d.id, pages, protWrite, func(area []byte) error {
-		copy(words(area)[first:], f.ours)
+		for _, p := range rest {
+			words(area)[first+p.frame-uint64(len(list))] = p.to
+		}
 		return nil
 	})
 }

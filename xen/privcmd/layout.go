@@ -66,7 +66,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 	const sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
 	spans := func(shared uint64) []span {
 		return []span{
-			{ramVA, s.ready, s.slots, spanData},
+			{ramVA, s.ready, s.slots, spanFresh},
 			{abi.P2mVa, p2mPages, l.p2m, spanData},
 			{abi.CtlVa, sharedPage, l.ctl, spanData},
 			{abi.SharedVa, 1, shared, spanData},

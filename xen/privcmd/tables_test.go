@@ -70,7 +70,7 @@ func TestTables(t *testing.T) {
 				want[va+i*pageSize] = mfns[first+i]<<pageShift | bits
 			}
 		}
-		expect(base, slots, shape.ready, spanData)
+		expect(base, slots, shape.ready, spanFresh)
 		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanData)
 		for i, mfn := range l.control(mfns) {
 			want[abi.CtlVa+uint64(i)*pageSize] = mfn<<pageShift | spanData

@@ -39,7 +39,7 @@ type member struct {
 // founder starts the first domain of a family.
 func (b *bench) founder() *member {
 	b.t.Helper()
-	c := b.config("fork")
+	c := b.config(append([]string{"fork"}, b.promise...)...)
 	c.Memory = 12 << 20 // more than there is from the start
 	d, err := b.hv.Create(context.Background(), c)
 	b.must(err)
@@ -188,6 +188,13 @@ func testFork(t *testing.T, b *bench) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
 	}
+	t.Run("Marked", func(t *testing.T) {
+		b := newBench(t, b.Suite)
+		b.promise = []string{"marked"}
+		for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkTree} {
+			run(t, b)
+		}
+	})
 }
 
 // forkSnapshot holds that a child has its parent's memory as of the fork, and each its own from then on.

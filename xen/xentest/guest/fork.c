@@ -3,6 +3,7 @@
  *
  * fork: the test writes a command to RESULT[9], its arguments to [10] and [11], moves [8] and sends an event;
  * the guest puts an answer into [12] and moves [13] there. A child begins with none asked and [14] set.
+ * fork marked: the same with the promise of KX_FORK_MARKED.
  */
 #include "guest.h"
 
@@ -19,6 +20,7 @@ static const char const_page[PAGE] __attribute__((aligned(4096))) = "constant";
 #define NPAGES (3 * KIND)
 
 static uint32_t self; /* who made the last call */
+static uint32_t flags; /* of calls */
 
 extern char fork_hop[];
 uint64_t fork_enter(void);
@@ -77,6 +79,7 @@ __attribute__((used)) uint64_t fork_call(uint64_t rsp)
 	c->a[0] = (uint64_t)fork_hop;
 	c->a[1] = rsp;
 	c->a[2] = 0;
+	c->flags = flags;
 	__atomic_store_n(&c->asked, c->asked + 1, __ATOMIC_SEQ_CST);
 	ring();
 	return answered();
@@ -107,9 +110,9 @@ static volatile uint64_t *page(unsigned i)
 
 static void map(unsigned i, uint64_t bits)
 {
-	uint64_t va = (uint64_t)page(i);
+	uint64_t va = (uint64_t)page(i), kept = flags & KX_FORK_MARKED ? KX_PTE_KEPT : 0;
 
-	CHECK(HC(update_va_mapping, va, bits ? pte_of(va, bits) : 0, UVMF_INVLPG) == 0);
+	CHECK(HC(update_va_mapping, va, bits ? pte_of(va, bits | PTE_DIRTY) : kept, UVMF_INVLPG) == 0);
 }
 
 static uint64_t mapped_bits(unsigned i)
@@ -215,6 +218,8 @@ static uint64_t serve(uint64_t op, uint64_t a, uint64_t b)
 static void do_fork(void)
 {
 	handlers();
+	if (arg(2)[0] && machine_frames())
+		flags = KX_FORK_MARKED;
 	for (unsigned i = 0; i < NPAGES; i++) {
 		grow((uint64_t)page(i));
 		fill(i, i + 1);
