@@ -245,9 +245,6 @@ func (f *fork) frames() error {
 	return f.clear(zero)
 }
 
-// copyFrames is how many frames are copied at once.
-const copyFrames = 2048
-
 func (f *fork) copy() error {
 	var from, to []uint64
 	for i := range f.pages {
@@ -255,20 +252,7 @@ func (f *fork) copy() error {
 			from, to = append(from, p.from), append(to, p.to)
 		}
 	}
-	for len(from) > 0 {
-		n := min(len(from), copyFrames)
-		err := f.h.c.withFrames(f.parent.id, from[:n], protRead, func(source []byte) error {
-			return f.h.c.withFrames(f.d.id, to[:n], protWrite, func(area []byte) error {
-				copy(area, source)
-				return nil
-			})
-		})
-		if err != nil {
-			return err
-		}
-		from, to = from[n:], to[n:]
-	}
-	return nil
+	return f.h.copier.copy(f.h.c, f.parent.id, from, f.d.id, to)
 }
 
 // mapped makes the child's page table entries those of the parent, with its own frames.

@@ -106,6 +106,15 @@ func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *inject
 	quit(t, d, in)
 }
 
+// forkOnce forks, so that what a hypervisor keeps from its first fork on is there.
+func (g guests) forkOnce() {
+	d := forker(g.t, g.h, g.im)
+	child, err := d.Fork(context.Background(), d.called(g.t))
+	g.must(err)
+	g.end(child.(*Domain))
+	g.end(d)
+}
+
 // TestForkUnderneath has somebody else destroy the parent before the nth request of a fork, for every n: the fork
 // fails, or the child has all it needs.
 func TestForkUnderneath(t *testing.T) {
@@ -114,6 +123,7 @@ func TestForkUnderneath(t *testing.T) {
 	g.must(err)
 	defer other.release()
 	g.must(other.probe())
+	g.forkOnce()
 	before := settled(t, g.h.c)
 	before.frames -= heap
 	failed, forked := 0, 0
@@ -159,6 +169,7 @@ func TestForkOutOfMemory(t *testing.T) {
 	defer g.end(d)
 	info, err := g.h.c.domainInfo(d.id)
 	g.must(err)
+	g.forkOnce()
 	failed := map[string]int{}
 	const step = 20
 	for left := info.TotPages + 2*step; left > info.TotPages-3*step; left -= step {
