@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -48,6 +49,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 type settings struct {
 	hypervisor, socket, state, color string
 	level                            slog.Level
+	familyLimit                      int
 	noStart                          bool
 }
 
@@ -59,6 +61,7 @@ func globalFlags() *pflag.FlagSet {
 	flags.String("hypervisor", "auto", "auto, xen or hosted")
 	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
 	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
+	flags.Int("family-limit", engine.DefaultFamilyLimit, "how many pVMs a family may have that limit --family has not spoken of")
 	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
 	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
 	flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
@@ -104,23 +107,14 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 	if err := v.BindPFlags(flags); err != nil {
 		return nil, err
 	}
-	if file != "" {
-		v.SetConfigFile(file)
-	} else {
-		v.SetConfigName("config")
-		v.AddConfigPath(configDir())
-		if os.Geteuid() == 0 {
-			v.AddConfigPath("/etc/kxsh")
-		}
-	}
 	var notFound viper.ConfigFileNotFoundError
-	if err := v.ReadInConfig(); err != nil && !errors.As(err, &notFound) {
+	if err := readConfig(v, file); err != nil && !errors.As(err, &notFound) {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errors.New("no such file")
 		}
 		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
 	}
-	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start")}
+	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start"), familyLimit: v.GetInt("family-limit")}
 	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state} {
 		abs, err := filepath.Abs(v.GetString(key))
 		if err != nil {
@@ -130,6 +124,9 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 	}
 	if err := s.level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
 		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", v.GetString("log-level"))
+	}
+	if s.familyLimit < 1 {
+		return nil, fmt.Errorf("--family-limit %s: a number of pVMs, at least 1", v.GetString("family-limit"))
 	}
 	switch s.hypervisor {
 	case "auto", "hosted", "xen":
@@ -142,6 +139,30 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		return nil, fmt.Errorf("--color %s: auto, always or never", s.color)
 	}
 	return s, nil
+}
+
+// readConfig reads the file named, or the one that is in the usual places. Most often there is none, and then
+// viper is not asked: its search takes as long as everything else that a short command does.
+func readConfig(v *viper.Viper, file string) error {
+	if file != "" {
+		v.SetConfigFile(file)
+		return v.ReadInConfig()
+	}
+	dirs := []string{configDir()}
+	if os.Geteuid() == 0 {
+		dirs = append(dirs, "/etc/kxsh")
+	}
+	any := false
+	v.SetConfigName("config")
+	for _, dir := range dirs {
+		v.AddConfigPath(dir)
+		found, _ := filepath.Glob(filepath.Join(dir, "config.*")) // the only error is a bad pattern
+		any = any || len(found) > 0
+	}
+	if !any {
+		return nil
+	}
+	return v.ReadInConfig()
 }
 
 // configDir is where this user's configuration file and start file are.
@@ -200,6 +221,8 @@ func serve(s *settings, args []string) int {
 		Socket:  s.socket,
 		Version: version,
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
+
+		FamilyLimit: s.familyLimit,
 	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
@@ -231,7 +254,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 			return dial(func(ctx context.Context) error {
 				return engine.StartBackground(ctx, s.socket, s.state, []string{
 					self, "--hypervisor", s.hypervisor, "--socket", s.socket, "--state", s.state,
-					"--log-level", s.level.String(), "engine", "--background",
+					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "engine", "--background",
 				})
 			})
 		},
@@ -244,6 +267,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
+	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
 	switch {
 	case hasScript && len(rest) > 0:
 		return sh.Script(script, rest[0], rest[1:])

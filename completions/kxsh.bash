@@ -4,12 +4,16 @@
 _kxsh_command() {
 	case $1 in
 	'')
-		flags='-c --command --hypervisor --socket --state --log-level --color --config --no-start --version --help'
+		flags='-c --command --hypervisor --socket --state --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --help'
 		kind=image once= leading=yes raw=
+		words='' ;;
+	'fork')
+		flags='-n --count --help'
+		kind=pvm once= leading= raw=
 		words='' ;;
 	'ps')
 		flags='-e --all -f --full --forest -o --format --sort --json --no-headers --help'
@@ -32,7 +36,7 @@ _kxsh_command() {
 		kind=name once= leading= raw=
 		words='' ;;
 	'kill')
-		flags='-s --signal -n --number --force -l --list --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
+		flags='-s --signal -n --number --tree --force -l --list --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'wait')
@@ -60,7 +64,7 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'limit')
-		flags='-m --memory --weight --cpus --help'
+		flags='-m --memory --weight --cpus --family --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'renice')
@@ -86,7 +90,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -121,6 +125,8 @@ _kxsh_value() {
 		kind=file words='' ;;
 	:--state)
 		kind=dir words='' ;;
+	:--family-limit)
+		kind=none words='' ;;
 	:--log-level)
 		kind=words words='debug info warn error' ;;
 	:--color)
@@ -139,6 +145,8 @@ _kxsh_value() {
 		kind=words words='no on-failure always unless-stopped' ;;
 	run:--root)
 		kind=file words='' ;;
+	fork:-n | fork:--count)
+		kind=none words='' ;;
 	ps:-o | ps:--format)
 		kind=list words='pid ppid fam stat %cpu mem maxmem shr time name image args vcpus started uid hostpid exit' ;;
 	ps:--sort)
@@ -158,6 +166,8 @@ _kxsh_value() {
 	limit:--weight)
 		kind=none words='' ;;
 	limit:--cpus)
+		kind=none words='' ;;
+	limit:--family)
 		kind=none words='' ;;
 	renice:-n | renice:--nice)
 		kind=none words='' ;;

@@ -11,7 +11,7 @@ function __kxsh_rest
                 set -e words[1]
                 break
             case '-*'
-                contains -- $words[1] -c --command --hypervisor --socket --state --log-level --color --config; and set -e words[1]
+                contains -- $words[1] -c --command --hypervisor --socket --state --family-limit --log-level --color --config; and set -e words[1]
                 set -e words[1]
             case '*'
                 break
@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -109,6 +109,7 @@ complete -c kxsh -n '__kxsh_first' -s c -l command -r -f -d 'run this script'
 complete -c kxsh -n '__kxsh_first' -l hypervisor -r -f -a 'auto xen hosted' -d 'auto, xen or hosted'
 complete -c kxsh -n '__kxsh_first' -l socket -r -F -d 'the engine\'s socket'
 complete -c kxsh -n '__kxsh_first' -l state -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the engine\'s store and the consoles'
+complete -c kxsh -n '__kxsh_first' -l family-limit -r -f -d 'how many pVMs a family may have that limit --family has not spoken of'
 complete -c kxsh -n '__kxsh_first' -l log-level -r -f -a 'debug info warn error' -d 'of the engine: debug, info, warn or error'
 complete -c kxsh -n '__kxsh_first' -l color -r -f -a 'auto always never' -d 'auto, always or never; NO_COLOR is obeyed'
 complete -c kxsh -n '__kxsh_first' -l config -r -F -d 'configuration file (YAML or TOML)'
@@ -116,6 +117,7 @@ complete -c kxsh -n '__kxsh_first' -l no-start -d 'fail rather than start an eng
 complete -c kxsh -n '__kxsh_first' -l version -d 'print the version'
 complete -c kxsh -n '__kxsh_first' -l help -d 'list the flags'
 complete -c kxsh -n __kxsh_first -a run -d 'start an image as the root of a new family'
+complete -c kxsh -n __kxsh_first -a fork -d 'fork a running pVM, and print its children\'s PIDs'
 complete -c kxsh -n __kxsh_first -a ps -d 'list pVMs, and domains that others made'
 complete -c kxsh -n __kxsh_first -a pstree -d 'show pVMs as a tree; its root is domain 0, the host'
 complete -c kxsh -n __kxsh_first -a pgrep -d 'print the PIDs of pVMs whose name matches a regular expression'
@@ -128,7 +130,7 @@ complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, als
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
-complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs'
+complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, and the size of their families'
 complete -c kxsh -n __kxsh_first -a renice -d 'change the scheduler weight of running pVMs'
 complete -c kxsh -n __kxsh_first -a taskset -d 'show or set the CPUs a pVM may run on'
 complete -c kxsh -n __kxsh_first -a pool -d 'show or resize the pool of blank domains that run draws on'
@@ -155,6 +157,11 @@ complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --r
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l root -r -F -d 'root file system: a tar archive or a folder'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -f -a '(__kxsh_images)'
+
+# fork
+complete -c kxsh -n '__kxsh_in fork' -s n -l count -r -f -d 'how many children'
+complete -c kxsh -n '__kxsh_in fork' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in fork' -f -k -a '(__kxsh_pvms)'
 
 # ps
 complete -c kxsh -n '__kxsh_in ps' -s e -l all -d 'also pVMs that have ended and are remembered'
@@ -235,6 +242,7 @@ complete -c kxsh -n '__kxsh_in pidof' -f -a '(__kxsh_names)'
 # kill
 complete -c kxsh -n '__kxsh_in kill' -s s -l signal -r -f -a 'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' -d 'the signal, by name or number; also -9, -TERM, -SIGTERM'
 complete -c kxsh -n '__kxsh_in kill' -s n -l number -r -f -d 'the signal, by number'
+complete -c kxsh -n '__kxsh_in kill' -l tree -d 'also all descendants'
 complete -c kxsh -n '__kxsh_in kill' -l force -d 'also domains that somebody else made'
 complete -c kxsh -n '__kxsh_in kill' -s l -l list -d 'list the signals, or turn names into numbers and back'
 complete -c kxsh -n '__kxsh_in kill' -l help -d 'explain the command'
@@ -308,6 +316,7 @@ complete -c kxsh -n '__kxsh_in stats' -f -k -a '(__kxsh_pvms)'
 complete -c kxsh -n '__kxsh_in limit' -s m -l memory -r -f -d 'the most memory it may have, such as 128M'
 complete -c kxsh -n '__kxsh_in limit' -l weight -r -f -d 'its share of the CPUs against others\'; 256 is the default'
 complete -c kxsh -n '__kxsh_in limit' -l cpus -r -f -d 'the CPUs it may run on, such as 0,2-3; all: any'
+complete -c kxsh -n '__kxsh_in limit' -l family -r -f -d 'the most members of its family'
 complete -c kxsh -n '__kxsh_in limit' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in limit' -f -k -a '(__kxsh_pvms)'
 
@@ -337,7 +346,7 @@ complete -c kxsh -n '__kxsh_in cc' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

@@ -20,7 +20,6 @@ import (
 	"syscall"
 	"time"
 
-	fastjson "github.com/goccy/go-json"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +28,7 @@ type Client struct {
 	socket string
 	start  func(context.Context) error // may be nil
 	http   *http.Client
+	first  chan net.Conn // the connection that Connect made, until it is used
 }
 
 var _ API = (*Client)(nil)
@@ -36,30 +36,48 @@ var _ API = (*Client)(nil)
 // Connect finds the engine behind socket. start, if not nil, is called when none answers, now or
 // after the engine was lost, and must return when one does.
 func Connect(ctx context.Context, socket string, start func(context.Context) error) (*Client, error) {
-	c := &Client{socket: socket, start: start}
+	c := &Client{socket: socket, start: start, first: make(chan net.Conn, 1)}
 	c.http = &http.Client{Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.conn(ctx) },
 		DisableCompression: true,
 	}}
-	if err := c.find(ctx); err != nil {
-		return nil, err
+	conn, err := c.reach(ctx)
+	if err != nil {
+		return nil, c.unreachable(err)
 	}
+	c.first <- conn
 	return c, nil
 }
 
 // find makes sure that an engine answers.
 func (c *Client) find(ctx context.Context) error {
-	conn, err := c.dial(ctx)
-	if err != nil && c.start != nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)) {
-		if err := c.start(ctx); err != nil {
-			return err
-		}
-		conn, err = c.dial(ctx)
-	}
+	conn, err := c.reach(ctx)
 	if err != nil {
 		return c.unreachable(err)
 	}
 	return conn.Close()
+}
+
+// conn is a connection to send a request over.
+func (c *Client) conn(ctx context.Context) (net.Conn, error) {
+	select {
+	case conn := <-c.first:
+		return conn, nil
+	default:
+		return c.reach(ctx)
+	}
+}
+
+// reach connects to the engine, and starts one if there is none: the first, or one after that was lost.
+func (c *Client) reach(ctx context.Context) (net.Conn, error) {
+	conn, err := c.dial(ctx)
+	if err != nil && c.start != nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)) {
+		if err := c.start(ctx); err != nil {
+			return nil, err
+		}
+		conn, err = c.dial(ctx)
+	}
+	return conn, err
 }
 
 // brokenOff tells whether err means that the engine went away in the middle of an answer.
@@ -142,14 +160,20 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err == nil {
-		err = fastjson.Unmarshal(body, out) // a thousand pVMs in 2 ms, not 7
-	} else if brokenOff(err) {
+		err = json.Unmarshal(body, out)
+	}
+	return c.cutShort(err)
+}
+
+// cutShort says why an answer could not be read.
+func (c *Client) cutShort(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case brokenOff(err):
 		return c.unreachable(err)
 	}
-	if err != nil {
-		return errf(CodeEngine, "engine: %s: answer cut short: %v", c.socket, err)
-	}
-	return nil
+	return errf(CodeEngine, "engine: %s: answer cut short: %v", c.socket, err)
 }
 
 // send makes one request and returns an answer that is not an error.
@@ -158,8 +182,13 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req)
+}
+
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
 	resp, err := c.http.Do(req)
-	if err != nil && method == "GET" && brokenOff(err) {
+	if err != nil && req.Method == "GET" && brokenOff(err) {
 		// An engine that is being killed still takes connections; its successor will not.
 		time.Sleep(reattachPause)
 		if err = c.find(ctx); err == nil {
@@ -220,11 +249,22 @@ func (c *Client) Snapshot(ctx context.Context, exited bool) (*Snapshot, error) {
 	if exited {
 		path += "?exited=1"
 	}
-	v := new(Snapshot)
-	if err := c.call(ctx, "GET", path, nil, v); err != nil {
+	req, err := c.request(ctx, "GET", path, nil)
+	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	req.Header.Set("Accept", listingType)
+	resp, err := c.do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b := make([]byte, max(resp.ContentLength, 0))
+	if _, err := io.ReadFull(resp.Body, b); err != nil {
+		return nil, c.cutShort(err)
+	}
+	v, err := decodeListing(b)
+	return v, c.cutShort(err)
 }
 
 func (c *Client) Inspect(ctx context.Context, pid int) (*Detail, error) {
@@ -303,6 +343,11 @@ func (c *Client) Shutdown(ctx context.Context, kill bool) error {
 }
 
 func (c *Client) Close() error {
+	select {
+	case conn := <-c.first:
+		conn.Close()
+	default:
+	}
 	c.http.CloseIdleConnections()
 	return nil
 }
@@ -367,7 +412,7 @@ func (c *Client) Attach(ctx context.Context, pid int, o AttachOptions) (Console,
 
 // attach takes a connection of its own and turns it into a stream of frames.
 func (c *Client) attach(ctx context.Context, pid int, o AttachOptions) (*consoleStream, error) {
-	conn, err := c.dial(ctx)
+	conn, err := c.conn(ctx)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}

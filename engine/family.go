@@ -150,7 +150,12 @@ func (e *Engine) bury(p *pvm) (drop []int) {
 func (e *Engine) adopted(orphans []*pvm, before string) {
 	for _, c := range orphans {
 		c.shared(func() error { ipc.SetParent(c.dom.Control(), 0); return nil })
-		e.events.addf("reparented", &c.rec.Process, "%s: its parent is 0 now", before)
+		e.mu.Lock()
+		doomed := c.doomed
+		e.mu.Unlock()
+		if !doomed { // else it follows at once
+			e.events.addf("reparented", &c.rec.Process, "%s: its parent is 0 now", before)
+		}
 	}
 }
 

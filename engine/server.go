@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	fastjson "github.com/goccy/go-json"
 	"golang.org/x/sys/unix"
 )
 
@@ -129,8 +128,16 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
 	get(m, "GET /v1/info", func(r *http.Request) (any, error) { return s.api.Info(r.Context()) })
-	get(m, "GET /v1/pvms", func(r *http.Request) (any, error) {
-		return s.api.Snapshot(r.Context(), r.FormValue("exited") != "")
+	m.HandleFunc("GET /v1/pvms", func(w http.ResponseWriter, r *http.Request) {
+		snap, err := s.api.Snapshot(r.Context(), r.FormValue("exited") != "")
+		if err != nil || r.Header.Get("Accept") != listingType {
+			reply(w, snap, err)
+			return
+		}
+		b := encodeListing(snap)
+		w.Header().Set("Content-Type", listingType)
+		w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+		w.Write(b)
 	})
 	get(m, "POST /v1/pvms", func(r *http.Request) (any, error) {
 		var req RunRequest
@@ -258,7 +265,7 @@ func reply(w http.ResponseWriter, v any, err error) {
 	if v == nil {
 		v = struct{}{}
 	}
-	fastjson.NewEncoder(w).Encode(v)
+	json.NewEncoder(w).Encode(v)
 }
 
 // events answers with a JSON object a line.

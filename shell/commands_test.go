@@ -86,6 +86,21 @@ var commandTests = []struct {
 	{`run -d --name web foreign.kx >/dev/null; run -d --name web spin.kx >/dev/null; kill -9 web; wait 2; echo $?; ps --no-headers -o pid`, "137\n1\n", "", 0},
 	{`ps aux; ps nosuch`, "(?s).*", "ps: \\(aux\\): no such pVM: options begin with a dash: ps -f\nps: \\(nosuch\\): no such pVM\n", 1},
 
+	// Families
+	{`run -d --name web spin.kx >/dev/null; fork web; fork -n 2 2; ps --forest --no-headers -o pid,ppid,fam,name; pstree -p`,
+		"2\n3\n4\n1 0 1 web\n2 1 1  \\\\_ web\n3 2 1     \\\\_ web\n4 2 1     \\\\_ web\nfakehost\\(0\\)\n└─web\\(1\\)\n  └─web\\(2\\)\n    ├─web\\(3\\)\n    └─web\\(4\\)\n", "", 0},
+	{`run -d --name web spin.kx >/dev/null; fork -n 9 web; echo $?; inspect web | grep children; inspect 3 | head -1`,
+		"2\n3\n4\n5\n1\nchildren +2 3 4 5\npid +3, parent 1, family 1\n", "fork: \\(1\\): family 1 has 5 members, .*\n", 0},
+	{`run -d spin.kx >/dev/null; kill -STOP 1; fork 1; fork; fork -n 0 1; fork 9; fork 1 2`, "",
+		"fork: \\(1\\): is stopped: kill -CONT 1 first\nfork: usage: .*\nfork: -n 0: .*\nfork: \\(9\\): no such pVM\nfork: usage: .*\n", 2},
+	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; fork 2 >/dev/null; kill -9 --tree 2; ps --no-headers -o pid,stat,name,exit; inspect 2 | grep state; ps -f --no-headers 4`,
+		"1 R +web +-\n2 Z +web <defunct: SIGKILL> +137\n3 R +web +-\n4 Z +web <defunct: SIGKILL> +137\nstate +Z, ended, 1 has not waited for it\n.* spin.kx <defunct: SIGKILL>\n", "", 0},
+	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; run -d spin.kx >/dev/null; kill -9 %web; ps --no-headers -o pid,stat; kill %1`,
+		"2 Z\n3 Z\n4 R\n", "kill: \\(%1\\): no such pVM\n", 1},
+	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; kill --tree -9 'w*'; echo $?; ps --no-headers -o pid,stat; kill --tree 9; fork 1; wait; echo $?`, "0\n2 Z\n3 Z\n137\n",
+		"kill: \\(9\\): no such pVM\nfork: \\(1\\): no such pVM\n", 0},
+	{`run -d spin.kx >/dev/null; limit --family 16 %1; inspect 1 | grep ^family; limit --family 0 1`, "family +1 members of at most 16\n", "limit: --family 0: at least 1.*\n", 2},
+
 	// The others
 	{`run -d hello.kx >/dev/null; sleep 0.1; logs -n 1 1; logs --since 1h 1 2>/dev/null; logs -t 1 2>/dev/null`, "Hello from a pVM\n20..-..-..T..:..:..\\.... Hello from a pVM\n", "and its stderr\n", 0},
 	{`run -d --name lossy hello.kx >/dev/null; logs lossy; logs; logs 9; logs --since yesterday 1`, "Hello from a pVM\n",

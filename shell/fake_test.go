@@ -121,6 +121,75 @@ func (f *fake) Run(_ context.Context, r engine.RunRequest) (*engine.RunReply, er
 	return &engine.RunReply{PID: p.PID}, nil
 }
 
+// Fork makes children that spin; a family has at most five members.
+func (f *fake) Fork(_ context.Context, pid, count int) (pids []int, err error) {
+	p, err := f.get(pid, true)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.Stat == "T" {
+		return nil, &engine.Error{Code: engine.CodeBusy, Msg: fmt.Sprintf("(%d): is stopped: kill -CONT %d first", pid, pid)}
+	}
+	for range count {
+		members := 0
+		for _, q := range f.pvms {
+			if q.Family == p.Family {
+				members++
+			}
+		}
+		if members >= 5 {
+			return pids, &engine.Error{Code: engine.CodeLimit, Msg: fmt.Sprintf("(%d): family %d has 5 members, as many as it may", pid, p.Family)}
+		}
+		c := &fakePVM{Detail: p.Detail, done: make(chan struct{}), held: make(chan struct{})}
+		c.PID, c.PPID = f.next, pid
+		f.pvms[f.next] = c
+		f.next++
+		pids = append(pids, c.PID)
+		p.Children = append(p.Children, c.PID)
+	}
+	return pids, nil
+}
+
+// SignalTree leaves a zombie of each descendant: nobody waits for it.
+func (f *fake) SignalTree(_ context.Context, pid, sig int) error {
+	return f.sendAll(pid, sig, func(p *fakePVM) bool {
+		for q := p; q != nil; q = f.pvms[q.PPID] {
+			if q.PID == pid {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (f *fake) SignalFamily(_ context.Context, family, sig int) error {
+	return f.sendAll(family, sig, func(p *fakePVM) bool { return p.Family == family })
+}
+
+func (f *fake) sendAll(n, sig int, wanted func(*fakePVM) bool) error {
+	f.mu.Lock()
+	var all []*fakePVM
+	for _, p := range f.pvms {
+		if p.Exit == nil && wanted(p) {
+			all = append(all, p)
+		}
+	}
+	f.mu.Unlock()
+	if len(all) == 0 {
+		return &engine.Error{Code: engine.CodeNoPVM, Msg: fmt.Sprintf("(%d): no such pVM", n)}
+	}
+	for _, p := range all {
+		f.send(p.PID, sig, false)
+		if f.mu.Lock(); p.PPID != 0 {
+			p.Stat = "Z"
+		}
+		f.mu.Unlock()
+	}
+	return nil
+}
+
 // program is what the pVM does.
 func (f *fake) program(p *fakePVM, word string, r engine.RunRequest) {
 	<-p.held
@@ -226,7 +295,7 @@ func (f *fake) Snapshot(_ context.Context, exited bool) (*engine.Snapshot, error
 	defer f.mu.Unlock()
 	s := &engine.Snapshot{Time: born.Add(time.Minute), Host: "fakehost", Hypervisor: "fake", Pool: f.pool}
 	for pid := 1; pid < f.next; pid++ {
-		if p := f.pvms[pid]; exited || p.Exit == nil {
+		if p := f.pvms[pid]; exited || p.Exit == nil || p.Stat == "Z" {
 			s.Processes = append(s.Processes, p.Process)
 		}
 	}
@@ -401,6 +470,9 @@ func (f *fake) Limit(_ context.Context, pid int, l engine.Limits) error {
 	}
 	if l.MaxMem != nil {
 		p.MaxMem = *l.MaxMem
+	}
+	if l.Family != nil {
+		p.Members, p.MaxFamily = 1, *l.Family
 	}
 	return nil
 }

@@ -178,6 +178,12 @@ func (c *Call) detailText(d *engine.Detail) error {
 	if d.Foreign {
 		return c.foreignText(&f, d)
 	}
+	if len(d.Children) > 0 {
+		f.add("children", "%s", strings.Trim(fmt.Sprint(d.Children), "[]"))
+	}
+	if d.MaxFamily > 0 {
+		f.add("family", "%d members of at most %d", d.Members, d.MaxFamily)
+	}
 	f.add("image", "%s", d.Image)
 	f.add("sha256", "%s", d.ImageSHA)
 	f.add("args", "%s", quoteArgs(d.Args))
@@ -226,6 +232,9 @@ func (c *Call) foreignText(f *fields, d *engine.Detail) error {
 
 func stateText(p *engine.Process) string {
 	text := map[string]string{"R": "running", "S": "blocked", "T": "stopped", "Z": "dead, its frames still in use", "X": "ended"}[p.Stat]
+	if p.Stat == "Z" && p.Exit != nil {
+		text = fmt.Sprintf("ended, %d has not waited for it", p.PPID)
+	}
 	if p.Foreign {
 		text += ", made by somebody else"
 	}

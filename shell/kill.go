@@ -3,6 +3,7 @@ package shell
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,16 +15,18 @@ import (
 
 var killCommand = Command{
 	Name:     "kill",
-	Synopsis: "[-SIG] [--force] PID…, kill -l [SIG…]",
+	Synopsis: "[-SIG] [--tree] [--force] PID…, kill -l [SIG…]",
 	Short:    "send a signal to pVMs or jobs",
 	Long: "KILL, STOP and CONT act on the domain itself; all others are the program's to handle. Signal 0 only asks whether the pVM is there.\n" +
 		"PID may be a PID, a name, a shell glob over names, %family, or %job of this session.\n" +
+		"kill -KILL %family and kill -KILL --tree PID return when nothing of it is left: what they end cannot fork any more.\n" +
 		"A domain that somebody else made (x in STAT of ps) takes KILL, STOP and CONT only, with --force, and by its PID or whole name:\n" +
 		"it is destroyed, paused or unpaused without a word to whatever runs in it.",
-	Examples: []string{"kill 7", "kill -9 'web*'", "kill -STOP %3", "kill --force -9 debian", "kill -l TERM"},
+	Examples: []string{"kill 7", "kill -9 'web*'", "kill -STOP %3", "kill -KILL --tree 7", "kill --force -9 debian", "kill -l TERM"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("signal", "s", "TERM", "the signal, by name or number; also -9, -TERM, -SIGTERM")
 		f.StringP("number", "n", "", "the signal, by number")
+		f.Bool("tree", false, "also all descendants")
 		f.Bool("force", false, "also domains that somebody else made")
 		f.BoolP("list", "l", false, "list the signals, or turn names into numbers and back")
 	},
@@ -96,18 +99,40 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 		return err
 	}
 	send := api.Signal
-	if c.flagBool("force") {
+	switch {
+	case strings.HasPrefix(arg, "%"):
+		send, list = api.SignalFamily, families(list)
+	case c.flagBool("tree"):
+		send = api.SignalTree
+	case c.flagBool("force"):
 		send = api.Force
 	}
-	for _, t := range list {
+	for i, t := range list {
 		if err = t.err; err == nil {
 			err = send(c, t.pid, int(sig))
+		}
+		if i > 0 && codeOf(err) == engine.CodeNoPVM { // it went with one before
+			err = nil
 		}
 		if err != nil {
 			return aboutPVM(arg, err)
 		}
 	}
 	return nil
+}
+
+// families is the families of targets, each once.
+func families(list []target) []target {
+	var out []target
+	for _, t := range list {
+		if t.err == nil {
+			t.pid = t.family
+		}
+		if t.err != nil || !slices.ContainsFunc(out, func(o target) bool { return o.pid == t.pid }) {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // jobArg returns the job that arg names: its $!, or %N, %% and %+ for the newest, %- for the one

@@ -20,13 +20,16 @@ const (
 
 var limitCommand = Command{
 	Name:     "limit",
-	Synopsis: "[-m SIZE] [--weight N] [--cpus LIST] PID…",
-	Short:    "change memory cap, scheduler weight and CPUs of running pVMs",
-	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0,2-3 7"},
+	Synopsis: "[-m SIZE] [--weight N] [--cpus LIST] [--family N] PID…",
+	Short:    "change memory cap, scheduler weight and CPUs of running pVMs, and the size of their families",
+	Long: "--family is about the whole family of each PID: when it has so many members, zombies included, their forks fail with EAGAIN.\n" +
+		"Without it the engine's --family-limit counts.",
+	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0,2-3 7", "limit --family 16 %7"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("memory", "m", "", "the most memory it may have, such as 128M")
 		f.Int("weight", 0, "its share of the CPUs against others'; 256 is the default")
 		f.String("cpus", "", "the CPUs it may run on, such as 0,2-3; all: any")
+		f.Int("family", 0, "the most members of its family")
 	},
 	Args: PVM,
 	Run: func(c *Call) error {
@@ -55,8 +58,15 @@ var limitCommand = Command{
 			}
 			l.CPUs = &cpus
 		}
+		if c.Flags.Changed("family") {
+			n := c.flagInt("family")
+			if n < 1 {
+				return usagef("--family %d: at least 1", n)
+			}
+			l.Family = &n
+		}
 		if l == (engine.Limits{}) {
-			return usagef("say what to change: -m, --weight or --cpus")
+			return usagef("say what to change: -m, --weight, --cpus or --family")
 		}
 		return c.limitAll(c.Args, l)
 	},

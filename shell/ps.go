@@ -2,11 +2,10 @@ package shell
 
 import (
 	"cmp"
-	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -29,14 +28,14 @@ var columns = []column{
 	number("ppid", "PPID", func(p *engine.Process) int { return p.PPID }),
 	number("fam", "FAM", func(p *engine.Process) int { return p.Family }),
 	word("stat", "STAT", stat),
-	{"%cpu", "%CPU", true, func(p *engine.Process, _ time.Time) string { return fmt.Sprintf("%.1f", p.CPU) },
+	{"%cpu", "%CPU", true, func(p *engine.Process, _ time.Time) string { return strconv.FormatFloat(p.CPU, 'f', 1, 64) },
 		func(a, b *engine.Process) int { return cmp.Compare(a.CPU, b.CPU) }},
 	size("mem", "MEM", func(p *engine.Process) uint64 { return p.Memory }),
 	size("maxmem", "MAXMEM", func(p *engine.Process) uint64 { return p.MaxMem }),
 	size("shr", "SHR", func(p *engine.Process) uint64 { return p.Shared }),
 	{"time", "TIME", true, func(p *engine.Process, _ time.Time) string { return clock(p.Time) },
 		func(a, b *engine.Process) int { return cmp.Compare(a.Time, b.Time) }},
-	word("name", "NAME", func(p *engine.Process) string { return p.Name }),
+	word("name", "NAME", func(p *engine.Process) string { return p.Name + defunct(p) }),
 	word("image", "IMAGE", func(p *engine.Process) string { return cmp.Or(p.Image, "-") }),
 	word("args", "ARGS", argsText),
 	number("vcpus", "VCPUS", func(p *engine.Process) int { return p.VCPUs }),
@@ -81,7 +80,18 @@ func argsText(p *engine.Process) string {
 	if p.Foreign {
 		return "[" + p.Name + "]"
 	}
-	return strings.Join(p.Args, " ")
+	return strings.Join(p.Args, " ") + defunct(p)
+}
+
+// defunct says why a zombie ended.
+func defunct(p *engine.Process) string {
+	switch {
+	case p.Stat != "Z" || p.Exit == nil:
+		return ""
+	case p.Exit.Signal != 0:
+		return " <defunct: " + signalName(syscall.Signal(p.Exit.Signal)) + ">"
+	}
+	return " <defunct: exit " + strconv.Itoa(p.Exit.Code) + ">"
 }
 
 func exitText(e *engine.Exit) string {
@@ -124,8 +134,9 @@ var psCommand = Command{
 	Name:     "ps",
 	Synopsis: "[-e] [-f] [--forest] [-o COL,…] [--sort [-]COL] [--json] [--no-headers] [PID…]",
 	Short:    "list pVMs, and domains that others made",
-	Long: "STAT: R runs, S blocked, T stopped, Z dead but its frames are still in use, X ended; x: a domain that somebody else made.\n" +
-		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes, %CPU is of one CPU over its life.",
+	Long: "STAT: R runs, S blocked, T stopped, Z dead but not waited for or its frames still in use, X ended; x: a domain that somebody else made.\n" +
+		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes; SHR is what of MEM other domains use too, such as pages that parent and child have not\n" +
+		"written to since a fork. %CPU is of one CPU over its life.",
 	Examples: []string{"ps", "ps -e -o pid,name,exit", "ps --sort -mem", "ps --json | jq '.[].name'"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("all", "e", false, "also pVMs that have ended and are remembered")
@@ -141,8 +152,8 @@ var psCommand = Command{
 	Run:      ps,
 }
 
-// bsdOptions is what fingers type after ps that know Linux.
-var bsdOptions = regexp.MustCompile("^[aefluwx]{1,6}$")
+// bsdOptions tells what fingers type after ps that know Linux.
+func bsdOptions(arg string) bool { return len(arg) <= 6 && strings.Trim(arg, "aefluwx") == "" }
 
 func ps(c *Call) error {
 	cols, err := c.psColumns()
@@ -166,7 +177,7 @@ func ps(c *Call) error {
 	list, missing := pick(snap, c.Args)
 	for _, arg := range missing {
 		hint := ""
-		if bsdOptions.MatchString(arg) {
+		if bsdOptions(arg) {
 			hint = ": options begin with a dash: ps -f"
 		}
 		c.warnf("%v%s", noPVM(arg), hint)

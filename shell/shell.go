@@ -105,17 +105,12 @@ func (s *Shell) Commands() []*Command { return s.order }
 // Has reports whether kxsh has a command of that name.
 func (s *Shell) Has(name string) bool { return s.table[name] != nil }
 
-// engine returns the engine, connecting on first use. An engine that was killed meanwhile is replaced:
-// its successor has adopted the pVMs.
+// engine returns the engine, connecting on first use.
 func (s *Shell) engine() (engine.API, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.api != nil {
-		if _, err := s.api.Pool(context.Background()); codeOf(err) != engine.CodeEngine {
-			return s.api, nil
-		}
-		s.api.Close()
-		s.api = nil
+		return s.api, nil
 	}
 	api, err := s.cfg.Engine()
 	if err != nil {

@@ -45,7 +45,7 @@ type Command struct {
 // commands is the table. A command's entry stands beside its code.
 func commands() []Command {
 	return []Command{
-		runCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
+		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
 		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		infoCommand, ccCommand, helpCommand, versionCommand,

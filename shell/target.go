@@ -13,9 +13,10 @@ import (
 
 // target is one argument that names pVMs and what it names.
 type target struct {
-	arg string
-	pid int
-	err error // the argument names nothing
+	arg    string
+	pid    int
+	family int   // unless it was named by its number
+	err    error // the argument names nothing
 }
 
 // noPVM is the error of an argument that names nothing, as kill has it.
@@ -46,7 +47,7 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 			list = append(list, target{arg: a, err: noPVM(a)})
 		}
 		for _, p := range found {
-			list = append(list, target{arg: a, pid: p.PID})
+			list = append(list, target{arg: a, pid: p.PID, family: p.Family})
 		}
 	}
 	return list, nil
@@ -111,7 +112,8 @@ func globMatch(pattern, name string) bool {
 	return err == nil && ok
 }
 
-// one resolves an argument that must name exactly one pVM.
+// one resolves an argument that must name exactly one pVM. A root speaks for those of its family that
+// have the same name because it forked them.
 func (c *Call) one(api engine.API, arg string, exited bool) (int, error) {
 	list, err := targets(c, api, []string{arg}, exited)
 	if err != nil {
@@ -119,6 +121,11 @@ func (c *Call) one(api engine.API, arg string, exited bool) (int, error) {
 	}
 	if list[0].err != nil {
 		return 0, list[0].err
+	}
+	for _, root := range list {
+		if root.pid == root.family && !slices.ContainsFunc(list, func(t target) bool { return t.family != root.pid }) {
+			return root.pid, nil
+		}
 	}
 	if len(list) > 1 {
 		return 0, fmt.Errorf("(%s): names %d pVMs; say which PID", arg, len(list))

@@ -22,10 +22,11 @@ func humanBytes(n uint64) string {
 	for v >= 999.5 && len(units) > 1 {
 		v, units = v/1024, units[1:]
 	}
+	decimals := 0
 	if v < 9.95 {
-		return fmt.Sprintf("%.1f%c", v, units[0])
+		decimals = 1
 	}
-	return fmt.Sprintf("%.0f%c", v, units[0])
+	return strconv.FormatFloat(v, 'f', decimals, 64) + units[:1]
 }
 
 // parseSize reads bytes with an optional binary suffix: 65536, 64K, 1.5M, 2GiB.
@@ -45,11 +46,15 @@ func parseSize(s string) (uint64, error) {
 // clock is CPU time as ps prints it: 00:03, 1:02:03.
 func clock(d time.Duration) string {
 	s := int64(d / time.Second)
+	rest := string([]byte{digit(s / 600 % 6), digit(s / 60), ':', digit(s / 10 % 6), digit(s)})
 	if s >= 3600 {
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+		return strconv.FormatInt(s/3600, 10) + ":" + rest
 	}
-	return fmt.Sprintf("%02d:%02d", s/60, s%60)
+	return rest
 }
+
+// digit is the last decimal digit of n.
+func digit(n int64) byte { return '0' + byte(n%10) }
 
 // humanDuration is a span of time for people: 38µs, 1.2ms, 3.4s, 2m05s, 3h02m, 4d03h.
 func humanDuration(d time.Duration) string {
@@ -122,50 +127,73 @@ type grid struct {
 	rows  [][]string
 }
 
+// columnsOf is how many columns of a terminal a text takes. What is plain needs no table of wide characters.
+func columnsOf(s string) int {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return runewidth.StringWidth(s)
+		}
+	}
+	return len(s)
+}
+
 // write prints the grid. The last column is not padded; width > 0 cuts the lines.
 func (g *grid) write(w io.Writer, head bool, width int, headStyle func(string) string) error {
 	widths := make([]int, len(g.head))
 	if head {
 		for i, h := range g.head {
-			widths[i] = runewidth.StringWidth(h)
+			widths[i] = columnsOf(h)
 		}
 	}
 	for _, row := range g.rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+			widths[i] = max(widths[i], columnsOf(cell))
 		}
 	}
-	var b strings.Builder
-	line := func(row []string) string {
-		b.Reset()
+	sum := len(widths)
+	for _, n := range widths {
+		sum += n
+	}
+	out := make([]byte, 0, (len(g.rows)+1)*sum)
+	line := func(row []string) {
+		begin := len(out)
 		for i, cell := range row {
 			if i > 0 {
-				b.WriteByte(' ')
+				out = append(out, ' ')
 			}
-			pad := strings.Repeat(" ", widths[i]-runewidth.StringWidth(cell))
-			switch {
-			case g.right[i]:
-				b.WriteString(pad + cell)
-			case i == len(row)-1:
-				b.WriteString(cell)
-			default:
-				b.WriteString(cell + pad)
+			pad := widths[i] - columnsOf(cell)
+			if g.right[i] {
+				out = blanks(out, pad)
+			}
+			out = append(out, cell...)
+			if !g.right[i] && i < len(row)-1 {
+				out = blanks(out, pad)
 			}
 		}
 		if width > 0 {
-			return runewidth.Truncate(b.String(), width, "")
+			if text := string(out[begin:]); columnsOf(text) > width {
+				out = append(out[:begin], runewidth.Truncate(text, width, "")...)
+			}
 		}
-		return b.String()
 	}
-	var out strings.Builder
 	if head {
-		out.WriteString(headStyle(line(g.head)) + "\n")
+		line(g.head)
+		out = append([]byte(headStyle(string(out))), '\n')
 	}
 	for _, row := range g.rows {
-		out.WriteString(line(row) + "\n")
+		line(row)
+		out = append(out, '\n')
 	}
-	_, err := io.WriteString(w, out.String())
+	_, err := w.Write(out)
 	return err
+}
+
+// blanks appends n blanks.
+func blanks(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 // writeJSONLine prints v as JSON on one line.

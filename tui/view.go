@@ -87,8 +87,8 @@ func (v *view) header() []string {
 	}
 	return []string{
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
-		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped   memory: %s   pool: %d of %d%s",
-			len(v.rows)-counts["x"], counts["R"], counts["S"], counts["T"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
+		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped, %d zombie   memory: %s   pool: %d of %d%s",
+			len(v.rows)-counts["x"], counts["R"], counts["S"], counts["T"], counts["Z"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
 		"",
 	}
 }

@@ -43,6 +43,7 @@ static void become_child(void)
 	cpu_time_forked();
 	proc_forked();
 	boot_ns = now_ns();
+	events_owed(); /* what was sent before we looked */
 }
 
 /* What POSIX takes from a child that its program asked for: the other threads, and timers. */

@@ -1,6 +1,6 @@
 /*
- * main.c: the guest test program. usertests [-v] [NAME…] runs the tests named, or all of them. It is an ordinary
- * program: the same source runs on Linux (make -C guest/test native), which keeps the tests honest.
+ * main.c: the guest test program. usertests [-v] [-n CHILDREN] [NAME…] runs the tests named, or all of them. It is an
+ * ordinary program: the same source runs on Linux (make -C guest/test native), which keeps the tests honest.
  */
 #include "test.h"
 
@@ -19,8 +19,10 @@ static const struct {
 } tests[] = {TESTS(ROW)};
 
 char page[4096];
+int children = 50;
 
 static pthread_t first;
+static pid_t self;
 static jmp_buf stop;
 static char why[512];
 static volatile bool failed;
@@ -36,6 +38,10 @@ void fail(const char *file, int line, const char *fmt, ...)
 		vsnprintf(why + n, sizeof(why) - n, fmt, ap);
 		va_end(ap);
 		failed = true;
+	}
+	if (getpid() != self) {
+		fprintf(stderr, "child %d: %s\n", (int)getpid(), why);
+		_exit(99);
 	}
 	if (!pthread_equal(first, pthread_self()))
 		pthread_exit(NULL);
@@ -83,6 +89,47 @@ void on_signal(int sig, void (*handler)(int), int flags)
 	EQ(sigaction(sig, &sa, NULL), 0);
 }
 
+pid_t start_child(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid)
+		alarm(120);
+	return pid;
+}
+
+int ended(pid_t pid)
+{
+	int status = -1;
+
+	EQ(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+void hold_signal(int sig)
+{
+	sigset_t s;
+
+	sigemptyset(&s);
+	sigaddset(&s, sig);
+	EQ(pthread_sigmask(SIG_BLOCK, &s, NULL), 0);
+}
+
+siginfo_t await_signal(int sig)
+{
+	struct timespec most = {.tv_sec = 60};
+	siginfo_t si;
+	sigset_t s;
+
+	sigemptyset(&s);
+	sigaddset(&s, sig);
+	EQ(sigtimedwait(&s, &si, &most), sig);
+	return si;
+}
+
 /* ---- running ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -105,6 +152,8 @@ static void settle(void)
 	umask(022);
 	for (int fd = 3; fd < 256; fd++)
 		close(fd);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 }
 
 static bool run(size_t i, const char *folder)
@@ -147,11 +196,23 @@ static bool known(const char *name)
 int main(int argc, char **argv)
 {
 	char folder[] = "/tmp/kxtestXXXXXX";
-	bool pvm = in_pvm(), verbose = argc > 1 && !strcmp(argv[1], "-v");
-	int passed = 0, bad = 0;
+	bool pvm = in_pvm(), verbose = false;
+	int passed = 0, bad = 0, c;
 
 	first = pthread_self();
-	argv += verbose ? 2 : 1;
+	self = getpid();
+	while ((c = getopt(argc, argv, "vn:")) != -1)
+		switch (c) {
+		case 'v':
+			verbose = true;
+			break;
+		case 'n':
+			children = atoi(optarg);
+			break;
+		default:
+			return 2;
+		}
+	argv += optind;
 	for (char **name = argv; *name; name++)
 		if (!known(*name)) {
 			fprintf(stderr, "usertests: %s: no such test\n", *name);

@@ -18,10 +18,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Ends the test as failed; in a thread other than the first, only that thread. */
+/* Ends the test as failed; in a thread other than the first, only that thread; in a child, the child. */
 void fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 
@@ -63,6 +64,15 @@ void sleep_ms(long ms);     /* not cut short by signals */
 void put_file(const char *path, const char *text);
 void on_signal(int sig, void (*handler)(int), int flags);
 extern char page[4096];     /* scratch */
+
+/* What follows runs in a child, which then exits 0; 99 if a check of it failed. */
+#define IN_CHILD(pid) for ((pid) = start_child(); !(pid); _exit(0))
+
+pid_t start_child(void);          /* fork(); the child is ended by SIGALRM if it hangs */
+int ended(pid_t pid);             /* waits for a child; its status word */
+void hold_signal(int sig);        /* blocks it, for await_signal */
+siginfo_t await_signal(int sig);  /* takes a held signal, and fails if none comes for long */
+extern int children;              /* how many fork_many makes: -n */
 
 /* Every test once: name, and ALL or PVM (does not hold on Linux). */
 #define TESTS(T)                                                                                  \
@@ -116,7 +126,26 @@ extern char page[4096];     /* scratch */
 	T(stdio_files, ALL) T(stdio_big, ALL) T(identity, ALL) T(limits, ALL) T(uname_sysinfo, ALL) \
 	T(proc_self, ALL) T(proc_fd, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \
 	T(tty_calls, ALL) T(random_call, ALL) T(etc_files, ALL) T(environment, ALL)                \
-	T(atexit_order, ALL) T(root_writable, PVM)
+	T(atexit_order, ALL) T(root_writable, PVM)                                                 \
+	/* fork.c */                                                                              \
+	T(fork_returns, ALL) T(fork_kill, ALL) T(fork_kill_errors, ALL) T(fork_orphan, ALL)        \
+	T(fork_deep, ALL) T(fork_many, ALL) T(fork_cycles, ALL) T(fork_one_thread, ALL)            \
+	T(fork_from_thread, ALL) T(fork_locks, ALL) T(fork_futex, ALL) T(fork_in_handler, ALL)     \
+	T(fork_spun, ALL) T(fork_atfork, ALL) T(fork_exit, ALL) T(vfork_call, ALL) T(exec_refused, PVM) \
+	/* waits.c */                                                                             \
+	T(wait_exit, ALL) T(wait_signal, ALL) T(wait_fault, ALL) T(wait_which, ALL)                \
+	T(wait_nobody, ALL) T(wait_stopped, ALL) T(waitid_calls, ALL) T(waitid_stopped, ALL)       \
+	T(wait_usage, ALL) T(wait_eintr, ALL) T(wait_thread, ALL) T(zombie, ALL)                   \
+	T(sigchld_info, ALL) T(sigchld_stops, ALL) T(sigchld_ignored, ALL) T(sigchld_nowait, ALL)  \
+	/* forkstate.c */                                                                         \
+	T(fork_signals, ALL) T(fork_altstack, ALL) T(fork_timers, ALL) T(fork_files, ALL)          \
+	T(fork_memfd, ALL) T(fork_folder, ALL) T(fork_console, ALL) T(fork_vectors, ALL)           \
+	T(fork_rounding, ALL) T(fork_locals, ALL) T(fork_random, ALL) T(fork_clocks, ALL)          \
+	T(fork_cpu_clock, ALL) T(fork_limits, ALL)                                                \
+	/* forkmem.c */                                                                           \
+	T(fork_memory, ALL) T(fork_protection, ALL) T(fork_unmapped, ALL) T(fork_big, ALL)         \
+	T(fork_grows, ALL) T(fork_brk, ALL) T(fork_stack, ALL) T(fork_generations, ALL)            \
+	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

@@ -79,7 +79,12 @@ void wake_all(struct waitq *q)
 	(void)q;
 }
 
-void events_clear(void)
+void event_wait_here(void)
+{
+	hyper_sched(SCHEDOP_block, NULL);
+}
+
+void events_owed(void)
 {
 }
 

@@ -101,9 +101,13 @@ func TestXLNames(t *testing.T) {
 	if out := h.output(t, "ps", "--no-headers", "-o", "name"); out != "web\n" {
 		t.Errorf("ps: %q", out)
 	}
-	fourth := strings.TrimSpace(h.output(t, "-c", "run -d --name dies $APPS/tick.kx 3"))
+	fourth := strings.TrimSpace(h.output(t, "-c", "run -d --name dies $APPS/tick.kx"))
 	await(t, "the fourth in xl list", func() (bool, string) { l := xlList(t); return l[fourth] == "dies", fmt.Sprint(l) })
+	// It finds the signal when it is continued, which nobody does while there is an engine.
+	h.logged(t, fourth, "tick 1\n")
+	h.output(t, "-c", "kill -STOP dies; kill dies")
 	h.killEngine(t)
+	tool(t, "xl", "unpause", "dies")
 	await(t, "its end, alone", func() (bool, string) {
 		text := tool(t, "xl", "list", fourth)
 		return regexp.MustCompile(` ---s-?- +[\d.]+\n$`).MatchString(text), text

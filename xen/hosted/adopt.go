@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -295,6 +296,12 @@ func (p *process) reopen() (err error) {
 	// Where this is not allowed, the domain runs on, but cannot be forked.
 	if p.sock, err = unix.PidfdGetfd(p.pidfd, fdEngine, 0); err != nil {
 		p.sock = -1
+	}
+	// A fork that was begun will not be ended.
+	atomic.StoreUint32(&p.state().Fork, 0)
+	if listener, err := p.take(fdListen); err == nil {
+		dismiss(listener)
+		unix.Close(listener)
 	}
 	return p.reopenControl(proc)
 }

@@ -137,11 +137,7 @@ func (b *blank) close() {
 	b.settle()
 	if b.pidfd < 0 && b.pid > 0 { // pidfd_open failed: still our child, so the number is good
 		unix.Kill(b.pid, unix.SIGKILL)
-		for {
-			if _, err := unix.Wait4(b.pid, nil, 0, nil); err != unix.EINTR {
-				break
-			}
-		}
+		wait4(b.pid)
 	}
 	if b.pidfd >= 0 {
 		endProcess(b.pidfd)

@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -22,6 +23,11 @@ import (
 //
 // A hostile parent that runs while it should wait can spoil what the child sees of its memory, until it is killed:
 // it harms its own child.
+
+// forkNumber tells forks in place from each other, also from those of engines before: it begins anywhere.
+var forkNumber atomic.Uint32
+
+func init() { forkNumber.Store(uint32(time.Now().UnixNano())) }
 
 // forkPatience is how long a domain that asked for a fork may take to come to rest.
 const forkPatience = 5 * time.Second
@@ -166,13 +172,13 @@ func (b *fork) blanks() (err error) {
 
 func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 	blank, err := b.h.takeBlank()
-	if err == nil {
-		err = blank.settle()
-	}
 	if err != nil {
 		return nil, err
 	}
 	b.steps.OnFailure(blank.close)
+	if err := blank.settle(); err != nil {
+		return nil, err
+	}
 	ram, err := reopen("/proc/self", b.old.ram, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
@@ -240,6 +246,7 @@ func (b *fork) move() error {
 		next.letGo()
 	}
 	d.ring() // it may have rung in the old one
+	unix.Close(next.blank.ctl) // its state page stays mapped
 	d.former.Go(func() {
 		d.h.watcher.remove(b.old)
 		d.h.watcher.settle()
@@ -290,18 +297,21 @@ func (b *fork) files() (err error) {
 // clone has the parent's stub fork.
 func (b *fork) clone() error {
 	p, n, s := b.old, b.child, b.old.state()
+	if p.spoiled.Load() {
+		return fmt.Errorf("%w again: it did not come to rest for the last fork", xen.ErrNoFork)
+	}
 	listener, err := p.take(fdListen)
 	if err != nil || p.sock < 0 {
-		return fmt.Errorf("%w again: the kernel is too old, or its engine has died since and kernel.yama.ptrace_scope keeps this one from taking over", xen.ErrNoFork)
+		return fmt.Errorf("%w again: %w: the kernel is older than 5.6, or its engine has died and kernel.yama.ptrace_scope keeps this one from taking over", xen.ErrNoFork, errors.Join(err))
 	}
 	defer unix.Close(listener)
-	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP}
+	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
 	atomic.StoreInt32(&s.Forked, 0)
 	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
 		return err
 	}
-	atomic.StoreUint32(&s.Fork, 1)
+	atomic.StoreUint32(&s.Fork, order.Number)
 	if err := p.kick(true); err != nil {
 		return err
 	}
@@ -309,6 +319,19 @@ func (b *fork) clone() error {
 	if err != nil {
 		return err
 	}
+	b.steps.OnFailure(func() {
+		if n.pidfd >= 0 {
+			return
+		}
+		// It can be told from others once it has its files.
+		for end := time.Now().Add(forkPatience); atomic.LoadInt32(&n.state().Built) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if b.isOurs(pid) {
+			unix.Kill(pid, unix.SIGKILL)
+			wait4(pid)
+		}
+	})
 	if n.pidfd, err = pidfdOpen(pid); err != nil {
 		return err
 	}

@@ -90,8 +90,9 @@ func (s *stubStart) bytes() []byte {
 
 // stubFork is struct stub_fork.
 type stubFork struct {
-	RIP, RSP uint64
-	Title    [titleSize]byte
+	RIP, RSP    uint64
+	Number, Pad uint32
+	Title       [titleSize]byte
 }
 
 func (s *stubFork) bytes() []byte {

@@ -57,6 +57,7 @@ func (h *Hypervisor) permit(listener int, p *process) (int, error) {
 		case hasEnded(p.pidfd):
 			return 0, xen.ErrNoDomain
 		case time.Now().After(end):
+			p.spoiled.Store(true)
 			return 0, fmt.Errorf("%w: it does not come to rest", xen.ErrNoFork)
 		}
 		wait := 10 * time.Millisecond
@@ -72,32 +73,47 @@ func (h *Hypervisor) permit(listener int, p *process) (int, error) {
 			continue
 		}
 		if granted == permits {
+			p.spoiled.Store(true)
 			return 0, fmt.Errorf("%w: it asks too often", xen.ErrNoFork)
 		}
-		if err := answerClone(listener, p.pid, &granted); err != nil {
+		granted, err = answerClone(listener, p.pid, granted)
+		if err != nil {
 			return 0, err
 		}
 	}
 }
 
-// answerClone grants the request of a process, and ends another that makes one.
-func answerClone(listener, pid int, granted *int) error {
+// dismiss refuses what processes have asked of an engine that has died.
+func dismiss(listener int) {
+	for {
+		if asked, err := readable(listener, 0); err != nil || !asked {
+			return
+		}
+		answerClone(listener, -1, 0)
+	}
+}
+
+// answerClone grants the request of a process, and counts it. Another that makes one is ended; pid -1: refused.
+func answerClone(listener, pid, granted int) (int, error) {
 	var n notification
 	err := ioctl(listener, ioctlNotifyReceive, unsafe.Pointer(&n))
 	if err == nil {
 		r := notificationReply{id: n.id, flags: notifyContinue}
-		if int(n.pid) == pid {
-			*granted++
-		} else {
+		switch {
+		case int(n.pid) == pid:
+			granted++
+		case pid >= 0:
 			unix.Kill(int(n.pid), unix.SIGKILL) // it is blocked in the call: its number cannot be another's
-			r = notificationReply{id: n.id, err: -int32(unix.EPERM)}
+			fallthrough
+		default:
+			r = notificationReply{id: n.id, err: -int32(unix.EAGAIN)}
 		}
 		err = ioctl(listener, ioctlNotifySend, unsafe.Pointer(&r))
 	}
 	if err == unix.ENOENT || err == unix.EINTR { // who asked has ended, or was interrupted
-		return nil
+		return granted, nil
 	}
-	return os.NewSyscallError("seccomp notification", err)
+	return granted, os.NewSyscallError("seccomp notification", err)
 }
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {

@@ -9,7 +9,7 @@ import (
 	"kxsh/ipc/abi"
 )
 
-// process is a process that is a domain, and what the engine holds of it. All but start is fixed.
+// process is a process that is a domain, and what the engine holds of it. All but start and spoiled is fixed.
 type process struct {
 	serial uint64 // tells it from others in this engine, for the watcher
 	pid    int
@@ -19,6 +19,8 @@ type process struct {
 	ctl    int // memfd of the control area
 	ram    int // memfd of the frames; once it is frozen it is read-only, and mapped privately
 	frozen bool
+	// spoiled is set when a fork in place was begun and never ended.
+	spoiled atomic.Bool
 	// control is the control area; area is the mapping of the stub's own memfd: a control area, which is that
 	// one unless the domain has moved here, and the state page.
 	control, area []byte

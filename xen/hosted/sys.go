@@ -189,6 +189,15 @@ func hasEnded(pidfd int) bool {
 	return err == nil && n == 1
 }
 
+// wait4 waits for the end of a child of ours, which has been killed.
+func wait4(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
 // waitStatus is how a child of ours ended.
 type waitStatus struct {
 	known  bool

@@ -186,11 +186,7 @@ func (z *zygote) stop() {
 	unix.Close(z.sock)
 	z.sock = -1
 	unix.Kill(z.pid, unix.SIGKILL)
-	for {
-		if _, err := unix.Wait4(z.pid, nil, 0, nil); err != unix.EINTR {
-			break
-		}
-	}
+	wait4(z.pid)
 }
 
 func (z *zygote) close() {

@@ -24,6 +24,19 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestCommandLine: Xen runs as it is shipped where figures are wanted, and as is best for the lab elsewhere.
+func TestCommandLine(t *testing.T) {
+	for icount, want := range map[bool]bool{false: true, true: false} {
+		m := machine{Options: Options{Icount: icount}}
+		line := strings.Join(m.arguments(), " ")
+		for _, word := range []string{" dom0_vcpus_pin", " bootscrub=0"} {
+			if strings.Contains(line, word) != want {
+				t.Errorf("icount %t: want%s: %t\n%s", icount, word, want, line)
+			}
+		}
+	}
+}
+
 func TestFileArguments(t *testing.T) {
 	got := FileArguments([]string{"../kxsh:/usr/bin/kxsh", "apps/hello.kx"})
 	want := map[string]string{"/usr/bin/kxsh": "../kxsh", "/root/hello.kx": "apps/hello.kx"}

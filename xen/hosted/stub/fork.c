@@ -40,16 +40,32 @@ static _Noreturn void child(void)
 	await_go(order.rip, order.rsp);
 }
 
+static void close_files(void)
+{
+	for (int i = 0; i < received_count; i++)
+		sys(__NR_close, received_files[i]);
+}
+
+static long receive_order(uint32_t number)
+{
+	for (;;) {
+		long r = receive(STUB_FD_SOCK, &order, sizeof order);
+
+		if (r != sizeof order || received_count != NEW_FILES)
+			return r < 0 ? r : -XEN_EINVAL;
+		if (order.number == number)
+			return 0;
+		close_files();
+	}
+}
+
 void fork_here(void)
 {
 	uint64_t all = ~0UL, none = 0;
-
-	long r = receive(STUB_FD_SOCK, &order, sizeof order);
+	long r = receive_order(STATE->fork);
 
 	STATE->fork = 0;
-	if (r != sizeof order || received_count != NEW_FILES) {
-		r = -XEN_EINVAL;
-	} else {
+	if (!r) {
 		/* A signal would make the engine be asked again. */
 		sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &none, sizeof all);
 		r = sys(__NR_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
@@ -57,8 +73,7 @@ void fork_here(void)
 		if (r == 0)
 			child();
 	}
-	for (int i = 0; i < received_count; i++)
-		sys(__NR_close, received_files[i]);
+	close_files();
 	__atomic_store_n(&STATE->forked, r, __ATOMIC_SEQ_CST);
 	futex_wake(&STATE->forked);
 }

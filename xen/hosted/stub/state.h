@@ -75,7 +75,7 @@ struct stub_state {
 	uint32_t ended;    /* STUB_END_*; 0 while it lives */
 	uint32_t reason;   /* of SCHEDOP_shutdown */
 	uint32_t no_memory; /* a frame of the domain could not be had: the host is out of memory */
-	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork and moves seq. */
+	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork to its number and moves seq. */
 	uint32_t fork;
 	int32_t forked; /* futex: the child's PID, or a negative errno; the engine clears it */
 	struct kx_crash crash;
@@ -114,6 +114,8 @@ struct stub_start {
 struct stub_fork {
 	uint64_t rip;
 	uint64_t rsp;
+	uint32_t number; /* not 0; one that is not in stub_state.fork was sent by an engine that has died */
+	uint32_t pad;
 	char title[STUB_TITLE];
 };
 

@@ -100,6 +100,20 @@ void ktimers_run(int64_t now)
 	(void)now;
 }
 
+void child_news(int pid, uint32_t status, int64_t cpu_ns)
+{
+	(void)pid, (void)status, (void)cpu_ns;
+}
+
+void fork_command(uint64_t token)
+{
+	(void)token;
+}
+
+void fork_if_wanted(void)
+{
+}
+
 int runnable_others(void)
 {
 	return 0;

@@ -1,0 +1,191 @@
+package hosted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+	"kxsh/xen/xentest"
+)
+
+// Words of RESULT in xentest/guest/fork.c.
+const (
+	forkAsked = 8
+	forkOp    = 9
+	forkDone  = 13
+	forkBorn  = 14
+	forkFork  = 3
+)
+
+func word(d xen.Domain, i int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&d.Control()[abi.ArgsVa+abi.ArgsSize-abi.PageSize-abi.CtlVa+8*i]))
+}
+
+func within(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for begin := time.Now(); !holds(); time.Sleep(100 * time.Microsecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// forker starts a domain that forks when it is told to.
+func forker(t testing.TB, h *Hypervisor, im xen.Image) *Domain {
+	t.Helper()
+	c := config(im, "fork")
+	c.Memory = 12 << 20
+	d := create(t, h, c)
+	if err := d.Unpause(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "a forker", func() bool { return atomic.LoadUint64(word(d, forkBorn)) == 1 })
+	return d
+}
+
+func call(d xen.Domain) *abi.KxCall {
+	return &(*abi.KxControl)(unsafe.Pointer(&d.Control()[abi.ControlVa-abi.CtlVa])).Call
+}
+
+// called has a forker ask for a fork; told answers.
+func called(t testing.TB, d xen.Domain) *xen.Fork {
+	t.Helper()
+	*word(d, forkOp) = forkFork
+	atomic.AddUint64(word(d, forkAsked), 1)
+	if err := d.Notify(); err != nil {
+		t.Fatal(err)
+	}
+	c := call(d)
+	within(t, "a call", func() bool { return atomic.LoadUint32(&c.Asked) != atomic.LoadUint32(&c.Done) })
+	return &xen.Fork{Boot: xen.Boot{Name: "child", PPID: d.ID(), Family: d.ID()}, RIP: c.A[0], RSP: c.A[1]}
+}
+
+func told(t testing.TB, d xen.Domain, result int64) {
+	t.Helper()
+	c := call(d)
+	c.Result = result
+	atomic.StoreUint32(&c.Done, atomic.LoadUint32(&c.Asked))
+	if err := d.Notify(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the parent", func() bool { return atomic.LoadUint64(word(d, forkDone)) == atomic.LoadUint64(word(d, forkAsked)) })
+}
+
+// child forks a forker, and lets the child run.
+func child(t testing.TB, d xen.Domain) *Domain {
+	t.Helper()
+	c, err := d.Fork(context.Background(), called(t, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Unpause(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
+	told(t, d, int64(c.ID()))
+	return c.(*Domain)
+}
+
+// TestEveryForkFailure makes the n-th system call of a fork fail, for every n, of a first fork and of a later one:
+// nothing is left of the child, and the parent goes on and can be forked.
+func TestEveryForkFailure(t *testing.T) {
+	for _, pool := range []int{-1, 2} {
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("pool %d, later %v", pool, later), func(t *testing.T) {
+				h := openPool(t, t.Name(), pool)
+				defer h.Close()
+				im := xentest.PrepareGuest(t, h)
+				settled := func() string {
+					within(t, "the pool", func() bool { return h.Pool().Ready >= h.Pool().Want })
+					time.Sleep(5 * time.Millisecond) // the filler looks once more
+					return things(t)
+				}
+				before, n := "", 0
+				for at := "none yet"; at != ""; n++ {
+					d := forker(t, h, im)
+					if later {
+						remove(t, child(t, d))
+					}
+					f := called(t, d)
+					at = ""
+					c, err := forkFailing(h, d, f, n, &at)
+					switch {
+					case err == nil && at != "":
+						t.Errorf("call %d, %s: forked", n, at)
+					case err != nil && !errors.Is(err, xen.ErrNoMemory):
+						t.Errorf("call %d, %s: %v", n, at, err)
+					}
+					if ids, err := h.Domains(); err != nil || c == nil && len(ids) != 1 {
+						t.Errorf("call %d, %s: domains %v, %v", n, at, ids, err)
+					}
+					if c != nil {
+						remove(t, c)
+					}
+					told(t, d, -12)
+					remove(t, child(t, d))
+					remove(t, d)
+					if after := settled(); before != "" && after != before {
+						t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
+					} else if before == "" {
+						before, at = after, "none yet" // the first time nothing failed
+					}
+				}
+				if n < 10 {
+					t.Errorf("only %d calls could fail", n-1)
+				}
+			})
+		}
+	}
+}
+
+// forkFailing forks a domain while the n-th system call fails for lack of memory; 0: none; at names it.
+func forkFailing(h *Hypervisor, d xen.Domain, f *xen.Fork, n int, at *string) (xen.Domain, error) {
+	h.pool.work.Lock()
+	defer h.pool.work.Unlock()
+	failing = func(call string) error {
+		if n--; n == 0 {
+			*at = call
+			return unix.ENOMEM
+		}
+		return nil
+	}
+	defer func() { failing = nil }()
+	return d.Fork(context.Background(), f)
+}
+
+// TestForkHostile has guests make processes by themselves: they wait for a word that does not come, and are ended when
+// another domain forks.
+func TestForkHostile(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	im := xentest.PrepareGuest(t, h)
+	d := forker(t, h, im)
+	defer remove(t, d)
+	defer remove(t, child(t, d))
+	hostile := create(t, h, config(im, "via", fmt.Sprint(stubSyscall(t)), fmt.Sprint(unix.SYS_CLONE), fmt.Sprint(unix.CLONE_PARENT|int(unix.SIGCHLD)), "0", "0", "0", "0"))
+	defer remove(t, hostile)
+	hostile.Unpause()
+	pid := hostile.proc.Load().pid
+	within(t, "a call of clone", func() bool {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		return strings.HasPrefix(string(b), fmt.Sprintf("%d ", unix.SYS_CLONE))
+	})
+	domains, _ := stubsOf(fmt.Sprintf("%s %d", t.Name(), os.Getpid()))
+	if domains != 3 {
+		t.Errorf("%d domains run", domains)
+	}
+	remove(t, child(t, d))
+	if e := hostile.Exit(); e.Reason != xen.ExitKilled {
+		t.Errorf("exit %+v", e)
+	}
+}
