@@ -20,7 +20,7 @@ const forkTouch = 6 // of xentest/guest/fork.c
 // what of it is which step.
 func BenchmarkFork(b *testing.B) {
 	for _, mib := range []uint64{0, 4, 32} {
-		for _, pool := range []int{0, 2} {
+		for _, pool := range []int{0, 1} {
 			b.Run(fmt.Sprintf("%dMiB/pool=%d", mib, pool), func(b *testing.B) { benchmarkFork(b, mib, pool) })
 		}
 	}

@@ -3,7 +3,6 @@ package privcmd
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -65,7 +64,10 @@ func (f *fork) check() error {
 	}
 	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
 	f.marked = atomic.LoadUint32(&call.Flags)&abi.ForkMarked != 0
-	return f.f.Check(f.geo.pages)
+	if err := f.f.Check(f.geo.pages); err != nil {
+		return err
+	}
+	return f.h.window.open(f.h.c, f.parent.id, f.parent.top)
 }
 
 // take takes a blank of the pool, if one waits and fits, and moves its window to where the parent's is.
@@ -116,38 +118,53 @@ func (f *fork) resume() error {
 	})
 }
 
-// read copies the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the
-// parent's to write, and used once: Xen maps and counts no frame for us that is not the parent's.
+// read looks at the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the
+// parent's to write, and each word is read once: Xen shows and counts no frame for us that is not the parent's.
 func (f *fork) read() (err error) {
-	p, g := f.parent, &f.geo
+	p := f.parent
 	w := newWalker(p.c, p.id, p.top)
 	defer w.close()
-	image, err := w.entries(abi.ImageVa, g.image)
-	if err != nil {
-		return err
+	if p.leaves == nil {
+		if p.leaves, err = f.geo.leavesOf(w.table); err != nil {
+			return err
+		}
 	}
-	window, err := w.entries(g.ramVA, g.pages)
-	if err != nil {
-		return err
+	var numbers []uint64
+	if !f.marked {
+		if numbers, err = f.numbersFrom(w); err != nil {
+			return err
+		}
 	}
-	entries := append(image, window...)
-	numbers, err := f.numbersFor(w, entries)
-	if err != nil {
-		return err
+	frame := uint64(0)
+	for tables := p.leaves; len(tables) > 0; {
+		n := min(len(tables), windowFrames)
+		err := f.h.window.with(p.c, []view{{p.id, tables[:n], false}}, func(area []byte) error {
+			for i := range n {
+				entries := words(area[i*pageSize:][:pageSize])
+				va := f.geo.address(frame)
+				entries = entries[va>>pageShift%perTable:]
+				entries = entries[:min(uint64(len(entries)), f.geo.runFrom(frame))]
+				if err := f.sort(frame, entries, numbers); err != nil {
+					return err
+				}
+				frame += uint64(len(entries))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		tables = tables[n:]
 	}
-	if err := f.sort(entries, numbers); err != nil {
+	if err := f.keep(w); err != nil {
 		return err
 	}
 	f.context, err = p.c.vcpuContext(p.id)
 	return err
 }
 
-// numbersFor reads the list of machine frame numbers; nil, if page table entries tell all.
-func (f *fork) numbersFor(w *walker, entries []uint64) (numbers []uint64, err error) {
-	kept := func(entry uint64) bool { return entry&(ptePresent|pteKept) == pteKept }
-	if f.marked && !slices.ContainsFunc(entries, kept) {
-		return nil, nil
-	}
+// numbersFrom reads the parent's list of machine frame numbers.
+func (f *fork) numbersFrom(w *walker) (numbers []uint64, err error) {
 	first := f.l.numbers - f.geo.image
 	pages, err := w.frames(abi.P2mVa, pagesOf((first+f.geo.frames())*8))
 	if err != nil {
@@ -159,6 +176,25 @@ func (f *fork) numbersFor(w *walker, entries []uint64) (numbers []uint64, err er
 		return nil
 	})
 	return numbers, err
+}
+
+// keep finds the frames that the parent has not mapped, but wants.
+func (f *fork) keep(w *walker) error {
+	var numbers []uint64
+	for i := range f.pages {
+		p := &f.pages[i]
+		if p.bits != pteKept {
+			continue
+		}
+		if numbers == nil {
+			var err error
+			if numbers, err = f.numbersFrom(w); err != nil {
+				return err
+			}
+		}
+		p.from = numbers[p.frame]
+	}
+	return nil
 }
 
 // forked is a page of the child that is not as a blank has it.
@@ -181,15 +217,20 @@ func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
 	return 0, false
 }
 
-// sort finds out what is to be done for which page. Without the parent's promise (abi.ForkMarked) all content counts, also of
-// frames that are not mapped: only the LibOS knows which of them it has given up.
-func (f *fork) sort(entries, numbers []uint64) error {
-	for i, entry := range entries {
-		p := forked{frame: uint64(i)}
+// sort finds out what is to be done for the pages from a frame on, by their page table entries. Without the parent's promise
+// (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
+func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
+	for i := range entries {
+		entry := atomic.LoadUint64(&entries[i])
+		p := forked{frame: frame + uint64(i)}
+		have, has := f.blankBits(p.frame)
+		if entry == 0 && !has && f.marked {
+			continue // most of a large window
+		}
 		switch {
 		case entry&ptePresent != 0:
 			mfn := entry & pteFrame >> pageShift
-			if numbers != nil && numbers[i] != mfn {
+			if numbers != nil && numbers[p.frame] != mfn {
 				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
 			}
 			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
@@ -198,12 +239,11 @@ func (f *fork) sort(entries, numbers []uint64) error {
 				p.from = mfn
 			}
 		case !f.marked:
-			p.from = numbers[i]
+			p.from = numbers[p.frame]
 		case entry&pteKept != 0:
 			p.bits = pteKept
-			p.from = numbers[i]
 		}
-		if bits, _ := f.blankBits(p.frame); p.bits != bits || p.from != 0 {
+		if p.bits != have || p.from != 0 {
 			f.pages = append(f.pages, p)
 		}
 	}
@@ -252,7 +292,7 @@ func (f *fork) copy() error {
 			from, to = append(from, p.from), append(to, p.to)
 		}
 	}
-	return f.h.copier.copy(f.h.c, f.parent.id, from, f.d.id, to)
+	return f.h.window.copy(f.h.c, f.parent.id, from, f.d.id, to)
 }
 
 // mapped makes the child's page table entries those of the parent, with its own frames.
@@ -287,16 +327,27 @@ func (f *fork) list() error {
 			rest = append(rest, p)
 		}
 	}
-	if rest == nil {
-		return nil
-	}
-	pages := f.mfns[f.l.p2m+f.l.listed() : f.l.p2m+pagesOf((first+f.geo.frames())*8)]
-	return f.h.c.withFrames(f.d.id, pages, protWrite, func(area []byte) error {
-		for _, p := range rest {
-			words(area)[first+p.frame-uint64(len(list))] = p.to
+	// The others are in pages that are not mapped; rest is in order.
+	page := func(p *forked) uint64 { return (first + p.frame) * 8 / pageSize }
+	for len(rest) > 0 {
+		at := page(rest[0])
+		n := 0
+		for n < len(rest) && page(rest[n]) == at {
+			n++
 		}
-		return nil
-	})
+		v := view{f.d.id, f.mfns[f.l.p2m+at:][:1], true}
+		err := f.h.window.with(f.h.c, []view{v}, func(area []byte) error {
+			for _, p := range rest[:n] {
+				words(area)[(first+p.frame)%perTable] = p.to
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
 }
 
 // boot writes start_info and the boot parameters.

@@ -87,6 +87,7 @@ func (d *Domain) told(t *testing.T, result int64, in *injection) {
 
 // forkedLife is a fork in which every request may fail: its parent goes on.
 func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+	defer h.window.close(h.c) // so that each fork has to make it
 	d := forker(t, h, c.Image)
 	f := d.called(t)
 	in := begin()

@@ -132,6 +132,29 @@ func (g *geometry) address(frame uint64) uint64 {
 	return g.ramVA + (frame-g.image)*pageSize
 }
 
+// runFrom is how many frames follow one another in memory from a frame on.
+func (g *geometry) runFrom(frame uint64) uint64 {
+	if frame < g.image {
+		return g.image - frame
+	}
+	return g.frames() - frame
+}
+
+// leavesOf lists the tables of level 1 of image and window, as table finds them.
+func (g *geometry) leavesOf(table func(va uint64) (uint64, error)) (leaves []uint64, err error) {
+	const covers = perTable * pageSize
+	for _, s := range []span{{va: abi.ImageVa, pages: g.image}, {va: g.ramVA, pages: g.pages}} {
+		for va := s.va &^ (covers - 1); va < s.va+s.pages*pageSize; va += covers {
+			mfn, err := table(va)
+			if err != nil {
+				return nil, err
+			}
+			leaves = append(leaves, mfn)
+		}
+	}
+	return leaves, nil
+}
+
 // randomBase places a RAM window; one that could be moved, if it is not too large.
 func randomBase(pages uint64) uint64 {
 	slots := (abi.RamEnd - abi.RamMin - pages*pageSize) / ramAlign

@@ -33,7 +33,7 @@ type Hypervisor struct {
 	key    [8]byte
 	events *events
 	pool   *pool
-	copier copier
+	window window
 	names  *xenstore.Register
 	sched  uint32
 	cpus   int
@@ -208,7 +208,7 @@ func (h *Hypervisor) Close() error {
 	h.pool.close()
 	h.names.Close()
 	err := h.events.close()
-	h.copier.close(h.c)
+	h.window.close(h.c)
 	h.c.release()
 	return err
 }
