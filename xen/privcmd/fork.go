@@ -139,11 +139,15 @@ func (f *fork) read() (err error) {
 	for tables := p.leaves; len(tables) > 0; {
 		n := min(len(tables), windowFrames)
 		err := f.h.window.with(p.c, []view{{p.id, tables[:n], false}}, func(area []byte) error {
-			for i := range n {
-				entries := words(area[i*pageSize:][:pageSize])
-				va := f.geo.address(frame)
-				entries = entries[va>>pageShift%perTable:]
-				entries = entries[:min(uint64(len(entries)), f.geo.runFrom(frame))]
+			for at := 0; at < n; {
+				entries := words(area[at*pageSize:][:pageSize])[f.geo.address(frame)>>pageShift%perTable:]
+				run, last := f.run(frame)
+				if at++; uint64(len(entries)) > run {
+					entries = entries[:run]
+					if !last {
+						at-- // the table has pages of another kind, too
+					}
+				}
 				if err := f.sort(frame, entries, numbers); err != nil {
 					return err
 				}
@@ -205,6 +209,9 @@ type forked struct {
 	to    uint64 // the child's
 }
 
+// A child's pages are of three kinds: those of the image, those of the window for which a blank has a frame, mapped
+// to be written, and those for which it has none.
+
 // blankBits are those of the page table entry that a blank has for a frame, with one of its own; has tells whether it
 // has a frame.
 func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
@@ -217,16 +224,31 @@ func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
 	return 0, false
 }
 
-// sort finds out what is to be done for the pages from a frame on, by their page table entries. Without the parent's promise
+// run is how many pages of one kind follow from a frame on; last tells whether those after them are in another table.
+func (f *fork) run(frame uint64) (n uint64, last bool) {
+	switch {
+	case frame < f.geo.image:
+		return f.geo.image - frame, true
+	case frame-f.geo.image < f.l.ready:
+		return f.geo.image + f.l.ready - frame, f.l.ready%perTable == 0 || f.l.ready == f.geo.pages
+	}
+	return f.geo.frames() - frame, true
+}
+
+// sort finds out what is to be done for pages of one kind, by their page table entries. Without the parent's promise
 // (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
 func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
+	have, has := f.blankBits(frame)
+	image := frame < f.geo.image
+	// Most of a large window is as a blank has it.
+	const looked = ptePresent | pteWrite | pteNX | pteDirty | pteKept
+	like, skip := have&looked, f.marked && (!has || !image)
 	for i := range entries {
 		entry := atomic.LoadUint64(&entries[i])
-		p := forked{frame: frame + uint64(i)}
-		have, has := f.blankBits(p.frame)
-		if entry == 0 && !has && f.marked {
-			continue // most of a large window
+		if skip && entry&looked == like {
+			continue
 		}
+		p := forked{frame: frame + uint64(i)}
 		switch {
 		case entry&ptePresent != 0:
 			mfn := entry & pteFrame >> pageShift
@@ -234,7 +256,7 @@ func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
 				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
 			}
 			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
-			if !f.marked || p.frame < f.geo.image || entry&pteDirty != 0 {
+			if !f.marked || image || entry&pteDirty != 0 {
 				p.bits |= pteDirty
 				p.from = mfn
 			}

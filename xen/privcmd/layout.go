@@ -132,14 +132,6 @@ func (g *geometry) address(frame uint64) uint64 {
 	return g.ramVA + (frame-g.image)*pageSize
 }
 
-// runFrom is how many frames follow one another in memory from a frame on.
-func (g *geometry) runFrom(frame uint64) uint64 {
-	if frame < g.image {
-		return g.image - frame
-	}
-	return g.frames() - frame
-}
-
 // leavesOf lists the tables of level 1 of image and window, as table finds them.
 func (g *geometry) leavesOf(table func(va uint64) (uint64, error)) (leaves []uint64, err error) {
 	const covers = perTable * pageSize

@@ -100,7 +100,7 @@ func (w *window) with(c *conn, views []view, f func(area []byte) error) (err err
 	const flags = pteBase | pteSpecial | pteNX
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var ops []multicall
+	ops := make([]multicall, 0, windowFrames)
 	for _, v := range views {
 		bits := uint64(flags)
 		if v.writable {
