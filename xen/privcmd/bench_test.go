@@ -43,7 +43,7 @@ func benchmarkFork(b *testing.B, mib uint64, pool int) {
 			}
 		}
 	}
-	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 64 << 20, Boot: xen.Boot{Args: []string{"guest", "fork", "marked"}}})
+	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 72 << 20, Boot: xen.Boot{Args: []string{"guest", "fork", "marked"}}})
 	must(err)
 	d := x.(*Domain)
 	defer func() { d.Destroy(); d.Release() }()

@@ -23,7 +23,7 @@ type Domain struct {
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
 	geometry      geometry
-	leaves        []uint64 // tables of level 1 of image and window, or nil; guarded by pauses
+	leaves, list  []uint64 // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
 	name          string   // for xenstore
 	rang, touched chan struct{}
 	gone          chan struct{}

@@ -122,23 +122,19 @@ func (f *fork) resume() error {
 // parent's to write, and each word is read once: Xen shows and counts no frame for us that is not the parent's.
 func (f *fork) read() (err error) {
 	p := f.parent
-	w := newWalker(p.c, p.id, p.top)
-	defer w.close()
-	if p.leaves == nil {
-		if p.leaves, err = f.geo.leavesOf(w.table); err != nil {
-			return err
-		}
+	if err := p.find(); err != nil {
+		return err
 	}
 	var numbers []uint64
 	if !f.marked {
-		if numbers, err = f.numbersFrom(w); err != nil {
+		if numbers, err = f.numbersOf(p); err != nil {
 			return err
 		}
 	}
 	frame := uint64(0)
 	for tables := p.leaves; len(tables) > 0; {
 		n := min(len(tables), windowFrames)
-		err := f.h.window.with(p.c, []view{{p.id, tables[:n], false}}, func(area []byte) error {
+		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
 			for at := 0; at < n; {
 				entries := words(area[at*pageSize:][:pageSize])[f.geo.address(frame)>>pageShift%perTable:]
 				run, last := f.run(frame)
@@ -160,22 +156,33 @@ func (f *fork) read() (err error) {
 		}
 		tables = tables[n:]
 	}
-	if err := f.keep(w); err != nil {
+	if err := f.keep(); err != nil {
 		return err
 	}
 	f.context, err = p.c.vcpuContext(p.id)
 	return err
 }
 
-// numbersFrom reads the parent's list of machine frame numbers.
-func (f *fork) numbersFrom(w *walker) (numbers []uint64, err error) {
-	first := f.l.numbers - f.geo.image
-	pages, err := w.frames(abi.P2mVa, pagesOf((first+f.geo.frames())*8))
-	if err != nil {
-		return nil, err
+// find looks for the tables of level 1 of image and window, and for the list of machine frame numbers, in a domain that
+// another engine made. The domain can say what it likes: its child has to live with it.
+func (d *Domain) find() (err error) {
+	if d.leaves != nil {
+		return nil
 	}
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	g := &d.geometry
+	if d.list, err = w.frames(abi.P2mVa, pagesOf((newLayout(g.shape, g.ramVA).numbers+g.pages)*8)); err == nil {
+		d.leaves, err = g.leavesOf(w.table)
+	}
+	return err
+}
+
+// numbersOf reads the parent's list of machine frame numbers.
+func (f *fork) numbersOf(p *Domain) (numbers []uint64, err error) {
+	first := f.l.numbers - f.geo.image
 	numbers = make([]uint64, f.geo.frames())
-	err = f.h.c.withFrames(w.id, pages, protRead, func(area []byte) error {
+	err = p.c.withFrames(p.id, p.list[:pagesOf((first+f.geo.frames())*8)], protRead, func(area []byte) error {
 		copy(numbers, words(area)[first:])
 		return nil
 	})
@@ -183,20 +190,34 @@ func (f *fork) numbersFrom(w *walker) (numbers []uint64, err error) {
 }
 
 // keep finds the frames that the parent has not mapped, but wants.
-func (f *fork) keep(w *walker) error {
-	var numbers []uint64
+func (f *fork) keep() error {
+	var kept []*forked
 	for i := range f.pages {
-		p := &f.pages[i]
-		if p.bits != pteKept {
-			continue
+		if p := &f.pages[i]; p.bits == pteKept {
+			kept = append(kept, p)
 		}
-		if numbers == nil {
-			var err error
-			if numbers, err = f.numbersFrom(w); err != nil {
-				return err
+	}
+	return f.eachNumber(f.parent.id, f.parent.list, false, kept, func(p *forked, number *uint64) { p.from = *number })
+}
+
+// eachNumber calls at for pages, which are in order, with the place of each in a domain's list of machine frame numbers.
+func (f *fork) eachNumber(id xen.DomID, list []uint64, writable bool, pages []*forked, at func(*forked, *uint64)) error {
+	entry := func(p *forked) uint64 { return f.l.numbers - f.geo.image + p.frame }
+	for len(pages) > 0 {
+		page, n := entry(pages[0])/perTable, 1
+		for n < len(pages) && entry(pages[n])/perTable == page {
+			n++
+		}
+		err := f.h.window.with(f.h.c, view{id, list[page:][:1], writable}, func(area []byte) error {
+			for _, p := range pages[:n] {
+				at(p, &words(area)[entry(p)%perTable])
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		p.from = numbers[p.frame]
+		pages = pages[n:]
 	}
 	return nil
 }
@@ -349,27 +370,8 @@ func (f *fork) list() error {
 			rest = append(rest, p)
 		}
 	}
-	// The others are in pages that are not mapped; rest is in order.
-	page := func(p *forked) uint64 { return (first + p.frame) * 8 / pageSize }
-	for len(rest) > 0 {
-		at := page(rest[0])
-		n := 0
-		for n < len(rest) && page(rest[n]) == at {
-			n++
-		}
-		v := view{f.d.id, f.mfns[f.l.p2m+at:][:1], true}
-		err := f.h.window.with(f.h.c, []view{v}, func(area []byte) error {
-			for _, p := range rest[:n] {
-				words(area)[(first+p.frame)%perTable] = p.to
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	return nil
+	// The others are in pages that are not mapped.
+	return f.eachNumber(f.d.id, f.mfns[f.l.p2m:f.l.ctl], true, rest, func(p *forked, number *uint64) { *number = p.to })
 }
 
 // boot writes start_info and the boot parameters.

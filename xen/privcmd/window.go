@@ -81,42 +81,53 @@ func (w *window) close(c *conn) {
 
 // copy copies frames of one domain to as many of another.
 func (w *window) copy(c *conn, source xen.DomID, from []uint64, target xen.DomID, to []uint64) error {
-	for len(from) > 0 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	shown, err := 0, error(nil)
+	for len(from) > 0 && err == nil {
 		n := min(len(from), windowFrames/2)
-		err := w.with(c, []view{{source, from[:n], false}, {target, to[:n], true}}, func(area []byte) error {
-			copy(area[n*pageSize:], area[:n*pageSize])
-			return nil
-		})
-		if err != nil {
-			return err
+		shown = max(shown, 2*n)
+		if err = w.show(c, view{source, from[:n], false}, view{target, to[:n], true}); err == nil {
+			copy(w.area[n*pageSize:], w.area[:n*pageSize])
 		}
 		from, to = from[n:], to[n:]
 	}
-	return nil
+	return w.shut(c, shown, err)
 }
 
-// with shows frames, all views one after the other, for as long as f runs. The window must be open.
-func (w *window) with(c *conn, views []view, f func(area []byte) error) (err error) {
-	const flags = pteBase | pteSpecial | pteNX
+// with shows frames of a domain, one after the other, for as long as f runs.
+func (w *window) with(c *conn, v view, f func(area []byte) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	err := w.show(c, v)
+	if err == nil {
+		err = f(w.area[:len(v.mfns)*pageSize])
+	}
+	return w.shut(c, len(v.mfns), err)
+}
+
+// show lets the window's first pages be the frames, all views one after the other. The window must be open.
+func (w *window) show(c *conn, views ...view) error {
+	const flags = pteBase | pteSpecial | pteNX
 	ops := make([]multicall, 0, windowFrames)
 	for _, v := range views {
 		bits := uint64(flags)
 		if v.writable {
 			bits |= pteWrite
 		}
+		if len(ops)+len(v.mfns) > windowFrames || w.area == nil {
+			return fmt.Errorf("window: more than %d frames", windowFrames)
+		}
 		for _, mfn := range v.mfns {
 			ops = append(ops, w.op(len(ops), mfn<<pageShift|bits, v.id))
 		}
 	}
-	if len(ops) == 0 || len(ops) > windowFrames || w.area == nil {
-		return fmt.Errorf("window: %d frames: must be 1 to %d", len(ops), windowFrames)
-	}
-	if err = w.update(c, ops); err == nil {
-		err = f(w.area[:len(ops)*pageSize])
-	}
-	if e := again(func() error { return w.empty(c, len(ops)) }); err == nil {
+	return w.update(c, ops)
+}
+
+// shut empties what was shown, whatever came of it.
+func (w *window) shut(c *conn, shown int, err error) error {
+	if e := again(func() error { return w.empty(c, min(shown, windowFrames)) }); err == nil {
 		err = e
 	}
 	return err
@@ -124,6 +135,9 @@ func (w *window) with(c *conn, views []view, f func(area []byte) error) (err err
 
 // empty takes the first n frames out of the window.
 func (w *window) empty(c *conn, n int) error {
+	if w.area == nil {
+		return nil
+	}
 	ops := make([]multicall, n)
 	for i := range n {
 		ops[i] = w.op(i, 0, domidSelf)
