@@ -77,15 +77,12 @@ lab-kxsh: sdk stub
 
 lab-test: lab-suite lab-own-test cases
 
-# One boot for the Xen back end's tests and the end-to-end suite, one more beside xl and xenstored for the cases that
-# need them. An emulated machine takes its time: KXSH_TEST_PATIENCE.
-LAB_TEST := $(RUN_LAB) test --json -t 50m --dom0-memory 2048 -e KXSH_TEST_PATIENCE=10
+# The Xen back end's tests and the end-to-end suite.
 lab-suite: images ports
 	mkdir -p $(LAB)
 	$(MAKE) -C xen/xentest/guest OUT=$(CURDIR)/$(LAB)/guest.kx
-	$(CASES) run -v -o build/xen.json -- sh -c '\
-		$(LAB_TEST) --log $(LAB)/serial.log -e KX_XENTEST_GUEST=$(CURDIR)/$(LAB)/guest.kx ./xen/privcmd ./shell/e2e; status=$$?; \
-		$(LAB_TEST) --log $(LAB)/serial-xl.log --xl ./shell/e2e -- -test.run "^Test(XL|Xenstore)" && exit $$status' || \
+	$(GO) build $(GOFLAGS) -o $(LAB)/lab ./xen/lab/cmd
+	$(CASES) run -v -o build/xen.json -- .ci/lab $(LAB)/lab $(LAB) || \
 		{ for log in $(LAB)/serial*.log; do echo "lab: the end of $$log:"; tail -n 30 $$log; done; exit 1; }
 
 lab-own-test:

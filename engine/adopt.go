@@ -42,8 +42,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		p.log.finish()
 		close(p.ended)
 	}
-	e.endUnknown()
-	e.restoreFamilies(all)
+	e.restoreFamilies(all, e.endUnknown())
 	for _, p := range e.live() {
 		e.tending.Add(1)
 		go func() {
@@ -53,9 +52,9 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 	}
 }
 
-// restoreFamilies puts adopted pVMs, and those that have ended, into their families again. Nobody tends
-// them yet.
-func (e *Engine) restoreFamilies(all []*pvm) {
+// restoreFamilies puts adopted pVMs, and those that have ended, into their families again; halfMade tells that
+// there were domains that the store did not know. Nobody tends them yet.
+func (e *Engine) restoreFamilies(all []*pvm, halfMade bool) {
 	for _, p := range all {
 		p.root = e.table[p.rec.Family]
 		if p.root == p || p.root != nil && p.root.rec.Family != p.rec.Family {
@@ -68,13 +67,13 @@ func (e *Engine) restoreFamilies(all []*pvm) {
 		}
 	}
 	for _, p := range e.live() {
-		e.refuseFork(p)
+		e.undoFork(p, halfMade)
 	}
 	var changed []*pvm
 	var drop []int
 	for _, p := range all {
 		switch parent := e.waitedFor(p); {
-		case e.table[p.pid] != p: // refuseFork's
+		case e.table[p.pid] != p: // undoFork's
 		case p.rec.zombie() && parent == nil:
 			drop = append(drop, e.bury(p)...)
 			changed = append(changed, p)
@@ -91,9 +90,10 @@ func (e *Engine) restoreFamilies(all []*pvm) {
 	e.saved(drop, changed...)
 }
 
-// refuseFork answers a fork that an earlier engine was asked for and did not answer: there is none. A child
-// that the parent was not told of goes, with all that it has made meanwhile.
-func (e *Engine) refuseFork(p *pvm) {
+// undoFork sees to a call that an earlier engine did not answer. A child that the parent was not told of goes,
+// with all that it has made meanwhile, and then the fork has failed; so it has if a domain was half made, which
+// may have been for it. A call of which there is no trace is served as if it came now.
+func (e *Engine) undoFork(p *pvm, halfMade bool) {
 	if e.table[p.pid] != p { // it went with another's
 		return
 	}
@@ -124,7 +124,7 @@ func (e *Engine) refuseFork(p *pvm) {
 		drop = append(drop, c.pid)
 	}
 	e.saved(drop)
-	if call.Op == abi.CallFork {
+	if call.Op == abi.CallFork && (halfMade || len(lost) > 0) {
 		p.calls.Answer(call, -int64(unix.EAGAIN))
 		p.dom.Notify()
 	}
@@ -132,11 +132,11 @@ func (e *Engine) refuseFork(p *pvm) {
 
 // endUnknown destroys domains of ours that the store does not know. Adopt without a token refuses
 // what is somebody else's.
-func (e *Engine) endUnknown() {
+func (e *Engine) endUnknown() (found bool) {
 	ids, err := e.hv.Domains()
 	if err != nil {
 		e.log.Error("domains", "err", err)
-		return
+		return false
 	}
 	for _, id := range ids {
 		if p := e.table[int(id)]; p != nil && p.rec.Exit == nil {
@@ -146,6 +146,7 @@ func (e *Engine) endUnknown() {
 		if err != nil {
 			continue
 		}
+		found = true
 		e.events.addf("refused", nil, "domain %d: half made when an earlier engine ended: destroyed", id)
 		if err := dom.Destroy(); err != nil {
 			e.log.Error("destroy", "domain", id, "err", err)
@@ -154,6 +155,7 @@ func (e *Engine) endUnknown() {
 		<-dom.Gone()
 		dom.Release()
 	}
+	return found
 }
 
 func ended(r *record) time.Time {

@@ -107,8 +107,8 @@ func TestFamilyAdoption(t *testing.T) {
 	}
 }
 
-// A call that an engine did not answer is answered by the next: a fork by "try again", with nothing left of
-// what was made for it.
+// A call that an engine did not answer is answered by the next: a fork by "try again" if something was made for
+// it, of which nothing is left; one of which there is no trace is made.
 func TestOpenCallsAtAdoption(t *testing.T) {
 	var gone atomic.Bool // the first engine
 	host := bodies(map[string]func(body){
@@ -128,6 +128,14 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 			b.printf("answer %d\n", call.Result)
 			b.sleep()
 		},
+		"late": func(b body) {
+			b.printf("waits\n")
+			for !gone.Load() {
+				b.Yield()
+			}
+			b.printf("made %d\n", b.fork(body.sleep))
+			b.sleep()
+		},
 		"reaper": func(b body) {
 			pid := b.fork(func(body) {})
 			b.child()
@@ -144,11 +152,11 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 	state := t.TempDir()
 	a := newEngine(t, host, state)
 	ctx := context.Background()
-	forker, reaper := launch(t, a, "forker"), launch(t, a, "reaper")
+	forker, reaper, late := launch(t, a, "forker"), launch(t, a, "reaper"), launch(t, a, "late")
 	child := saidNumber(t, a, forker, "made ")
 	grandchild := saidNumber(t, a, child, "made ")
 	said(t, a, reaper, "zombie ")
-	for _, pid := range []int{forker, reaper} {
+	for _, pid := range []int{forker, reaper, late} {
 		a.Signal(ctx, pid, int(unix.SIGUSR1))
 		said(t, a, pid, "waits")
 	}
@@ -168,10 +176,13 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 	if got := saidNumber(t, b, reaper, "reaped "); got != 0 {
 		t.Errorf("the open reap gives %d", got)
 	}
-	if s, _ := b.Snapshot(ctx, false); len(s.Processes) != 2 {
+	if got := saidNumber(t, b, late, "made "); process(t, b, got, false) == nil {
+		t.Errorf("a fork that was asked for between two engines gives %d", got)
+	}
+	if s, _ := b.Snapshot(ctx, false); len(s.Processes) != 4 {
 		t.Errorf("processes %+v", s.Processes)
 	}
-	if ids, _ := b.hv.Domains(); len(ids) != 2 {
+	if ids, _ := b.hv.Domains(); len(ids) != 4 {
 		t.Errorf("domains %v", ids)
 	}
 	if err := b.Stop(); err != nil {
@@ -179,7 +190,7 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 	}
 	c := newEngine(t, host, state)
 	defer c.Stop()
-	if s, _ := c.Snapshot(ctx, true); len(s.Processes) != 3 {
+	if s, _ := c.Snapshot(ctx, true); len(s.Processes) != 5 {
 		t.Errorf("the store has %+v", s.Processes)
 	}
 	c.Shutdown(ctx, true)

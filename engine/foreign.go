@@ -55,7 +55,7 @@ func foreignDetail(l *xen.Listed) *Detail {
 func (e *Engine) Force(ctx context.Context, pid, sig int) error {
 	e.mu.Lock()
 	p := e.table[pid]
-	own := p != nil && p.rec.Exit == nil
+	own := p != nil && (p.rec.Exit == nil || p.rec.zombie())
 	e.mu.Unlock()
 	if own || pid == 0 {
 		return e.Signal(ctx, pid, sig)

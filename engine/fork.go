@@ -36,6 +36,12 @@ type request struct {
 
 // callFork serves CallFork: it makes one child, or as many as somebody outside asked for.
 func (e *Engine) callFork(p *pvm, call ipc.Call) {
+	e.mu.Lock()
+	closing := e.closing
+	e.mu.Unlock()
+	if closing { // the next engine finds the call as it is
+		return
+	}
 	var children []*pvm
 	var result int64
 	if call.A[2] == 0 {
@@ -170,8 +176,6 @@ func (e *Engine) reserve(p *pvm) (record, error) {
 	defer e.mu.Unlock()
 	f := e.families[p.rec.Family]
 	switch limit := e.limitOf(f); {
-	case e.closing:
-		return record{}, errf(CodeEngine, "the engine is leaving")
 	case p.doomed:
 		return record{}, errDoomed
 	case f.members >= limit:

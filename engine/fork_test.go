@@ -212,8 +212,10 @@ func TestFork(t *testing.T) {
 			if p := process(t, api, child, false); p == nil || p.Stat != "Z" || p.Exit == nil || p.Exit.Code != 3 {
 				t.Errorf("zombie %+v", p)
 			}
-			if err := api.Signal(ctx, child, int(unix.SIGTERM)); err != nil {
-				t.Errorf("a zombie does not take a signal: %v", err)
+			for _, send := range []func(context.Context, int, int) error{api.Signal, api.Force} {
+				if err := send(ctx, child, int(unix.SIGTERM)); err != nil {
+					t.Errorf("a zombie does not take a signal: %v", err)
+				}
 			}
 			api.Signal(ctx, parent, int(unix.SIGUSR1))
 			if got := saidNumber(t, api, parent, "reaped "); got != 0 {

@@ -15,9 +15,9 @@ import (
 	"kxsh/ipc/abi"
 )
 
-// TestAgree runs the LibOS's own console code, compiled for Linux, against this package over one
-// mapped file: random writes, non-blocking writes, writes that fault, kernel messages and reads, while
-// the engine drains and feeds. Every byte must arrive, and nobody may sleep through an event.
+// TestAgree runs the LibOS's own code of console and calls, compiled for Linux, against this package over one
+// mapped file: random writes, non-blocking writes, writes that fault, kernel messages, reads and calls, while
+// the engine drains, feeds and answers. Every byte must arrive, and nobody may sleep through an event.
 func TestAgree(t *testing.T) {
 	dir := t.TempDir()
 	bin := buildGuest(t, dir)
@@ -44,7 +44,8 @@ func buildGuest(t *testing.T, dir string) string {
 	guest := filepath.Join("..", "guest")
 	cc := exec.Command("gcc", "-std=gnu11", "-O2", "-mno-red-zone", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-pthread",
 		"-I"+filepath.Join(guest, "include"), "-I"+filepath.Join(guest, "kern"), "-I"+filepath.Join(guest, "arch", "x86_64"),
-		"-o", bin, "testdata/agree.c", filepath.Join(guest, "kern", "console.c"))
+		"-o", bin, "testdata/agree.c", filepath.Join(guest, "kern", "console.c"),
+		filepath.Join(guest, "kern", "call.c"))
 	if out, err := cc.CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
@@ -117,9 +118,9 @@ func difference(engine, guest []byte) string {
 	return fmt.Sprintf("at byte %d the engine has %q, of %d bytes, the guest %q, of %d", at, show(engine), len(engine), show(guest), len(guest))
 }
 
-// serve is an engine: it reads output and gives input, and sleeps when it can do neither.
+// serve is an engine: it reads output, gives input and answers calls, and sleeps when it can do nothing.
 func serve(ctl, input []byte, notify func(), rang channel, gone <-chan struct{}) (printed [4][]byte, err error) {
-	out, in := NewOutput(ctl), NewInput(ctl)
+	out, in, calls := NewOutput(ctl), NewInput(ctl), NewCalls(ctl)
 	for last := false; ; {
 		chunks, err := out.Read()
 		if err != nil {
@@ -129,6 +130,10 @@ func serve(ctl, input []byte, notify func(), rang channel, gone <-chan struct{})
 			printed[c.Stream] = append(printed[c.Stream], c.Data...)
 		}
 		if out.Release() {
+			notify()
+		}
+		if call, ok := calls.Next(); ok {
+			calls.Answer(call, int64(uint64(call.Op)+call.A[0]-2*call.A[1]+3*call.A[2]))
 			notify()
 		}
 		n, wake, err := in.Write(input)

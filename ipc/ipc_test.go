@@ -41,6 +41,7 @@ func startIndex(ctl []byte, at uint32) {
 	for _, r := range []*abi.KxRing{&c.Cmds, &c.Conin, &c.Conout} {
 		r.Prod, r.Cons = at, at
 	}
+	c.Call.Asked, c.Call.Done = at, at
 }
 
 // TestOutputProperty has a guest print random records while the engine reads, both at full speed

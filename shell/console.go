@@ -148,13 +148,18 @@ func (s *session) talk() error {
 	return err
 }
 
-// forward passes a signal that kxsh got to the pVM.
+// forward passes a signal that kxsh got to the pVM; what a terminal's keys send is for all that run in the
+// foreground, the children of the pVM included.
 func (s *session) forward(sig syscall.Signal) {
 	s.passOn(sig, func() bool {
 		if s.started != nil {
 			<-s.started
 		}
-		return s.pid != 0 && s.api.Signal(context.Background(), s.pid, int(sig)) == nil
+		send := s.api.Signal
+		if s.started != nil && (sig == syscall.SIGINT || sig == syscall.SIGQUIT) {
+			send = s.api.SignalFamily // a root's PID is its family's number
+		}
+		return s.pid != 0 && send(context.Background(), s.pid, int(sig)) == nil
 	})
 }
 

@@ -44,8 +44,14 @@ func pstree(c *Call) error {
 		if missing != nil {
 			return noPVM(c.Args[0])
 		}
+		drawn := map[int]bool{} // a child of one that is named has its place below it
 		for _, p := range roots {
-			t.write(printable(p.Name), p.PID, "", "")
+			drawn[p.PID] = true
+		}
+		for _, p := range roots {
+			if !drawn[p.PPID] {
+				t.write(printable(p.Name), p.PID, "", "")
+			}
 		}
 	}
 	_, err = fmt.Fprint(c.Stdout, t.out.String())

@@ -56,7 +56,7 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 // globChars begin what is special in a glob (path.Match).
 const globChars = `*?[\`
 
-// match returns the pVMs that one argument other than a number names. The living hide the dead of
+// match returns the pVMs that one argument other than a number names. The living, and zombies, hide the dead of
 // the same name: a name that is in use again means its user. And ours hide domains of others.
 func match(snap *engine.Snapshot, arg string) []engine.Process {
 	glob := strings.ContainsAny(arg, globChars)
@@ -66,7 +66,7 @@ func match(snap *engine.Snapshot, arg string) []engine.Process {
 		case !matches(snap, p, arg):
 		case p.Foreign && !glob:
 			others = append(others, p)
-		case p.Exit == nil:
+		case p.Exit == nil || p.Stat == "Z":
 			alive = append(alive, p)
 		default:
 			dead = append(dead, p)

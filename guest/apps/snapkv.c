@@ -29,7 +29,8 @@ struct total {
 
 static struct entry *table[BUCKETS];
 static uint64_t changes; /* so far: a version */
-static pid_t held;
+static pid_t held[16]; /* children that wait until they may go on */
+static int nheld;
 
 static uint64_t hash(const char *s, int64_t value)
 {
@@ -142,6 +143,8 @@ static int write_all(const char *file, const struct total *was, int hold)
 			fprintf(f, "%s %" PRId64 "\n", e->key, e->value);
 			add(&wrote, e->key, e->value);
 		}
+		if (f == stdout)
+			fflush(f); /* whole lines: others write here too */
 	}
 	if (fflush(f) || ferror(f)) {
 		perror(file);
@@ -180,16 +183,15 @@ static void save(const char *file, int hold)
 	if (pid < 0)
 		printf("cannot save now: %s\n", strerror(errno));
 	else if (hold)
-		held = pid;
+		held[nheld++] = pid;
 }
 
 static void wait_all(void)
 {
 	int status, bad = 0, n = 0;
 
-	if (held)
-		kill(held, SIGUSR1);
-	held = 0;
+	while (nheld)
+		kill(held[--nheld], SIGUSR1);
 	for (; wait(&status) > 0; n++)
 		bad += status != 0;
 	printf("%d saves, %d bad, now version %" PRIu64 "\n", n, bad, changes);
@@ -220,7 +222,7 @@ int main(void)
 		else if (n == 1 && !strcmp(word, "sum")) {
 			t = total();
 			printf("%" PRIu64 " keys, sum %" PRId64 "\n", t.keys, t.sum);
-		} else if (n == 2 && (!strcmp(word, "save") || !strcmp(word, "hold")))
+		} else if (n == 2 && (!strcmp(word, "save") || (!strcmp(word, "hold") && nheld < 16)))
 			save(arg, word[0] == 'h');
 		else if (n == 1 && !strcmp(word, "wait"))
 			wait_all();

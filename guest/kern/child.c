@@ -19,6 +19,7 @@ struct child {
 
 static struct list_node children = {&children, &children};
 static struct waitq child_q = WAITQ_INIT(child_q);
+static int parent_once;   /* there may be relatives */
 static int64_t reaped_ns; /* CPU time of those that were waited for */
 
 static struct child *find(int pid)
@@ -39,6 +40,7 @@ struct child *child_new(void)
 
 void child_born(struct child *c, int pid)
 {
+	parent_once = 1;
 	c->pid = pid;
 	list_add_tail(&children, &c->node);
 }
@@ -112,6 +114,13 @@ void child_news(int pid, uint32_t status, int64_t cpu_ns)
 	if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || !(act->flags & SA_NOCLDSTOP))
 		signal_process(SIGCHLD, &info);
 	wake_all(&child_q);
+}
+
+void signal_family(int sig)
+{
+	if (parent_once)
+		engine_call(KX_CALL_KILL, 0, (uint64_t)sig, 0);
+	signal_process(sig, NULL);
 }
 
 /* ---- waiting ---- */

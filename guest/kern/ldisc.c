@@ -278,7 +278,7 @@ void ldisc_input(uint8_t c)
 			ldisc_flush_input();
 		echo(c);
 		ldisc_echo_end(); /* the signal may be the end */
-		signal_process(sig, NULL);
+		signal_family(sig);
 		return;
 	}
 	if (c == '\r' && iflag(IGNCR))

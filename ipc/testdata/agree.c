@@ -1,6 +1,6 @@
 /*
- * agree.c: the LibOS's console.c as a Linux process, so that package ipc meets the other side that
- * it will meet in a pVM. TestAgree compiles it together with guest/kern/console.c.
+ * agree.c: the LibOS's console.c and call.c as a Linux process, so that package ipc meets the other side that
+ * it will meet in a pVM. TestAgree compiles it together with both.
  *
  * usage: agree CONTROL-AREA
  * The engine moves its indices as fast as it can, and no call may do more than it was asked for.
@@ -69,7 +69,9 @@ int wait_on(struct waitq *q, int64_t deadline)
 {
 	(void)q;
 	(void)deadline;
-	wait_event();
+	if (!shared->vcpu_info[0].evtchn_upcall_pending)
+		wait_event();
+	shared->vcpu_info[0].evtchn_upcall_pending = 0;
 	console_events();
 	return 0;
 }
@@ -86,6 +88,7 @@ void event_wait_here(void)
 
 void events_owed(void)
 {
+	shared->vcpu_info[0].evtchn_upcall_pending = 1;
 }
 
 void tty_input(void)
@@ -148,6 +151,15 @@ static void say(unsigned round)
 
 	klog("round %u", round);
 	journal(KX_KERNEL, line, (size_t)n);
+}
+
+/* The test answers with what it was asked, so that an answer to another call would show. */
+static void ask(void)
+{
+	uint32_t op = random32() % 8;
+	uint64_t a = random32(), b = random32(), c = random32();
+
+	check(engine_call(op, a, b, c) == (long)(op + a - 2 * b + 3 * c), "engine_call: another call's result");
 }
 
 static size_t take(int wait)
@@ -222,8 +234,10 @@ int main(int argc, char **argv)
 		if (random32() % 20 == 0)
 			say(i);
 		if (random32() % 4 == 0)
+			ask();
+		if (random32() % 4 == 0)
 			got += take(got < input && random32() % 2);
-		if (shared->vcpu_info[0].evtchn_upcall_pending) { /* klog slept */
+		if (shared->vcpu_info[0].evtchn_upcall_pending) { /* klog or a call slept */
 			shared->vcpu_info[0].evtchn_upcall_pending = 0;
 			console_events();
 		}

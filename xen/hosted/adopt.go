@@ -2,7 +2,6 @@ package hosted
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
@@ -193,25 +192,17 @@ func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
 	h.mu.Lock()
 	s, ok := h.strays[id]
 	h.mu.Unlock()
-	if !ok || !tokenFits(token, s) {
+	if !ok {
 		return nil, fmt.Errorf("adopt domain %d: %w", id, xen.ErrNoDomain)
 	}
-	d, err := h.adopt(id, s)
+	d, err := h.adopt(id, s, token)
 	if err != nil {
 		return nil, fmt.Errorf("adopt domain %d: %w", id, err)
 	}
 	return d, nil
 }
 
-func tokenFits(token []byte, s stray) bool {
-	if len(token) == 0 {
-		return true
-	}
-	return len(token) == 16 && binary.LittleEndian.Uint64(token) == uint64(s.pid) &&
-		binary.LittleEndian.Uint64(token[8:]) == s.start
-}
-
-func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
+func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err error) {
 	p := &process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1, sock: -1}
 	defer func() {
 		if err != nil {
@@ -227,11 +218,10 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray) (_ *Domain, err error) {
 	}
 	// What was opened was opened of the process that the descriptor stands for, unless that has
 	// ended since: then its number may be another's.
-	if !s.lives() || hasEnded(p.pidfd) {
+	if !s.lives() || hasEnded(p.pidfd) || len(token) > 0 && !bytes.Equal(token, p.token()) {
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, p)
-	p.start.Store(s.start)
 	if d.maps, err = mappings(s.pid); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,6 @@ type blank struct {
 	ctl    int    // memfd
 	area   []byte // its mapping: control area, then the state page
 	bell   int    // read end
-	start  uint64 // of the process, or 0: not looked up yet
 
 	// From begin to settle: what the stub inherits, and whether the request went out.
 	theirs, write int
@@ -86,10 +85,9 @@ func (b *blank) settle() (err error) {
 	return err
 }
 
-// prepare does in advance, for a blank that waits, what would cost time later: it looks up the
-// process and touches the pages that every boot writes.
+// prepare does in advance, for a blank that waits, what would cost time later: it touches the pages that every boot
+// writes.
 func (b *blank) prepare() {
-	b.start, _ = startTime(b.pid)
 	for _, va := range []int{abi.StartVa, abi.SharedVa, abi.ControlVa, abi.ArgsVa} {
 		b.area[va-abi.CtlVa] = 0
 	}
@@ -97,11 +95,9 @@ func (b *blank) prepare() {
 
 // process is the blank as a domain's process, with the memfd of its frames. The socket stays the blank's.
 func (b *blank) process(ram int) *process {
-	p := &process{
+	return &process{
 		pid: b.pid, pidfd: b.pidfd, bell: b.bell, sock: -1, ctl: b.ctl, ram: ram, control: b.area, area: b.area,
 	}
-	p.start.Store(b.start)
-	return p
 }
 
 // order tells the stub what it becomes.

@@ -282,23 +282,22 @@ func faultDetail(s *stubState) string {
 	}
 }
 
-// Token implements xen.Domain: the process and when it started. There is none of a domain that was
-// gone before anybody asked.
+// Token implements xen.Domain: the file of the control area, which the domain keeps when it moves to another
+// process. There is none of a domain that was gone before anybody asked.
 func (d *Domain) Token() []byte {
-	p := d.proc.Load()
-	if p.start.Load() == 0 && d.useLiving() == nil {
-		p = d.proc.Load()
-		if start, err := startTime(p.pid); err == nil {
-			p.start.Store(start)
-		}
-		d.mu.RUnlock()
-	}
-	start := p.start.Load()
-	if start == 0 {
+	if d.useLiving() != nil {
 		return nil
 	}
-	t := binary.LittleEndian.AppendUint64(nil, uint64(p.pid))
-	return binary.LittleEndian.AppendUint64(t, start)
+	defer d.mu.RUnlock()
+	return d.proc.Load().token()
+}
+
+func (p *process) token() []byte {
+	var st unix.Stat_t
+	if unix.Fstat(p.ctl, &st) != nil {
+		return nil
+	}
+	return binary.LittleEndian.AppendUint64(nil, st.Ino)
 }
 
 // ReadMemory implements xen.Domain.

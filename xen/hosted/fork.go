@@ -245,7 +245,7 @@ func (b *fork) move() error {
 	if !d.paused.Load() {
 		next.letGo()
 	}
-	d.ring() // it may have rung in the old one
+	d.ring()                   // it may have rung in the old one
 	unix.Close(next.blank.ctl) // its state page stays mapped
 	d.former.Go(func() {
 		d.h.watcher.remove(b.old)
@@ -307,6 +307,9 @@ func (b *fork) clone() error {
 	defer unix.Close(listener)
 	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
+	// Members of a family have one listener: no stub may be told to ask while another is listened to.
+	b.h.permitting.Lock()
+	defer b.h.permitting.Unlock()
 	atomic.StoreInt32(&s.Forked, 0)
 	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
 		return err

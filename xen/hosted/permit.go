@@ -42,10 +42,9 @@ func (p *process) take(fd int) (int, error) {
 	return attemptFD("pidfd_getfd", func() (int, error) { return unix.PidfdGetfd(p.pidfd, fd, 0) })
 }
 
-// permit lets a stub make one process, and returns its word for that one's PID. Others that ask are ended.
+// permit lets a stub make one process, and returns its word for that one's PID. Others that ask are ended. The
+// caller holds h.permitting.
 func (h *Hypervisor) permit(listener int, p *process) (int, error) {
-	h.permitting.Lock()
-	defer h.permitting.Unlock()
 	forked := &p.state().Forked
 	granted := 0
 	for end := time.Now().Add(forkPatience); ; {

@@ -9,7 +9,7 @@ import (
 	"kxsh/ipc/abi"
 )
 
-// process is a process that is a domain, and what the engine holds of it. All but start and spoiled is fixed.
+// process is a process that is a domain, and what the engine holds of it. All but spoiled is fixed.
 type process struct {
 	serial uint64 // tells it from others in this engine, for the watcher
 	pid    int
@@ -24,9 +24,6 @@ type process struct {
 	// control is the control area; area is the mapping of the stub's own memfd: a control area, which is that
 	// one unless the domain has moved here, and the state page.
 	control, area []byte
-	// start is when the process started, in clock ticks since boot: it tells it from a later one of
-	// the same PID. 0: not looked up yet.
-	start atomic.Uint64
 }
 
 func (p *process) state() *stubState { return (*stubState)(unsafe.Pointer(&p.area[stateOff])) }

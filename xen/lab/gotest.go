@@ -19,7 +19,8 @@ type Tests struct {
 
 // RunTests builds the Go tests of packages and runs one after the other in dom0, each in its package's
 // folder. The build tag xen is set: tests that need Xen carry it. The status is 1 if any of them failed.
-// Options.HostRoot is implied, and Options.Command not used.
+// Options.HostRoot is implied, and Options.Command not used. The tests are built as make builds kxsh (-trimpath), so that
+// what is compiled already need not be compiled again.
 func RunTests(ctx context.Context, t Tests, o Options) (Result, error) {
 	list, err := goTool(ctx, append([]string{"list", "-f", "{{.ImportPath}}\t{{.Dir}}"}, t.Packages...)...)
 	if err != nil {
@@ -40,7 +41,7 @@ func RunTests(ctx context.Context, t Tests, o Options) (Result, error) {
 	for line := range strings.Lines(list + "\n") {
 		pkg, folder, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		program := filepath.Join(built, strings.ReplaceAll(pkg, "/", "-")+".test")
-		if _, err := goTool(ctx, "test", "-c", "-tags", "xen", "-o", program, pkg); err != nil {
+		if _, err := goTool(ctx, "test", "-c", "-trimpath", "-tags", "xen", "-o", program, pkg); err != nil {
 			return Result{}, err
 		}
 		if _, err := os.Stat(program); err != nil {

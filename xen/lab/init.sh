@@ -31,9 +31,6 @@ done
 cd /root
 if [ -e /lab/interactive ]; then
 	while read -r rows columns; do stty -F $line rows $rows cols $columns; done <$third 4>&- &
-	# On a busy machine QEMU and Xen lose an interrupt of the third line, and the size waits in its
-	# registers for ever. Whoever asks for the lines' state has the interrupt raised again.
-	while sleep 1; do cat /proc/tty/driver/serial >/dev/null; done 4>&- &
 	printf '\n@lab %s begin\n' "$nonce" >$line
 	stty -F $line sane rows $rows cols $columns
 	setsid -c sh /lab/command <$line >$line 2>&1 4>&-

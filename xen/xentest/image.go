@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -35,8 +34,7 @@ func GuestPath(t testing.TB) string {
 			return
 		}
 		guest.path = filepath.Join(dir, "guest.kx")
-		_, here, _, _ := runtime.Caller(0)
-		cmd := exec.Command("make", "-s", "-C", filepath.Join(filepath.Dir(here), "guest"), "OUT="+guest.path)
+		cmd := exec.Command("make", "-s", "-C", filepath.Join(moduleRoot(), "xen/xentest/guest"), "OUT="+guest.path)
 		cmd.Stderr = os.Stderr
 		guest.err = cmd.Run()
 	})
@@ -44,6 +42,19 @@ func GuestPath(t testing.TB) string {
 		t.Fatalf("building the test guests: %v", guest.err)
 	}
 	return guest.path
+}
+
+// moduleRoot is the folder of go.mod above the current one, where go test runs a package's tests: the names of source
+// files are not there in what -trimpath builds.
+func moduleRoot() string {
+	dir, err := os.Getwd()
+	for err == nil && dir != "/" {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "."
 }
 
 // RemoveGuest deletes what GuestPath built; for TestMain.

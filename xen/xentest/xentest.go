@@ -38,7 +38,7 @@ type Suite struct {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run runs the suite.
 func Run(t *testing.T, s Suite) {

@@ -80,6 +80,13 @@ int64_t deadline_after(int64_t ns)
 	return ns;
 }
 
+int signal_process(int sig, const siginfo_t *info);
+
+void signal_family(int sig)
+{
+	signal_process(sig, NULL);
+}
+
 int signal_process(int sig, const siginfo_t *info)
 {
 	(void)info;

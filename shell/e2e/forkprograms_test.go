@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Deep chains, wide trees, and as much memory as a family's members share: what is too much for every run of
+// the guest test program.
+func TestUsertestsOfFork(t *testing.T) {
+	h := newHome(t)
+	image := filepath.Join(root, "guest/test/usertests.kx")
+	for _, args := range [][]string{
+		{"-m", "16M", image, "-n", strconv.Itoa(500 / slowness), "fork_many", "fork_deep", "fork_generations", "fork_cycles"},
+		{"-m", "192M", image, "fork_big"},
+	} {
+		if out, errs, code := h.run(t, append([]string{"run"}, args...)...); code != 0 || !strings.Contains(out, " passed, 0 failed") {
+			t.Errorf("%q: status %d\n%s%s", args, code, out, errs)
+		}
+	}
+}
+
+// Random trees of forks, random writes in all members: what each has in memory is what a model says, natively
+// and in pVMs alike.
+func TestForkTree(t *testing.T) {
+	h := newHome(t)
+	src, image, native := filepath.Join(root, "shell/e2e/testdata/fork/tree.c"), h.compileFork(t, "tree"), filepath.Join(h.dir, "tree")
+	if out, err := exec.Command("gcc", "-O2", "-o", native, src).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	// On Xen a family is smaller: a few children at a time, on an emulated machine.
+	const trees, ops = 3, 4000
+	shape := []string{"3", "6"}
+	if where == "xen" {
+		shape = []string{"1", "6"}
+	}
+	line := regexp.MustCompile(`^tree: member \S+ ops (\d+) sum [0-9a-f]{16}$`)
+	for range trees {
+		seed := strconv.FormatUint(rand.Uint64(), 10)
+		t.Run(seed, func(t *testing.T) {
+			args := append([]string{seed, strconv.Itoa(ops)}, shape...)
+			got, errs, code := h.run(t, append([]string{"run", "-m", "16M", image}, args...)...)
+			lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+			did := 0
+			for _, l := range lines {
+				if m := line.FindStringSubmatch(l); m != nil {
+					did += number(t, m[1])
+				}
+			}
+			if code != 0 || errs != "" || did != ops {
+				t.Fatalf("tree %q: status %d, %d operations of %d\n%s%s", args, code, did, ops, got, errs)
+			}
+			t.Logf("%d members", len(lines))
+			out, err := exec.Command(native, args...).Output()
+			if err != nil {
+				t.Fatalf("native: %v\n%s", err, out)
+			}
+			want := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+			slices.Sort(lines)
+			slices.Sort(want)
+			if !slices.Equal(lines, want) {
+				t.Errorf("tree %q:\n%s\nnatively:\n%s", args, strings.Join(lines, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// A store that saves itself from a forked child: what is saved is what was there at the fork, whatever became of it
+// before it was written.
+func TestSnapkv(t *testing.T) {
+	h := newHome(t)
+	in := "fill 2000\nset name 1\nhold -\nchurn 20000\nset name 2\ndel k7\nhold /tmp/other\nget name\nwait\nget k7\nsum\n"
+	out, errs, code := h.runInput(t, in, "run", "-i", filepath.Join(root, "guest/apps/snapkv.kx"))
+	if code != 0 || errs != "" {
+		t.Fatalf("status %d: %s%s", code, out, errs)
+	}
+	for _, want := range []string{
+		"saving version 2001\n", "version 2001: 2001 keys, sum 2000001: saved\n", "2 saves, 0 bad", "\nname 1\n", "\n2\n", "\nno k7\n", "\nk7 1000\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, strings.Join(regexp.MustCompile(`(?m)^k\d+ .*\n`).Split(out, -1), ""))
+		}
+	}
+	saved := regexp.MustCompile(`(?m)^k\d+ 1000$`).FindAllString(out, -1)
+	if len(saved) != 2000 || strings.Contains(out, "\nname 2\n") || strings.Contains(out, "NOT") {
+		t.Errorf("%d keys were saved as they were at the fork", len(saved))
+	}
+}
+
+// Debian's dash, unmodified, says in a pVM what it says natively: subshells, jobs, wait, traps.
+func TestDashLikeNative(t *testing.T) {
+	dir := filepath.Join(root, "guest/ports/dash")
+	scripts, err := filepath.Glob(filepath.Join(dir, "t/*.sh"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts to compare: %v", err)
+	}
+	h := newHome(t)
+	for _, script := range scripts {
+		t.Run(filepath.Base(script), func(t *testing.T) {
+			code, err := os.ReadFile(script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			native := exec.Command(filepath.Join(dir, "dash.native"))
+			var want, wantErrs bytes.Buffer
+			native.Stdin, native.Stdout, native.Stderr = bytes.NewReader(code), &want, &wantErrs
+			native.Run()
+			if !native.ProcessState.Exited() {
+				t.Fatalf("native: %v", native.ProcessState)
+			}
+			got, errs, status := h.runInput(t, string(code), "run", "-i", "-m", "16M", filepath.Join(dir, "dash.kx"))
+			if status != native.ProcessState.ExitCode() {
+				t.Errorf("status %d, natively %d", status, native.ProcessState.ExitCode())
+			}
+			compare(t, got, want.String())
+			compare(t, errs, wantErrs.String())
+		})
+	}
+}
+
+// The processes of a shell in a pVM are those of its family. What is not in it cannot be run, and it says so.
+func TestDashFamily(t *testing.T) {
+	h := newHome(t)
+	dash := filepath.Join(root, "guest/ports/dash/dash.kx")
+	pid := h.launch(t, "--name", "dash", dash, "-c", "(while :; do :; done) & (while :; do :; done) & wait; echo all")
+	list := h.awaitMembers(t, pid, 3)
+	if out := h.output(t, "ps", "--forest", "--no-headers", "-o", "ppid,name"); strings.Count(out, fmt.Sprint(pid, "  \\_ dash\n")) != 2 {
+		t.Errorf("ps --forest:\n%s", out)
+	}
+	for _, p := range list[1:] {
+		h.output(t, "kill", strconv.Itoa(p.PID))
+	}
+	if out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; echo $?; logs %[1]d", pid)); out != "0\nall\n" {
+		t.Errorf("its end: %q", out)
+	}
+	// Members of another family are not there for kill.
+	other := h.launch(t, filepath.Join(root, "guest/apps/spin.kx"))
+	script := fmt.Sprintf("kill -0 %[1]d; echo $?; kill -9 %[1]d; echo $?; ls; echo $?; exec ls", other)
+	out, errs, code := h.run(t, "run", dash, "-c", script)
+	if out != "1\n1\n127\n" || code != 127 || errs != "dash: 1: kill: No such process\n\ndash: 1: kill: No such process\n\ndash: 1: ls: not found\ndash: 1: exec: ls: not found\n" {
+		t.Errorf("status %d: %q %q", code, out, errs)
+	}
+	h.output(t, "kill", "-9", strconv.Itoa(other))
+}
