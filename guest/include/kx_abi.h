@@ -103,7 +103,13 @@
  * every other register undefined, and with no timer bound; trap table and event callback may or may not be
  * registered, and page protections may be those of boot. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
  * which of the two it is. So the pVM saves what it needs on the stack first. Below rsp nothing is kept.
+ *
+ * Where there is mfn_list a pVM can promise, by KX_FORK_MARKED, that its page table entries tell what need not be copied:
+ * a page of the RAM window that is mapped without the CPU's dirty bit holds zeroes; one that is not mapped holds
+ * nothing that is wanted, unless its entry has KX_PTE_KEPT. For those, the child may have no frame, and number 0.
  */
+#define KX_FORK_MARKED 1
+#define KX_PTE_KEPT 0x200 /* a bit that Xen leaves to the guest */
 
 #ifndef __ASSEMBLER__
 
@@ -158,7 +164,7 @@ struct kx_call {
 	uint32_t asked; /* number of the last call made; runs freely */
 	uint32_t done;  /* number of the last call answered */
 	uint32_t op;    /* KX_CALL_* */
-	uint32_t pad;
+	uint32_t flags; /* KX_FORK_* */
 	uint64_t a[3];
 	int64_t result;
 };

@@ -80,6 +80,8 @@
 #define PTE_PRESENT 1UL
 #define PTE_RW 2UL
 #define PTE_USER 4UL
+#define PTE_ACCESSED 0x20UL
+#define PTE_DIRTY 0x40UL
 #define PTE_NX (1UL << 63)
 
 #define X86_TRAP_DE 0

@@ -20,6 +20,7 @@ long engine_answer(void)
 long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
 {
 	call->op = op;
+	call->flags = KX_FORK_MARKED; /* mem.c */
 	call->a[0] = a;
 	call->a[1] = b;
 	call->a[2] = c;

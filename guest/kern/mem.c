@@ -14,7 +14,7 @@
 struct mem mem;
 
 #define BATCH 64
-#define PTE_FLAGS (PTE_PRESENT | PTE_USER | 0x60) /* accessed and dirty, so that the CPU need not set them */
+#define PTE_FLAGS (PTE_PRESENT | PTE_USER | PTE_ACCESSED) /* so that the CPU need not set it */
 
 static uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */
 static uint8_t fresh = PG_NOREAD | PG_NOWRITE; /* the state of a page that we just got */
@@ -43,13 +43,15 @@ static int bits_prot(uint8_t st)
 	return PROT_READ | (st & PG_NOWRITE ? 0 : PROT_WRITE) | (st & PG_EXEC ? PROT_EXEC : 0);
 }
 
-static uint64_t pte_of(uint64_t pfn, uint8_t bits)
+/* content: the page may hold something else than zeroes that is still wanted; the entry tells a fork (KX_FORK_MARKED). */
+static uint64_t pte_of(uint64_t pfn, uint8_t bits, int content)
 {
 	uint64_t mfn = mfn_list ? mfn_list[pfn] : pfn;
 
 	if (bits & PG_NOREAD)
-		return 0;
-	return mfn << PAGE_SHIFT | PTE_FLAGS | (bits & PG_NOWRITE ? 0 : PTE_RW) | (bits & PG_EXEC ? 0 : PTE_NX);
+		return mfn_list && content ? KX_PTE_KEPT : 0;
+	return mfn << PAGE_SHIFT | PTE_FLAGS | (content ? PTE_DIRTY : 0) | (bits & PG_NOWRITE ? 0 : PTE_RW) |
+	       (bits & PG_EXEC ? 0 : PTE_NX);
 }
 
 static void batch_flush(void)
@@ -70,10 +72,11 @@ static void batch_flush(void)
 static void batch_add(uint64_t va, uint64_t pfn, uint8_t bits, uint8_t *state)
 {
 	struct multicall_entry *c = &batch.call[batch.n];
+	int content = !state || (*state & PG_DIRTY && *state & PG_TYPE);
 
 	*c = (struct multicall_entry){.op = __HYPERVISOR_update_va_mapping};
 	c->args[0] = va;
-	c->args[1] = pte_of(pfn, bits);
+	c->args[1] = pte_of(pfn, bits, content);
 	c->args[2] = UVMF_INVLPG | UVMF_LOCAL;
 	batch.state[batch.n] = state;
 	batch.prot[batch.n] = bits;
@@ -160,14 +163,17 @@ static uint64_t populate(uint64_t page, uint64_t end, uint32_t order)
 	return page;
 }
 
-/* Makes sure that there is a frame behind every page of a run; those that come are not mapped. */
+/*
+ * Makes sure that there is a frame behind every page of a run; those that come are not mapped. Some are not there since
+ * boot, in a child of fork also pages of which the parent had no use for the content.
+ */
 static int populate_run(uint64_t first, uint64_t n)
 {
 	uint64_t end = first + n, start;
 
-	for (uint64_t i = first; i < end; i++) {
-		for (start = i; i < end && mem.state[i] & PG_ABSENT && !mfn_list[mem.image_pages + i]; i++)
-			;
+	for (uint64_t i = first; mfn_list && i < end; i++) {
+		for (start = i; i < end && !mfn_list[mem.image_pages + i]; i++)
+			mem.state[i] |= fresh & PG_DIRTY;
 		if (start < i && populate(populate(start, i, SUPER_ORDER), i, 0) < i)
 			return -ENOMEM;
 	}
@@ -202,7 +208,7 @@ int run_protect(uint64_t first, uint64_t n, int prot)
 	int err = 0;
 
 	if (!(bits & PG_NOREAD))
-		err = freshen(first, n);
+		err = populate_run(first, n) ? -ENOMEM : freshen(first, n);
 	if (!err)
 		err = set_bits(first, n, bits);
 	if (!err && prot & PROT_WRITE)

@@ -118,6 +118,14 @@ const (
 // every other register undefined, and with no timer bound; trap table and event callback may or may not be
 // registered, and page protections may be those of boot. The parent either goes on where it blocked, or, in the same way as the child, at rip: domid tells
 // which of the two it is. So the pVM saves what it needs on the stack first. Below rsp nothing is kept.
+//
+// Where there is mfn_list a pVM can promise, by KX_FORK_MARKED, that its page table entries tell what need not be copied:
+// a page of the RAM window that is mapped without the CPU's dirty bit holds zeroes; one that is not mapped holds
+// nothing that is wanted, unless its entry has KX_PTE_KEPT. For those, the child may have no frame, and number 0.
+const (
+	ForkMarked = 1
+	PteKept    = 0x200 // a bit that Xen leaves to the guest
+)
 
 // KxNote is struct kx_note.
 type KxNote struct {
@@ -193,7 +201,7 @@ type KxCall struct {
 	Asked  uint32 // number of the last call made; runs freely
 	Done   uint32 // number of the last call answered
 	Op     uint32 // KX_CALL_*
-	Pad    uint32
+	Flags  uint32 // KX_FORK_*
 	A      [3]uint64
 	Result int64
 }
@@ -334,10 +342,12 @@ const (
 
 // x86 page-table entry bits that update_va_mapping looks at
 const (
-	PtePresent = 1
-	PteRw      = 2
-	PteUser    = 4
-	PteNx      = 1 << 63
+	PtePresent  = 1
+	PteRw       = 2
+	PteUser     = 4
+	PteAccessed = 0x20
+	PteDirty    = 0x40
+	PteNx       = 1 << 63
 )
 
 const (

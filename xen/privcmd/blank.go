@@ -161,6 +161,8 @@ func (b *blank) watch(hypercallPage uint64, g geometry, name string) error {
 	d := b.d
 	d.remotePort, d.hypercallPage, d.top = b.evtchn, hypercallPage, b.mfns[b.l.tables]
 	d.geometry, d.name, d.fresh = g, name, true
+	d.list = b.mfns[b.l.p2m:b.l.ctl]
+	d.leaves, _ = g.leavesOf(func(va uint64) (uint64, error) { return b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil })
 	if err := b.h.add(d); err != nil {
 		return err
 	}

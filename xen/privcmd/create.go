@@ -90,18 +90,8 @@ func (b *build) check() error {
 
 // take takes a blank of the pool, if one waits and fits.
 func (b *build) take() error {
-	for poolShape.fits(b.img.pages, b.pages, b.root) {
-		got := b.h.pool.take()
-		if got == nil {
-			return nil
-		}
-		if got.check() != nil {
-			got.close() // somebody has ended it while it waited
-			continue
-		}
-		b.blank = got
-		b.steps.OnFailure(got.close)
-		break
+	if poolShape.fits(b.img.pages, b.pages, b.root) {
+		b.blank = b.h.takeBlank(&b.steps)
 	}
 	return nil
 }
@@ -153,22 +143,22 @@ func (b *build) archive() error {
 		return err
 	}
 	first := b.pages - b.root
-	if first < l.ready {
-		return b.put(b.mfns[l.slots+first:l.slots+b.pages], b.c.Boot.Root)
-	}
-	mfns := make([]uint64, b.root)
-	if err := b.h.c.populate(b.d.id, mfns); err != nil {
-		return err
-	}
-	if b.h.dirty {
-		if err := b.clear(mfns); err != nil {
+	mfns := b.mfns[l.slots+min(first, l.ready) : l.slots+min(b.pages, l.ready)]
+	if first >= l.ready {
+		mfns = make([]uint64, b.root)
+		if err := b.h.c.populate(b.d.id, mfns); err != nil {
+			return err
+		}
+		if b.h.dirty {
+			if err := b.clear(mfns); err != nil {
+				return err
+			}
+		}
+		if err := b.number(l.numbers+first, mfns); err != nil {
 			return err
 		}
 	}
 	if err := b.put(mfns, b.c.Boot.Root); err != nil {
-		return err
-	}
-	if err := b.number(l.numbers+first, mfns); err != nil {
 		return err
 	}
 	s := span{va: l.ramVA + first*pageSize, pages: b.root, bits: spanData}

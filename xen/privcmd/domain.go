@@ -23,7 +23,8 @@ type Domain struct {
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
 	geometry      geometry
-	name          string // for xenstore
+	leaves, list  []uint64 // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
+	name          string   // for xenstore
 	rang, touched chan struct{}
 	gone          chan struct{}
 	once          sync.Once

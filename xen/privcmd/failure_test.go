@@ -170,7 +170,7 @@ var lives = []life{
 		twice(t, next.Notify, in)
 		quit(t, next, in)
 	}},
-	{"forked", 60, forkedLife},
+	{"forked", 35, forkedLife},
 }
 
 // forget does to a domain what the death of its engine does: mapping, port and record are gone.

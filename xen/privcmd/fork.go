@@ -3,25 +3,25 @@ package privcmd
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
-// fork makes a child of a domain: a blank of the same layout, into which goes what the parent has.
+// fork makes a child of a domain: a blank with the same addresses, into which goes what the parent has.
 type fork struct {
 	*blank
-	h      *Hypervisor
-	parent *Domain
-	f      *xen.Fork
-	geo    geometry
-	held   bool // the parent is paused, and parent.pauses held, by us
-	// What the parent has, and what its child gets, by pseudo-physical frame: machine frame numbers, 0 for none,
-	// and page table entries.
-	theirs, ours, entries []uint64
-	context               *vcpuContext // the parent's
-	steps                 xen.Steps
+	h       *Hypervisor
+	parent  *Domain
+	f       *xen.Fork
+	geo     geometry
+	held    bool // the parent is paused, and parent.pauses held, by us
+	marked  bool // abi.ForkMarked
+	pages   []forked
+	context *vcpuContext // the parent's
+	steps   xen.Steps
 }
 
 // Fork implements xen.Domain. The parent is paused while it is read, since nothing binds it to its promise
@@ -32,8 +32,8 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	}
 	defer d.mu.RUnlock()
 	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry}
-	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check})
-	if err == nil {
+	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
+	if err == nil && f.blank == nil {
 		f.blank = newBlank(d.h, f.geo.shape, f.geo.ramVA, &f.steps)
 		err = f.steps.Run(ctx, c.Step, f.making()...)
 	}
@@ -62,7 +62,32 @@ func (f *fork) check() error {
 	if f.geo.image == 0 {
 		return fmt.Errorf("it was adopted without a token: %w", xen.ErrNoFork)
 	}
-	return f.f.Check(f.geo.pages)
+	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
+	f.marked = atomic.LoadUint32(&call.Flags)&abi.ForkMarked != 0
+	if err := f.f.Check(f.geo.pages); err != nil {
+		return err
+	}
+	return f.h.window.open(f.h.c, f.parent.id, f.parent.top)
+}
+
+// take takes a blank of the pool, if one waits and fits, and moves its window to where the parent's is.
+func (f *fork) take() (err error) {
+	g := &f.geo
+	// The list of machine frame numbers must be at the same address, too.
+	if !poolShape.fits(g.image, g.pages, 0) || pagesOf(poolShape.slots*8) != pagesOf(g.slots*8) ||
+		!oneTable(g.ramVA, poolShape.ramPages) || g.ramVA > abi.RamEnd-poolShape.ramPages*pageSize {
+		return nil
+	}
+	b := f.h.takeBlank(&f.steps)
+	if b == nil {
+		return nil
+	}
+	var ops []mmuUpdate
+	if b.l, ops = b.l.moved(b.mfns, g.ramVA); len(ops) > 0 {
+		_, err = f.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	}
+	f.blank = b
+	return err
 }
 
 // pause stops the parent; when Xen's call is back it does not run any more. Xen counts pauses, so ours ends
@@ -93,139 +118,266 @@ func (f *fork) resume() error {
 	})
 }
 
-// read copies the parent's list of machine frame numbers, its page table entries and its vcpu's context. All of it is the
-// parent's to write, and used once: Xen maps and counts no frame for us that is not the parent's.
+// read looks at the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the
+// parent's to write, and each word is read once: Xen shows and counts no frame for us that is not the parent's.
 func (f *fork) read() (err error) {
-	p, g := f.parent, &f.geo
-	w := newWalker(p.c, p.id, p.top)
-	defer w.close()
-	first := f.l.numbers - g.image
-	pages, err := w.frames(abi.P2mVa, pagesOf((first+g.frames())*8))
-	if err != nil {
+	p := f.parent
+	if err := p.find(); err != nil {
 		return err
 	}
-	f.theirs = make([]uint64, g.frames())
-	err = p.c.withFrames(p.id, pages, protRead, func(area []byte) error {
-		copy(f.theirs, words(area)[first:])
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	image, err := w.entries(abi.ImageVa, g.image)
-	if err != nil {
-		return err
-	}
-	window, err := w.entries(g.ramVA, g.pages)
-	if err != nil {
-		return err
-	}
-	f.entries = append(image, window...)
-	for i, entry := range f.entries {
-		if entry&ptePresent != 0 && entry&pteFrame>>pageShift != f.theirs[i] {
-			return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", g.address(uint64(i)), xen.ErrNoFork)
+	var numbers []uint64
+	if !f.marked {
+		if numbers, err = f.numbersOf(p); err != nil {
+			return err
 		}
+	}
+	frame := uint64(0)
+	for tables := p.leaves; len(tables) > 0; {
+		n := min(len(tables), windowFrames)
+		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
+			for at := 0; at < n; {
+				entries := words(area[at*pageSize:][:pageSize])[f.geo.address(frame)>>pageShift%perTable:]
+				run, last := f.run(frame)
+				if at++; uint64(len(entries)) > run {
+					entries = entries[:run]
+					if !last {
+						at-- // the table has pages of another kind, too
+					}
+				}
+				if err := f.sort(frame, entries, numbers); err != nil {
+					return err
+				}
+				frame += uint64(len(entries))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		tables = tables[n:]
+	}
+	if err := f.keep(); err != nil {
+		return err
 	}
 	f.context, err = p.c.vcpuContext(p.id)
 	return err
 }
 
-// frames says which frame of the child is whose copy, and gets those that a blank does not have.
-func (f *fork) frames() error {
-	g, l := &f.geo, f.l
-	if err := f.allow(l.shared + g.pages - g.ready); err != nil {
-		return err
+// find looks for the tables of level 1 of image and window, and for the list of machine frame numbers, in a domain that
+// another engine made. The domain can say what it likes: its child has to live with it.
+func (d *Domain) find() (err error) {
+	if d.leaves != nil {
+		return nil
 	}
-	f.ours = make([]uint64, g.frames())
-	copy(f.ours, f.mfns[:g.image])
-	copy(f.ours[g.image:], f.mfns[l.slots:l.slots+g.ready])
-	var later []uint64 // what the parent got itself
-	for i := g.image + g.ready; i < g.frames(); i++ {
-		if f.theirs[i] != 0 {
-			later = append(later, i)
-		}
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	g := &d.geometry
+	if d.list, err = w.frames(abi.P2mVa, pagesOf((newLayout(g.shape, g.ramVA).numbers+g.pages)*8)); err == nil {
+		d.leaves, err = g.leavesOf(w.table)
 	}
-	spare := f.mfns[g.image:l.slots]
-	if missing := len(later) - len(spare); missing > 0 {
-		more := make([]uint64, missing)
-		if err := f.h.c.populate(f.d.id, more); err != nil {
-			return err
-		}
-		spare = append(append([]uint64(nil), spare...), more...)
-	}
-	for i, at := range later {
-		f.ours[at] = spare[i]
-	}
-	return nil
+	return err
 }
 
-// copyFrames is how many frames are copied at once.
-const copyFrames = 2048
+// numbersOf reads the parent's list of machine frame numbers.
+func (f *fork) numbersOf(p *Domain) (numbers []uint64, err error) {
+	first := f.l.numbers - f.geo.image
+	numbers = make([]uint64, f.geo.frames())
+	err = p.c.withFrames(p.id, p.list[:pagesOf((first+f.geo.frames())*8)], protRead, func(area []byte) error {
+		copy(numbers, words(area)[first:])
+		return nil
+	})
+	return numbers, err
+}
 
-// copy copies the content of all frames, also of those that are not mapped: only the LibOS knows which of them it has
-// not given up.
-func (f *fork) copy() error {
-	var from, to []uint64
-	for i, mfn := range f.theirs {
-		if mfn != 0 {
-			from, to = append(from, mfn), append(to, f.ours[i])
+// keep finds the frames that the parent has not mapped, but wants.
+func (f *fork) keep() error {
+	var kept []*forked
+	for i := range f.pages {
+		if p := &f.pages[i]; p.bits == pteKept {
+			kept = append(kept, p)
 		}
 	}
-	for len(from) > 0 {
-		n := min(len(from), copyFrames)
-		err := f.h.c.withFrames(f.parent.id, from[:n], protRead, func(source []byte) error {
-			return f.h.c.withFrames(f.d.id, to[:n], protWrite, func(area []byte) error {
-				copy(area, source)
-				return nil
-			})
+	return f.eachNumber(f.parent.id, f.parent.list, false, kept, func(p *forked, number *uint64) { p.from = *number })
+}
+
+// eachNumber calls at for pages, which are in order, with the place of each in a domain's list of machine frame numbers.
+func (f *fork) eachNumber(id xen.DomID, list []uint64, writable bool, pages []*forked, at func(*forked, *uint64)) error {
+	entry := func(p *forked) uint64 { return f.l.numbers - f.geo.image + p.frame }
+	for len(pages) > 0 {
+		page, n := entry(pages[0])/perTable, 1
+		for n < len(pages) && entry(pages[n])/perTable == page {
+			n++
+		}
+		err := f.h.window.with(f.h.c, view{id, list[page:][:1], writable}, func(area []byte) error {
+			for _, p := range pages[:n] {
+				at(p, &words(area)[entry(p)%perTable])
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
-		from, to = from[n:], to[n:]
+		pages = pages[n:]
 	}
 	return nil
 }
 
-// mapped makes the child's page table entries those of the parent, with its own frames. A blank has mapped the
-// part of the window that is there from the start.
+// forked is a page of the child that is not as a blank has it.
+type forked struct {
+	frame uint64 // pseudo-physical
+	bits  uint64 // of the child's page table entry
+	from  uint64 // the parent's machine frame if it has to be copied, or 0
+	to    uint64 // the child's
+}
+
+// A child's pages are of three kinds: those of the image, those of the window for which a blank has a frame, mapped
+// to be written, and those for which it has none.
+
+// blankBits are those of the page table entry that a blank has for a frame, with one of its own; has tells whether it
+// has a frame.
+func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
+	switch {
+	case frame < f.geo.image:
+		return 0, true
+	case frame-f.geo.image < f.l.ready:
+		return spanFresh, true
+	}
+	return 0, false
+}
+
+// run is how many pages of one kind follow from a frame on; last tells whether those after them are in another table.
+func (f *fork) run(frame uint64) (n uint64, last bool) {
+	switch {
+	case frame < f.geo.image:
+		return f.geo.image - frame, true
+	case frame-f.geo.image < f.l.ready:
+		return f.geo.image + f.l.ready - frame, f.l.ready%perTable == 0 || f.l.ready == f.geo.pages
+	}
+	return f.geo.frames() - frame, true
+}
+
+// sort finds out what is to be done for pages of one kind, by their page table entries. Without the parent's promise
+// (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
+func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
+	have, has := f.blankBits(frame)
+	image := frame < f.geo.image
+	// Most of a large window is as a blank has it.
+	const looked = ptePresent | pteWrite | pteNX | pteDirty | pteKept
+	like, skip := have&looked, f.marked && (!has || !image)
+	for i := range entries {
+		entry := atomic.LoadUint64(&entries[i])
+		if skip && entry&looked == like {
+			continue
+		}
+		p := forked{frame: frame + uint64(i)}
+		switch {
+		case entry&ptePresent != 0:
+			mfn := entry & pteFrame >> pageShift
+			if numbers != nil && numbers[p.frame] != mfn {
+				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
+			}
+			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
+			if !f.marked || image || entry&pteDirty != 0 {
+				p.bits |= pteDirty
+				p.from = mfn
+			}
+		case !f.marked:
+			p.from = numbers[p.frame]
+		case entry&pteKept != 0:
+			p.bits = pteKept
+		}
+		if p.bits != have || p.from != 0 {
+			f.pages = append(f.pages, p)
+		}
+	}
+	return nil
+}
+
+// frames says which frame of the child is whose copy, and gets those that a blank does not have.
+func (f *fork) frames() error {
+	g, l := &f.geo, f.l
+	if err := f.allow(l.shared + g.pages - l.ready); err != nil {
+		return err
+	}
+	var later []*forked
+	for i := range f.pages {
+		p := &f.pages[i]
+		if _, has := f.blankBits(p.frame); !has {
+			later = append(later, p)
+		} else if p.frame < g.image {
+			p.to = f.mfns[p.frame]
+		} else {
+			p.to = f.mfns[l.slots+p.frame-g.image]
+		}
+	}
+	spare := f.mfns[g.image:l.slots]
+	n := min(len(later), len(spare))
+	for i, p := range later[:n] {
+		p.to = spare[i]
+	}
+	more := make([]uint64, len(later)-n)
+	if err := f.h.c.populate(f.d.id, more); err != nil {
+		return err
+	}
+	var zero []uint64
+	for i, p := range later[n:] {
+		if p.to = more[i]; p.from == 0 && f.h.dirty {
+			zero = append(zero, p.to)
+		}
+	}
+	return f.clear(zero)
+}
+
+func (f *fork) copy() error {
+	var from, to []uint64
+	for i := range f.pages {
+		if p := &f.pages[i]; p.from != 0 {
+			from, to = append(from, p.from), append(to, p.to)
+		}
+	}
+	return f.h.window.copy(f.h.c, f.parent.id, from, f.d.id, to)
+}
+
+// mapped makes the child's page table entries those of the parent, with its own frames.
 func (f *fork) mapped() error {
 	var ops []mmuUpdate
-	var at uint64
-	for i, entry := range f.entries {
-		va := f.geo.address(uint64(i))
-		if at += 8; i == 0 || uint64(i) == f.geo.image || va>>pageShift%perTable == 0 {
-			at = f.l.entry(f.mfns, va)
+	for i := range f.pages {
+		p := &f.pages[i]
+		if bits, _ := f.blankBits(p.frame); p.bits == bits {
+			continue
 		}
-		have, want := uint64(0), uint64(0)
-		if ram := uint64(i) - f.geo.image; uint64(i) >= f.geo.image && ram < f.geo.ready {
-			have = f.ours[i]<<pageShift | spanData
+		op := mmuUpdate{Ptr: f.l.entry(f.mfns, f.geo.address(p.frame)), Val: p.bits}
+		if p.bits&ptePresent != 0 {
+			op.Val |= p.to << pageShift
 		}
-		if entry&ptePresent != 0 {
-			want = f.ours[i]<<pageShift | entry&(pteWrite|pteNX) | pteBase
-		}
-		if have != want {
-			ops = append(ops, mmuUpdate{Ptr: at, Val: want})
-		}
+		ops = append(ops, op)
 	}
 	_, err := f.h.c.mmuUpdates(f.d.id, f.d.id, ops)
 	return err
 }
 
-// list writes the child's list of machine frame numbers.
+// list writes the child's list of machine frame numbers, where a blank has those of the window that are there from
+// the start: the beginning is mapped already.
 func (f *fork) list() error {
-	first := f.l.numbers - f.geo.image
-	pages := f.mfns[f.l.p2m : f.l.p2m+pagesOf((first+f.geo.frames())*8)]
-	return f.h.c.withFrames(f.d.id, pages, protWrite, func(area []byte) error {
-		copy(words(area)[first:], f.ours)
-		return nil
-	})
+	list, first := f.listed(), f.l.numbers-f.geo.image
+	copy(list[first:], f.mfns[:f.geo.image])
+	var rest []*forked
+	for i := range f.pages {
+		p := &f.pages[i]
+		if at := first + p.frame; at < uint64(len(list)) {
+			list[at] = p.to
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	// The others are in pages that are not mapped.
+	return f.eachNumber(f.d.id, f.mfns[f.l.p2m:f.l.ctl], true, rest, func(p *forked, number *uint64) { *number = p.to })
 }
 
 // boot writes start_info and the boot parameters.
 func (f *fork) boot() error {
 	g := &f.geo
-	later := g.pages - g.ready
+	later := g.pages - f.l.ready
 	ctl := f.d.area[:abi.CtlSize]
 	err := f.f.Boot.Write(ctl, &xen.Place{
 		ID: f.d.id, Evtchn: f.evtchn, SharedInfo: f.mfns[f.l.shared] << pageShift,
@@ -252,7 +404,8 @@ func (f *fork) vcpu() error {
 
 // watch hands the child over.
 func (f *fork) watch() error {
-	return f.blank.watch(f.parent.hypercallPage, f.geo, f.f.Boot.Name)
+	g := geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages}
+	return f.blank.watch(f.parent.hypercallPage, g, f.f.Boot.Name)
 }
 
 // words is memory as numbers.

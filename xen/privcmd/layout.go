@@ -66,7 +66,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 	const sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
 	spans := func(shared uint64) []span {
 		return []span{
-			{ramVA, s.ready, s.slots, spanData},
+			{ramVA, s.ready, s.slots, spanFresh},
 			{abi.P2mVa, p2mPages, l.p2m, spanData},
 			{abi.CtlVa, sharedPage, l.ctl, spanData},
 			{abi.SharedVa, 1, shared, spanData},
@@ -94,9 +94,12 @@ func (l *layout) control(mfns []uint64) []uint64 {
 func (l *layout) own(mfns []uint64) []uint64 { return mfns[l.tables:l.shared] }
 
 // entry is the machine address of the page table entry for an address.
-func (l *layout) entry(mfns []uint64, va uint64) uint64 {
-	table := l.own(mfns)[l.byKey[keyOf(1, va)]]
-	return table<<pageShift + va>>pageShift%perTable*8
+func (l *layout) entry(mfns []uint64, va uint64) uint64 { return l.entryOf(mfns, 1, va) }
+
+// entryOf is entry in the table of a level.
+func (l *layout) entryOf(mfns []uint64, level int, va uint64) uint64 {
+	table := l.own(mfns)[l.byKey[keyOf(level, va)]]
+	return table<<pageShift + va>>(pageShift+9*(level-1))%perTable*8
 }
 
 // listed is how many pages of the list of machine frame numbers have numbers of an image, of the frames
@@ -129,10 +132,67 @@ func (g *geometry) address(frame uint64) uint64 {
 	return g.ramVA + (frame-g.image)*pageSize
 }
 
-// randomBase places a RAM window.
+// leavesOf lists the tables of level 1 of image and window, as table finds them.
+func (g *geometry) leavesOf(table func(va uint64) (uint64, error)) (leaves []uint64, err error) {
+	const covers = perTable * pageSize
+	for _, s := range []span{{va: abi.ImageVa, pages: g.image}, {va: g.ramVA, pages: g.pages}} {
+		for va := s.va &^ (covers - 1); va < s.va+s.pages*pageSize; va += covers {
+			mfn, err := table(va)
+			if err != nil {
+				return nil, err
+			}
+			leaves = append(leaves, mfn)
+		}
+	}
+	return leaves, nil
+}
+
+// randomBase places a RAM window; one that could be moved, if it is not too large.
 func randomBase(pages uint64) uint64 {
-	var b [8]byte
-	rand.Read(b[:])
 	slots := (abi.RamEnd - abi.RamMin - pages*pageSize) / ramAlign
-	return abi.RamMin + binary.LittleEndian.Uint64(b[:])%slots*ramAlign
+	for {
+		var b [8]byte
+		rand.Read(b[:])
+		base := abi.RamMin + binary.LittleEndian.Uint64(b[:])%slots*ramAlign
+		if oneTable(base, pages) || pages >= perTable*perTable/2 {
+			return base
+		}
+	}
+}
+
+// oneTable tells whether one table of level 2 covers all of a window.
+func oneTable(base, pages uint64) bool {
+	return keyOf(2, base) == keyOf(2, base+pages*pageSize-1)
+}
+
+// moved is the layout after its window has moved to another address, and what has to be written to the page tables
+// for that; both windows must be of one table of level 2.
+func (l *layout) moved(mfns []uint64, ramVA uint64) (*layout, []mmuUpdate) {
+	to := newLayout(l.shape, ramVA)
+	var ops []mmuUpdate
+	// New entries first, from the side to which the window moves: a table that no entry names would be checked anew.
+	move := func(level int, n uint64) {
+		at := func(l *layout, i uint64) uint64 { return l.entryOf(mfns, level, l.ramVA+i<<(pageShift+9*(level-1))) }
+		from, in := at(l, 0), at(to, 0)
+		if from == in {
+			return
+		}
+		for k := range n {
+			i := k
+			if in > from {
+				i = n - 1 - k
+			}
+			below := l.own(mfns)[l.byKey[keyOf(level-1, l.ramVA+i<<(pageShift+9*(level-1)))]]
+			ops = append(ops, mmuUpdate{Ptr: in + i*8, Val: below<<pageShift | pteTable})
+		}
+		for i := range n {
+			if e := from + i*8; e < in || e >= in+n*8 {
+				ops = append(ops, mmuUpdate{Ptr: e})
+			}
+		}
+	}
+	move(2, (l.ramPages+perTable-1)/perTable)
+	move(3, 1)
+	move(4, 1)
+	return to, ops
 }

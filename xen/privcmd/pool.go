@@ -50,6 +50,18 @@ func (p *pool) take() *blank {
 	return b
 }
 
+// takeBlank takes the oldest blank of the pool, or nil, for the steps of which one fails.
+func (h *Hypervisor) takeBlank(steps *xen.Steps) *blank {
+	for b := h.pool.take(); b != nil; b = h.pool.take() {
+		if b.check() == nil {
+			steps.OnFailure(b.close)
+			return b
+		}
+		b.close() // somebody has ended it while it waited
+	}
+	return nil
+}
+
 // fill starts a filler if one is needed, which waits first; p.mu is held. One that fails stops until the next take.
 func (p *pool) fill(delay time.Duration) {
 	if p.busy || p.closed || len(p.ready) >= p.want {

@@ -33,6 +33,7 @@ type Hypervisor struct {
 	key    [8]byte
 	events *events
 	pool   *pool
+	window window
 	names  *xenstore.Register
 	sched  uint32
 	cpus   int
@@ -207,6 +208,7 @@ func (h *Hypervisor) Close() error {
 	h.pool.close()
 	h.names.Close()
 	err := h.events.close()
+	h.window.close(h.c)
 	h.c.release()
 	return err
 }

@@ -3,6 +3,8 @@ package privcmd
 import (
 	"fmt"
 	"unsafe"
+
+	"kxsh/ipc/abi"
 )
 
 const (
@@ -19,6 +21,7 @@ const (
 	pteUser     = 1 << 2 // a 64-bit PV guest's kernel runs in ring 3, too
 	pteAccessed = 1 << 5
 	pteDirty    = 1 << 6
+	pteKept     = abi.PteKept
 	pteNX       = 1 << 63
 	pteFrame    = 1<<52 - pageSize
 
@@ -34,7 +37,9 @@ type span struct {
 	bits  uint64 // of the entries
 }
 
+// A page that is zero is mapped without the dirty bit, by which a fork knows it (abi.ForkMarked).
 const (
+	spanFresh = spanData &^ pteDirty
 	spanText  = pteBase
 	spanConst = pteBase | pteNX
 	spanData  = pteBase | pteWrite | pteNX

@@ -1,6 +1,7 @@
 package privcmd
 
 import (
+	"bytes"
 	"math/rand"
 	"testing"
 	"unsafe"
@@ -69,7 +70,7 @@ func TestTables(t *testing.T) {
 				want[va+i*pageSize] = mfns[first+i]<<pageShift | bits
 			}
 		}
-		expect(base, slots, shape.ready, spanData)
+		expect(base, slots, shape.ready, spanFresh)
 		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanData)
 		for i, mfn := range l.control(mfns) {
 			want[abi.CtlVa+uint64(i)*pageSize] = mfn<<pageShift | spanData
@@ -122,6 +123,62 @@ func TestTablesRefuse(t *testing.T) {
 		}
 		if writeTables(make([]byte, len(own)*pageSize), tables, own, spans, []uint64{1, 2}) == nil {
 			t.Errorf("%s was built", name)
+		}
+	}
+}
+
+// TestMoved moves windows and holds that the tables then are those of a domain that had its window there from the
+// start, and that no table is without an entry for it on the way.
+func TestMoved(t *testing.T) {
+	r := rand.New(rand.NewSource(2))
+	for range 200 {
+		s := shapeFor(poolShape.slots, uint64(r.Intn(int(poolShape.ramPages))+2), 0)
+		from := newLayout(s, randomBase(s.ramPages))
+		ramVA := randomBase(s.ramPages)
+		switch r.Intn(4) {
+		case 0: // near by
+			ramVA = from.ramVA + uint64(r.Intn(40))*ramAlign
+		case 1:
+			ramVA = from.ramVA - uint64(r.Intn(40))*ramAlign
+		case 2: // in another table of level 2, or 3, at the same entry
+			ramVA = from.ramVA ^ 1<<uint(30+r.Intn(10))
+		}
+		if !oneTable(ramVA, s.ramPages) || ramVA < abi.RamMin || ramVA > abi.RamEnd-s.ramPages*pageSize {
+			continue
+		}
+		mfns := shuffled(r, from.shared+1)
+		write := func(l *layout) []byte {
+			area := make([]byte, len(l.byKey)*pageSize)
+			if err := writeTables(area, l.byKey, l.own(mfns), l.spans, mfns); err != nil {
+				t.Fatal(err)
+			}
+			return area
+		}
+		area := write(from)
+		to, ops := from.moved(mfns, ramVA)
+		want := write(to)
+		refs := map[uint64]int{}
+		for k, i := range from.byKey {
+			if k.level > 1 {
+				for _, e := range words(area[i*pageSize:][:pageSize]) {
+					refs[e&pteFrame>>pageShift]++
+				}
+			}
+		}
+		index := map[uint64]int{}
+		for i, mfn := range from.own(mfns) {
+			index[mfn] = i
+		}
+		for _, op := range ops {
+			e := &words(area[index[op.Ptr>>pageShift]*pageSize:][:pageSize])[op.Ptr%pageSize/8]
+			refs[op.Val&pteFrame>>pageShift]++
+			if refs[*e&pteFrame>>pageShift]--; *e != 0 && refs[*e&pteFrame>>pageShift] == 0 {
+				t.Fatalf("%#x to %#x: a table is nobody's", from.ramVA, ramVA)
+			}
+			*e = op.Val
+		}
+		if !bytes.Equal(area, want) {
+			t.Fatalf("%#x to %#x: the tables differ", from.ramVA, ramVA)
 		}
 	}
 }

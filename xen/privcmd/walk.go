@@ -73,26 +73,13 @@ func (w *walker) frames(va, n uint64) ([]uint64, error) {
 	return list, nil
 }
 
-// entries reads the page table entries of n pages.
-func (w *walker) entries(va, n uint64) ([]uint64, error) {
-	const covers = perTable * pageSize
-	var tables []uint64
-	for at := va &^ (covers - 1); at < va+n*pageSize; at += covers {
-		_, entry, err := w.slot(at, 2)
-		if err == nil && entry&ptePresent == 0 {
-			err = fmt.Errorf("domain %d: no memory at %#x", w.id, at)
-		}
-		if err != nil {
-			return nil, err
-		}
-		tables = append(tables, entry&pteFrame>>pageShift)
+// table is the machine frame of the table of level 1 for an address.
+func (w *walker) table(va uint64) (uint64, error) {
+	_, entry, err := w.slot(va, 2)
+	if err == nil && entry&ptePresent == 0 {
+		err = fmt.Errorf("domain %d: no memory at %#x", w.id, va)
 	}
-	list := make([]uint64, n)
-	err := w.c.withFrames(w.id, tables, protRead, func(area []byte) error {
-		copy(list, words(area)[va>>pageShift%perTable:])
-		return nil
-	})
-	return list, err
+	return entry & pteFrame >> pageShift, err
 }
 
 // ReadMemory implements xen.Domain.

@@ -39,7 +39,7 @@ type member struct {
 // founder starts the first domain of a family.
 func (b *bench) founder() *member {
 	b.t.Helper()
-	c := b.config("fork")
+	c := b.config(append([]string{"fork"}, b.promise...)...)
 	c.Memory = 12 << 20 // more than there is from the start
 	d, err := b.hv.Create(context.Background(), c)
 	b.must(err)
@@ -184,10 +184,17 @@ func testFork(t *testing.T, b *bench) {
 	}{
 		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
-		{"Cycles", forkCycles}, {"Tree", forkTree},
+		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
 	}
+	t.Run("Marked", func(t *testing.T) {
+		b := newBench(t, b.Suite)
+		b.promise = []string{"marked"}
+		for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkTree} {
+			run(t, b)
+		}
+	})
 }
 
 // forkSnapshot holds that a child has its parent's memory as of the fork, and each its own from then on.
@@ -471,6 +478,31 @@ func forkMany(t *testing.T, b *bench) {
 		c.born()
 		c.check("a child of many")
 	}
+}
+
+// forkPooled holds that it is the same whether parent or child were blanks of the pool.
+func forkPooled(t *testing.T, b *bench) {
+	pool := func(n int) {
+		b.must(b.hv.SetPool(n))
+		eventually(t, "a pool", func() bool { return b.hv.Pool().Ready == n })
+	}
+	for _, parent := range []int{0, 1} {
+		pool(parent)
+		m := b.founder()
+		m.fill(forkPages, 7)
+		for _, child := range []int{0, 1} {
+			pool(child)
+			c := m.child()
+			c.check("a child, by the pool")
+			c.fill(5, 8)
+			m.check("its parent")
+			for _, grandchild := range []int{0, 1} {
+				pool(grandchild)
+				c.child().check("a grandchild, by the pool")
+			}
+		}
+	}
+	b.must(b.hv.SetPool(0))
 }
 
 // forkCycles forks again and again; the bench compares what is left.

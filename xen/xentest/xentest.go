@@ -92,6 +92,7 @@ type bench struct {
 	im  xen.Image
 	// passing is true if another hypervisor adopts what this one makes.
 	passing bool
+	promise []string // arguments of guests that fork
 }
 
 // seeOut ends a domain when the test ends.

@@ -3,11 +3,12 @@
  *
  * fork: the test writes a command to RESULT[9], its arguments to [10] and [11], moves [8] and sends an event;
  * the guest puts an answer into [12] and moves [13] there. A child begins with none asked and [14] set.
+ * fork marked: the same with the promise of KX_FORK_MARKED.
  */
 #include "guest.h"
 
 enum { ASKED = 8, OP, ARG0, ARG1, ANSWER, DONE, BORN, PAGES = 32 };
-enum { FILL = 1, LOOK, FORK, PROTECTIONS, EXIT };
+enum { FILL = 1, LOOK, FORK, PROTECTIONS, EXIT, TOUCH };
 
 /* Pages of all kinds: of the image, of the RAM window, and of its end, where frames may come only when asked for. */
 #define KIND 6
@@ -19,6 +20,7 @@ static const char const_page[PAGE] __attribute__((aligned(4096))) = "constant";
 #define NPAGES (3 * KIND)
 
 static uint32_t self; /* who made the last call */
+static uint32_t flags; /* of calls */
 
 extern char fork_hop[];
 uint64_t fork_enter(void);
@@ -77,6 +79,7 @@ __attribute__((used)) uint64_t fork_call(uint64_t rsp)
 	c->a[0] = (uint64_t)fork_hop;
 	c->a[1] = rsp;
 	c->a[2] = 0;
+	c->flags = flags;
 	__atomic_store_n(&c->asked, c->asked + 1, __ATOMIC_SEQ_CST);
 	ring();
 	return answered();
@@ -107,9 +110,9 @@ static volatile uint64_t *page(unsigned i)
 
 static void map(unsigned i, uint64_t bits)
 {
-	uint64_t va = (uint64_t)page(i);
+	uint64_t va = (uint64_t)page(i), kept = flags & KX_FORK_MARKED ? KX_PTE_KEPT : 0;
 
-	CHECK(HC(update_va_mapping, va, bits ? pte_of(va, bits) : 0, UVMF_INVLPG) == 0);
+	CHECK(HC(update_va_mapping, va, bits ? pte_of(va, bits | PTE_DIRTY) : kept, UVMF_INVLPG) == 0);
 }
 
 static uint64_t mapped_bits(unsigned i)
@@ -117,17 +120,24 @@ static uint64_t mapped_bits(unsigned i)
 	return i == HIDDEN || i == FAR_HIDDEN ? 0 : i == READONLY ? RO : RW;
 }
 
-/* Gets the frames of the pages that need some. */
-static void grow(unsigned i)
+/* Gets the frame of a page of the window if there is none. */
+static void grow(uint64_t va)
 {
-	uint64_t frame = CONTROL->image_pages + ((uint64_t)page(i) - CONTROL->ram_va) / PAGE, extent = frame;
+	uint64_t frame = CONTROL->image_pages + (va - CONTROL->ram_va) / PAGE, extent = frame;
 	struct xen_memory_reservation r = {(uint64_t)&extent, 1, 0, 0, DOMID_SELF, {0}};
 	uint64_t *list = (uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
 
-	if (i < KIND || !machine_frames() || list[frame])
+	if (va < CONTROL->ram_va || !machine_frames() || list[frame])
 		return;
 	CHECK(HC(memory_op, XENMEM_populate_physmap, &r) == 1);
 	list[frame] = extent;
+	CHECK(HC(update_va_mapping, va, pte_of(va, RW), UVMF_INVLPG) == 0);
+}
+
+static void touch(uint64_t va, uint64_t value)
+{
+	grow(va);
+	*(volatile uint64_t *)va = value;
 }
 
 /* A page's content is one number: word w holds seed * (w + 1). */
@@ -193,6 +203,10 @@ static uint64_t serve(uint64_t op, uint64_t a, uint64_t b)
 		for (unsigned i = 0; i < NPAGES; i++)
 			RESULT[PAGES + i] = seed_of(i);
 		return NPAGES;
+	case TOUCH: /* so many pages of the RAM window, for benchmarks */
+		for (uint64_t i = 0; i < a; i++)
+			touch(CONTROL->ram_va + (100 + i) * PAGE, b);
+		return a;
 	case PROTECTIONS:
 		return protections();
 	case EXIT:
@@ -204,8 +218,10 @@ static uint64_t serve(uint64_t op, uint64_t a, uint64_t b)
 static void do_fork(void)
 {
 	handlers();
+	if (arg(2)[0] && machine_frames())
+		flags = KX_FORK_MARKED;
 	for (unsigned i = 0; i < NPAGES; i++) {
-		grow(i);
+		grow((uint64_t)page(i));
 		fill(i, i + 1);
 	}
 	RESULT[BORN] = 1;
