@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -14,7 +15,8 @@ import (
 // The guest test program covers the system-call table from inside.
 func TestUsertests(t *testing.T) {
 	h := newHome(t)
-	out, errs, code := h.run(t, "run", "-m", "64M", filepath.Join(root, "guest/test/usertests.kx"))
+	// With fewer children at a time where the machine is emulated.
+	out, errs, code := h.run(t, "run", "-m", "64M", filepath.Join(root, "guest/test/usertests.kx"), "-n", strconv.Itoa(max(50/slowness, 5)))
 	if code != 0 || !strings.Contains(out, " passed, 0 failed") {
 		t.Errorf("status %d\n%s%s", code, out, errs)
 	}
@@ -23,7 +25,7 @@ func TestUsertests(t *testing.T) {
 // And on a terminal, for the tests of the line discipline.
 func TestUsertestsOnATerminal(t *testing.T) {
 	h := newHome(t)
-	term := h.terminal(t, "run", filepath.Join(root, "guest/test/usertests.kx"))
+	term := h.terminal(t, "run", filepath.Join(root, "guest/test/usertests.kx"), "-n", "5")
 	term.expect(` passed, 0 failed`)
 	term.exit(0)
 }
