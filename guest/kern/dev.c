@@ -105,12 +105,31 @@ static long console_read(struct file *f, struct uio *u, uint64_t *pos)
 	return got;
 }
 
+/* What comes in small pieces, as printf's lines do, goes out as one: relatives write to the same console. */
+static long gather(struct uio *u, char *buf, size_t max)
+{
+	struct iovec *heap = u->heap;
+	long n;
+
+	if (u->iovs < 2 || u->left > max)
+		return 0;
+	n = uio_in(u, buf, u->left);
+	if (n < 0)
+		return n;
+	uio_single(u, buf, (size_t)n);
+	u->heap = heap; /* uio_end's to free */
+	return 0;
+}
+
 static long console_write(struct file *f, struct uio *u, uint64_t *pos)
 {
-	long done = 0, got;
+	char buf[512];
+	long done = 0, got = gather(u, buf, sizeof(buf));
 	size_t n;
 
 	(void)pos;
+	if (got < 0)
+		return got;
 	while (u->left) {
 		void *p = uio_piece(u, &n);
 
