@@ -304,9 +304,19 @@ void run_release(uint64_t first, uint64_t n)
 	set_bits(first, n, prot_bits(PROT_NONE));
 }
 
+/* A run for the kernel: not where brk will grow, as long as there is another place. */
+static uint64_t kernel_run(size_t n)
+{
+	uint64_t first = run_find(n, 0, mem.brk_base ? mem.brk_base : mem.ram_pages);
+
+	if (first == NO_RUN && mem.brk_base)
+		first = run_find(n, mem.mmap_base, mem.ram_pages);
+	return first != NO_RUN ? first : run_find(n, 0, mem.ram_pages);
+}
+
 void *page_alloc(size_t n)
 {
-	uint64_t first = run_find(n, 0, mem.ram_pages);
+	uint64_t first = kernel_run(n);
 
 	if (!n || first == NO_RUN || populate_run(first, n) || set_bits(first, n, 0))
 		return NULL;
