@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -122,8 +123,11 @@ func domainOf(pid int) (xen.DomID, bool) {
 // new one goes on only after the old one has been killed; if that had not come yet, the domain is where it was. The other
 // one is ended.
 func older(id xen.DomID, a, b stray, key string) stray {
-	if memfdName(fmt.Sprintf("/proc/%d/fd/%d", a.pid, fdTag)) != "" {
-		a, b = b, a
+	moved := func(s stray) bool { return memfdName(fmt.Sprintf("/proc/%d/fd/%d", s.pid, fdTag)) != "" }
+	switch {
+	case !moved(a) && moved(b):
+	case moved(a) && !moved(b), b.start < a.start, b.start == a.start && b.pid < a.pid:
+		a, b = b, a // if both: the younger is a child that has not taken its own files yet
 	}
 	stays, goes := a, b
 	if a.dying() {
@@ -383,4 +387,55 @@ func join(maps []stubMap, m stubMap) []stubMap {
 func isStopped(pid int) bool {
 	f, err := procStat(pid)
 	return err == nil && len(f[0]) == 1 && (f[0][0] == 'T' || f[0][0] == 't')
+}
+
+// endUnborn ends a process that a stub made for an engine that has died, if it is one.
+func (h *Hypervisor) endUnborn(pid int) {
+	if pid > 0 && isStub(pid, h.key) && !h.knows(pid) {
+		unix.Kill(pid, unix.SIGKILL)
+		wait4(pid)
+	}
+}
+
+// knows tells whether a process is one of those that this engine made or found.
+func (h *Hypervisor) knows(pid int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range h.domains {
+		if d != nil && d.proc.Load().pid == pid {
+			return true
+		}
+	}
+	for _, s := range h.strays {
+		if s.pid == pid {
+			return true
+		}
+	}
+	_, ok := domainOf(pid)
+	return !ok // a blank or the zygote
+}
+
+// sweepAfter are the times, from the start of an engine on, at which it looks for what its predecessor has left unborn: a stub that
+// was allowed to fork may have come to it only after the first look.
+var sweepAfter = []time.Duration{time.Second, 10 * time.Second, time.Minute}
+
+// sweep ends such processes, between the births of others.
+func (h *Hypervisor) sweep() {
+	defer close(h.swept)
+	begin := time.Now()
+	for _, after := range sweepAfter {
+		select {
+		case <-h.leaving:
+			return
+		case <-time.After(after - time.Since(begin)):
+		}
+		h.births.Lock()
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			if pid, err := strconv.Atoi(e.Name()); err == nil {
+				h.endUnborn(pid)
+			}
+		}
+		h.births.Unlock()
+	}
 }

@@ -106,14 +106,17 @@ func (b *blank) order(start *stubStart, ram, image int) error {
 }
 
 // waitBuilt waits until the stub has mapped the guest's memory. It looks for a moment before it
-// sleeps, spin ticks of the TSC: that takes some 20 µs.
-func (p *process) waitBuilt(spin uint32) error {
+// sleeps, spin ticks of the TSC: that takes some 20 µs. A guest's word that there is a stub may be a lie: patience ends.
+func (p *process) waitBuilt(spin uint32, patience time.Duration) error {
 	s := p.state()
 	// No pause instruction: see await_go in stub/blank.c.
 	for end := rdtsc() + uint64(spin); atomic.LoadInt32(&s.Built) == 0 && rdtsc() < end; {
 	}
 	atomic.StoreUint32(&s.Waits, 1)
-	for atomic.LoadInt32(&s.Built) == 0 {
+	for begin := time.Now(); atomic.LoadInt32(&s.Built) == 0; {
+		if time.Since(begin) > patience {
+			return fmt.Errorf("the stub does not answer in %v", patience)
+		}
 		if hasEnded(p.pidfd) && atomic.LoadInt32(&s.Built) == 0 {
 			if r := atomic.LoadInt32(&s.Ready); r < 0 {
 				return fmt.Errorf("the stub cannot confine itself: %w", unix.Errno(-r))

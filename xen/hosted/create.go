@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,8 @@ type build struct {
 
 // Create implements xen.Hypervisor.
 func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
+	h.births.RLock()
+	defer h.births.RUnlock()
 	b := &build{h: h, c: c, ram: -1}
 	err := b.steps.Run(ctx, c.Step, []xen.Step{
 		{Name: "check", Do: b.check},
@@ -183,7 +186,7 @@ func (b *build) watch() error {
 }
 
 func (b *build) awaitMapped() error {
-	return attempt("map", func() error { return b.d.proc.Load().waitBuilt(b.spin) })
+	return attempt("map", func() error { return b.d.proc.Load().waitBuilt(b.spin, time.Minute) })
 }
 
 // ramName is the name of the memory file of a domain's frames.

@@ -30,7 +30,7 @@ var forkNumber atomic.Uint32
 func init() { forkNumber.Store(uint32(time.Now().UnixNano())) }
 
 // forkPatience is how long a domain that asked for a fork may take to come to rest.
-const forkPatience = 5 * time.Second
+const forkPatience = 10 * time.Second
 
 // tagPrefix begins the names of the files that say which domain a process is.
 const tagPrefix = "kx-dom:"
@@ -69,6 +69,8 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 		return nil, err
 	}
 	d.mu.RUnlock() // Release waits for forking
+	d.h.births.RLock()
+	defer d.h.births.RUnlock()
 	b := &fork{h: d.h, d: d, f: f, old: d.proc.Load(), image: -1}
 	defer b.closeSpare()
 	list := []xen.Step{{Name: "check", Do: b.check}}
@@ -217,7 +219,7 @@ func (b *fork) order() error {
 func (b *fork) awaitMapped() error {
 	mul, shift := b.h.clock.rate()
 	for _, n := range []*newborn{b.child, b.next} {
-		if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift)) }); err != nil {
+		if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift), forkPatience) }); err != nil {
 			return err
 		}
 	}
@@ -318,7 +320,7 @@ func (b *fork) clone() error {
 	if err := p.kick(true); err != nil {
 		return err
 	}
-	pid, err := b.h.permit(listener, p)
+	pid, err := b.h.permit(listener, p, order.Number)
 	if err != nil {
 		return err
 	}
@@ -340,7 +342,7 @@ func (b *fork) clone() error {
 	}
 	n.pid = pid
 	mul, shift := b.h.clock.rate()
-	if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift)) }); err != nil {
+	if err := attempt("map", func() error { return n.waitBuilt(spin(mul, shift), forkPatience) }); err != nil {
 		return err
 	}
 	if !b.isOurs(pid) {

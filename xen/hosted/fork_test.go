@@ -189,3 +189,41 @@ func TestForkHostile(t *testing.T) {
 		t.Errorf("exit %+v", e)
 	}
 }
+
+// TestForkUnborn has a stub fork for an engine that has died, after its successor has looked who is there: what it makes is
+// ended, and the parent can be forked.
+func TestForkUnborn(t *testing.T) {
+	first := open(t, t.Name())
+	im := xentest.PrepareGuest(t, first)
+	old := forker(t, first, im)
+	remove(t, child(t, old))
+	f := called(t, old)
+	b := &fork{h: first, d: old, f: f, old: old.proc.Load(), image: -1}
+	defer b.closeSpare()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(b.check())
+	must(first.Close())
+	h := open(t, t.Name())
+	defer h.Close()
+	must(b.files())
+	must(b.boot())
+	must(b.clone())
+	within(t, "the end of an unborn process", func() bool { return hasEnded(b.child.pidfd) })
+	reap(b.child.pidfd)
+	x, err := h.Adopt(old.id, old.Token())
+	must(err)
+	d := x.(*Domain)
+	defer remove(t, d)
+	c, err := d.Fork(context.Background(), f)
+	must(err)
+	defer remove(t, c)
+	must(c.Unpause())
+	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
+	told(t, d, int64(c.ID()))
+	remove(t, child(t, d))
+}

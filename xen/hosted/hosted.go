@@ -50,7 +50,10 @@ type Hypervisor struct {
 	watcher *watcher
 	memory  hostMemory
 
-	permitting sync.Mutex // one stub at a time may make a process
+	permitting sync.Mutex    // one stub at a time may make a process
+	births     sync.RWMutex  // held for reading while a domain is made, for writing to look for what nobody knows
+	leaving    chan struct{} // closed by Close
+	swept      chan struct{} // closed when nobody looks any more
 
 	mu      sync.Mutex
 	domains map[xen.DomID]*Domain
@@ -68,7 +71,10 @@ func New(o Options) (*Hypervisor, error) {
 		return nil, fmt.Errorf("kxsh: hosted: needs an x86-64 host, this is %s", runtime.GOARCH)
 	}
 	key := fileKey(o.Key)
-	h := &Hypervisor{key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: 1}
+	h := &Hypervisor{
+		key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: 1,
+		leaving: make(chan struct{}), swept: make(chan struct{}),
+	}
 	if o.FirstID <= xen.MaxDomID {
 		h.nextID = max(o.FirstID, 1)
 	}
@@ -89,6 +95,11 @@ func New(o Options) (*Hypervisor, error) {
 		want = 0
 	}
 	h.pool = newPool(h.zygote, want)
+	if len(h.strays) > 0 {
+		go h.sweep()
+	} else {
+		close(h.swept)
+	}
 	return h, nil
 }
 
@@ -165,6 +176,8 @@ func (h *Hypervisor) Close() error {
 	}
 	h.closed = true
 	h.mu.Unlock()
+	close(h.leaving)
+	<-h.swept
 	h.pool.close()
 	h.zygote.close()
 	return h.watcher.close()

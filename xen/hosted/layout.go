@@ -56,6 +56,8 @@ type stubState struct {
 	NoMemory uint32
 	Fork     uint32
 	Forked   int32
+	Answered uint32 // number of the order that Forked is the answer to
+	Pad      uint32
 	Crash    abi.KxCrash
 }
 

@@ -40,6 +40,7 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct stub_state, no_memory)", uint64(unsafe.Offsetof(st.NoMemory))},
 		{"offsetof(struct stub_state, fork)", uint64(unsafe.Offsetof(st.Fork))},
 		{"offsetof(struct stub_state, forked)", uint64(unsafe.Offsetof(st.Forked))},
+		{"offsetof(struct stub_state, forked_number)", uint64(unsafe.Offsetof(st.Answered))},
 		{"sizeof(struct stub_fork)", uint64(unsafe.Sizeof(fork))},
 		{"offsetof(struct stub_fork, title)", uint64(unsafe.Offsetof(fork.Title))},
 		{"offsetof(struct stub_start, frozen)", uint64(unsafe.Offsetof(start.Frozen))},

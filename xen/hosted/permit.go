@@ -42,13 +42,17 @@ func (p *process) take(fd int) (int, error) {
 	return attemptFD("pidfd_getfd", func() (int, error) { return unix.PidfdGetfd(p.pidfd, fd, 0) })
 }
 
-// permit lets a stub make one process, and returns its word for that one's PID. Others that ask are ended. The
-// caller holds h.permitting.
-func (h *Hypervisor) permit(listener int, p *process) (int, error) {
-	forked := &p.state().Forked
+// permit lets a stub make one process, by the order of that number, and returns its word for that one's PID. Others that ask are
+// ended, and so is what it makes by the order of an engine that has died. The caller holds h.permitting.
+func (h *Hypervisor) permit(listener int, p *process, number uint32) (int, error) {
+	s := p.state()
+	forked := &s.Forked
 	granted := 0
 	for end := time.Now().Add(forkPatience); ; {
 		switch r := atomic.LoadInt32(forked); {
+		case r != 0 && atomic.LoadUint32(&s.Answered) != number:
+			atomic.StoreInt32(forked, 0)
+			h.endUnborn(int(r))
 		case r > 0:
 			return int(r), nil
 		case r < 0:

@@ -48,7 +48,7 @@ long do_set_timer_op(uint64_t deadline)
  */
 static long block(void)
 {
-	uint32_t seq;
+	uint32_t seq, order;
 
 	__atomic_store_n(&VCPU->evtchn_upcall_mask, 0, __ATOMIC_SEQ_CST);
 	for (;;) {
@@ -56,8 +56,9 @@ static long block(void)
 		__atomic_store_n(&STATE->sleeping, 1, __ATOMIC_SEQ_CST);
 		if (event_due())
 			break;
-		if (STATE->fork) {
-			fork_here();
+		order = STATE->fork;
+		if (order) {
+			fork_here(order);
 			continue;
 		}
 		futex_wait(&STATE->seq, seq);

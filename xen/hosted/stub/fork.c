@@ -59,12 +59,14 @@ static long receive_order(uint32_t number)
 	}
 }
 
-void fork_here(void)
+void fork_here(uint32_t number)
 {
 	uint64_t all = ~0UL, none = 0;
-	long r = receive_order(STATE->fork);
+	uint32_t expected = number;
+	long r = receive_order(number);
 
-	STATE->fork = 0;
+	/* Another engine may have given another order meanwhile. */
+	__atomic_compare_exchange_n(&STATE->fork, &expected, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	if (!r) {
 		/* A signal would make the engine be asked again. */
 		sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &none, sizeof all);
@@ -74,6 +76,7 @@ void fork_here(void)
 			child();
 	}
 	close_files();
+	STATE->forked_number = number;
 	__atomic_store_n(&STATE->forked, r, __ATOMIC_SEQ_CST);
 	futex_wake(&STATE->forked);
 }

@@ -78,6 +78,8 @@ struct stub_state {
 	/* A fork in place: the engine sends a struct stub_fork with the child's files, sets fork to its number and moves seq. */
 	uint32_t fork;
 	int32_t forked; /* futex: the child's PID, or a negative errno; the engine clears it */
+	uint32_t forked_number; /* which order that is the answer to */
+	uint32_t pad;
 	struct kx_crash crash;
 };
 

@@ -60,7 +60,7 @@ extern int received_files[], received_count;
 
 /* ---- fork.c ---- */
 
-void fork_here(void); /* the engine wants it */
+void fork_here(uint32_t number); /* the engine wants it */
 
 /* ---- title.c ---- */
 
