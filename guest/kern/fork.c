@@ -74,7 +74,9 @@ static long fork_now(uint64_t token)
 	r = fork_split(token);
 	if (!r && control->domid != (uint32_t)parent) {
 		become_child();
-		if (!token)
+		if (token)
+			signal_clone();
+		else
 			leave_behind();
 		control->main_ns = boot_ns;
 		control->state = KX_STATE_MAIN;

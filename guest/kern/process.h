@@ -109,6 +109,7 @@ struct fault {
 
 extern struct sigact sigacts[KX_NSIG];
 int signal_ignored(int sig);
+void signal_clone(void); /* this is a child that was made from outside: its handler is due */
 void signals_discard(sigmask_t set); /* pending ones, everywhere */
 sigmask_t signals_pending_set(void); /* for cur, blocked or not */
 int signals_queue_full(void);

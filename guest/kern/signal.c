@@ -1,6 +1,7 @@
 /* signal.c: sending signals, and delivering them when a thread leaves the kernel. */
 #include <sys/syscall.h>
 
+#include "kx.h"
 #include "process.h"
 
 #define UNBLOCKABLE (SIGBIT(SIGKILL) | SIGBIT(SIGSTOP))
@@ -20,6 +21,9 @@ struct sigact sigacts[KX_NSIG];
 
 static struct sigqueue process_pending = {.infos = {&process_pending.infos, &process_pending.infos}};
 static int queued;
+
+static void (*clone_handler)(void); /* kx_on_clone's */
+static struct thread *clone_taker;  /* who is to call it, when it is due */
 
 /* musl's cancellation point: a call of kx_syscall between these, that its handler wants to see interrupted. */
 extern const char __cp_begin[] __attribute__((weak)), __cp_end[] __attribute__((weak));
@@ -110,7 +114,7 @@ sigmask_t signals_pending_set(void)
 
 int signal_pending(void)
 {
-	return !!(signals_pending_set() & ~cur->sigmask);
+	return clone_taker == cur || signals_pending_set() & ~cur->sigmask;
 }
 
 int signal_take(sigmask_t set, siginfo_t *info)
@@ -223,6 +227,31 @@ void signal_fault(const struct fault *fault)
 		exit_crashed(&fault->crash);
 }
 
+void kx_on_clone(void (*handler)(void))
+{
+	clone_handler = handler;
+}
+
+/* Whoever was interrupted calls the handler; if everybody waits, the first who can be woken. */
+void signal_clone(void)
+{
+	clone_taker = NULL;
+	if (!clone_handler)
+		return;
+	clone_taker = cur;
+	if (cur->state == THREAD_RUNNABLE)
+		return;
+	for (struct list_node *n = threads.next; n != &threads; n = n->next) {
+		struct thread *t = CONTAINER_OF(n, struct thread, all);
+
+		clone_taker = t;
+		if (t->state == THREAD_WAITING && t->interruptible) {
+			thread_wake(t, -EINTR);
+			return;
+		}
+	}
+}
+
 /* ---- delivery ---- */
 
 int sigmask_borrow(const void *uset, size_t size)
@@ -289,12 +318,26 @@ static void call_handler(struct frame *f, int sig, struct sigact *act, const sig
 	cur->sigmask &= ~UNBLOCKABLE;
 }
 
+static void call_clone_handler(struct frame *f)
+{
+	struct sigact act = {.handler = (uint64_t)clone_handler, .flags = SA_RESTART | SA_NODEFER};
+	const siginfo_t none = {0};
+
+	clone_taker = NULL;
+	call_handler(f, 0, &act, &none);
+}
+
 /* Delivers one signal; 0 if none is due. */
 static int deliver(struct frame *f)
 {
 	siginfo_t info;
-	int sig = signal_take(~cur->sigmask, &info);
+	int sig;
 
+	if (clone_taker == cur) {
+		call_clone_handler(f);
+		return 1;
+	}
+	sig = signal_take(~cur->sigmask, &info);
 	if (!sig)
 		return 0;
 	if (sigacts[sig].handler == (uint64_t)SIG_DFL)

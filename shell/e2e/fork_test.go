@@ -219,3 +219,29 @@ func TestForkBomb(t *testing.T) {
 	h.output(t, "kill", "-KILL", "--tree", strconv.Itoa(witness))
 	await(t, "nothing", func() (bool, string) { out := h.output(t, "ps", "--no-headers"); return out == "", out })
 }
+
+// The program's handler hears of it in each child that was made from outside, whatever the program was doing, and the parent's does
+// not.
+func TestOnClone(t *testing.T) {
+	h := newHome(t)
+	image := h.compileFork(t, "onclone")
+	for how, handled := range map[string]int{"spin": 1, "pause": 1, "none": 0} {
+		pid := h.launch(t, "--name", how, image, how)
+		h.logged(t, strconv.Itoa(pid), "ready\n")
+		children := strings.Fields(h.output(t, "fork", "-n", "2", strconv.Itoa(pid)))
+		for _, c := range children {
+			want := ""
+			if handled != 0 {
+				want = fmt.Sprintf("clone %s of %d\n", c, pid)
+				h.logged(t, c, want)
+			}
+			if out := h.output(t, "-c", fmt.Sprintf("kill %[1]s; wait %[1]s; echo $?; logs %[1]s", c)); out != fmt.Sprintf("%d\n%s", handled, want) {
+				t.Errorf("%s, a child: %q", how, out)
+			}
+		}
+		// The parent has heard nothing.
+		if out := h.output(t, "-c", fmt.Sprintf("kill %[1]d; wait %[1]d; echo $?", pid)); out != "0\n" {
+			t.Errorf("%s, the parent: %q", how, out)
+		}
+	}
+}
