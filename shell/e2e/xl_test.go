@@ -251,9 +251,12 @@ func TestXLCreated(t *testing.T) {
 			exec.Command("xenstore-rm", path).Run()
 		}
 	}()
-	if out := h.output(t, "ps", "--no-headers"); !regexp.MustCompile(`^ *` + pid + ` +0 +` + pid + ` Tx +0.0 +32M +0 +00:00 debian\n$`).MatchString(out) {
-		t.Errorf("ps: %q", out)
-	}
+	// A listing waits for xenstore's word no longer than a moment: the name may come with a later one.
+	line := regexp.MustCompile(`^ *` + pid + ` +0 +` + pid + ` Tx +0.0 +32M +0 +00:00 debian\n$`)
+	await(t, "ps to show it by its name", func() (bool, string) {
+		out := h.output(t, "ps", "--no-headers")
+		return line.MatchString(out), out
+	})
 	d := h.inspect(t, "debian")
 	if age := time.Since(d.Started); d.Name != "debian" || !d.Foreign || age < -2*time.Second || age > 10*time.Minute || !strings.Contains(tool(t, "xenstore-read", "/local/domain/"+pid+"/vm"), d.UUID) {
 		t.Errorf("%+v", d)
