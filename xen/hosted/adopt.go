@@ -417,7 +417,7 @@ func (h *Hypervisor) knows(pid int) bool {
 
 // sweepAfter are the times, from the start of an engine on, at which it looks for what its predecessor has left unborn: a stub that
 // was allowed to fork may have come to it only after the first look.
-var sweepAfter = []time.Duration{time.Second, 10 * time.Second, time.Minute}
+var sweepAfter = []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute}
 
 // sweep ends such processes, between the births of others.
 func (h *Hypervisor) sweep() {
