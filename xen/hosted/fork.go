@@ -268,9 +268,6 @@ func (b *fork) files() (err error) {
 	}
 	n := b.child
 	b.steps.OnFailure(func() {
-		if p.pidfd >= 0 {
-			endProcess(p.pidfd)
-		}
 		if p.area != nil {
 			unix.Munmap(p.area)
 		}
@@ -304,6 +301,7 @@ func (b *fork) clone() error {
 	}
 	listener, err := p.take(fdListen)
 	if err != nil || p.sock < 0 {
+		closeAll(listener)
 		return fmt.Errorf("%w again: %w: the kernel is older than 5.6, or its engine has died and kernel.yama.ptrace_scope keeps this one from taking over", xen.ErrNoFork, errors.Join(err))
 	}
 	defer unix.Close(listener)
@@ -324,19 +322,7 @@ func (b *fork) clone() error {
 	if err != nil {
 		return err
 	}
-	b.steps.OnFailure(func() {
-		if n.pidfd >= 0 {
-			return
-		}
-		// It can be told from others once it has its files.
-		for end := time.Now().Add(forkPatience); atomic.LoadInt32(&n.state().Built) == 0 && time.Now().Before(end); {
-			time.Sleep(time.Millisecond)
-		}
-		if b.isOurs(pid) {
-			unix.Kill(pid, unix.SIGKILL)
-			wait4(pid)
-		}
-	})
+	b.steps.OnFailure(func() { b.endChild(pid) })
 	if n.pidfd, err = pidfdOpen(pid); err != nil {
 		return err
 	}
@@ -346,11 +332,27 @@ func (b *fork) clone() error {
 		return err
 	}
 	if !b.isOurs(pid) {
-		unix.Close(n.pidfd) // somebody else's process is not to be ended
-		n.pidfd = -1
+		p.spoiled.Store(true)
 		return fmt.Errorf("%w: its process lies", xen.ErrNoFork)
 	}
 	return nil
+}
+
+// endChild ends the process that a stub says it has made. That is a guest's word: nobody else's process is ended. The
+// child can be told from others once it has its files.
+func (b *fork) endChild(pid int) {
+	n := b.child
+	for end := time.Now().Add(time.Second); atomic.LoadInt32(&n.state().Built) == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	switch {
+	case !b.isOurs(pid):
+	case n.pidfd >= 0:
+		endProcess(n.pidfd)
+	default:
+		unix.Kill(pid, unix.SIGKILL)
+		wait4(pid)
+	}
 }
 
 // isOurs tells whether a process has the control area that the child was given.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -226,4 +227,46 @@ func TestForkUnborn(t *testing.T) {
 	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
 	told(t, d, int64(c.ID()))
 	remove(t, child(t, d))
+}
+
+// TestForkLie has a stub name a stranger's process for its child: the fork fails, and the stranger goes on.
+func TestForkLie(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	d := forker(t, h, xentest.PrepareGuest(t, h))
+	defer remove(t, d)
+	remove(t, child(t, d))
+	stranger := exec.Command("sleep", "1000")
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- stranger.Wait() }()
+	f := called(t, d)
+	p := d.proc.Load()
+	s := p.state()
+	unix.Kill(p.pid, unix.SIGSTOP) // the stub itself says nothing
+	before := forkNumber.Load()
+	told := make(chan struct{})
+	go func() { // as a guest that writes to its state page does, before the stub can
+		defer close(told)
+		for forkNumber.Load() == before {
+		}
+		for range 1000 {
+			atomic.StoreUint32(&s.Answered, forkNumber.Load()|1<<31)
+			atomic.StoreInt32(&s.Forked, int32(stranger.Process.Pid))
+			time.Sleep(time.Microsecond)
+		}
+	}()
+	if _, err := d.Fork(context.Background(), f); err == nil {
+		t.Error("forked")
+	}
+	<-told
+	select {
+	case err := <-ended:
+		t.Errorf("the stranger has ended: %v", err)
+	default:
+		stranger.Process.Kill()
+		<-ended
+	}
 }

@@ -50,7 +50,6 @@ func suite() xentest.Suite {
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
 		Real:    true,
-		Fork:    true,
 		Moves:   true,
 	}
 }

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
 		Real:    true, Populated: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
-		Fork: true, Watch: watch,
+		Watch: watch,
 	})
 }
 

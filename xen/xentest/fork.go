@@ -175,9 +175,6 @@ func (m *member) leave() {
 }
 
 func testFork(t *testing.T, b *bench) {
-	if !b.Fork {
-		t.Skip("it cannot be forked here")
-	}
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *bench)

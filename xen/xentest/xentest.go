@@ -29,8 +29,6 @@ type Suite struct {
 	Populated bool
 	// Ports and Grants are how many event channels and frames of grants a domain can have of its own.
 	Ports, Grants int
-	// Fork is true if domains can be forked.
-	Fork bool
 	// Moves is true if a parent may go on where its child does, rather than where it was.
 	Moves bool
 	// Watch, if not nil, notes what the host has; its result, called after Close, compares.
