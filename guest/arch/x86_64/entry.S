@@ -326,9 +326,8 @@ trap_common:
 
 /* ---- threads ---- */
 
-/* void switch_to(struct thread *prev, struct thread *next): keeps what the C ABI says a call keeps. */
-	.globl switch_to
-switch_to:
+/* What the C ABI says a call keeps: registers, and the floating-point controls. */
+	.macro push_kept
 	push %rbx
 	push %rbp
 	push %r12
@@ -338,8 +337,9 @@ switch_to:
 	sub $SWITCH_FPU, %rsp
 	fnstenv (%rsp)
 	stmxcsr 32(%rsp)
-	mov %rsp, THREAD_KSP(%rdi)
-	mov THREAD_KSP(%rsi), %rsp
+	.endm
+
+	.macro pop_kept
 	fldenv (%rsp)
 	ldmxcsr 32(%rsp)
 	add $SWITCH_FPU, %rsp
@@ -349,6 +349,15 @@ switch_to:
 	pop %r12
 	pop %rbp
 	pop %rbx
+	.endm
+
+/* void switch_to(struct thread *prev, struct thread *next): keeps what the C ABI says a call keeps. */
+	.globl switch_to
+switch_to:
+	push_kept
+	mov %rsp, THREAD_KSP(%rdi)
+	mov THREAD_KSP(%rsi), %rsp
+	pop_kept
 	ret
 
 	.globl thread_first
@@ -390,15 +399,7 @@ kx_clone:
  */
 	.globl fork_split
 fork_split:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-	sub $SWITCH_FPU, %rsp
-	fnstenv (%rsp)
-	stmxcsr 32(%rsp)
+	push_kept
 	mov %rdi, %rdx
 	mov $1f, %edi
 	mov %rsp, %rsi
@@ -407,15 +408,7 @@ fork_split:
 1:	cld
 	fninit
 	call fork_woken
-2:	fldenv (%rsp)
-	ldmxcsr 32(%rsp)
-	add $SWITCH_FPU, %rsp
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
+2:	pop_kept
 	ret
 
 /* void kx_unmapself(base, size): unmaps the caller's own stack and ends the thread. */
