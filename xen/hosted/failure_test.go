@@ -65,7 +65,7 @@ func TestEveryFailure(t *testing.T) {
 			n := 1
 			for ; ; n++ {
 				var at string
-				d, err := createFailing(h, c, n, &at)
+				d, err := failingNth(h, n, &at, func() (xen.Domain, error) { return h.Create(context.Background(), c) })
 				if at == "" { // there are fewer calls
 					remove(t, d)
 					break
@@ -88,9 +88,9 @@ func TestEveryFailure(t *testing.T) {
 	}
 }
 
-// createFailing creates a domain while the n-th system call fails for lack of memory; at names it.
+// failingNth makes a domain while the n-th system call fails for lack of memory, 0: none; at names it.
 // The filler of the pool does not work meanwhile.
-func createFailing(h *Hypervisor, c *xen.Config, n int, at *string) (xen.Domain, error) {
+func failingNth(h *Hypervisor, n int, at *string, f func() (xen.Domain, error)) (xen.Domain, error) {
 	h.pool.work.Lock()
 	defer h.pool.work.Unlock()
 	failing = func(call string) error {
@@ -101,7 +101,7 @@ func createFailing(h *Hypervisor, c *xen.Config, n int, at *string) (xen.Domain,
 		return nil
 	}
 	defer func() { failing = nil }()
-	return h.Create(context.Background(), c)
+	return f()
 }
 
 // TestNoMemory asks for more than the host has.

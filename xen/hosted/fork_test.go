@@ -119,7 +119,7 @@ func TestEveryForkFailure(t *testing.T) {
 					}
 					f := called(t, d)
 					at = ""
-					c, err := forkFailing(h, d, f, n, &at)
+					c, err := failingNth(h, n, &at, func() (xen.Domain, error) { return d.Fork(context.Background(), f) })
 					switch {
 					case err == nil && at != "":
 						t.Errorf("call %d, %s: forked", n, at)
@@ -147,21 +147,6 @@ func TestEveryForkFailure(t *testing.T) {
 			})
 		}
 	}
-}
-
-// forkFailing forks a domain while the n-th system call fails for lack of memory; 0: none; at names it.
-func forkFailing(h *Hypervisor, d xen.Domain, f *xen.Fork, n int, at *string) (xen.Domain, error) {
-	h.pool.work.Lock()
-	defer h.pool.work.Unlock()
-	failing = func(call string) error {
-		if n--; n == 0 {
-			*at = call
-			return unix.ENOMEM
-		}
-		return nil
-	}
-	defer func() { failing = nil }()
-	return d.Fork(context.Background(), f)
 }
 
 // TestForkHostile has guests make processes by themselves: they wait for a word that does not come, and are ended when
