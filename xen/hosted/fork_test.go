@@ -10,27 +10,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"kxsh/ipc/abi"
 	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
-
-// Words of RESULT in xentest/guest/fork.c.
-const (
-	forkAsked = 8
-	forkOp    = 9
-	forkDone  = 13
-	forkBorn  = 14
-	forkFork  = 3
-)
-
-func word(d xen.Domain, i int) *uint64 {
-	return (*uint64)(unsafe.Pointer(&d.Control()[abi.ArgsVa+abi.ArgsSize-abi.PageSize-abi.CtlVa+8*i]))
-}
 
 func within(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -39,62 +24,6 @@ func within(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
-}
-
-// forker starts a domain that forks when it is told to.
-func forker(t testing.TB, h *Hypervisor, im xen.Image) *Domain {
-	t.Helper()
-	c := config(im, "fork")
-	c.Memory = 12 << 20
-	d := create(t, h, c)
-	if err := d.Unpause(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "a forker", func() bool { return atomic.LoadUint64(word(d, forkBorn)) == 1 })
-	return d
-}
-
-func call(d xen.Domain) *abi.KxCall {
-	return &(*abi.KxControl)(unsafe.Pointer(&d.Control()[abi.ControlVa-abi.CtlVa])).Call
-}
-
-// called has a forker ask for a fork; told answers.
-func called(t testing.TB, d xen.Domain) *xen.Fork {
-	t.Helper()
-	*word(d, forkOp) = forkFork
-	atomic.AddUint64(word(d, forkAsked), 1)
-	if err := d.Notify(); err != nil {
-		t.Fatal(err)
-	}
-	c := call(d)
-	within(t, "a call", func() bool { return atomic.LoadUint32(&c.Asked) != atomic.LoadUint32(&c.Done) })
-	return &xen.Fork{Boot: xen.Boot{Name: "child", PPID: d.ID(), Family: d.ID()}, RIP: c.A[0], RSP: c.A[1]}
-}
-
-func told(t testing.TB, d xen.Domain, result int64) {
-	t.Helper()
-	c := call(d)
-	c.Result = result
-	atomic.StoreUint32(&c.Done, atomic.LoadUint32(&c.Asked))
-	if err := d.Notify(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "the parent", func() bool { return atomic.LoadUint64(word(d, forkDone)) == atomic.LoadUint64(word(d, forkAsked)) })
-}
-
-// child forks a forker, and lets the child run.
-func child(t testing.TB, d xen.Domain) *Domain {
-	t.Helper()
-	c, err := d.Fork(context.Background(), called(t, d))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Unpause(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
-	told(t, d, int64(c.ID()))
-	return c.(*Domain)
 }
 
 // TestEveryForkFailure makes the n-th system call of a fork fail, for every n, of a first fork and of a later one:
@@ -113,11 +42,11 @@ func TestEveryForkFailure(t *testing.T) {
 				}
 				before, n := "", 0
 				for at := "none yet"; at != ""; n++ {
-					d := forker(t, h, im)
+					d := xentest.StartForker(t, h, im, xentest.ForkerMemory)
 					if later {
-						remove(t, child(t, d))
+						remove(t, d.Child())
 					}
-					f := called(t, d)
+					f := d.Called(0)
 					at = ""
 					c, err := failingNth(h, n, &at, func() (xen.Domain, error) { return d.Fork(context.Background(), f) })
 					switch {
@@ -132,8 +61,8 @@ func TestEveryForkFailure(t *testing.T) {
 					if c != nil {
 						remove(t, c)
 					}
-					told(t, d, -12)
-					remove(t, child(t, d))
+					d.Tell(-12)
+					remove(t, d.Child())
 					remove(t, d)
 					if after := settled(); before != "" && after != before {
 						t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
@@ -155,9 +84,9 @@ func TestForkHostile(t *testing.T) {
 	h := open(t, t.Name())
 	defer h.Close()
 	im := xentest.PrepareGuest(t, h)
-	d := forker(t, h, im)
+	d := xentest.StartForker(t, h, im, xentest.ForkerMemory)
 	defer remove(t, d)
-	defer remove(t, child(t, d))
+	defer remove(t, d.Child())
 	hostile := create(t, h, config(im, "via", fmt.Sprint(stubSyscall(t)), fmt.Sprint(unix.SYS_CLONE), fmt.Sprint(unix.CLONE_PARENT|int(unix.SIGCHLD)), "0", "0", "0", "0"))
 	defer remove(t, hostile)
 	hostile.Unpause()
@@ -170,7 +99,7 @@ func TestForkHostile(t *testing.T) {
 	if domains != 3 {
 		t.Errorf("%d domains run", domains)
 	}
-	remove(t, child(t, d))
+	remove(t, d.Child())
 	if e := hostile.Exit(); e.Reason != xen.ExitKilled {
 		t.Errorf("exit %+v", e)
 	}
@@ -181,9 +110,9 @@ func TestForkHostile(t *testing.T) {
 func TestForkUnborn(t *testing.T) {
 	first := open(t, t.Name())
 	im := xentest.PrepareGuest(t, first)
-	old := forker(t, first, im)
-	remove(t, child(t, old))
-	f := called(t, old)
+	m := xentest.StartForker(t, first, im, xentest.ForkerMemory)
+	remove(t, m.Child())
+	f, old := m.Called(0), m.Domain.(*Domain)
 	b := &fork{h: first, d: old, f: f, old: old.proc.Load(), image: -1}
 	defer b.closeSpare()
 	must := func(err error) {
@@ -203,32 +132,32 @@ func TestForkUnborn(t *testing.T) {
 	reap(b.child.pidfd)
 	x, err := h.Adopt(old.id, old.Token())
 	must(err)
-	d := x.(*Domain)
+	d := xentest.AsForker(t, x)
 	defer remove(t, d)
 	c, err := d.Fork(context.Background(), f)
 	must(err)
 	defer remove(t, c)
 	must(c.Unpause())
-	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
-	told(t, d, int64(c.ID()))
-	remove(t, child(t, d))
+	xentest.AsForker(t, c).Born()
+	d.Tell(int64(c.ID()))
+	remove(t, d.Child())
 }
 
 // TestForkLie has a stub name a stranger's process for its child: the fork fails, and the stranger goes on.
 func TestForkLie(t *testing.T) {
 	h := open(t, t.Name())
 	defer h.Close()
-	d := forker(t, h, xentest.PrepareGuest(t, h))
+	d := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
 	defer remove(t, d)
-	remove(t, child(t, d))
+	remove(t, d.Child())
 	stranger := exec.Command("sleep", "1000")
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- stranger.Wait() }()
-	f := called(t, d)
-	p := d.proc.Load()
+	f := d.Called(0)
+	p := d.Domain.(*Domain).proc.Load()
 	s := p.state()
 	unix.Kill(p.pid, unix.SIGSTOP) // the stub itself says nothing
 	before := forkNumber.Load()
