@@ -106,25 +106,16 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 	if info.Name == "xen" {
 		g = forkXen
 	}
-	pooled, err := b.engine("pooled", 4)
+	e, err := b.engines(ctx, hv)
 	if err != nil {
 		return err
 	}
-	defer stop(pooled)
-	bare, err := b.engine("unpooled", 0)
-	if err != nil {
-		return err
-	}
-	defer stop(bare)
-	quiet := &settler{hv: hv, pooled: pooled}
-	if err := quiet.begin(ctx); err != nil {
-		return err
-	}
+	defer e.stop()
 	r := &Report{Bench: "fork", Time: time.Now(), Machine: machine(&info)}
 	var rows []*forkRows
 	for _, mib := range g.sizes {
 		row := newForkRows(mib)
-		if err := b.forks(ctx, row, pooled, bare, quiet); err != nil {
+		if err := b.forks(ctx, row, e); err != nil {
 			return fmt.Errorf("%d MiB: %w", mib, err)
 		}
 		rows = append(rows, row)
@@ -152,7 +143,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 		fmt.Sprintf("first fork, child runs: %d MiB to %d MiB", largest.mib, smallest.mib),
 		float64(largest.first.child.Median) / float64(smallest.first.child.Median), "times", g.growth,
 	})
-	weight, err := b.idleChild(ctx, pooled, hv)
+	weight, err := b.idleChild(ctx, e.pooled, hv)
 	if err != nil {
 		return err
 	}
@@ -161,7 +152,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 }
 
 // forks measures one size. Each parent of a first fork is a new one.
-func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Engine, quiet *settler) (err error) {
+func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) {
 	n := b.rounds(100)
 	b.say("fork of %d MiB, %d rounds", r.mib, n)
 	clock := startClock()
@@ -170,25 +161,25 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Eng
 		return err
 	}
 	defer func() { err = errors.Join(err, native.end()) }()
-	old, err := b.pvm(ctx, pooled, r.mib)
+	old, err := b.pvm(ctx, e.pooled, r.mib)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, old.end()) }()
-	quiet.rest++
-	defer func() { quiet.rest-- }()
+	e.quiet.rest++
+	defer func() { e.quiet.rest-- }()
 	if _, err := old.fork(false); err != nil {
 		return err
 	}
-	fresh := func(e *engine.Engine, touch bool) (s split, err error) {
-		f, err := b.pvm(ctx, e, r.mib)
+	fresh := func(from *engine.Engine, touch bool) (s split, err error) {
+		f, err := b.pvm(ctx, from, r.mib)
 		if err != nil {
 			return s, err
 		}
 		defer func() { err = errors.Join(err, f.end()) }()
-		quiet.rest++
-		defer func() { quiet.rest-- }()
-		if err := quiet.wait(ctx); err != nil {
+		e.quiet.rest++
+		defer func() { e.quiet.rest-- }()
+		if err := e.quiet.wait(ctx); err != nil {
 			return s, err
 		}
 		return f.fork(touch)
@@ -199,14 +190,14 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Eng
 			once func() (split, error)
 		}{
 			{linux, func() (split, error) { return native.fork(touch) }},
-			{first, func() (split, error) { return fresh(pooled, touch) }},
-			{without, func() (split, error) { return fresh(bare, touch) }},
+			{first, func() (split, error) { return fresh(e.pooled, touch) }},
+			{without, func() (split, error) { return fresh(e.bare, touch) }},
 			{later, func() (split, error) { return old.fork(touch) }},
 		} {
 			if m.p.child == nil {
 				continue
 			}
-			if err := quiet.wait(ctx); err != nil {
+			if err := e.quiet.wait(ctx); err != nil {
 				return err
 			}
 			s, err := m.once()
