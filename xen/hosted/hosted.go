@@ -49,6 +49,7 @@ type Hypervisor struct {
 	pool    *pool
 	watcher *watcher
 	memory  hostMemory
+	oom     oomKiller
 
 	permitting sync.Mutex    // one stub at a time may make a process
 	births     sync.RWMutex  // held for reading while a domain is made, for writing to look for what nobody knows
@@ -78,6 +79,7 @@ func New(o Options) (*Hypervisor, error) {
 	if o.FirstID <= xen.MaxDomID {
 		h.nextID = max(o.FirstID, 1)
 	}
+	h.oom.kills = oomKills()
 	h.strays = scan(key)
 	var err error
 	if h.zygote, err = newZygote(key); err != nil {
