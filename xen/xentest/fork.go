@@ -96,7 +96,7 @@ func (m *member) leave() {
 	m.b.must(m.Release())
 }
 
-func testFork(t *testing.T, b *bench) {
+func testFork(t *testing.T, s Suite) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *bench)
@@ -105,10 +105,10 @@ func testFork(t *testing.T, b *bench) {
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
 		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
+		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
 	t.Run("Marked", func(t *testing.T) {
-		b := newBench(t, b.Suite)
+		b := newBench(t, s)
 		b.promise = []string{"marked"}
 		for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkTree} {
 			run(t, b)
@@ -426,8 +426,9 @@ func forkPooled(t *testing.T, b *bench) {
 
 // forkCycles forks again and again; the bench compares what is left.
 func forkCycles(t *testing.T, b *bench) {
+	begin := time.Now()
 	m := b.founder()
-	for i := range 20 {
+	for i := range b.Cycles {
 		c := m.fork(0)
 		switch i % 3 {
 		case 0: // it never runs
@@ -447,6 +448,7 @@ func forkCycles(t *testing.T, b *bench) {
 		c.leave()
 	}
 	m.check("after many forks")
+	t.Logf("%d in %v", b.Cycles, time.Since(begin))
 }
 
 // forkTree forks, writes and ends at random, and holds each member's memory against a model.
