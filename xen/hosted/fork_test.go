@@ -143,6 +143,95 @@ func TestForkUnborn(t *testing.T) {
 	remove(t, d.Child())
 }
 
+// TestForkDelay has a domain that was told to fork not come to it: forks of another family do not wait for it, and it goes on
+// when it comes.
+func TestForkDelay(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	im := xentest.PrepareGuest(t, h)
+	slow, d := xentest.StartForker(t, h, im, xentest.ForkerMemory), xentest.StartForker(t, h, im, xentest.ForkerMemory)
+	defer remove(t, d)
+	defer remove(t, slow)
+	remove(t, slow.Child())
+	remove(t, d.Child())
+	longest := func() (most time.Duration) {
+		for range 10 {
+			begin := time.Now()
+			c := d.Child()
+			most = max(most, time.Since(begin))
+			remove(t, c)
+		}
+		return most
+	}
+	alone := longest()
+	p := slow.Domain.(*Domain).proc.Load()
+	f := slow.Called(0)
+	unix.Kill(p.pid, unix.SIGSTOP)
+	forked := make(chan error)
+	go func() {
+		c, err := slow.Fork(context.Background(), f)
+		if err == nil {
+			remove(t, c)
+		}
+		forked <- err
+	}()
+	within(t, "an order", func() bool { return atomic.LoadUint32(&p.state().Fork) != 0 })
+	beside := longest()
+	t.Logf("a fork took %v at most, %v beside one that does not end", alone, beside)
+	if beside > alone+100*time.Millisecond {
+		t.Error("it waits for another family")
+	}
+	unix.Kill(p.pid, unix.SIGCONT)
+	if err := <-forked; err != nil {
+		t.Error(err)
+	}
+	slow.Tell(-12)
+	remove(t, slow.Child())
+}
+
+// TestForkTheft has a stub name another family's newborn for what it has made by an old order: that goes on.
+func TestForkTheft(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	im := xentest.PrepareGuest(t, h)
+	d, thief := xentest.StartForker(t, h, im, xentest.ForkerMemory), xentest.StartForker(t, h, im, xentest.ForkerMemory)
+	defer remove(t, d)
+	defer remove(t, thief)
+	remove(t, d.Child())
+	remove(t, thief.Child())
+	victim := d.Domain.(*Domain)
+	b := &fork{h: h, d: victim, f: d.Called(0), old: victim.proc.Load(), image: -1}
+	defer b.closeSpare()
+	for _, step := range []func() error{b.check, b.files, b.boot, b.clone} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := thief.Domain.(*Domain).proc.Load().state()
+	f := thief.Called(0)
+	unix.Kill(thief.Domain.(*Domain).proc.Load().pid, unix.SIGSTOP)
+	before := forkNumber.Load()
+	go func() {
+		for forkNumber.Load() == before {
+		}
+		for range 1000 { // the engine sets it to 0 before it tells
+			atomic.StoreInt32(&s.Forked, int32(b.child.pid))
+			time.Sleep(time.Microsecond)
+		}
+		unix.Kill(thief.Domain.(*Domain).proc.Load().pid, unix.SIGCONT)
+	}()
+	if c, err := thief.Fork(context.Background(), f); err == nil {
+		remove(t, c)
+	}
+	if hasEnded(b.child.pidfd) {
+		t.Error("a newborn of another family was ended")
+	}
+	b.endChild(b.child.pid)
+	h.set(b.place.ID, nil)
+	d.Tell(-12)
+	thief.Tell(-12)
+}
+
 // TestForkLie has a stub name a stranger's process for its child: the fork fails, and the stranger goes on.
 func TestForkLie(t *testing.T) {
 	h := open(t, t.Name())

@@ -51,7 +51,7 @@ type Hypervisor struct {
 	memory  hostMemory
 	oom     oomKiller
 
-	permitting sync.Mutex    // one stub at a time may make a process
+	permitting permitting
 	births     sync.RWMutex  // held for reading while a domain is made, for writing to look for what nobody knows
 	leaving    chan struct{} // closed by Close
 	swept      chan struct{} // closed when nobody looks any more
@@ -74,7 +74,8 @@ func New(o Options) (*Hypervisor, error) {
 	key := fileKey(o.Key)
 	h := &Hypervisor{
 		key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: 1,
-		leaving: make(chan struct{}), swept: make(chan struct{}),
+		permitting: permitting{told: map[int]int{}},
+		leaving:    make(chan struct{}), swept: make(chan struct{}),
 	}
 	if o.FirstID <= xen.MaxDomID {
 		h.nextID = max(o.FirstID, 1)
