@@ -59,5 +59,11 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 		return nil, err
 	}
 	go c.run(goesOn)
-	return d.hv.own(c), nil
+	child := d.hv.own(c)
+	var steps xen.Steps
+	err = steps.Run(ctx, nil, xen.Step{Name: "ready", Do: func() error { return steps.Born(f, child) }})
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
 }
