@@ -144,7 +144,12 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			return err
 		}
 		entered = true
-		return s.do("unpause", d.Unpause, nil)
+		return s.do("unpause", func() error {
+			if err := d.Unpause(); !errors.Is(err, xen.ErrNoDomain) {
+				return err
+			}
+			return nil // it has run already, and has ended
+		}, nil)
 	}
 	end := func() {
 		if entered {
