@@ -423,7 +423,13 @@ func (h *Hypervisor) sweep() {
 			return
 		case <-time.After(after - time.Since(begin)):
 		}
-		h.births.Lock()
+		for !h.births.TryLock() { // one who waits for it holds up all births, and a hostile one takes its time
+			select {
+			case <-h.leaving:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
 		entries, _ := os.ReadDir("/proc")
 		for _, e := range entries {
 			if pid, err := strconv.Atoi(e.Name()); err == nil {

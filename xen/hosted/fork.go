@@ -306,7 +306,7 @@ func (b *fork) files() (err error) {
 
 // clone has the parent's stub fork.
 func (b *fork) clone() error {
-	p, n, s := b.old, b.child, b.old.state()
+	p, n := b.old, b.child
 	if p.spoiled.Load() {
 		return fmt.Errorf("%w again: it did not come to rest for the last fork", xen.ErrNoFork)
 	}
@@ -318,18 +318,7 @@ func (b *fork) clone() error {
 	defer unix.Close(listener)
 	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
-	// Members of a family have one listener: no stub may be told to ask while another is listened to.
-	b.h.permitting.Lock()
-	defer b.h.permitting.Unlock()
-	atomic.StoreInt32(&s.Forked, 0)
-	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
-		return err
-	}
-	atomic.StoreUint32(&s.Fork, order.Number)
-	if err := p.kick(true); err != nil {
-		return err
-	}
-	pid, err := b.h.permit(listener, p, order.Number)
+	pid, err := b.tell(listener, order)
 	if err != nil {
 		return err
 	}

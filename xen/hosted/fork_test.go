@@ -143,8 +143,8 @@ func TestForkUnborn(t *testing.T) {
 	remove(t, d.Child())
 }
 
-// TestForkDelay has a domain that was told to fork not come to it: forks of another family do not wait for it, and it goes on
-// when it comes.
+// TestForkDelay has a domain that was told to fork not come to it, and one whose child does not come to rest: forks of another
+// family do not wait for them, and they go on when they come.
 func TestForkDelay(t *testing.T) {
 	h := open(t, t.Name())
 	defer h.Close()
@@ -165,28 +165,85 @@ func TestForkDelay(t *testing.T) {
 	}
 	alone := longest()
 	p := slow.Domain.(*Domain).proc.Load()
-	f := slow.Called(0)
-	unix.Kill(p.pid, unix.SIGSTOP)
-	forked := make(chan error)
-	go func() {
-		c, err := slow.Fork(context.Background(), f)
-		if err == nil {
-			remove(t, c)
+	s := p.state()
+	for _, c := range []struct {
+		name string
+		// hinder is called before the fork; what it returns while it is under way, to stop a process.
+		hinder func() (stop func() (pid int))
+	}{
+		{"a parent", func() func() int {
+			unix.Kill(p.pid, unix.SIGSTOP)
+			return func() int {
+				within(t, "an order", func() bool { return atomic.LoadUint32(&s.Fork) != 0 })
+				return p.pid
+			}
+		}},
+		{"a child", func() func() int {
+			before := atomic.LoadUint32(&s.Answered)
+			return func() int {
+				for atomic.LoadUint32(&s.Answered) == before || atomic.LoadInt32(&s.Forked) == 0 {
+				}
+				child := int(atomic.LoadInt32(&s.Forked))
+				unix.Kill(child, unix.SIGSTOP)
+				return child
+			}
+		}},
+	} {
+		for hindered := false; !hindered; { // it may be too late for that
+			forked := make(chan error, 1)
+			f := slow.Called(0)
+			stop := c.hinder()
+			go func() {
+				child, err := slow.Fork(context.Background(), f)
+				if err == nil {
+					remove(t, child)
+				}
+				forked <- err
+			}()
+			pid := stop()
+			beside := longest()
+			select {
+			case err := <-forked:
+				if err != nil {
+					t.Error(err)
+				}
+			default:
+				hindered = true
+				unix.Kill(pid, unix.SIGCONT)
+				if err := <-forked; err != nil {
+					t.Error(err)
+				}
+				t.Logf("a fork took %v at most, %v beside one that waits for %s", alone, beside, c.name)
+				if beside > alone+100*time.Millisecond {
+					t.Error("it waits for another family")
+				}
+			}
+			slow.Tell(-12)
 		}
-		forked <- err
-	}()
-	within(t, "an order", func() bool { return atomic.LoadUint32(&p.state().Fork) != 0 })
-	beside := longest()
-	t.Logf("a fork took %v at most, %v beside one that does not end", alone, beside)
-	if beside > alone+100*time.Millisecond {
-		t.Error("it waits for another family")
 	}
-	unix.Kill(p.pid, unix.SIGCONT)
-	if err := <-forked; err != nil {
-		t.Error(err)
-	}
-	slow.Tell(-12)
 	remove(t, slow.Child())
+}
+
+// TestSweepHoldsUpNobody looks for what nobody knows while a birth takes long: others are born meanwhile.
+func TestSweepHoldsUpNobody(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	times := sweepAfter
+	defer func() { sweepAfter = times }()
+	sweepAfter = []time.Duration{0}
+	h.swept = make(chan struct{})
+	h.births.RLock()
+	go h.sweep()
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		if !h.births.TryRLock() {
+			t.Error("it stands in the way")
+			break
+		}
+		h.births.RUnlock()
+	}
+	h.births.RUnlock()
+	<-h.swept
 }
 
 // TestForkTheft has a stub name another family's newborn for what it has made by an old order: that goes on.

@@ -54,6 +54,22 @@ func (p *process) take(fd int) (int, error) {
 	return attemptFD("pidfd_getfd", func() (int, error) { return unix.PidfdGetfd(p.pidfd, fd, 0) })
 }
 
+// tell has the parent's stub make the child, and returns its word for the child's PID.
+func (b *fork) tell(listener int, order *stubFork) (int, error) {
+	p, n, s := b.old, b.child, b.old.state()
+	b.h.permitting.Lock()
+	defer b.h.permitting.Unlock()
+	atomic.StoreInt32(&s.Forked, 0)
+	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
+		return 0, err
+	}
+	atomic.StoreUint32(&s.Fork, order.Number)
+	if err := p.kick(true); err != nil {
+		return 0, err
+	}
+	return b.h.permit(listener, p, order.Number)
+}
+
 // permit lets a stub make one process, by the order of that number, and returns its word for that one's PID. What it has made
 // by the order of an engine that has died is ended. The caller holds h.permitting, which is given up meanwhile.
 func (h *Hypervisor) permit(listener int, p *process, number uint32) (int, error) {
