@@ -61,3 +61,6 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	go c.run(goesOn)
 	return d.hv.own(c), nil
 }
+
+// Family implements xen.Domain: programs here share nothing.
+func (d *domain) Family(uint64) (uint64, error) { return 0, xen.ErrNoFork }

@@ -228,7 +228,7 @@ func (d *Domain) Status() (xen.Status, error) {
 	used, built := d.memory()
 	st := xen.Status{
 		State: d.doing(), CPUTime: d.cpuTime(), Memory: used, MaxMem: built, VCPUs: 1,
-		HostPID: d.proc.Load().pid, Shared: d.sharedBytes() + d.frozenBytes(), Weight: ordinaryWeight,
+		HostPID: d.proc.Load().pid, Shared: d.sharedBytes() + d.frozenBytes() + d.proc.Load().familyBytes(), Weight: ordinaryWeight,
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()

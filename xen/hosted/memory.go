@@ -26,7 +26,7 @@ func (d *Domain) memory() (used, built uint64) {
 	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
 		return 0, 0
 	}
-	fixed := d.sharedBytes() + stubPrivate
+	fixed := d.sharedBytes() + stubPrivate + p.familyBytes()
 	used, built = uint64(ram.Blocks+ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
 	if p.frozen { // and what it has copied
 		return used + p.private(), built + uint64(ram.Size)

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"kxsh/ipc"
+	"kxsh/ipc/abi"
+)
+
+// What a family shares is between its members (guest/kern/family.c). The engine gives it memory, says when a member has gone
+// without putting back what it had, and passes on rings where the hypervisor does not.
+
+// passRings notifies the relatives that a pVM wants to have notified.
+func (e *Engine) passRings(p *pvm) {
+	pids, all := ipc.TakeRings(p.dom.Control())
+	if len(pids) == 0 && !all {
+		return
+	}
+	var rung []*pvm
+	e.mu.Lock()
+	if all {
+		rung = e.relatives(p)
+	}
+	for _, pid := range pids {
+		if q := e.table[pid]; q != nil && q != p && q.rec.Family == p.rec.Family && q.rec.Exit == nil {
+			rung = append(rung, q)
+		}
+	}
+	e.mu.Unlock()
+	for _, q := range rung {
+		q.shared(q.dom.Notify) // one that has gone needs nothing any more
+	}
+}
+
+// relatives are the living members of p's family but itself. The caller holds e.mu.
+func (e *Engine) relatives(p *pvm) []*pvm {
+	return e.those(func(q *pvm) bool { return q != p && q.rec.Family == p.rec.Family && q.rec.Exit == nil && !q.doomed })
+}
+
+// tellGone tells those that share something with a pVM that has ended that it has, unless it put everything back itself.
+// Its control area is still there.
+func (e *Engine) tellGone(p *pvm) {
+	unborn := p.rec.PPID != 0 && ipc.ReadMain(p.dom.Control()) == 0
+	if !unborn && !ipc.SharesWithFamily(p.dom.Control()) {
+		return
+	}
+	parent := 0
+	if unborn {
+		parent = p.rec.PPID
+	}
+	e.mu.Lock()
+	relatives := e.relatives(p)
+	e.mu.Unlock()
+	for _, q := range relatives {
+		q.tellGone(p.pid, parent)
+	}
+}
+
+func (p *pvm) tellGone(pid, parent int) {
+	share := false
+	p.shared(func() error { share = ipc.SharesWithFamily(p.dom.Control()); return nil })
+	if share {
+		p.tell(abi.KxCmd{Op: abi.CmdGone, Arg0: uint32(pid), A: [3]uint64{uint64(parent)}})
+	}
+}
+
+// callFamily serves CallFamily: more memory for what a family shares.
+func (e *Engine) callFamily(p *pvm, pages uint64) int64 {
+	got, err := p.dom.Family(min(pages, abi.FamilyPages))
+	if err != nil {
+		return -int64(forkErrno(err))
+	}
+	return int64(got)
+}
