@@ -24,12 +24,8 @@ const (
 	.section .note.KX, "a", @note
 	.balign 4
 	.long 3, 24, 1
-	.long 4, 24, 1
-	.asciz "KX"
 	.asciz "KX"
 	.balign 4
-	.balign 4
-	.long 4, 0
 	.long 4, 0
 	.quad 0x20000, 0x400000
 	.text

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"slices"
+	"time"
+
 	"kxsh/ipc"
 	"kxsh/ipc/abi"
 )
@@ -38,20 +41,43 @@ func (e *Engine) relatives(p *pvm) []*pvm {
 // tellGone tells those that share something with a pVM that has ended that it has, unless it put everything back itself.
 // Its control area is still there.
 func (e *Engine) tellGone(p *pvm) {
-	unborn := p.rec.PPID != 0 && ipc.ReadMain(p.dom.Control()) == 0
+	unborn := p.parent != 0 && ipc.ReadMain(p.dom.Control()) == 0
 	if !unborn && !ipc.SharesWithFamily(p.dom.Control()) {
 		return
 	}
 	parent := 0
 	if unborn {
-		parent = p.rec.PPID
+		parent = p.parent
 	}
+	e.awaitBorn(p)
 	e.mu.Lock()
 	relatives := e.relatives(p)
 	e.mu.Unlock()
 	for _, q := range relatives {
 		q.tellGone(p.pid, parent)
 	}
+}
+
+// bornPatience is how long a child may take, after its parent's end, to say that it has what it inherited.
+const bornPatience = time.Second
+
+// awaitBorn waits until the children of a pVM that has ended have taken what they inherited: until then its holds are theirs.
+func (e *Engine) awaitBorn(p *pvm) {
+	for end := time.Now().Add(bornPatience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		e.mu.Lock()
+		unborn := slices.ContainsFunc(e.relatives(p), func(c *pvm) bool { return c.parent == p.pid && !c.isBorn() })
+		e.mu.Unlock()
+		if !unborn {
+			return
+		}
+	}
+}
+
+// isBorn tells whether a pVM has come to its program's first instruction, or has ended.
+func (p *pvm) isBorn() bool {
+	born := true
+	p.shared(func() error { born = ipc.ReadMain(p.dom.Control()) != 0; return nil })
+	return born
 }
 
 func (p *pvm) tellGone(pid, parent int) {

@@ -481,6 +481,8 @@ void family_exit(void)
 {
 	if (!mine)
 		return;
+	for (int64_t end = now_ns() + PATIENCE_NS; !all_born() && now_ns() < end;)
+		hyper_sched(SCHEDOP_yield, NULL);
 	common_drop_all();
 	if (!list_empty(&deferred) || locked)
 		return; /* the engine has the others see to it */
