@@ -31,7 +31,7 @@ func (d *Domain) memory() (u usage) {
 	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
 		return u
 	}
-	u.shared = d.sharedBytes()
+	u.shared = d.sharedBytes() + p.familyBytes()
 	fixed := u.shared + stubPrivate
 	frames := uint64(ram.Blocks) * block
 	u.used, u.most = frames+uint64(ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
