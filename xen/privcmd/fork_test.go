@@ -47,9 +47,9 @@ func within(t *testing.T, what string, holds func() bool) {
 }
 
 // forker starts a domain that forks; called has it ask for one, told answers.
-func forker(t *testing.T, h *Hypervisor, im xen.Image) *Domain {
+func forker(t *testing.T, h *Hypervisor, im xen.Image, promise ...string) *Domain {
 	t.Helper()
-	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 12 << 20, Boot: xen.Boot{Name: "forker", Args: []string{"guest", "fork"}}})
+	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 12 << 20, Boot: xen.Boot{Name: "forker", Args: append([]string{"guest", "fork"}, promise...)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,10 +85,16 @@ func (d *Domain) told(t *testing.T, result int64, in *injection) {
 	}
 }
 
-// forkedLife is a fork in which every request may fail: its parent goes on.
-func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+// forkedLife is a fork with a promise in which every request may fail: its parent goes on.
+func forkedLife(promise string) func(*testing.T, *Hypervisor, *xen.Config, func() *injection) {
+	return func(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+		forkLived(t, h, c, begin, promise)
+	}
+}
+
+func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection, promise string) {
 	defer h.window.close(h.c) // so that each fork has to make it
-	d := forker(t, h, c.Image)
+	d := forker(t, h, c.Image, promise)
 	f := d.called(t)
 	in := begin()
 	child, err := d.Fork(context.Background(), f)
