@@ -152,7 +152,7 @@ func (e *Engine) verdict(p *pvm) (x *Exit, report []string) {
 	case broken != "":
 		killed(unix.SIGKILL, broken)
 	case exited && status.Signal() != 0:
-		killed(unix.Signal(status.Signal()), "")
+		killed(unix.Signal(status.Signal()), ipc.ReadReason(p.dom.Control()))
 		if crash != nil {
 			report = faultReport(p, crash, "")
 			x.Reason = report[0]

@@ -61,6 +61,14 @@ func ReadStatus(ctl []byte) (status Status, ok bool, err error) {
 	return s, true, nil
 }
 
+// ReadReason reads why a pVM ended itself, "" if it does not say; it is the pVM's own word.
+func ReadReason(ctl []byte) string {
+	if atomic.LoadUint32(&control(ctl).Reason) == abi.ReasonMemory {
+		return "out of memory: no frame for a page that it shared with a relative: give the host, or its limit, more"
+	}
+	return ""
+}
+
 // ReadMain reads the system time at which the program's first instruction ran, in nanoseconds of
 // the hypervisor's clock; 0: not yet. It is the pVM's own word.
 func ReadMain(ctl []byte) uint64 { return atomic.LoadUint64(&control(ctl).MainNs) }

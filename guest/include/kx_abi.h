@@ -132,6 +132,27 @@
 #define KX_FORK_MARKED 1
 #define KX_PTE_KEPT 0x200 /* a bit that Xen leaves to the guest */
 
+/*
+ * Where there is mfn_list a pVM can also promise, by KX_FORK_SHARED, that it copies on write. Then pages of the RAM window that
+ * are mapped and hold something, and pages of the image that cannot be written, are not copied but shared: both sides have
+ * them without write permission, and KX_MFN_SHARED in the entry of mfn_list. In the side that does not own the frame the
+ * entry also names the domain that does, and KX_MFN_FRAME of it is a frame of the side's own, for the copy, or 0. A page
+ * that holds zeroes may be absent in the child: not mapped, number 0. kx_control.ranges says what is not to be shared:
+ *   KX_RANGE_COPY  where a fault cannot be served: what the LibOS itself needs, and stacks
+ *   KX_RANGE_DROP  the same, but the child needs no content: stacks below what is in use
+ */
+#define KX_FORK_SHARED 2
+#define KX_MFN_SHARED 0x8000000000000000
+#define KX_MFN_FRAME 0xffffffffff
+#define KX_MFN_OWNER_SHIFT 40
+#define KX_MFN_OWNER 0x7fff /* after the shift; 0: the frame is the domain's own */
+#define KX_RANGES 64
+#define KX_RANGE_COPY 1
+#define KX_RANGE_DROP 2
+
+/* kx_control.reason, of an end by SIGKILL */
+#define KX_REASON_MEMORY 1 /* the host, or the pVM's limit, had no frame for a page that was to be copied */
+
 #ifndef __ASSEMBLER__
 
 /* A place of the family area. A member that sleeps looks at rung after it has set asleep; who wants it woken sets rung first. */
@@ -200,6 +221,14 @@ struct kx_call {
 	int64_t result;
 };
 
+/* Pages of the RAM window. */
+struct kx_range {
+	uint32_t first;
+	uint32_t pages;
+	uint32_t kind; /* KX_RANGE_* */
+	uint32_t pad;
+};
+
 struct kx_control {
 	/* Written by the domain builder, read by the pVM. */
 	uint32_t magic;
@@ -239,6 +268,18 @@ struct kx_control {
 	uint32_t family_place; /* its place in the family area, plus 1; 0: it has none */
 	uint32_t pad;
 	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0 */
+
+	uint32_t reason;       /* KX_REASON_*, valid in KX_STATE_EXITED */
+	uint32_t ranges_count; /* of ranges, for KX_FORK_SHARED */
+	struct kx_range ranges[KX_RANGES];
+
+	/*
+	 * Xen ends a domain whose stack cannot take the frame of a fault or an event. If double_fault is not 0, the engine lets the
+	 * domain go on there instead: events masked, the registers as they were but for rip, which is in fault_regs with the
+	 * others. Nothing may be pushed before rsp is another.
+	 */
+	uint64_t double_fault;
+	struct kx_regs fault_regs; /* written by the engine */
 };
 
 #endif

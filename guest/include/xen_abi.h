@@ -37,6 +37,7 @@
 #define __HYPERVISOR_callback_op 30
 #define __HYPERVISOR_event_channel_op 32
 
+#define XENMEM_decrease_reservation 1
 #define XENMEM_populate_physmap 6
 #define DOMID_SELF 0x7ff0
 
@@ -83,6 +84,11 @@
 #define PTE_ACCESSED 0x20UL
 #define PTE_DIRTY 0x40UL
 #define PTE_NX (1UL << 63)
+
+/* Error code of a page fault. */
+#define PF_PRESENT 1
+#define PF_WRITE 2
+#define PF_FETCH 16
 
 #define X86_TRAP_DE 0
 #define X86_TRAP_DB 1

@@ -17,10 +17,10 @@ long engine_answer(void)
 	return call->result;
 }
 
-long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
+long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
 {
 	call->op = op;
-	call->flags = KX_FORK_MARKED; /* mem.c */
+	call->flags = flags;
 	call->a[0] = a;
 	call->a[1] = b;
 	call->a[2] = c;

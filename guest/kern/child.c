@@ -92,7 +92,7 @@ static void reap(struct child *c)
 
 	reaped_ns += c->cpu_ns;
 	forget(c);
-	engine_call(KX_CALL_REAP, (uint64_t)pid, 0, 0);
+	engine_call(KX_CALL_REAP, 0, (uint64_t)pid, 0, 0);
 }
 
 /* The engine tells of a child. */
@@ -119,7 +119,7 @@ void child_news(int pid, uint32_t status, int64_t cpu_ns)
 void signal_family(int sig)
 {
 	if (parent_once)
-		engine_call(KX_CALL_KILL, 0, (uint64_t)sig, 0);
+		engine_call(KX_CALL_KILL, 0, 0, (uint64_t)sig, 0);
 	signal_process(sig, NULL);
 }
 

@@ -29,6 +29,12 @@ void exit_crashed(const struct kx_crash *c)
 	shut_down((int)c->signo, SHUTDOWN_crash);
 }
 
+void exit_out_of_memory(void)
+{
+	control->reason = KX_REASON_MEMORY;
+	shut_down(SIGKILL, SHUTDOWN_poweroff);
+}
+
 void panic(const char *fmt, ...)
 {
 	char line[200];

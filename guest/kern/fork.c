@@ -1,5 +1,5 @@
 /*
- * fork.c: one pVM becomes two. The engine copies what is in memory (engine/fork.go); what is not, this file
+ * fork.c: one pVM becomes two. The engine copies or shares what is in memory (engine/fork.go); what is not, this file
  * keeps and restores: registers by fork_split in entry.S, vector state and FS base here. The rest is what makes
  * the copy a process of its own.
  */
@@ -15,7 +15,7 @@ static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
 /* Called by entry.S, with where a child goes on. */
 long fork_ask(uint64_t rip, uint64_t rsp, uint64_t token)
 {
-	return engine_call(KX_CALL_FORK, rip, rsp, token);
+	return engine_call(KX_CALL_FORK, KX_FORK_MARKED | cow_promise(), rip, rsp, token);
 }
 
 /* Called by entry.S where a child, or a parent that was moved, goes on: 0 for the child. */
@@ -33,6 +33,7 @@ static void become_child(void)
 {
 	int parent = main_thread.tid;
 
+	cow_forked();
 	cur->tid = main_thread.tid = (int)control->domid;
 	random_init();
 	console_init();

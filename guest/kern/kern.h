@@ -246,6 +246,7 @@ struct thread {
 	int interruptible; /* a signal may end the wait */
 
 	uint64_t fs_base;
+	uint64_t stack_top; /* of the program's stack, if it said so; 0 */
 	void *xsave_mem; /* of the vector state while preempted; NULL until that happens */
 
 	uint64_t futex_addr;

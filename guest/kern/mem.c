@@ -14,9 +14,8 @@
 struct mem mem;
 
 #define BATCH 64
-#define PTE_FLAGS (PTE_PRESENT | PTE_USER | PTE_ACCESSED) /* so that the CPU need not set it */
+uint64_t *mfn_list;
 
-static uint64_t *mfn_list; /* NULL: frame numbers are machine frame numbers */
 static uint8_t fresh = PG_NOREAD | PG_NOWRITE; /* the state of a page that we just got */
 
 static struct {
@@ -94,10 +93,32 @@ static int batch_end(void)
 	return err;
 }
 
+/* Before a change of protection, where a page is shared; whether its entry has to change. */
+static int own_frame(uint64_t i, uint8_t bits)
+{
+	uint64_t pfn = mem.image_pages + i;
+	uint8_t *state = &mem.state[i];
+
+	if (!cow_shared(pfn))
+		return 1;
+	if (((*state ^ bits) & PG_PROT) == PG_NOWRITE) {
+		*state ^= PG_NOWRITE; /* it is not writable in any case */
+		return 0;
+	}
+	if (bits & PG_NOREAD && !(*state & PG_TYPE)) {
+		cow_drop(pfn);
+		return 1;
+	}
+	if (!cow_copy(pfn, (uint64_t)page_va(i)))
+		return 1;
+	batch.err = -ENOMEM;
+	return 0;
+}
+
 static int set_bits(uint64_t first, uint64_t n, uint8_t bits)
 {
 	for (uint64_t i = first; i < first + n; i++)
-		if ((mem.state[i] & PG_PROT) != bits)
+		if ((mem.state[i] & PG_PROT) != bits && own_frame(i, bits))
 			batch_add((uint64_t)page_va(i), mem.image_pages + i, bits, &mem.state[i]);
 	return batch_end();
 }
@@ -111,6 +132,9 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 
 	if (!image_changes && !(image_changes = kzalloc(mem.image_pages)))
 		return -ENOMEM;
+	for (uint64_t i = first; i < first + n; i++)
+		if (cow_shared(i) && cow_copy(i, KX_IMAGE_VA + (i << PAGE_SHIFT)))
+			return -ENOMEM;
 	memset(image_changes + first, prot_bits(prot) | PG_USER, n);
 	for (uint64_t end = va + n * PAGE_SIZE; va < end; va += PAGE_SIZE)
 		batch_add(va, (va - KX_IMAGE_VA) >> PAGE_SHIFT, prot_bits(prot), NULL);
@@ -173,9 +197,14 @@ static int populate_run(uint64_t first, uint64_t n)
 
 	for (uint64_t i = first; mfn_list && i < end; i++) {
 		for (start = i; i < end && !mfn_list[mem.image_pages + i]; i++)
-			mem.state[i] |= fresh & PG_DIRTY;
+			;
 		if (start < i && populate(populate(start, i, SUPER_ORDER), i, 0) < i)
 			return -ENOMEM;
+		for (; start < i; start++) {
+			mem.state[start] = (mem.state[start] & ~PG_PROT) | fresh;
+			if (fresh & PG_DIRTY && (mem.state[start] & PG_TYPE) == PG_USER)
+				mem.state[start] |= PG_STALE;
+		}
 	}
 	for (uint64_t i = first; i < end; i++)
 		if (mem.state[i] & PG_ABSENT)
@@ -202,6 +231,20 @@ static int freshen(uint64_t first, uint64_t n)
 	return 0;
 }
 
+/* Maps a page that is absent, as it is to be. */
+static int zero_fill(uint64_t page)
+{
+	uint8_t *state = &mem.state[page], bits = *state & PG_PROT, dirty = *state & PG_DIRTY;
+	int err = 0;
+
+	if (!mfn_list[mem.image_pages + page])
+		err = populate_run(page, 1) || freshen(page, 1);
+	*state |= dirty;
+	if (!err)
+		batch_add((uint64_t)page_va(page), mem.image_pages + page, bits, state);
+	return batch_end() || err ? -ENOMEM : 0;
+}
+
 int run_protect(uint64_t first, uint64_t n, int prot)
 {
 	uint8_t bits = prot_bits(prot);
@@ -215,6 +258,25 @@ int run_protect(uint64_t first, uint64_t n, int prot)
 		for (uint64_t i = first; i < first + n; i++)
 			mem.state[i] |= PG_DIRTY;
 	return err;
+}
+
+/*
+ * A fault at a page that the program may use so, but that is shared, or of which nobody had a use yet since a fork. The frame
+ * that such a page has, if it has one, is zero.
+ */
+int mem_fault(uint64_t va, uint64_t error)
+{
+	uint64_t page = page_of(va), pfn = mem.image_pages + page;
+	uint8_t *state = &mem.state[page];
+
+	if (!mfn_list || va < mem.ram_va || page >= mem.ram_pages || !(*state & PG_TYPE) || *state & (PG_NOREAD | PG_STALE) ||
+	    (error & PF_WRITE && *state & PG_NOWRITE) || (error & PF_FETCH && !(*state & PG_EXEC)))
+		return 0;
+	if (cow_shared(pfn))
+		return !(error & PF_WRITE) ? 0 : cow_copy(pfn, PAGE_DOWN(va)) ? -ENOMEM : 1;
+	if (error & PF_PRESENT)
+		return 0;
+	return zero_fill(page) ? -ENOMEM : 1;
 }
 
 /* ---- runs of pages ---- */
@@ -268,7 +330,7 @@ static void mark(uint64_t first, uint64_t n, int type)
 
 int run_take(uint64_t first, uint64_t n, int prot)
 {
-	if (populate_run(first, n))
+	if (populate_run(first, n) || cow_own(first, n))
 		return -ENOMEM;
 	for (uint64_t i = first; i < first + n; i++)
 		if (mem.state[i] & PG_DIRTY)
@@ -318,9 +380,10 @@ void *page_alloc(size_t n)
 {
 	uint64_t first = kernel_run(n);
 
-	if (!n || first == NO_RUN || populate_run(first, n) || set_bits(first, n, 0))
+	if (!n || first == NO_RUN || populate_run(first, n) || cow_own(first, n) || set_bits(first, n, 0))
 		return NULL;
 	mark(first, n, PG_KERNEL);
+	mem.kernel_end = MAX(mem.kernel_end, first + n);
 	for (uint64_t i = first; i < first + n; i++)
 		mem.state[i] |= PG_DIRTY;
 	return page_va(first);
@@ -391,6 +454,7 @@ void mem_init(void)
 	mem.state = page_va(first);
 	first += PAGE_UP(mem.ram_pages) >> PAGE_SHIFT;
 	reserve_kernel(0, first);
+	mem.kernel_end = first;
 	if (there < mem.ram_pages)
 		memset(mem.state + there, PG_ABSENT | fresh, mem.ram_pages - there);
 	if (control->flags & KX_F_DIRTY)

@@ -29,9 +29,30 @@ extern struct mem {
 	uint64_t kernel;
 	uint64_t brk_base;  /* page at which brk starts */
 	uint64_t mmap_base; /* page from which mmap searches */
+	uint64_t kernel_end; /* page after the last that the kernel has had, but for the root archive */
+	uint64_t stack, stack_end; /* the main thread's stack */
 } mem;
 
 #define NO_RUN UINT64_MAX
+
+/* Of the hypervisor, by frame (kx_abi.h); NULL: frame numbers are machine frame numbers. */
+extern uint64_t *mfn_list;
+
+#define PTE_FLAGS (PTE_PRESENT | PTE_USER | PTE_ACCESSED) /* so that the CPU need not set it */
+
+/* ---- cow.c: pages that are shared with a parent or a child ---- */
+
+static inline int cow_shared(uint64_t pfn)
+{
+	return mfn_list && mfn_list[pfn] & KX_MFN_SHARED;
+}
+
+/* Gives a shared page a frame of its own, writable, with the content; 0 or -ENOMEM. */
+int cow_copy(uint64_t pfn, uint64_t va);
+/* The same for those of a run of the window that are shared, and whose content is not wanted. */
+int cow_own(uint64_t first, uint64_t n);
+/* Forgets a shared page, which is about to be unmapped. */
+void cow_drop(uint64_t pfn);
 
 static inline void *page_va(uint64_t page)
 {

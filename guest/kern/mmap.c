@@ -307,6 +307,8 @@ uint64_t stack_alloc(uint64_t size)
 		panic("the host has no memory for a stack of %lu bytes", size);
 	if (run_protect(first, 1, PROT_NONE))
 		panic("the hypervisor refused to unmap a page");
+	mem.stack = first + 1;
+	mem.stack_end = first + n + 1;
 	mem.brk_base = first + n + 1 + random_below(some);
 	mem.mmap_base = mem.brk_base + 4 * some + random_below(some);
 	return (uint64_t)page_va(first + n + 1);

@@ -72,7 +72,7 @@ void identity_forked(int parent);
 /* ---- call.c ---- */
 
 /* The result of KX_CALL_*, or -errno; nothing else happens meanwhile. */
-long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c);
+long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c);
 long engine_answer(void); /* to the call that was made last */
 
 /* ---- event.c ---- */
@@ -128,6 +128,7 @@ int on_altstack(uint64_t rsp);
 /* ---- exit.c ---- */
 
 void exit_process(int status) __attribute__((noreturn)); /* wait(2) status word */
+void exit_out_of_memory(void) __attribute__((noreturn)); /* SIGKILL, for want of a frame */
 void exit_crashed(const struct kx_crash *c) __attribute__((noreturn));
 
 /* ---- syscall.c ---- */
@@ -149,6 +150,13 @@ void proc_forked(void); /* proc.c: /proc/PID has another name */
 
 extern int64_t boot_ns; /* now_ns() at the first instruction */
 void mem_init(void);
+/*
+ * A page fault, with its error code: 1 if the page is there now, as the program may use it, 0 if it may not, -ENOMEM if
+ * there is no frame for it.
+ */
+int mem_fault(uint64_t va, uint64_t error);
+void cow_forked(void); /* cow.c: the frames kept for copies are the parent's */
+uint32_t cow_promise(void); /* cow.c: what a fork is promised: KX_FORK_SHARED, or 0 */
 void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);

@@ -140,7 +140,7 @@ long sys_kill(long pid, long sig)
 	if (pid < -1 && -pid != process_group())
 		return -ESRCH;
 	if (pid != main_thread.tid)
-		r = engine_call(KX_CALL_KILL, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
+		r = engine_call(KX_CALL_KILL, 0, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
 	if (pid > 0 && pid != main_thread.tid)
 		return r;
 	if (pid == -1)

@@ -136,6 +136,7 @@ long sys_clone(long flags, long stack, long ptid, long ctid, long tls)
 	}
 	child.rax = 0;
 	child.rsp = stack;
+	t->stack_top = (uint64_t)stack;
 	first_stack(t, &child);
 	t->fs_base = flags & CLONE_SETTLS ? (uint64_t)tls : cur->fs_base;
 	if (flags & CLONE_CHILD_CLEARTID)

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
 
@@ -149,6 +150,80 @@ void test_fork_protection(void)
 		CHECK(faults((char *)(uintptr_t)test_fork_memory, true));
 	EQ(ended(pid), 0);
 	EQ(munmap(p, 4 * PAGE), 0);
+}
+
+/* Writes to so many bytes of stack, going down. */
+static __attribute__((noinline)) uint64_t dig(size_t n)
+{
+	volatile char room[1024];
+
+	for (size_t i = 0; i < sizeof(room); i += 64)
+		room[i] = (char)(n + i);
+	return n < sizeof(room) ? (uint64_t)room[64] : dig(n - sizeof(room)) + (uint64_t)room[128];
+}
+
+static volatile sig_atomic_t ticks;
+
+static void tick(int sig)
+{
+	(void)sig;
+	ticks++;
+}
+
+/* The CPU's own pushes are on a stack that nobody has told the system of, interrupted again and again. */
+static void wander(void)
+{
+	struct itimerval every = {{0, 2000}, {0, 2000}}, off = {{0, 0}, {0, 0}};
+	int first = ticks;
+
+	EQ(setitimer(ITIMER_REAL, &every, NULL), 0);
+	while (ticks < first + 5)
+		dig(40000);
+	EQ(setitimer(ITIMER_REAL, &off, NULL), 0);
+}
+
+static __attribute__((noinline)) void on_stack(void *top, void (*f)(void))
+{
+	__asm__ volatile("mov %%rsp, %%rbx\n\tmov %0, %%rsp\n\tcall *%1\n\tmov %%rbx, %%rsp"
+			 : "+r"(top), "+r"(f) : : "rbx", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc",
+			 "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+			 "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
+static void fork_here(void)
+{
+	pid_t pid;
+
+	IN_CHILD(pid)
+		wander();
+	wander();
+	EQ(ended(pid), 0);
+}
+
+/* Wherever a stack is: deeper than ever, in memory of the program's own, before and after a fork. */
+void test_fork_stacks(void)
+{
+	enum { N = 16 };
+	char *own = pages(N), *other = pages(N);
+	pid_t pid;
+
+	on_signal(SIGALRM, tick, SA_RESTART);
+	fill(own, N * PAGE, 3);
+	fill(other, N * PAGE, 4);
+	dig(200000);
+	IN_CHILD(pid) {
+		dig(600000);
+		on_stack(own + N * PAGE, wander);
+		CHECK(filled(own, PAGE, 3));
+		on_stack(other + N * PAGE, fork_here);
+	}
+	dig(600000);
+	on_stack(own + N * PAGE, wander);
+	on_stack(other + N * PAGE, fork_here);
+	EQ(ended(pid), 0);
+	CHECK(filled(own, PAGE, 3) && filled(other, PAGE, 4));
+	EQ(munmap(own, N * PAGE), 0);
+	EQ(munmap(other, N * PAGE), 0);
 }
 
 void test_fork_unmapped(void)

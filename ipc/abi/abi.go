@@ -152,6 +152,30 @@ const (
 	PteKept    = 0x200 // a bit that Xen leaves to the guest
 )
 
+// Where there is mfn_list a pVM can also promise, by KX_FORK_SHARED, that it copies on write. Then pages of the RAM window that
+// are mapped and hold something, and pages of the image that cannot be written, are not copied but shared: both sides have
+// them without write permission, and KX_MFN_SHARED in the entry of mfn_list. In the side that does not own the frame the
+// entry also names the domain that does, and KX_MFN_FRAME of it is a frame of the side's own, for the copy, or 0. A page
+// that holds zeroes may be absent in the child: not mapped, number 0. kx_control.ranges says what is not to be shared:
+//
+//	KX_RANGE_COPY  where a fault cannot be served: what the LibOS itself needs, and stacks
+//	KX_RANGE_DROP  the same, but the child needs no content: stacks below what is in use
+const (
+	ForkShared    = 2
+	MfnShared     = 0x8000000000000000
+	MfnFrame      = 0xffffffffff
+	MfnOwnerShift = 40
+	MfnOwner      = 0x7fff // after the shift; 0: the frame is the domain's own
+	Ranges        = 64
+	RangeCopy     = 1
+	RangeDrop     = 2
+)
+
+// kx_control.reason, of an end by SIGKILL
+const (
+	ReasonMemory = 1 // the host, or the pVM's limit, had no frame for a page that was to be copied
+)
+
 // KxMember is struct kx_member.
 //
 // A place of the family area. A member that sleeps looks at rung after it has set asleep; who wants it woken sets rung first.
@@ -243,6 +267,16 @@ type KxCall struct {
 	Result int64
 }
 
+// KxRange is struct kx_range.
+//
+// Pages of the RAM window.
+type KxRange struct {
+	First uint32
+	Pages uint32
+	Kind  uint32 // KX_RANGE_*
+	Pad   uint32
+}
+
 // KxControl is struct kx_control.
 type KxControl struct {
 	// Written by the domain builder, read by the pVM.
@@ -283,6 +317,16 @@ type KxControl struct {
 	FamilyPlace uint32 // its place in the family area, plus 1; 0: it has none
 	Pad         uint32
 	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0
+
+	Reason      uint32 // KX_REASON_*, valid in KX_STATE_EXITED
+	RangesCount uint32 // of ranges, for KX_FORK_SHARED
+	Ranges      [Ranges]KxRange
+
+	// Xen ends a domain whose stack cannot take the frame of a fault or an event. If double_fault is not 0, the engine lets the
+	// domain go on there instead: events masked, the registers as they were but for rip, which is in fault_regs with the
+	// others. Nothing may be pushed before rsp is another.
+	DoubleFault uint64
+	FaultRegs   KxRegs // written by the engine
 }
 
 // From xen_abi.h.
@@ -327,8 +371,9 @@ const (
 )
 
 const (
-	XenmemPopulatePhysmap = 6
-	DomidSelf             = 0x7ff0
+	XenmemDecreaseReservation = 1
+	XenmemPopulatePhysmap     = 6
+	DomidSelf                 = 0x7ff0
 )
 
 const (
@@ -391,6 +436,13 @@ const (
 	PteAccessed = 0x20
 	PteDirty    = 0x40
 	PteNx       = 1 << 63
+)
+
+// Error code of a page fault.
+const (
+	PfPresent = 1
+	PfWrite   = 2
+	PfFetch   = 16
 )
 
 const (

@@ -159,7 +159,7 @@ static void ask(void)
 	uint32_t op = random32() % 8;
 	uint64_t a = random32(), b = random32(), c = random32();
 
-	check(engine_call(op, a, b, c) == (long)(op + a - 2 * b + 3 * c), "engine_call: another call's result");
+	check(engine_call(op, 0, a, b, c) == (long)(op + a - 2 * b + 3 * c), "engine_call: another call's result");
 }
 
 static size_t take(int wait)

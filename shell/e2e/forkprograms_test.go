@@ -20,7 +20,7 @@ func TestUsertestsOfFork(t *testing.T) {
 	h := newHome(t)
 	image := filepath.Join(root, "guest/test/usertests.kx")
 	for _, args := range [][]string{
-		{"-m", "16M", image, "-n", strconv.Itoa(500 / slowness), "fork_many", "fork_deep", "fork_generations"},
+		{"-m", "16M", image, "-n", strconv.Itoa(500 / slowness), "fork_many", "fork_deep", "fork_generations", "fork_stacks", "fork_memory", "fork_protection"},
 		{"-m", "192M", image, "fork_big"},
 	} {
 		if out, errs, code := h.run(t, append([]string{"run"}, args...)...); code != 0 || !strings.Contains(out, " passed, 0 failed") {

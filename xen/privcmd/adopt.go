@@ -1,6 +1,7 @@
 package privcmd
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -24,7 +25,11 @@ type tokenHead struct {
 	// geometry
 	Slots, RAMPages, Ready uint64
 	RAMVA, Image, Pages    uint64
+	Base, Line             uint64 // Domain.base, and how many of Domain.line follow, 4 bytes each
 }
+
+// maxLine bounds the line of a domain that is adopted.
+const maxLine = 1 << 16
 
 // Token implements xen.Domain.
 func (d *Domain) Token() []byte {
@@ -32,8 +37,13 @@ func (d *Domain) Token() []byte {
 	t := tokenHead{
 		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
 		Slots: g.slots, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
+		Base: d.base, Line: uint64(len(d.line)),
 	}
-	return append(append([]byte(nil), bytesOf(&t)...), d.name...)
+	token := append([]byte(nil), bytesOf(&t)...)
+	for _, id := range d.line {
+		token = binary.LittleEndian.AppendUint32(token, uint32(id))
+	}
+	return append(token, d.name...)
 }
 
 // Adopt implements xen.Hypervisor. Without a token it must be a domain of an engine with this key.
@@ -64,11 +74,17 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		var t tokenHead
 		copy(bytesOf(&t), token)
 		g := geometry{shape{t.Slots, t.RAMPages, t.Ready}, t.RAMVA, t.Image, t.Pages}
-		if t.Handle != info.Handle || !g.valid() {
+		rest := token[tokenSize:]
+		if t.Handle != info.Handle || !g.valid() || t.Base > 2*maxMemory/pageSize || t.Line > maxLine || uint64(len(rest)) < 4*t.Line {
 			return nil, xen.ErrNoDomain
 		}
+		for ; t.Line > 0; t.Line-- {
+			d.line, rest = append(d.line, xen.DomID(binary.LittleEndian.Uint32(rest))), rest[4:]
+		}
+		d.base = t.Base
+		d.capped.Store(info.MaxPages < t.Base)
 		d.remotePort, d.hypercallPage, d.geometry = t.Port, t.HypercallPage, g
-		d.name = string(token[tokenSize:])
+		d.name = string(rest)
 		root = xen.DomID(t.Family)
 	}
 	if err = h.add(d); err != nil {

@@ -75,6 +75,7 @@ func (b *blank) memory() error {
 
 // allow says how many frames the domain may have.
 func (b *blank) allow(frames uint64) error {
+	b.d.base = frames
 	return domctl(b.h.c, domctlMaxMem, b.d.id, &maxMem{frames * pageSize >> 10})
 }
 

@@ -23,12 +23,16 @@ type Domain struct {
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
 	geometry      geometry
-	leaves, list  []uint64 // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
-	name          string   // for xenstore
+	leaves, list  []uint64    // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
+	base          uint64      // frames it may have as long as it shares none
+	capped        atomic.Bool // somebody has set another limit
+	line          []xen.DomID // its ancestors by fork, the first one first
+	name          string      // for xenstore
 	family        *family
 	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
 	gone          chan struct{}
+	rescues       rescues
 	once          sync.Once
 	exit          xen.Exit // valid when gone is closed
 

@@ -71,7 +71,9 @@ func (h *Hypervisor) findEnded() {
 				d.end(xen.Exit{Reason: xen.ExitKilled, Detail: "it was destroyed from outside"})
 			}
 		case info.Flags&infShutdown != 0:
-			d.end(d.why(info.Flags >> infShutdownShift & infShutdownMask))
+			if reason := info.Flags >> infShutdownShift & infShutdownMask; !d.rescue(reason) {
+				d.end(d.why(reason))
+			}
 		default:
 			d.noticePaused(info.Flags&infPaused != 0)
 		}

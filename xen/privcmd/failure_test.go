@@ -170,7 +170,8 @@ var lives = []life{
 		twice(t, next.Notify, in)
 		quit(t, next, in)
 	}},
-	{"forked", 35, forkedLife},
+	{"forked", 35, forkedLife("")},
+	{"forked, shared", 40, forkedLife("shared")},
 }
 
 // forget does to a domain what the death of its engine does: mapping, port and record are gone.

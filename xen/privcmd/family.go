@@ -239,8 +239,8 @@ func (h *Hypervisor) endStrangers() {
 	}
 }
 
-// inherit makes a child that is not known yet a member of its parent's family, with what that has.
-func (d *Domain) inherit(parent *Domain) error {
+// joinFamily makes a child that is not known yet a member of its parent's family, with what that has.
+func (d *Domain) joinFamily(parent *Domain) error {
 	f := parent.family
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,6 +3,7 @@ package privcmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -19,6 +20,7 @@ type fork struct {
 	geo     geometry
 	held    bool // the parent is paused, and parent.pauses held, by us
 	marked  bool // abi.ForkMarked
+	apart   apart
 	pages   []forked
 	context *vcpuContext // the parent's
 	steps   xen.Steps
@@ -43,12 +45,14 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "read", Do: f.read},
 			{Name: "frames", Do: f.frames},
 			{Name: "copy", Do: f.copy},
+			{Name: "share", Do: f.share},
 			{Name: "resume", Do: f.resume},
 			{Name: "map", Do: f.mapped},
 			{Name: "list", Do: f.list},
 			{Name: "boot", Do: f.boot},
 			{Name: "family", Do: f.family},
 			{Name: "vcpu", Do: f.vcpu},
+			{Name: "limits", Do: func() error { return f.d.inherit(d) }},
 			{Name: "watch", Do: f.watch},
 			{Name: "ready", Do: f.ready},
 		}...)
@@ -65,7 +69,10 @@ func (f *fork) check() error {
 		return fmt.Errorf("it was adopted without a token: %w", xen.ErrNoFork)
 	}
 	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
-	f.marked = atomic.LoadUint32(&call.Flags)&abi.ForkMarked != 0
+	flags := atomic.LoadUint32(&call.Flags)
+	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
+		f.apart = f.ranges()
+	}
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}
@@ -138,7 +145,8 @@ func (f *fork) read() (err error) {
 		n := min(len(tables), windowFrames)
 		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
 			for at := 0; at < n; {
-				entries := words(area[at*pageSize:][:pageSize])[f.geo.address(frame)>>pageShift%perTable:]
+				first := f.geo.address(frame) >> pageShift % perTable
+				entries, place := words(area[at*pageSize:][:pageSize])[first:], tables[at]<<pageShift+first*8
 				run, last := f.run(frame)
 				if at++; uint64(len(entries)) > run {
 					entries = entries[:run]
@@ -146,7 +154,7 @@ func (f *fork) read() (err error) {
 						at-- // the table has pages of another kind, too
 					}
 				}
-				if err := f.sort(frame, entries, numbers); err != nil {
+				if err := f.sort(frame, place, entries, numbers); err != nil {
 					return err
 				}
 				frame += uint64(len(entries))
@@ -228,8 +236,13 @@ func (f *fork) eachNumber(id xen.DomID, list []uint64, writable bool, pages []*f
 type forked struct {
 	frame uint64 // pseudo-physical
 	bits  uint64 // of the child's page table entry
-	from  uint64 // the parent's machine frame if it has to be copied, or 0
+	from  uint64 // the parent's machine frame if its content is wanted, or 0
 	to    uint64 // the child's
+
+	// Of a page that is shared instead of copied: the parent's page table entry, its machine address, and whose from is.
+	shared       bool
+	entry, place uint64
+	owner        xen.DomID
 }
 
 // A child's pages are of three kinds: those of the image, those of the window for which a blank has a frame, mapped
@@ -260,7 +273,8 @@ func (f *fork) run(frame uint64) (n uint64, last bool) {
 
 // sort finds out what is to be done for pages of one kind, by their page table entries. Without the parent's promise
 // (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
-func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
+// place is the machine address of the first entry.
+func (f *fork) sort(frame, place uint64, entries, numbers []uint64) error {
 	have, has := f.blankBits(frame)
 	image := frame < f.geo.image
 	// Most of a large window is as a blank has it.
@@ -272,6 +286,10 @@ func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
 			continue
 		}
 		p := forked{frame: frame + uint64(i)}
+		kind := f.apart.kind(&f.geo, p.frame)
+		if entry&ptePresent != 0 && (kind == abi.RangeDrop || kind == kindShared && !has && entry&pteDirty == 0) {
+			continue // the child gets a page of zeroes when it looks
+		}
 		switch {
 		case entry&ptePresent != 0:
 			mfn := entry & pteFrame >> pageShift
@@ -282,6 +300,10 @@ func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
 			if !f.marked || image || entry&pteDirty != 0 {
 				p.bits |= pteDirty
 				p.from = mfn
+				if p.shared = kind == kindShared && (!image || entry&pteWrite == 0); p.shared {
+					p.bits &^= pteWrite
+					p.entry, p.place = entry, place+uint64(i)*8
+				}
 			}
 		case !f.marked:
 			p.from = numbers[p.frame]
@@ -301,10 +323,13 @@ func (f *fork) frames() error {
 	if err := f.allow(l.shared + g.pages - l.ready); err != nil {
 		return err
 	}
+	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
 	var later []*forked
 	for i := range f.pages {
 		p := &f.pages[i]
-		if _, has := f.blankBits(p.frame); !has {
+		if _, has := f.blankBits(p.frame); !has && p.shared {
+			continue // the child gets a frame when it copies
+		} else if !has {
 			later = append(later, p)
 		} else if p.frame < g.image {
 			p.to = f.mfns[p.frame]
@@ -333,7 +358,7 @@ func (f *fork) frames() error {
 func (f *fork) copy() error {
 	var from, to []uint64
 	for i := range f.pages {
-		if p := &f.pages[i]; p.from != 0 {
+		if p := &f.pages[i]; p.from != 0 && !p.shared {
 			from, to = append(from, p.from), append(to, p.to)
 		}
 	}
@@ -345,7 +370,7 @@ func (f *fork) mapped() error {
 	var ops []mmuUpdate
 	for i := range f.pages {
 		p := &f.pages[i]
-		if bits, _ := f.blankBits(p.frame); p.bits == bits {
+		if bits, _ := f.blankBits(p.frame); p.bits == bits || p.shared {
 			continue
 		}
 		op := mmuUpdate{Ptr: f.l.entry(f.mfns, f.geo.address(p.frame)), Val: p.bits}
@@ -363,17 +388,23 @@ func (f *fork) mapped() error {
 func (f *fork) list() error {
 	list, first := f.listed(), f.l.numbers-f.geo.image
 	copy(list[first:], f.mfns[:f.geo.image])
+	number := func(p *forked) uint64 {
+		if p.shared {
+			return p.to | abi.MfnShared | uint64(p.owner)<<abi.MfnOwnerShift
+		}
+		return p.to
+	}
 	var rest []*forked
 	for i := range f.pages {
 		p := &f.pages[i]
 		if at := first + p.frame; at < uint64(len(list)) {
-			list[at] = p.to
+			list[at] = number(p)
 		} else {
 			rest = append(rest, p)
 		}
 	}
 	// The others are in pages that are not mapped.
-	return f.eachNumber(f.d.id, f.mfns[f.l.p2m:f.l.ctl], true, rest, func(p *forked, number *uint64) { *number = p.to })
+	return f.eachNumber(f.d.id, f.mfns[f.l.p2m:f.l.ctl], true, rest, func(p *forked, at *uint64) { *at = number(p) })
 }
 
 // boot writes start_info and the boot parameters.
@@ -393,7 +424,7 @@ func (f *fork) boot() error {
 // family maps what the family shares.
 func (f *fork) family() error {
 	f.d.top = f.mfns[f.l.tables]
-	err := f.d.inherit(f.parent)
+	err := f.d.joinFamily(f.parent)
 	if err == nil {
 		f.steps.OnFailure(func() { f.d.family.leave(f.d) })
 	}

@@ -18,10 +18,16 @@ import (
 	"kxsh/xen/xentest"
 )
 
-// forkedLife is a fork in which every request may fail: its parent goes on.
-func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+// forkedLife is a fork with a promise in which every request may fail: its parent goes on.
+func forkedLife(promise string) func(*testing.T, *Hypervisor, *xen.Config, func() *injection) {
+	return func(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+		forkLived(t, h, c, begin, promise)
+	}
+}
+
+func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection, promise string) {
 	defer h.window.close(h.c) // so that each fork has to make it
-	m := xentest.StartForker(t, h, c.Image, xentest.ForkerMemory)
+	m := xentest.StartForker(t, h, c.Image, xentest.ForkerMemory, promise)
 	d := m.Domain.(*Domain)
 	f := m.Called(0)
 	in := begin()

@@ -72,6 +72,43 @@ func (d *Domain) SetWeight(weight int) error {
 	return domctl(d.c, domctlSchedulerOp, d.id, &op)
 }
 
+// inherit gives a child of fork its parent's limits: weight and cap of the scheduler, affinity, and what somebody has capped
+// its memory to.
+func (d *Domain) inherit(parent *Domain) error {
+	if schedulers[d.h.sched].weighted {
+		op := schedulerOp{SchedID: d.h.sched, Cmd: schedGet}
+		if err := domctl(d.c, domctlSchedulerOp, parent.id, &op); err != nil {
+			return err
+		}
+		if op.Cmd = schedPut; op.Weight != defaultWeight || op.Cap != 0 {
+			if err := domctl(d.c, domctlSchedulerOp, d.id, &op); err != nil {
+				return err
+			}
+		}
+	}
+	cpus, err := parent.affinity()
+	if err == nil && cpus != nil {
+		_, err = d.c.affinity(domctlSetAffinity, d.id, cpuSet(cpus))
+	}
+	if err != nil || !parent.capped.Load() {
+		return err
+	}
+	info, err := d.c.domainInfo(parent.id)
+	if err != nil {
+		return err
+	}
+	d.capped.Store(true)
+	return domctl(d.c, domctlMaxMem, d.id, &maxMem{min(info.MaxPages, d.base) * pageSize >> 10})
+}
+
+func cpuSet(cpus []int) []byte {
+	set := make([]byte, maxCPUs/8)
+	for _, cpu := range cpus {
+		set[cpu/8] |= 1 << (cpu % 8)
+	}
+	return set
+}
+
 // affinity is nil if all CPUs of the host are allowed.
 func (d *Domain) affinity() ([]int, error) {
 	set, err := d.c.affinity(domctlGetAffinity, d.id, nil)
@@ -92,13 +129,12 @@ func (d *Domain) affinity() ([]int, error) {
 
 // SetAffinity implements xen.Domain.
 func (d *Domain) SetAffinity(cpus []int) error {
-	set := make([]byte, maxCPUs/8)
 	for _, cpu := range cpus {
 		if cpu < 0 || cpu >= d.h.cpus {
 			return fmt.Errorf("affinity: no CPU %d: the host has %d", cpu, d.h.cpus)
 		}
-		set[cpu/8] |= 1 << (cpu % 8)
 	}
+	set := cpuSet(cpus)
 	if len(cpus) == 0 {
 		for i := range set {
 			set[i] = 0xff
@@ -133,5 +169,6 @@ func (d *Domain) SetMaxMem(bytes uint64) error {
 	if host := phys.TotalPages * pageSize; bytes > host {
 		return fmt.Errorf("domain %d: a cap of %d bytes is above the host's %d: %w", d.id, bytes, host, xen.ErrNoMemory)
 	}
+	d.capped.Store(true)
 	return domctl(d.c, domctlMaxMem, d.id, &maxMem{bytes / pageSize * pageSize >> 10})
 }

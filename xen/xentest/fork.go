@@ -103,17 +103,19 @@ func testFork(t *testing.T, s Suite) {
 	}{
 		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
-		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree},
+		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree}, {"Limits", forkLimits},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
-	t.Run("Marked", func(t *testing.T) {
-		b := newBench(t, s)
-		b.promise = []string{"marked"}
-		for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkTree} {
-			run(t, b)
-		}
-	})
+	for name, promise := range map[string]string{"Marked": "marked", "Shared": "shared"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, s)
+			b.promise = []string{promise}
+			for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkGenerations, forkTree} {
+				run(t, b)
+			}
+		})
+	}
 }
 
 // forkSnapshot holds that a child has its parent's memory as of the fork, and each its own from then on.
@@ -140,6 +142,22 @@ func forkSnapshot(t *testing.T, b *bench) {
 	c.fill(forkPages, 4000)
 	c.check("an orphan that wrote")
 	c.leave()
+}
+
+// forkLimits holds that a child has its parent's share and place.
+func forkLimits(t *testing.T, b *bench) {
+	m := b.founder()
+	b.must(m.SetWeight(128))
+	b.must(m.SetAffinity([]int{0}))
+	st, err := m.child().child().Status()
+	if err != nil || st.Weight != 128 || !slices.Equal(st.CPUs, []int{0}) {
+		t.Errorf("a grandchild: %+v, %v", st, err)
+	}
+	b.must(m.SetWeight(256))
+	b.must(m.SetAffinity(nil))
+	if st, err = m.child().Status(); err != nil || st.Weight != 256 || st.CPUs != nil {
+		t.Errorf("a child of later: %+v, %v", st, err)
+	}
 }
 
 // forkArea holds that the child's control area is its own.

@@ -170,6 +170,8 @@ kx_syscall:
 	ret
 	/* An event came while events were masked: do what Xen would have done. rcx and r11 are free. */
 1:	movb $1, MASK
+	.globl masked, masked_end
+masked:
 	mov %rsp, %rcx
 	mov %ss, %r11d
 	push %r11
@@ -181,6 +183,7 @@ kx_syscall:
 	push %r11
 	push %rcx
 	jmp upcall
+masked_end:
 2:	ret
 
 /* ---- events ---- */
@@ -321,6 +324,25 @@ trap_common:
 	test %eax, %eax
 	jz leave_full
 	/* Back into the kernel: events stay masked. */
+	pop_all
+	iretq
+
+/* ---- stacks that cannot take a frame ---- */
+
+/*
+ * The engine lets us go on here (kx_control.double_fault), events masked; the registers are in the control area. If it was the
+ * program's stack, the thread's kernel stack is empty; if it was that one, all is over anyway.
+ */
+	.globl double_fault
+double_fault:
+	cld
+	mov cur, %r11
+	mov THREAD_KSTACK(%r11), %rsp
+	sub $FRAME_SIZE, %rsp
+	mov %rsp, %rdi
+	call double_fault_enter
+	test %eax, %eax
+	jz leave_full
 	pop_all
 	iretq
 

@@ -3,7 +3,7 @@
  *
  * fork: the test writes a command to RESULT[9], its arguments to [10] and [11], moves [8] and sends an event;
  * the guest puts an answer into [12] and moves [13] there. A child begins with none asked and [14] set.
- * fork marked: the same with the promise of KX_FORK_MARKED.
+ * fork marked: the same with the promise of KX_FORK_MARKED. fork shared: with that and KX_FORK_SHARED.
  */
 #include "guest.h"
 
@@ -108,10 +108,38 @@ static volatile uint64_t *page(unsigned i)
 	return (volatile uint64_t *)(CONTROL->ram_va + (CONTROL->ram_pages - NPAGES + i) * PAGE);
 }
 
+/* Copies a page of the window that is shared with a relative, before it is used otherwise. */
+static void own(uint64_t va)
+{
+	static uint64_t content[PAGE / 8];
+	uint64_t frame = CONTROL->image_pages + (va - CONTROL->ram_va) / PAGE, extent = frame, old;
+	struct xen_memory_reservation r = {(uint64_t)&extent, 1, 0, 0, DOMID_SELF, {0}};
+	uint64_t *list = (uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
+
+	if (va < CONTROL->ram_va || !machine_frames() || !(list[frame] & KX_MFN_SHARED))
+		return;
+	old = list[frame] >> KX_MFN_OWNER_SHIFT & KX_MFN_OWNER ? 0 : list[frame] & KX_MFN_FRAME;
+	if (!old)
+		extent = list[frame] & KX_MFN_FRAME;
+	if (old || !extent) {
+		extent = frame;
+		CHECK(HC(memory_op, XENMEM_populate_physmap, &r) == 1);
+	}
+	for (unsigned w = 0; w < PAGE / 8; w++)
+		content[w] = ((volatile uint64_t *)va)[w];
+	list[frame] = extent;
+	CHECK(HC(update_va_mapping, va, pte_of(va, RW | PTE_DIRTY), UVMF_INVLPG) == 0);
+	for (unsigned w = 0; w < PAGE / 8; w++)
+		((volatile uint64_t *)va)[w] = content[w];
+	extent = old;
+	CHECK(!old || HC(memory_op, XENMEM_decrease_reservation, &r) == 1);
+}
+
 static void map(unsigned i, uint64_t bits)
 {
 	uint64_t va = (uint64_t)page(i), kept = flags & KX_FORK_MARKED ? KX_PTE_KEPT : 0;
 
+	own(va);
 	CHECK(HC(update_va_mapping, va, bits ? pte_of(va, bits | PTE_DIRTY) : kept, UVMF_INVLPG) == 0);
 }
 
@@ -137,6 +165,7 @@ static void grow(uint64_t va)
 static void touch(uint64_t va, uint64_t value)
 {
 	grow(va);
+	own(va);
 	*(volatile uint64_t *)va = value;
 }
 
@@ -220,6 +249,15 @@ static void do_fork(void)
 	handlers();
 	if (arg(2)[0] && machine_frames())
 		flags = KX_FORK_MARKED;
+	if (arg(2)[0] == 's' && machine_frames()) {
+		flags |= KX_FORK_SHARED;
+		/* Where the stacks are; and what makes no sense. */
+		CONTROL->ranges[0] = (struct kx_range){0, 20, KX_RANGE_COPY, 0};
+		CONTROL->ranges[1] = (struct kx_range){10, 2, KX_RANGE_DROP, 0};
+		CONTROL->ranges[2] = (struct kx_range){(uint32_t)CONTROL->ram_pages, 1U << 31, 77, 0};
+		CONTROL->ranges[3] = (struct kx_range){~0U, ~0U, KX_RANGE_DROP, 0};
+		CONTROL->ranges_count = 4;
+	}
 	for (unsigned i = 0; i < NPAGES; i++) {
 		grow((uint64_t)page(i));
 		fill(i, i + 1);
