@@ -145,7 +145,15 @@ extern int children;              /* how many fork_many makes: -n */
 	/* forkmem.c */                                                                           \
 	T(fork_memory, ALL) T(fork_protection, ALL) T(fork_unmapped, ALL) T(fork_big, ALL)         \
 	T(fork_grows, ALL) T(fork_brk, ALL) T(fork_stack, ALL) T(fork_generations, ALL)            \
-	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL)
+	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL) \
+	/* forkshare.c */                                                                         \
+	T(share_offset, ALL) T(share_append, ALL) T(share_flags, ALL) T(share_content, ALL)        \
+	T(share_holes, ALL) T(share_unlinked, ALL) T(share_full, PVM)                              \
+	T(share_pipe, ALL) T(share_pipe_filled, ALL) T(share_pipe_ends, ALL) T(share_pipe_broken, ALL) \
+	T(share_pipe_killed, ALL) T(share_pipe_atomic, ALL) T(share_pipe_bulk, ALL)                \
+	T(share_pipe_full, ALL) T(share_pipe_poll, ALL) T(share_pipe_epoll, ALL)                   \
+	T(share_pipe_threads, ALL) T(share_pipe_line, ALL) T(share_pipe_reopen, ALL)               \
+	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

@@ -75,3 +75,6 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	}
 	return child, nil
 }
+
+// Family implements xen.Domain: programs here share nothing.
+func (d *domain) Family(uint64) (uint64, error) { return 0, xen.ErrNoFork }

@@ -34,7 +34,7 @@ func (d *Domain) memory() (u usage) {
 	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
 		return u
 	}
-	u.shared = d.sharedBytes()
+	u.shared = d.sharedBytes() + p.familyBytes()
 	fixed := u.shared + stubPrivate
 	u.most = uint64(ram.Size+ctl.Size) + fixed
 	fixed += uint64(ctl.Blocks) * block

@@ -20,6 +20,7 @@ type tokenHead struct {
 	Port          uint32
 	_             uint32
 	HypercallPage uint64
+	Family        uint64
 	// geometry
 	Slots, RAMPages, Ready uint64
 	RAMVA, Image, Pages    uint64
@@ -29,7 +30,7 @@ type tokenHead struct {
 func (d *Domain) Token() []byte {
 	g := &d.geometry
 	t := tokenHead{
-		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage,
+		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
 		Slots: g.slots, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
 	}
 	return append(append([]byte(nil), bytesOf(&t)...), d.name...)
@@ -58,6 +59,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	d := newDomain(h, id, info.Handle)
 	d.paused.Store(info.Flags&infPaused != 0)
 	d.remotePort = firstPort
+	root := id
 	if len(token) != 0 {
 		var t tokenHead
 		copy(bytesOf(&t), token)
@@ -67,13 +69,16 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		}
 		d.remotePort, d.hypercallPage, d.geometry = t.Port, t.HypercallPage, g
 		d.name = string(token[tokenSize:])
+		root = xen.DomID(t.Family)
 	}
 	if err = h.add(d); err != nil {
 		return nil, err
 	}
+	h.familyOf(root).join(d)
 	defer func() {
 		if err != nil {
 			h.remove(d)
+			d.family.leave(d)
 			d.c.release()
 		}
 	}()

@@ -25,6 +25,8 @@ type Domain struct {
 	geometry      geometry
 	leaves, list  []uint64 // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
 	name          string   // for xenstore
+	family        *family
+	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
 	gone          chan struct{}
 	once          sync.Once
@@ -180,6 +182,7 @@ func (d *Domain) Release() error {
 	d.h.events.unbind(d.port)
 	err := d.c.munmap(d.area)
 	d.h.remove(d)
+	d.family.leave(d)
 	d.h.names.Drop(d.id, xen.UUID(d.handle))
 	d.c.release()
 	return err
