@@ -66,7 +66,17 @@ func newPVM() *pvm {
 func (p *pvm) attachControl() {
 	ctl := p.dom.Control()
 	p.out, p.in, p.cmds, p.calls = ipc.NewOutput(ctl), ipc.NewInput(ctl), ipc.NewCommands(ctl), ipc.NewCalls(ctl)
-	p.out.Sleep() // ask for an event at the first output
+	if !p.out.Sleep() { // an event at the first output was asked for too late: there is some already
+		p.lookAgain()
+	}
+}
+
+// lookAgain has p tended as if it had rung.
+func (p *pvm) lookAgain() {
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
 }
 
 // release frees the domain.
