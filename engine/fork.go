@@ -135,24 +135,34 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		},
 		ImageSHA: parent.ImageSHA, Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit,
 	}
-	if err := s.do("domain", func() (err error) { c.dom, err = p.child(c, &s, call); return err }, func() {
-		c.dom.Destroy()
-		<-c.dom.Gone()
-		c.dom.Release()
-	}); err != nil {
-		return fail(err)
+	// The child runs before its parent's part is over. An engine that dies before the parent has its answer is
+	// followed by one that ends the child.
+	entered := false
+	begin := func(d xen.Domain) error {
+		e.attachChild(c, d)
+		if err := s.do("table", func() error { return e.enter(c, p) }, nil); err != nil {
+			return err
+		}
+		entered = true
+		return s.do("unpause", func() error {
+			if err := d.Unpause(); !errors.Is(err, xen.ErrNoDomain) {
+				return err
+			}
+			return nil // it has run already, and has ended
+		}, nil)
 	}
-	c.pid = int(c.dom.ID())
-	c.rec.PID = c.pid
-	c.attachControl()
-	c.rec.Log = filepath.Join("logs", fmt.Sprintf("%d-%d", c.pid, requested.UnixMilli()))
-	c.log = newConsoleLog(filepath.Join(e.o.State, c.rec.Log))
-	if err := s.do("table", func() error { return e.enter(c, p) }, func() { e.forget(c) }); err != nil {
-		return fail(err)
+	end := func() {
+		if entered {
+			e.forget(c)
+		}
+		if c.dom != nil {
+			c.dom.Destroy()
+			<-c.dom.Gone()
+			c.release()
+		}
 	}
-	// From here on the child runs. An engine that dies before the parent has its answer is followed by one
-	// that ends the child.
-	if err := s.do("unpause", c.dom.Unpause, nil); err != nil {
+	if err := s.do("domain", func() error { return p.child(c, &s, call, begin) }, end); err != nil {
+		end()
 		return fail(err)
 	}
 	token := c.dom.Token()
@@ -170,6 +180,15 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	return c, nil
 }
 
+// attachChild makes a new domain that of c.
+func (e *Engine) attachChild(c *pvm, d xen.Domain) {
+	c.dom, c.pid = d, int(d.ID())
+	c.rec.PID = c.pid
+	c.attachControl()
+	c.rec.Log = filepath.Join("logs", fmt.Sprintf("%d-%d", c.pid, c.rec.Requested.UnixMilli()))
+	c.log = newConsoleLog(filepath.Join(e.o.State, c.rec.Log))
+}
+
 // reserve makes room in the family for a child of p, and returns p's record.
 func (e *Engine) reserve(p *pvm) (record, error) {
 	e.mu.Lock()
@@ -185,19 +204,21 @@ func (e *Engine) reserve(p *pvm) (record, error) {
 	return p.rec, nil
 }
 
-// child has the hypervisor make the domain of c, whose record is there but for the PID.
-func (p *pvm) child(c *pvm, s *steps, call ipc.Call) (xen.Domain, error) {
+// child has the hypervisor make the domain of c, whose record is there but for the PID, and has it begin.
+func (p *pvm) child(c *pvm, s *steps, call ipc.Call, begin func(xen.Domain) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), forkLongest)
 	defer cancel()
 	size := c.size.Load()
-	return p.dom.Fork(ctx, &xen.Fork{
+	_, err := p.dom.Fork(ctx, &xen.Fork{
 		Boot: xen.Boot{
 			Name: c.rec.Name, Args: c.rec.Args, Env: c.rec.Request.Env, PPID: xen.DomID(c.rec.PPID), Family: xen.DomID(c.rec.Family),
 			TTY: c.rec.TTY, Rows: int(size >> 32), Cols: int(uint32(size)),
 		},
 		RIP: call.A[0], RSP: call.A[1],
-		Step: func(name string, took time.Duration) { s.took("domain: "+name, took) },
+		Ready: begin,
+		Step:  func(name string, took time.Duration) { s.took("domain: "+name, took) },
 	})
+	return err
 }
 
 // Fork makes children of a running pVM from outside.

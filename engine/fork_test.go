@@ -248,6 +248,25 @@ func TestFork(t *testing.T) {
 }
 
 // Whatever step of a fork fails, nothing is left of it and the parent goes on.
+// A child may run, and be gone, before its fork is over.
+func TestForkOfTheQuick(t *testing.T) {
+	e, host := familyEngine(t, map[string]func(body){"parent": func(b body) {
+		pid := b.fork(func(c body) { c.Guest.Exit(3) })
+		b.printf("forked %d\n", pid)
+		_, status := b.child()
+		b.printf("status %d\n", status)
+		b.sleep()
+	}})
+	host.SetEager(true)
+	p := launch(t, e, "parent")
+	if pid := saidNumber(t, e, p, "forked"); pid <= 0 {
+		t.Errorf("fork: %d", pid)
+	}
+	if status := saidNumber(t, e, p, "status"); status != 3<<8 {
+		t.Errorf("status %#x", status)
+	}
+}
+
 func TestFailedForkLeavesNothing(t *testing.T) {
 	e, host := familyEngine(t, map[string]func(body){"parent": func(b body) {
 		for n := 1; ; n++ {

@@ -42,6 +42,19 @@ func (s *Steps) OnFailure(f func()) { s.undo = append(s.undo, f) }
 // Instead has f alone called if a later step fails: it undoes all that was done so far.
 func (s *Steps) Instead(f func()) { s.undo = []func(){f} }
 
+// Born is the step from which on the child of a fork is a domain like others.
+func (s *Steps) Born(f *Fork, child Domain) error {
+	if f.Ready == nil {
+		s.Instead(func() { End(child) })
+		return nil
+	}
+	s.Instead(func() {
+		child.Destroy()
+		<-child.Gone()
+	})
+	return f.Ready(child)
+}
+
 func (s *Steps) unwind() {
 	for i := len(s.undo) - 1; i >= 0; i-- {
 		s.undo[i]()

@@ -97,6 +97,10 @@ type Fork struct {
 	// RIP and RSP are where the child goes on, and perhaps the parent: see kx_abi.h. Both are the
 	// parent's word.
 	RIP, RSP uint64
+	// Ready, if not nil, is called once when the child is a domain like others, and unpauses it: then it runs before
+	// Fork returns, perhaps before Ready is called. If Ready fails, or Fork after it, the child is gone, and is to be released
+	// by who was told.
+	Ready func(child Domain) error
 	// Step, if not nil, is told how long each named step took.
 	Step func(name string, took time.Duration)
 }
@@ -148,6 +152,13 @@ type Domain interface {
 	SetAffinity(cpus []int) error
 	// SetMaxMem caps the memory the domain may use, in bytes; never below what it uses now.
 	SetMaxMem(bytes uint64) error
+}
+
+// End ends a domain and frees everything of it.
+func End(d Domain) {
+	d.Destroy()
+	<-d.Gone()
+	d.Release()
 }
 
 // ExitReason says how a domain ended.

@@ -188,6 +188,30 @@ func stop(e *engine.Engine) error {
 	return errors.Join(e.Shutdown(context.Background(), true), e.Stop())
 }
 
+// engines are one with a pool of blanks and one without, and what waits until both rest.
+type engines struct {
+	pooled, bare *engine.Engine
+	quiet        *settler
+}
+
+// engines starts both. The caller must call stop.
+func (b *Bench) engines(ctx context.Context, hv xen.Hypervisor) (e *engines, err error) {
+	e = &engines{}
+	if e.pooled, err = b.engine("pooled", 4); err != nil {
+		return nil, err
+	}
+	if e.bare, err = b.engine("unpooled", 0); err != nil {
+		return nil, errors.Join(err, stop(e.pooled))
+	}
+	e.quiet = &settler{hv: hv, pooled: e.pooled}
+	if err := e.quiet.begin(ctx); err != nil {
+		return nil, errors.Join(err, e.stop())
+	}
+	return e, nil
+}
+
+func (e *engines) stop() error { return errors.Join(stop(e.pooled), stop(e.bare)) }
+
 // machine describes the host in one line.
 func machine(hv *xen.Info) string {
 	cpu := "unknown CPU"

@@ -76,20 +76,11 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 		return err
 	}
 	defer spawner.close()
-	pooledE, err := b.engine("pooled", 4)
+	e, err := b.engines(ctx, hv)
 	if err != nil {
 		return err
 	}
-	defer stop(pooledE)
-	bareE, err := b.engine("unpooled", 0)
-	if err != nil {
-		return err
-	}
-	defer stop(bareE)
-	quiet := &settler{hv: hv, pooled: pooledE}
-	if err := quiet.begin(ctx); err != nil {
-		return err
-	}
+	defer e.stop()
 	const warm = 5
 	n := b.rounds(200)
 	b.say("boot to main, %d rounds", n)
@@ -101,13 +92,13 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 		}{
 			{spawn, spawner.once},
 			{created, x.once},
-			{pooled, func() (time.Duration, error) { return bootOnce(ctx, pooledE, image) }},
-			{bare, func() (time.Duration, error) { return bootOnce(ctx, bareE, image) }},
+			{pooled, func() (time.Duration, error) { return bootOnce(ctx, e.pooled, image) }},
+			{bare, func() (time.Duration, error) { return bootOnce(ctx, e.bare, image) }},
 		} {
 			if m.s == created && (x == nil || i%5 != 0) {
 				continue // a tenth of a second each
 			}
-			if err := quiet.wait(ctx); err != nil {
+			if err := e.quiet.wait(ctx); err != nil {
 				return err
 			}
 			took, err := m.once()

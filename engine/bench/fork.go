@@ -16,17 +16,15 @@ type goals struct {
 	sizes                         []int // MiB
 	small, large, growth, perPage float64
 	idle                          float64 // KiB
+	children                      int     // so many weigh more than what else goes on in the host
 }
 
 var (
-	forkHosted = goals{[]int{4, 64, 1024}, 0.8, 0.02, 2, 1.5, 300}
-	forkXen    = goals{[]int{4, 64, 256}, 0.1, 0.02, 4, 0.5, 400}
+	forkHosted = goals{[]int{4, 64, 1024}, 0.8, 0.02, 2, 1.5, 300, 400}
+	forkXen    = goals{[]int{4, 64, 256}, 0.1, 0.02, 4, 0.5, 400, 50}
 )
 
-const (
-	idleParent   = 64 // MiB
-	idleChildren = 50
-)
+const idleParent = 64 // MiB
 
 // forkRows are the series of one size; each has one of the child and one of the parent.
 type forkRows struct {
@@ -106,25 +104,16 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 	if info.Name == "xen" {
 		g = forkXen
 	}
-	pooled, err := b.engine("pooled", 4)
+	e, err := b.engines(ctx, hv)
 	if err != nil {
 		return err
 	}
-	defer stop(pooled)
-	bare, err := b.engine("unpooled", 0)
-	if err != nil {
-		return err
-	}
-	defer stop(bare)
-	quiet := &settler{hv: hv, pooled: pooled}
-	if err := quiet.begin(ctx); err != nil {
-		return err
-	}
+	defer e.stop()
 	r := &Report{Bench: "fork", Time: time.Now(), Machine: machine(&info)}
 	var rows []*forkRows
 	for _, mib := range g.sizes {
 		row := newForkRows(mib)
-		if err := b.forks(ctx, row, pooled, bare, quiet); err != nil {
+		if err := b.forks(ctx, row, e); err != nil {
 			return fmt.Errorf("%d MiB: %w", mib, err)
 		}
 		rows = append(rows, row)
@@ -152,7 +141,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 		fmt.Sprintf("first fork, child runs: %d MiB to %d MiB", largest.mib, smallest.mib),
 		float64(largest.first.child.Median) / float64(smallest.first.child.Median), "times", g.growth,
 	})
-	weight, err := b.idleChild(ctx, pooled, hv)
+	weight, err := b.idleChild(ctx, e.pooled, hv, g.children)
 	if err != nil {
 		return err
 	}
@@ -161,7 +150,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 }
 
 // forks measures one size. Each parent of a first fork is a new one.
-func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Engine, quiet *settler) (err error) {
+func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) {
 	n := b.rounds(100)
 	b.say("fork of %d MiB, %d rounds", r.mib, n)
 	clock := startClock()
@@ -170,25 +159,25 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Eng
 		return err
 	}
 	defer func() { err = errors.Join(err, native.end()) }()
-	old, err := b.pvm(ctx, pooled, r.mib)
+	old, err := b.pvm(ctx, e.pooled, r.mib)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, old.end()) }()
-	quiet.rest++
-	defer func() { quiet.rest-- }()
+	e.quiet.rest++
+	defer func() { e.quiet.rest-- }()
 	if _, err := old.fork(false); err != nil {
 		return err
 	}
-	fresh := func(e *engine.Engine, touch bool) (s split, err error) {
-		f, err := b.pvm(ctx, e, r.mib)
+	fresh := func(from *engine.Engine, touch bool) (s split, err error) {
+		f, err := b.pvm(ctx, from, r.mib)
 		if err != nil {
 			return s, err
 		}
 		defer func() { err = errors.Join(err, f.end()) }()
-		quiet.rest++
-		defer func() { quiet.rest-- }()
-		if err := quiet.wait(ctx); err != nil {
+		e.quiet.rest++
+		defer func() { e.quiet.rest-- }()
+		if err := e.quiet.wait(ctx); err != nil {
 			return s, err
 		}
 		return f.fork(touch)
@@ -199,14 +188,14 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Eng
 			once func() (split, error)
 		}{
 			{linux, func() (split, error) { return native.fork(touch) }},
-			{first, func() (split, error) { return fresh(pooled, touch) }},
-			{without, func() (split, error) { return fresh(bare, touch) }},
+			{first, func() (split, error) { return fresh(e.pooled, touch) }},
+			{without, func() (split, error) { return fresh(e.bare, touch) }},
 			{later, func() (split, error) { return old.fork(touch) }},
 		} {
 			if m.p.child == nil {
 				continue
 			}
-			if err := quiet.wait(ctx); err != nil {
+			if err := e.quiet.wait(ctx); err != nil {
 				return err
 			}
 			s, err := m.once()
@@ -252,8 +241,8 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, pooled, bare *engine.Eng
 	return nil
 }
 
-// idleChild is what the host's free memory falls by for a child that does nothing, in bytes.
-func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervisor) (weight float64, err error) {
+// idleChild is what the host's free memory falls by for one of n children that do nothing, in bytes.
+func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervisor, n int) (weight float64, err error) {
 	f, err := b.pvm(ctx, e, idleParent)
 	if err != nil {
 		return 0, err
@@ -266,7 +255,7 @@ func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervis
 	if err != nil {
 		return 0, err
 	}
-	if err := f.tell(fmt.Sprint("i ", 1+idleChildren)); err != nil {
+	if err := f.tell(fmt.Sprint("i ", 1+n)); err != nil {
 		return 0, err
 	}
 	time.Sleep(200 * time.Millisecond)
@@ -274,5 +263,5 @@ func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervis
 	if err != nil {
 		return 0, err
 	}
-	return float64(before-after) / idleChildren, f.tell("k")
+	return float64(before-after) / float64(n), f.tell("k")
 }

@@ -72,6 +72,12 @@ static char **page_at(struct pipe *p, uint32_t at)
 	return &p->page[at / PAGE_SIZE % PIPE_PAGES];
 }
 
+/* Whether the page of a byte that was taken has the newest bytes as well: in a full pipe. */
+static bool has_newest(struct pipe *p, uint32_t at)
+{
+	return used(p) && page_at(p, p->head - 1) == page_at(p, at);
+}
+
 /* ---- bytes out ---- */
 
 static long take(struct pipe *p, struct uio *u)
@@ -84,11 +90,11 @@ static long take(struct pipe *p, struct uio *u)
 
 		if (got < 0)
 			return done ? done : got;
-		if (!p->common && p->tail % PAGE_SIZE + got == PAGE_SIZE) {
-			page_free(*page_at(p, p->tail), 1);
-			*page_at(p, p->tail) = NULL;
-		}
 		p->tail += got;
+		if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
+			page_free(*page_at(p, p->tail - 1), 1);
+			*page_at(p, p->tail - 1) = NULL;
+		}
 		done += got;
 		if ((size_t)got < chunk)
 			break;

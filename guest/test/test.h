@@ -90,7 +90,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(removed_folder, ALL) T(at_calls, ALL) T(umask_call, ALL) T(o_path, ALL) T(fifo, ALL)     \
 	T(tmp_files, ALL) T(statfs_calls, ALL) T(random_tree, ALL)                                 \
 	/* pipes.c */                                                                             \
-	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL)              \
+	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_wraps, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL) \
 	T(pipe_threads, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
 	T(timerfd_ticks, ALL)                                                                     \
 	/* polls.c */                                                                             \

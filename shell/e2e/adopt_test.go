@@ -44,6 +44,7 @@ func TestEngineKilled(t *testing.T) {
 	h.logged(t, pid, "tick 1\n")
 	h.killEngine(t)
 	time.Sleep(1100 * time.Millisecond) // it ticks on, with nobody there
+	h.logged(t, pid, "tick 2\n")
 
 	out, _, _ := h.run(t, "ps", "-o", "pid,name", "--no-headers")
 	if f := strings.Fields(out); len(f) != 4 || f[0] != pid || f[1] != "t" || f[2] != spin || f[3] != "s" {
@@ -106,14 +107,10 @@ func TestExitWithoutEngine(t *testing.T) {
 func TestEngineKilledWhileStarting(t *testing.T) {
 	h := newHome(t)
 	h.run(t, "ps")
-	started := make(chan struct{})
-	go func() {
-		defer close(started)
-		h.run(t, "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do run -d $APPS/spin.kx; done")
-	}()
-	time.Sleep(60 * time.Millisecond)
+	s := h.start(t, "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do run -d $APPS/spin.kx; done")
+	s.expect(`(?m)^\d+\n\d+\n\d+\n`)
 	h.killEngine(t)
-	<-started
+	<-s.done
 	if _, errs, code := h.run(t, "ps"); code != 0 {
 		t.Errorf("ps: %s", errs)
 	}

@@ -30,6 +30,7 @@ type Host struct {
 	others  map[xen.DomID]*xen.Listed
 	nextID  xen.DomID
 	failing func(step string) error
+	eager   bool
 }
 
 // NewHost makes a host on which a domain runs the program that the function chooses for it.
@@ -43,6 +44,13 @@ func (h *Host) Fail(f func(step string) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failing = f
+}
+
+// SetEager lets children of forks run, and end, before Ready is called.
+func (h *Host) SetEager(eager bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.eager = eager
 }
 
 // Open starts a hypervisor on the host; first is the lowest number to give to a new domain. Those

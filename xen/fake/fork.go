@@ -58,8 +58,21 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.host.mu.Lock()
+	eager := d.host.eager
+	d.host.mu.Unlock()
+	c.paused = !eager
 	go c.run(goesOn)
-	return d.hv.own(c), nil
+	child := d.hv.own(c)
+	if eager {
+		<-c.gone
+	}
+	var steps xen.Steps
+	err = steps.Run(ctx, nil, xen.Step{Name: "ready", Do: func() error { return steps.Born(f, child) }})
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
 }
 
 // Family implements xen.Domain: programs here share nothing.

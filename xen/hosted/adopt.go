@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -229,6 +228,7 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 	if d.maps, err = mappings(s.pid); err != nil {
 		return nil, err
 	}
+	h.dismiss(p)
 	d.paused.Store(isStopped(s.pid))
 	if p.moved() && !d.paused.Load() {
 		p.letGo() // it may have moved there when its engine died
@@ -291,12 +291,6 @@ func (p *process) reopen() (err error) {
 	// Where this is not allowed, the domain runs on, but cannot be forked.
 	if p.sock, err = unix.PidfdGetfd(p.pidfd, fdEngine, 0); err != nil {
 		p.sock = -1
-	}
-	// A fork that was begun will not be ended.
-	atomic.StoreUint32(&p.state().Fork, 0)
-	if listener, err := p.take(fdListen); err == nil {
-		dismiss(listener)
-		unix.Close(listener)
 	}
 	return p.reopenControl(proc)
 }
@@ -430,7 +424,13 @@ func (h *Hypervisor) sweep() {
 			return
 		case <-time.After(after - time.Since(begin)):
 		}
-		h.births.Lock()
+		for !h.births.TryLock() { // one who waits for it holds up all births, and a hostile one takes its time
+			select {
+			case <-h.leaving:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
 		entries, _ := os.ReadDir("/proc")
 		for _, e := range entries {
 			if pid, err := strconv.Atoi(e.Name()); err == nil {

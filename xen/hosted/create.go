@@ -36,6 +36,7 @@ type build struct {
 func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
 	h.births.RLock()
 	defer h.births.RUnlock()
+	defer h.pool.poke()
 	b := &build{h: h, c: c, ram: -1}
 	err := b.steps.Run(ctx, c.Step, []xen.Step{
 		{Name: "check", Do: b.check},
@@ -178,11 +179,7 @@ func (b *build) watch() error {
 	unix.Close(b.blank.sock)
 	b.h.set(b.place.ID, b.d)
 	// From here on everything is the domain's.
-	b.steps.Instead(func() {
-		b.d.Destroy()
-		<-b.d.Gone()
-		b.d.Release()
-	})
+	b.steps.Instead(func() { xen.End(b.d) })
 	return nil
 }
 

@@ -250,10 +250,18 @@ func (d *Domain) why(w waitStatus) xen.Exit {
 		return xen.Exit{Reason: xen.ExitFault, Crash: abi.KxCrash{Signo: uint32(unix.SIGSYS)},
 			Detail: "it made a system call of the host in the hypervisor's name"}
 	case w.known && w.signal != 0:
-		return xen.Exit{Reason: xen.ExitKilled, Detail: fmt.Sprintf("its process was killed by %v", unix.SignalName(w.signal))}
+		return xen.Exit{Reason: xen.ExitKilled, Detail: fmt.Sprintf("its process was killed by %v", unix.SignalName(w.signal)) + d.killer(w)}
 	default:
-		return xen.Exit{Reason: xen.ExitKilled, Detail: "its process was killed"}
+		return xen.Exit{Reason: xen.ExitKilled, Detail: "its process was killed" + d.killer(w)}
 	}
+}
+
+// killer names who may have killed the process, if it can be known.
+func (d *Domain) killer(w waitStatus) string {
+	if w.known && w.signal != unix.SIGKILL || !d.h.oom.struck() {
+		return ""
+	}
+	return ", as the kernel's OOM killer does: the host has no memory left for it"
 }
 
 func shutdownName(reason uint32) string {

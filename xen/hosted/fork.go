@@ -71,6 +71,7 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	d.mu.RUnlock() // Release waits for forking
 	d.h.births.RLock()
 	defer d.h.births.RUnlock()
+	defer d.h.pool.poke()
 	b := &fork{h: d.h, d: d, f: f, old: d.proc.Load(), image: -1}
 	defer b.closeSpare()
 	list := []xen.Step{{Name: "check", Do: b.check}}
@@ -80,13 +81,16 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 			{Name: "boot", Do: b.boot},
 			{Name: "clone", Do: b.clone},
 			{Name: "watch", Do: b.watch},
+			{Name: "ready", Do: b.ready},
 		}...)
 	} else {
 		list = append(list, []xen.Step{
-			{Name: "blanks", Do: b.blanks},
-			{Name: "order", Do: b.order},
+			{Name: "blank", Do: b.takeChild},
 			{Name: "boot", Do: b.boot},
 			{Name: "watch", Do: b.watch},
+			{Name: "ready", Do: b.ready},
+			{Name: "order", Do: func() error { return b.order(b.child) }},
+			{Name: "next", Do: b.takeNext},
 			{Name: "map", Do: b.awaitMapped},
 			{Name: "move", Do: b.move},
 		}...)
@@ -94,7 +98,6 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	if err := b.steps.Run(ctx, f.Step, list...); err != nil {
 		return nil, err
 	}
-	b.h.set(b.own.id, b.own)
 	return b.own, nil
 }
 
@@ -164,15 +167,25 @@ func (b *fork) closeSpare() {
 
 // ---- the first fork ----
 
-// blanks takes two blanks: for the child, and for the parent to move to. Both get the frames read-only.
-func (b *fork) blanks() (err error) {
-	if b.child, err = b.takeBlank(b.place.ID); err == nil {
-		b.next, err = b.takeBlank(b.d.id)
-	}
-	if err == nil { // its control area goes with it
-		b.next.control, b.next.ctl = b.old.control, b.old.ctl
-	}
+// takeChild takes a blank that is to be the child.
+func (b *fork) takeChild() (err error) {
+	b.child, err = b.takeBlank(b.place.ID)
 	return err
+}
+
+// takeNext takes a blank for the parent to move to, which begins to map the memory at once. By now the child may
+// run: what it writes is its own, and the parent waits.
+func (b *fork) takeNext() (err error) {
+	if b.next, err = b.takeBlank(b.d.id); err != nil {
+		return err
+	}
+	// Its control area goes with it.
+	b.next.control, b.next.ctl = b.old.control, b.old.ctl
+	b.next.serial = serial.Add(1)
+	if err := b.watched(b.d, b.next.process); err != nil {
+		return err
+	}
+	return b.order(b.next)
 }
 
 func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
@@ -199,27 +212,23 @@ func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 	return n, err
 }
 
-// order makes both map the memory; then they wait to be let go.
-func (b *fork) order() error {
-	for _, n := range []*newborn{b.child, b.next} {
-		s := &stubStart{
-			Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
-			Frozen: 1, NMaps: uint32(len(b.maps)),
-		}
-		s.TSCMul, s.TSCShift = b.h.clock.rate()
-		s.Spin = spin(s.TSCMul, s.TSCShift)
-		copy(s.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
-		copy(s.Maps[:], b.maps)
-		engine, err := dup(n.sock)
-		if err != nil {
-			return err
-		}
-		n.engine = engine
-		if err := send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine, n.family); err != nil {
-			return err
-		}
+// order makes one map the memory; then it waits to be let go, if it has not been yet.
+func (b *fork) order(n *newborn) (err error) {
+	s := &stubStart{
+		Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
+		Frozen: 1, NMaps: uint32(len(b.maps)),
 	}
-	return nil
+	if n == b.next {
+		s.Moved = 1
+	}
+	s.TSCMul, s.TSCShift = b.h.clock.rate()
+	s.Spin = spin(s.TSCMul, s.TSCShift)
+	copy(s.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
+	copy(s.Maps[:], b.maps)
+	if n.engine, err = dup(n.sock); err != nil {
+		return err
+	}
+	return send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine, n.family)
 }
 
 func (b *fork) awaitMapped() error {
@@ -285,7 +294,9 @@ func (b *fork) files() (err error) {
 	if p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize); err != nil {
 		return err
 	}
-	p.control = p.area
+	if p.control = p.area; b.f.Ready != nil { // need not wait for us once it is there
+		p.state().Go = 1
+	}
 	if p.bell, n.write, err = pipe(); err != nil {
 		return err
 	}
@@ -304,7 +315,7 @@ func (b *fork) files() (err error) {
 
 // clone has the parent's stub fork.
 func (b *fork) clone() error {
-	p, n, s := b.old, b.child, b.old.state()
+	p, n := b.old, b.child
 	if p.spoiled.Load() {
 		return fmt.Errorf("%w again: it did not come to rest for the last fork", xen.ErrNoFork)
 	}
@@ -316,18 +327,7 @@ func (b *fork) clone() error {
 	defer unix.Close(listener)
 	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
-	// Members of a family have one listener: no stub may be told to ask while another is listened to.
-	b.h.permitting.Lock()
-	defer b.h.permitting.Unlock()
-	atomic.StoreInt32(&s.Forked, 0)
-	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
-		return err
-	}
-	atomic.StoreUint32(&s.Fork, order.Number)
-	if err := p.kick(true); err != nil {
-		return err
-	}
-	pid, err := b.h.permit(listener, p, order.Number)
+	pid, err := b.tell(listener, order)
 	if err != nil {
 		return err
 	}
@@ -385,17 +385,19 @@ func (b *fork) boot() error {
 	return nil
 }
 
-// watch makes the child a domain, and has the watcher hear of what is new.
+// watch makes the child a domain, which the watcher hears of.
 func (b *fork) watch() error {
 	b.own = newDomain(b.h, b.place.ID, b.child.process)
 	b.own.img = b.d.img
 	b.own.limits.copy(&b.d.limits)
 	b.own.maps = b.d.maps
-	if err := b.watched(b.own, b.child.process); err != nil || b.next == nil {
-		return err
-	}
-	b.next.serial = serial.Add(1)
-	return b.watched(b.d, b.next.process)
+	return b.watched(b.own, b.child.process)
+}
+
+// ready hands the child over. It runs as soon as it has mapped its memory, if it has been let go by then.
+func (b *fork) ready() error {
+	b.h.set(b.own.id, b.own)
+	return b.steps.Born(b.f, b.own)
 }
 
 func (b *fork) watched(d *Domain, p *process) error {

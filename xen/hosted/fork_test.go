@@ -10,27 +10,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"kxsh/ipc/abi"
 	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
-
-// Words of RESULT in xentest/guest/fork.c.
-const (
-	forkAsked = 8
-	forkOp    = 9
-	forkDone  = 13
-	forkBorn  = 14
-	forkFork  = 3
-)
-
-func word(d xen.Domain, i int) *uint64 {
-	return (*uint64)(unsafe.Pointer(&d.Control()[abi.ArgsVa+abi.ArgsSize-abi.PageSize-abi.CtlVa+8*i]))
-}
 
 func within(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -39,62 +24,6 @@ func within(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
-}
-
-// forker starts a domain that forks when it is told to.
-func forker(t testing.TB, h *Hypervisor, im xen.Image) *Domain {
-	t.Helper()
-	c := config(im, "fork")
-	c.Memory = 12 << 20
-	d := create(t, h, c)
-	if err := d.Unpause(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "a forker", func() bool { return atomic.LoadUint64(word(d, forkBorn)) == 1 })
-	return d
-}
-
-func call(d xen.Domain) *abi.KxCall {
-	return &(*abi.KxControl)(unsafe.Pointer(&d.Control()[abi.ControlVa-abi.CtlVa])).Call
-}
-
-// called has a forker ask for a fork; told answers.
-func called(t testing.TB, d xen.Domain) *xen.Fork {
-	t.Helper()
-	*word(d, forkOp) = forkFork
-	atomic.AddUint64(word(d, forkAsked), 1)
-	if err := d.Notify(); err != nil {
-		t.Fatal(err)
-	}
-	c := call(d)
-	within(t, "a call", func() bool { return atomic.LoadUint32(&c.Asked) != atomic.LoadUint32(&c.Done) })
-	return &xen.Fork{Boot: xen.Boot{Name: "child", PPID: d.ID(), Family: d.ID()}, RIP: c.A[0], RSP: c.A[1]}
-}
-
-func told(t testing.TB, d xen.Domain, result int64) {
-	t.Helper()
-	c := call(d)
-	c.Result = result
-	atomic.StoreUint32(&c.Done, atomic.LoadUint32(&c.Asked))
-	if err := d.Notify(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "the parent", func() bool { return atomic.LoadUint64(word(d, forkDone)) == atomic.LoadUint64(word(d, forkAsked)) })
-}
-
-// child forks a forker, and lets the child run.
-func child(t testing.TB, d xen.Domain) *Domain {
-	t.Helper()
-	c, err := d.Fork(context.Background(), called(t, d))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Unpause(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
-	told(t, d, int64(c.ID()))
-	return c.(*Domain)
 }
 
 // TestEveryForkFailure makes the n-th system call of a fork fail, for every n, of a first fork and of a later one:
@@ -113,11 +42,11 @@ func TestEveryForkFailure(t *testing.T) {
 				}
 				before, n := "", 0
 				for at := "none yet"; at != ""; n++ {
-					d := forker(t, h, im)
+					d := xentest.StartForker(t, h, im, xentest.ForkerMemory)
 					if later {
-						remove(t, child(t, d))
+						remove(t, d.Child())
 					}
-					f := called(t, d)
+					f := d.Called(0)
 					at = ""
 					c, err := failingNth(h, n, &at, func() (xen.Domain, error) { return d.Fork(context.Background(), f) })
 					switch {
@@ -132,8 +61,8 @@ func TestEveryForkFailure(t *testing.T) {
 					if c != nil {
 						remove(t, c)
 					}
-					told(t, d, -12)
-					remove(t, child(t, d))
+					d.Tell(-12)
+					remove(t, d.Child())
 					remove(t, d)
 					if after := settled(); before != "" && after != before {
 						t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
@@ -155,9 +84,9 @@ func TestForkHostile(t *testing.T) {
 	h := open(t, t.Name())
 	defer h.Close()
 	im := xentest.PrepareGuest(t, h)
-	d := forker(t, h, im)
+	d := xentest.StartForker(t, h, im, xentest.ForkerMemory)
 	defer remove(t, d)
-	defer remove(t, child(t, d))
+	defer remove(t, d.Child())
 	hostile := create(t, h, config(im, "via", fmt.Sprint(stubSyscall(t)), fmt.Sprint(unix.SYS_CLONE), fmt.Sprint(unix.CLONE_PARENT|int(unix.SIGCHLD)), "0", "0", "0", "0"))
 	defer remove(t, hostile)
 	hostile.Unpause()
@@ -170,7 +99,7 @@ func TestForkHostile(t *testing.T) {
 	if domains != 3 {
 		t.Errorf("%d domains run", domains)
 	}
-	remove(t, child(t, d))
+	remove(t, d.Child())
 	if e := hostile.Exit(); e.Reason != xen.ExitKilled {
 		t.Errorf("exit %+v", e)
 	}
@@ -181,9 +110,9 @@ func TestForkHostile(t *testing.T) {
 func TestForkUnborn(t *testing.T) {
 	first := open(t, t.Name())
 	im := xentest.PrepareGuest(t, first)
-	old := forker(t, first, im)
-	remove(t, child(t, old))
-	f := called(t, old)
+	m := xentest.StartForker(t, first, im, xentest.ForkerMemory)
+	remove(t, m.Child())
+	f, old := m.Called(0), m.Domain.(*Domain)
 	b := &fork{h: first, d: old, f: f, old: old.proc.Load(), image: -1}
 	defer b.closeSpare()
 	must := func(err error) {
@@ -203,32 +132,178 @@ func TestForkUnborn(t *testing.T) {
 	reap(b.child.pidfd)
 	x, err := h.Adopt(old.id, old.Token())
 	must(err)
-	d := x.(*Domain)
+	d := xentest.AsForker(t, x)
 	defer remove(t, d)
 	c, err := d.Fork(context.Background(), f)
 	must(err)
 	defer remove(t, c)
 	must(c.Unpause())
-	within(t, "a child", func() bool { return atomic.LoadUint64(word(c, forkBorn)) == 1 })
-	told(t, d, int64(c.ID()))
-	remove(t, child(t, d))
+	xentest.AsForker(t, c).Born()
+	d.Tell(int64(c.ID()))
+	remove(t, d.Child())
+}
+
+// TestForkDelay has a domain that was told to fork not come to it, and one whose child does not come to rest: forks of another
+// family do not wait for them, and they go on when they come.
+func TestForkDelay(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	im := xentest.PrepareGuest(t, h)
+	slow, d := xentest.StartForker(t, h, im, xentest.ForkerMemory), xentest.StartForker(t, h, im, xentest.ForkerMemory)
+	defer remove(t, d)
+	defer remove(t, slow)
+	remove(t, slow.Child())
+	remove(t, d.Child())
+	longest := func() (most time.Duration) {
+		for range 10 {
+			begin := time.Now()
+			c := d.Child()
+			most = max(most, time.Since(begin))
+			remove(t, c)
+		}
+		return most
+	}
+	alone := longest()
+	p := slow.Domain.(*Domain).proc.Load()
+	s := p.state()
+	for _, c := range []struct {
+		name string
+		// hinder is called before the fork; what it returns while it is under way, to stop a process.
+		hinder func() (stop func() (pid int))
+	}{
+		{"a parent", func() func() int {
+			unix.Kill(p.pid, unix.SIGSTOP)
+			return func() int {
+				within(t, "an order", func() bool { return atomic.LoadUint32(&s.Fork) != 0 })
+				return p.pid
+			}
+		}},
+		{"a child", func() func() int {
+			before := atomic.LoadUint32(&s.Answered)
+			return func() int {
+				for atomic.LoadUint32(&s.Answered) == before || atomic.LoadInt32(&s.Forked) == 0 {
+				}
+				child := int(atomic.LoadInt32(&s.Forked))
+				unix.Kill(child, unix.SIGSTOP)
+				return child
+			}
+		}},
+	} {
+		for hindered := false; !hindered; { // it may be too late for that
+			forked := make(chan error, 1)
+			f := slow.Called(0)
+			stop := c.hinder()
+			go func() {
+				child, err := slow.Fork(context.Background(), f)
+				if err == nil {
+					remove(t, child)
+				}
+				forked <- err
+			}()
+			pid := stop()
+			beside := longest()
+			select {
+			case err := <-forked:
+				if err != nil {
+					t.Error(err)
+				}
+			default:
+				hindered = true
+				unix.Kill(pid, unix.SIGCONT)
+				if err := <-forked; err != nil {
+					t.Error(err)
+				}
+				t.Logf("a fork took %v at most, %v beside one that waits for %s", alone, beside, c.name)
+				if beside > alone+100*time.Millisecond {
+					t.Error("it waits for another family")
+				}
+			}
+			slow.Tell(-12)
+		}
+	}
+	remove(t, slow.Child())
+}
+
+// TestSweepHoldsUpNobody looks for what nobody knows while a birth takes long: others are born meanwhile.
+func TestSweepHoldsUpNobody(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	times := sweepAfter
+	defer func() { sweepAfter = times }()
+	sweepAfter = []time.Duration{0}
+	h.swept = make(chan struct{})
+	h.births.RLock()
+	go h.sweep()
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		if !h.births.TryRLock() {
+			t.Error("it stands in the way")
+			break
+		}
+		h.births.RUnlock()
+	}
+	h.births.RUnlock()
+	<-h.swept
+}
+
+// TestForkTheft has a stub name another family's newborn for what it has made by an old order: that goes on.
+func TestForkTheft(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	im := xentest.PrepareGuest(t, h)
+	d, thief := xentest.StartForker(t, h, im, xentest.ForkerMemory), xentest.StartForker(t, h, im, xentest.ForkerMemory)
+	defer remove(t, d)
+	defer remove(t, thief)
+	remove(t, d.Child())
+	remove(t, thief.Child())
+	victim := d.Domain.(*Domain)
+	b := &fork{h: h, d: victim, f: d.Called(0), old: victim.proc.Load(), image: -1}
+	defer b.closeSpare()
+	for _, step := range []func() error{b.check, b.files, b.boot, b.clone} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := thief.Domain.(*Domain).proc.Load().state()
+	f := thief.Called(0)
+	unix.Kill(thief.Domain.(*Domain).proc.Load().pid, unix.SIGSTOP)
+	before := forkNumber.Load()
+	go func() {
+		for forkNumber.Load() == before {
+		}
+		for range 1000 { // the engine sets it to 0 before it tells
+			atomic.StoreInt32(&s.Forked, int32(b.child.pid))
+			time.Sleep(time.Microsecond)
+		}
+		unix.Kill(thief.Domain.(*Domain).proc.Load().pid, unix.SIGCONT)
+	}()
+	if c, err := thief.Fork(context.Background(), f); err == nil {
+		remove(t, c)
+	}
+	if hasEnded(b.child.pidfd) {
+		t.Error("a newborn of another family was ended")
+	}
+	b.endChild(b.child.pid)
+	h.set(b.place.ID, nil)
+	d.Tell(-12)
+	thief.Tell(-12)
 }
 
 // TestForkLie has a stub name a stranger's process for its child: the fork fails, and the stranger goes on.
 func TestForkLie(t *testing.T) {
 	h := open(t, t.Name())
 	defer h.Close()
-	d := forker(t, h, xentest.PrepareGuest(t, h))
+	d := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
 	defer remove(t, d)
-	remove(t, child(t, d))
+	remove(t, d.Child())
 	stranger := exec.Command("sleep", "1000")
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- stranger.Wait() }()
-	f := called(t, d)
-	p := d.proc.Load()
+	f := d.Called(0)
+	p := d.Domain.(*Domain).proc.Load()
 	s := p.state()
 	unix.Kill(p.pid, unix.SIGSTOP) // the stub itself says nothing
 	before := forkNumber.Load()

@@ -49,8 +49,9 @@ type Hypervisor struct {
 	pool    *pool
 	watcher *watcher
 	memory  hostMemory
+	oom     oomKiller
 
-	permitting sync.Mutex    // one stub at a time may make a process
+	permitting permitting
 	births     sync.RWMutex  // held for reading while a domain is made, for writing to look for what nobody knows
 	leaving    chan struct{} // closed by Close
 	swept      chan struct{} // closed when nobody looks any more
@@ -73,11 +74,13 @@ func New(o Options) (*Hypervisor, error) {
 	key := fileKey(o.Key)
 	h := &Hypervisor{
 		key: key, clock: newClock(), domains: map[xen.DomID]*Domain{}, nextID: 1,
-		leaving: make(chan struct{}), swept: make(chan struct{}),
+		permitting: permitting{told: map[int]int{}},
+		leaving:    make(chan struct{}), swept: make(chan struct{}),
 	}
 	if o.FirstID <= xen.MaxDomID {
 		h.nextID = max(o.FirstID, 1)
 	}
+	h.oom.kills = oomKills()
 	h.strays = scan(key)
 	var err error
 	if h.zygote, err = newZygote(key); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +52,25 @@ func suite() xentest.Suite {
 		Prepare: xentest.PrepareGuest,
 		Real:    true,
 		Moves:   true,
+		Cycles:  500, // shell/e2e has more of them
+		Watch:   watch,
+	}
+}
+
+// watch fails a test that leaves descriptors, mappings or processes behind.
+func watch(t testing.TB) func(bool) {
+	before := things(t)
+	return func(adopted bool) {
+		if adopted { // what the first engine holds goes with its process
+			return
+		}
+		after := ""
+		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if after = things(t); after == before {
+				return
+			}
+		}
+		t.Errorf("left behind:\nbefore %s\nafter  %s", before, after)
 	}
 }
 

@@ -81,7 +81,7 @@ type stubStart struct {
 	Spin       uint32
 	NMaps      uint32
 	Frozen     uint32
-	Pad        uint32
+	Moved      uint32
 	Title      [titleSize]byte
 	Maps       [maxMaps]stubMap
 }

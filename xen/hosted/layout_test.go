@@ -44,6 +44,7 @@ func TestLayout(t *testing.T) {
 		{"sizeof(struct stub_fork)", uint64(unsafe.Sizeof(fork))},
 		{"offsetof(struct stub_fork, title)", uint64(unsafe.Offsetof(fork.Title))},
 		{"offsetof(struct stub_start, frozen)", uint64(unsafe.Offsetof(start.Frozen))},
+		{"offsetof(struct stub_start, moved)", uint64(unsafe.Offsetof(start.Moved))},
 		{"offsetof(struct stub_state, crash)", uint64(unsafe.Offsetof(st.Crash))},
 		{"sizeof(struct stub_map)", uint64(unsafe.Sizeof(mp))},
 		{"offsetof(struct stub_map, prot)", uint64(unsafe.Offsetof(mp.Prot))},

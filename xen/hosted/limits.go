@@ -158,17 +158,17 @@ func (d *Domain) SetMaxMem(bytes uint64) error {
 		return err
 	}
 	defer d.mu.RUnlock()
-	used, built := d.memory()
-	if bytes < used {
-		return fmt.Errorf("memory cap %d: it uses %d bytes now", bytes, used)
+	u := d.memory()
+	if bytes < u.used {
+		return fmt.Errorf("memory cap %d: it uses %d bytes now", bytes, u.used)
 	}
-	if bytes > built {
-		return fmt.Errorf("memory cap %d: it was built with %d bytes", bytes, built)
+	if bytes > u.most {
+		return fmt.Errorf("memory cap %d: it was built with %d bytes", bytes, u.most)
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()
 	d.limits.maxMem = bytes
-	if bytes < built && !d.limits.watching {
+	if bytes < u.most && !d.limits.watching {
 		d.limits.watching = true
 		go d.holdCap()
 	}
@@ -196,7 +196,7 @@ func (d *Domain) checkCap() bool {
 		return false
 	}
 	defer d.mu.RUnlock()
-	used, _ := d.memory()
+	used := d.memory().used
 	l := &d.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,10 +225,10 @@ func (d *Domain) Status() (xen.Status, error) {
 		return xen.Status{}, err
 	}
 	defer d.mu.RUnlock()
-	used, built := d.memory()
+	u := d.memory()
 	st := xen.Status{
-		State: d.doing(), CPUTime: d.cpuTime(), Memory: used, MaxMem: built, VCPUs: 1,
-		HostPID: d.proc.Load().pid, Shared: d.sharedBytes() + d.frozenBytes() + d.proc.Load().familyBytes(), Weight: ordinaryWeight,
+		State: d.doing(), CPUTime: d.cpuTime(), Memory: u.used, MaxMem: u.most, VCPUs: 1,
+		HostPID: d.proc.Load().pid, Shared: u.shared, Weight: ordinaryWeight,
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()

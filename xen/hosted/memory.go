@@ -19,32 +19,31 @@ import (
 // its title. Page tables and the kernel's own records of a process come on top.
 const stubPrivate = 6 * abi.PageSize
 
-// memory returns what the domain uses of the host's memory now, and what it may at most.
-func (d *Domain) memory() (used, built uint64) {
+// usage is what a domain has of the host's memory, in bytes.
+type usage struct {
+	used, most uint64 // now, and by its size
+	shared     uint64 // of used: its image, and the frames as they were when it, or its ancestor, was forked
+}
+
+func (d *Domain) memory() (u usage) {
 	var ram, ctl unix.Stat_t
 	p := d.proc.Load()
 	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
-		return 0, 0
+		return u
 	}
-	fixed := d.sharedBytes() + stubPrivate + p.familyBytes()
-	used, built = uint64(ram.Blocks+ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
+	u.shared = d.sharedBytes() + p.familyBytes()
+	fixed := u.shared + stubPrivate
+	frames := uint64(ram.Blocks) * block
+	u.used, u.most = frames+uint64(ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
 	if p.frozen { // and what it has copied
-		return used + p.private(), built + uint64(ram.Size)
+		u.used += p.private()
+		u.most += uint64(ram.Size)
+		u.shared += frames
 	}
-	return used, built
+	return u
 }
 
 const block = 512 // of st_blocks
-
-// frozenBytes is what the domain may still share with its relatives: the frames as they were at a fork.
-func (d *Domain) frozenBytes() uint64 {
-	var ram unix.Stat_t
-	p := d.proc.Load()
-	if !p.frozen || unix.Fstat(p.ram, &ram) != nil {
-		return 0
-	}
-	return uint64(ram.Blocks) * block
-}
 
 // private is how many bytes of memory a process has to itself, beside its stub's.
 func (p *process) private() uint64 {

@@ -3,6 +3,7 @@ package hosted
 import (
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -12,8 +13,10 @@ import (
 	"kxsh/xen"
 )
 
-// The kernel asks before a stub makes a process (filter_listen in stub/filter.c), and the stub waits for the answer. Nobody
-// listens but while a domain is forked, so that a hostile guest that tries is stuck until then, and then ended.
+// The kernel asks before a stub makes a process (filter_listen in stub/filter.c), and the stub waits for the answer. All stubs of
+// one zygote ask at one descriptor. Nobody listens there but while domains are forked: each fork for itself, and for all others that
+// are under way, so that none waits for a stub that does not come. A hostile guest that tries by itself is stuck until
+// then, and ended.
 
 // notification and notificationReply are struct seccomp_notif and seccomp_notif_resp of linux/seccomp.h.
 type notification struct {
@@ -35,24 +38,53 @@ const (
 	notifyContinue     = 1          // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	// permits is how often the call is let pass: it begins anew when the process is stopped in the middle.
 	permits = 4
+	// permitTurn is how long a fork waits at most before it looks whether another one has answered for it.
+	permitTurn = 2 * time.Millisecond
 )
+
+// permitting is who may make a process now. It is locked while a stub is told to, until it is known here, and while somebody is
+// answered.
+type permitting struct {
+	sync.Mutex
+	told map[int]int // how often each has been let pass, by PID
+}
 
 // take opens a descriptor of a process as one of ours.
 func (p *process) take(fd int) (int, error) {
 	return attemptFD("pidfd_getfd", func() (int, error) { return unix.PidfdGetfd(p.pidfd, fd, 0) })
 }
 
-// permit lets a stub make one process, by the order of that number, and returns its word for that one's PID. Others that ask are
-// ended, and so is what it makes by the order of an engine that has died. The caller holds h.permitting.
+// tell has the parent's stub make the child, and returns its word for the child's PID.
+func (b *fork) tell(listener int, order *stubFork) (int, error) {
+	p, n, s := b.old, b.child, b.old.state()
+	b.h.permitting.Lock()
+	defer b.h.permitting.Unlock()
+	atomic.StoreInt32(&s.Forked, 0)
+	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
+		return 0, err
+	}
+	atomic.StoreUint32(&s.Fork, order.Number)
+	if err := p.kick(true); err != nil {
+		return 0, err
+	}
+	return b.h.permit(listener, p, order.Number)
+}
+
+// permit lets a stub make one process, by the order of that number, and returns its word for that one's PID. What it has made
+// by the order of an engine that has died is ended. The caller holds h.permitting, which is given up meanwhile.
 func (h *Hypervisor) permit(listener int, p *process, number uint32) (int, error) {
 	s := p.state()
 	forked := &s.Forked
-	granted := 0
+	told := h.permitting.told
+	told[p.pid] = 0
+	defer delete(told, p.pid)
 	for end := time.Now().Add(forkPatience); ; {
 		switch r := atomic.LoadInt32(forked); {
 		case r != 0 && atomic.LoadUint32(&s.Answered) != number:
 			atomic.StoreInt32(forked, 0)
-			h.endUnborn(int(r))
+			if p.sharesFrames(int(r)) {
+				h.endUnborn(int(r))
+			}
 		case r > 0:
 			return int(r), nil
 		case r < 0:
@@ -63,60 +95,75 @@ func (h *Hypervisor) permit(listener int, p *process, number uint32) (int, error
 			p.spoiled.Store(true)
 			return 0, fmt.Errorf("%w: it does not come to rest", xen.ErrNoFork)
 		}
-		wait := 10 * time.Millisecond
-		if granted > 0 {
-			futexWait((*uint32)(unsafe.Pointer(forked)), 0, time.Millisecond)
-			wait = 0
-		}
-		asked, err := readable(listener, wait)
-		if err != nil {
+		if err := h.permitting.await(listener, forked, told[p.pid] > 0); err != nil {
 			return 0, err
 		}
-		if !asked {
-			continue
-		}
-		if granted == permits {
-			p.spoiled.Store(true)
-			return 0, fmt.Errorf("%w: it asks too often", xen.ErrNoFork)
-		}
-		granted, err = answerClone(listener, p.pid, granted)
-		if err != nil {
+		if err := h.permitting.answer(listener, true); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// dismiss refuses what processes have asked of an engine that has died.
-func dismiss(listener int) {
+// await gives the lock up until somebody asks, or, once it was let pass, until the stub says what it has made.
+func (a *permitting) await(listener int, forked *int32, passed bool) error {
+	a.Unlock()
+	defer a.Lock()
+	if passed {
+		futexWait((*uint32)(unsafe.Pointer(forked)), 0, time.Millisecond)
+		return nil
+	}
+	_, err := readable(listener, permitTurn)
+	return err
+}
+
+// answer grants what those ask who were told to; strangers are refused, and ended if they are to be. The caller holds a. Nobody else
+// reads: a request that is there stays, or there would be no end of waiting for it.
+func (a *permitting) answer(listener int, end bool) error {
 	for {
 		if asked, err := readable(listener, 0); err != nil || !asked {
-			return
+			return err
 		}
-		answerClone(listener, -1, 0)
+		var n notification
+		err := ioctl(listener, ioctlNotifyReceive, unsafe.Pointer(&n))
+		if err == nil {
+			r := notificationReply{id: n.id, err: -int32(unix.EAGAIN)}
+			passed, told := a.told[int(n.pid)]
+			switch {
+			case told && passed < permits:
+				a.told[int(n.pid)]++
+				r = notificationReply{id: n.id, flags: notifyContinue}
+			case !told && end:
+				unix.Kill(int(n.pid), unix.SIGKILL) // it is blocked in the call: its number cannot be another's
+			}
+			err = ioctl(listener, ioctlNotifySend, unsafe.Pointer(&r))
+		}
+		if err != nil && err != unix.ENOENT && err != unix.EINTR { // who asked has ended, or was interrupted
+			return os.NewSyscallError("seccomp notification", err)
+		}
 	}
 }
 
-// answerClone grants the request of a process, and counts it. Another that makes one is ended; pid -1: refused.
-func answerClone(listener, pid, granted int) (int, error) {
-	var n notification
-	err := ioctl(listener, ioctlNotifyReceive, unsafe.Pointer(&n))
-	if err == nil {
-		r := notificationReply{id: n.id, flags: notifyContinue}
-		switch {
-		case int(n.pid) == pid:
-			granted++
-		case pid >= 0:
-			unix.Kill(int(n.pid), unix.SIGKILL) // it is blocked in the call: its number cannot be another's
-			fallthrough
-		default:
-			r = notificationReply{id: n.id, err: -int32(unix.EAGAIN)}
-		}
-		err = ioctl(listener, ioctlNotifySend, unsafe.Pointer(&r))
+// dismiss ends a fork of an adopted domain that an engine before has begun: what its relatives ask by such an order is refused.
+func (h *Hypervisor) dismiss(p *process) {
+	if !p.frozen {
+		return
 	}
-	if err == unix.ENOENT || err == unix.EINTR { // who asked has ended, or was interrupted
-		return granted, nil
+	atomic.StoreUint32(&p.state().Fork, 0)
+	listener, err := p.take(fdListen)
+	if err != nil {
+		return // nor can it be forked again
 	}
-	return granted, os.NewSyscallError("seccomp notification", err)
+	defer unix.Close(listener)
+	h.permitting.Lock()
+	defer h.permitting.Unlock()
+	h.permitting.answer(listener, false)
+}
+
+// sharesFrames tells whether a process is of the same family: it has the same file of frames.
+func (p *process) sharesFrames(pid int) bool {
+	var own, other unix.Stat_t
+	return unix.Fstat(p.ram, &own) == nil && unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdRAM), &other) == nil &&
+		own.Dev == other.Dev && own.Ino == other.Ino
 }
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {

@@ -36,11 +36,10 @@ func newPool(z *zygote, want int) *pool {
 	return p
 }
 
-// take returns a blank that waits, or nil.
+// take returns a blank that waits, or nil. Whoever takes pokes afterwards: a birth comes before the next one's blank.
 func (p *pool) take() *blank {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.poke()
 	if len(p.ready) == 0 {
 		return nil
 	}

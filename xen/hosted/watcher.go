@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,6 +153,8 @@ func (w *watcher) run() {
 			}
 			w.busy.Unlock()
 		}
+		// Who was rung for runs next, on this thread, rather than on one that has to be woken first.
+		runtime.Gosched()
 	}
 }
 

@@ -68,6 +68,7 @@ func (z *zygote) start() error {
 		return fmt.Errorf("kxsh: hosted: cannot start the stub: %w", err)
 	}
 	z.pid, z.sock = pid, ours
+	volunteer(pid)
 	r, err := z.receive()
 	if err != nil {
 		z.stop()

@@ -6,15 +6,11 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
-
-const forkTouch = 6 // of xentest/guest/fork.c
 
 // BenchmarkFork forks domains that have written to so much memory: to the child's first instructions, as dom0 sees them, and
 // what of it is which step.
@@ -36,58 +32,43 @@ func benchmarkFork(b *testing.B, mib uint64, pool int) {
 			b.Fatal(err)
 		}
 	}
-	spin := func(p *uint64, want uint64) {
-		for begin := time.Now(); atomic.LoadUint64(p) != want; runtime.Gosched() {
+	spin := func(holds func() bool) {
+		for begin := time.Now(); !holds(); runtime.Gosched() {
 			if time.Since(begin) > patience {
 				b.Fatal("waited in vain")
 			}
 		}
 	}
-	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 72 << 20, Boot: xen.Boot{Args: []string{"guest", "fork", "marked"}}})
-	must(err)
-	d := x.(*Domain)
+	d := xentest.StartForker(b, h, im, 72<<20, "marked")
 	defer func() { d.Destroy(); d.Release() }()
-	must(d.Unpause())
-	spin(d.word(forkBorn), 1)
-	ask := func(op, a uint64) {
-		*d.word(forkOp), *d.word(forkOp + 1) = op, a
-		atomic.AddUint64(d.word(forkAsked), 1)
-		must(d.Notify())
-	}
-	ask(forkTouch, mib<<20/pageSize)
-	spin(d.word(forkDone), 1)
+	d.Touch(mib << 20 / pageSize)
 	steps, order := map[string]time.Duration{}, []string{}
 	var total, parent time.Duration
 	var frames uint64
 	b.ResetTimer()
-	for i := range b.N {
+	for range b.N {
 		if err := h.SetPool(pool); err != nil {
 			b.Fatal(err)
 		}
 		for h.Pool().Ready != pool {
 			time.Sleep(time.Millisecond)
 		}
-		c := d.call()
-		ask(forkFork, 0)
-		for atomic.LoadUint32(&c.Asked) == atomic.LoadUint32(&c.Done) {
-			runtime.Gosched()
-		}
-		begin := time.Now()
-		f := &xen.Fork{RIP: c.A[0], RSP: c.A[1], Step: func(name string, took time.Duration) {
+		f := d.Called(0)
+		f.Step = func(name string, took time.Duration) {
 			if _, ok := steps[name]; !ok {
 				order = append(order, name)
 			}
 			steps[name] += took
-		}}
+		}
+		begin := time.Now()
 		child, err := d.Fork(context.Background(), f)
 		must(err)
 		must(child.Unpause())
-		spin(child.(*Domain).word(forkBorn), 1)
+		spin(xentest.AsForker(b, child).IsBorn)
 		total += time.Since(begin)
-		c.Result = int64(child.ID())
-		atomic.StoreUint32(&c.Done, c.Asked)
+		d.Reply(int64(child.ID()))
 		must(d.Notify())
-		spin(d.word(forkDone), uint64(i)+2)
+		spin(d.Answered)
 		parent += time.Since(begin)
 		info, err := h.c.domainInfo(child.ID())
 		must(err)

@@ -50,6 +50,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "family", Do: f.family},
 			{Name: "vcpu", Do: f.vcpu},
 			{Name: "watch", Do: f.watch},
+			{Name: "ready", Do: f.ready},
 		}...)
 	}
 	if err != nil {
@@ -418,6 +419,9 @@ func (f *fork) watch() error {
 	g := geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages}
 	return f.blank.watch(f.parent.hypercallPage, g, f.f.Boot.Name)
 }
+
+// ready hands the child over.
+func (f *fork) ready() error { return f.steps.Born(f.f, f.d) }
 
 // words is memory as numbers.
 func words(area []byte) []uint64 {

@@ -9,99 +9,38 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
+	"kxsh/xen/xentest"
 )
-
-// Words of RESULT in xentest/guest/fork.c.
-const (
-	forkAsked  = 8
-	forkOp     = 9
-	forkAnswer = 12
-	forkDone   = 13
-	forkBorn   = 14
-	forkFork   = 3
-)
-
-func (d *Domain) word(i int) *uint64 {
-	const off = abi.ArgsVa + abi.ArgsSize - abi.PageSize - abi.CtlVa
-	return &(*[512]uint64)(unsafe.Pointer(&d.area[off]))[i]
-}
-
-func (d *Domain) call() *abi.KxCall {
-	return &(*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa])).Call
-}
-
-func within(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for begin := time.Now(); !holds(); time.Sleep(time.Millisecond) {
-		if time.Since(begin) > patience {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// forker starts a domain that forks; called has it ask for one, told answers.
-func forker(t *testing.T, h *Hypervisor, im xen.Image) *Domain {
-	t.Helper()
-	x, err := h.Create(context.Background(), &xen.Config{Image: im, Memory: 12 << 20, Boot: xen.Boot{Name: "forker", Args: []string{"guest", "fork"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := x.(*Domain)
-	if err := d.Unpause(); err != nil {
-		t.Fatal(err)
-	}
-	within(t, "a forker", func() bool { return atomic.LoadUint64(d.word(forkBorn)) == 1 })
-	return d
-}
-
-func (d *Domain) called(t *testing.T) *xen.Fork {
-	t.Helper()
-	*d.word(forkOp) = forkFork
-	atomic.AddUint64(d.word(forkAsked), 1)
-	if err := d.Notify(); err != nil {
-		t.Fatal(err)
-	}
-	c := d.call()
-	within(t, "a call", func() bool { return atomic.LoadUint32(&c.Asked) != atomic.LoadUint32(&c.Done) })
-	return &xen.Fork{Boot: xen.Boot{Name: "child", PPID: d.id, Family: d.id}, RIP: c.A[0], RSP: c.A[1]}
-}
-
-func (d *Domain) told(t *testing.T, result int64, in *injection) {
-	t.Helper()
-	c := d.call()
-	c.Result = result
-	atomic.StoreUint32(&c.Done, atomic.LoadUint32(&c.Asked))
-	twice(t, d.Notify, in)
-	within(t, "the parent", func() bool { return atomic.LoadUint64(d.word(forkDone)) == atomic.LoadUint64(d.word(forkAsked)) })
-	if got := int64(atomic.LoadUint64(d.word(forkAnswer))); got != result {
-		t.Fatalf("fork returned %d, want %d", got, result)
-	}
-}
 
 // forkedLife is a fork in which every request may fail: its parent goes on.
 func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
 	defer h.window.close(h.c) // so that each fork has to make it
-	d := forker(t, h, c.Image)
-	f := d.called(t)
+	m := xentest.StartForker(t, h, c.Image, xentest.ForkerMemory)
+	d := m.Domain.(*Domain)
+	f := m.Called(0)
 	in := begin()
+	tell := func(result int64) {
+		m.Reply(result)
+		twice(t, d.Notify, in)
+		m.Returned(result)
+	}
 	child, err := d.Fork(context.Background(), f)
 	if err != nil {
 		in.explains(t, err)
 		if info, err := h.c.domainInfo(d.id); err != nil || info.Flags&infPaused != 0 {
 			t.Fatalf("%s: the parent: %+v, %v", in.call(), info, err)
 		}
-		d.told(t, -12, in)
+		tell(-12)
 	} else {
 		twice(t, child.Unpause, in)
-		within(t, "the child", func() bool { return atomic.LoadUint64(child.(*Domain).word(forkBorn)) == 1 })
-		d.told(t, int64(child.ID()), in)
+		xentest.AsForker(t, child).Born()
+		tell(int64(child.ID()))
 		quit(t, child, in)
 	}
 	quit(t, d, in)
@@ -109,11 +48,11 @@ func forkedLife(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *inject
 
 // forkOnce forks, so that what a hypervisor keeps from its first fork on is there.
 func (g guests) forkOnce() {
-	d := forker(g.t, g.h, g.im)
-	child, err := d.Fork(context.Background(), d.called(g.t))
+	m := xentest.StartForker(g.t, g.h, g.im, xentest.ForkerMemory)
+	child, err := m.Fork(context.Background(), m.Called(0))
 	g.must(err)
 	g.end(child.(*Domain))
-	g.end(d)
+	g.end(m.Domain.(*Domain))
 }
 
 // TestForkUnderneath has somebody else destroy the parent before the nth request of a fork, for every n: the fork
@@ -129,8 +68,9 @@ func TestForkUnderneath(t *testing.T) {
 	before.frames -= heap
 	failed, forked := 0, 0
 	for n := int64(1); ; n += 2 { // not each one: it takes its time
-		d := forker(t, g.h, g.im)
-		f := d.called(t)
+		m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
+		d := m.Domain.(*Domain)
+		f := m.Called(0)
 		var count atomic.Int64
 		inject := func(call string) unix.Errno {
 			if call != background && count.Add(1) == n {
@@ -147,7 +87,7 @@ func TestForkUnderneath(t *testing.T) {
 		} else {
 			forked++
 			g.must(child.Unpause())
-			g.eventually("the child", func() bool { return atomic.LoadUint64(child.(*Domain).word(forkBorn)) == 1 })
+			xentest.AsForker(t, child).Born()
 			g.end(child.(*Domain))
 		}
 		g.end(d)
@@ -166,7 +106,8 @@ func TestForkUnderneath(t *testing.T) {
 func TestForkOutOfMemory(t *testing.T) {
 	g := newGuests(t, "forkmemory")
 	b := newBallast(g)
-	d := forker(t, g.h, g.im)
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
+	d := m.Domain.(*Domain)
 	defer g.end(d)
 	info, err := g.h.c.domainInfo(d.id)
 	g.must(err)
@@ -175,7 +116,7 @@ func TestForkOutOfMemory(t *testing.T) {
 	const step = 20
 	for left := info.TotPages + 2*step; left > info.TotPages-3*step; left -= step {
 		b.leave(left)
-		f := d.called(t)
+		f := m.Called(0)
 		before := settled(t, g.h.c)
 		child, err := d.Fork(context.Background(), f)
 		if err == nil {
@@ -190,7 +131,7 @@ func TestForkOutOfMemory(t *testing.T) {
 		}
 		before.frames -= min(before.frames, heap)
 		leftovers(t, g.h.c, before, "a lack of memory")
-		d.told(t, -12, new(injection))
+		m.Tell(-12)
 	}
 	t.Logf("%d frames a domain: %v", info.TotPages, failed)
 	if len(failed) != 2 {
@@ -207,7 +148,8 @@ func TestForkThief(t *testing.T) {
 	secret := g.frameOf(v, v.ramVA()+page*pageSize)
 	dom0, err := g.h.c.domainInfo(0)
 	g.must(err)
-	d := forker(t, g.h, g.im)
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
+	d := m.Domain.(*Domain)
 	defer g.end(d)
 	put := func(mfn uint64) (old uint64) {
 		first := newLayout(d.geometry.shape, d.geometry.ramVA).numbers + page
@@ -222,7 +164,7 @@ func TestForkThief(t *testing.T) {
 	}
 	refused := func(what string) {
 		t.Helper()
-		f := d.called(t)
+		f := m.Called(0)
 		child, err := d.Fork(context.Background(), f)
 		if err == nil {
 			t.Errorf("%s: forked", what)
@@ -230,7 +172,7 @@ func TestForkThief(t *testing.T) {
 		} else if !strings.HasPrefix(err.Error(), "fork domain ") {
 			t.Errorf("%s: %v", what, err)
 		}
-		d.told(t, -1, new(injection))
+		m.Tell(-1)
 	}
 	// The page is not mapped, so that only the list tells of it.
 	w := newWalker(d.c, d.id, d.top)
@@ -254,10 +196,10 @@ func TestForkThief(t *testing.T) {
 	refused("a mapping of another's frame")
 	_, err = g.h.c.mmuUpdates(d.id, d.id, []mmuUpdate{{at, entry}})
 	g.must(err)
-	f := d.called(t)
+	f := m.Called(0)
 	child, err := d.Fork(context.Background(), f)
 	g.must(err)
-	d.told(t, 1, new(injection))
+	m.Tell(1)
 	g.end(child.(*Domain))
 }
 

@@ -30,7 +30,7 @@ func newGuests(t *testing.T, key string) guests {
 	h := open(t, key)
 	t.Cleanup(func() {
 		h.Close()
-		compare()
+		compare(false)
 	})
 	return guests{t, h, xentest.PrepareGuest(t, h)}
 }

@@ -24,12 +24,13 @@ func TestConformance(t *testing.T) {
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
 		Real:    true, Populated: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
-		Watch: watch,
+		// A third of a second each in the lab; shell/e2e has more of them.
+		Cycles: 100, Watch: watch,
 	})
 }
 
 // watch fails a test that leaves something behind.
-func watch(t testing.TB) func() {
+func watch(t testing.TB) func(bool) {
 	c, err := dial()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func watch(t testing.TB) func() {
 	}
 	before := settled(t, c)
 	before.frames -= heap
-	return func() {
+	return func(bool) {
 		leftovers(t, c, before, t.Name())
 		c.release()
 	}

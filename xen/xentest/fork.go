@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,16 +13,9 @@ import (
 	"kxsh/xen"
 )
 
-// Of guest/fork.c.
 const (
-	forkPages = 18 // each holds one number
+	forkPages = 18 // of guest/fork.c: each holds one number
 	forkFirst = 32 // RESULT of the first
-
-	forkFill = iota - 1
-	forkLook
-	forkFork
-	forkProtections
-	forkExit
 
 	// forkWritable are the pages that can be written when nothing is asked for.
 	forkWritable = 1<<forkPages - 1 - (1<<12 | 1<<13 | 1<<14)
@@ -31,64 +23,25 @@ const (
 
 // member is one domain of a family, and what must be in its memory.
 type member struct {
+	*Forker
 	b     *bench
-	d     xen.Domain
 	model [forkPages]uint64
 }
 
 // founder starts the first domain of a family.
 func (b *bench) founder() *member {
 	b.t.Helper()
-	c := b.config(append([]string{"fork"}, b.promise...)...)
-	c.Memory = 12 << 20 // more than there is from the start
-	d, err := b.hv.Create(context.Background(), c)
-	b.must(err)
-	b.seeOut(d)
-	b.must(d.Unpause())
-	m := &member{b: b, d: d}
+	m := b.member(StartForker(b.t, b.hv, b.im, ForkerMemory, b.promise...), [forkPages]uint64{})
 	for i := range m.model {
 		m.model[i] = uint64(i) + 1
 	}
-	m.born()
 	return m
 }
 
-func (m *member) born() {
-	m.b.t.Helper()
-	eventually(m.b.t, "a member of a family", func() bool { return m.alive() && result(m.d.Control(), 14) == 1 })
-}
-
-// alive fails the test if a domain has ended.
-func (m *member) alive() bool {
-	m.b.t.Helper()
-	select {
-	case <-m.d.Gone():
-		m.b.t.Fatalf("domain %d: exit %+v; line %d of its source", m.d.ID(), m.d.Exit(), result(m.d.Control(), 0))
-	default:
-	}
-	return true
-}
-
-// ask gives a command; answer waits for what comes of it.
-func (m *member) ask(op, a, b uint64) {
-	m.b.t.Helper()
-	r := results(m.d.Control())
-	r[9], r[10], r[11] = op, a, b
-	atomic.AddUint64(&r[8], 1)
-	m.b.must(m.d.Notify())
-}
-
-func (m *member) answer() uint64 {
-	m.b.t.Helper()
-	r := results(m.d.Control())
-	eventually(m.b.t, "an answer", func() bool { return m.alive() && atomic.LoadUint64(&r[13]) == atomic.LoadUint64(&r[8]) })
-	return atomic.LoadUint64(&r[12])
-}
-
-func (m *member) do(op, a, b uint64) uint64 {
-	m.b.t.Helper()
-	m.ask(op, a, b)
-	return m.answer()
+// member is a forker that the test ends.
+func (b *bench) member(f *Forker, model [forkPages]uint64) *member {
+	b.seeOut(f.Domain)
+	return &member{f, b, model}
 }
 
 // fill writes a page, or all.
@@ -108,61 +61,30 @@ func (m *member) check(when string) {
 	if n := m.do(forkLook, 0, 0); n != forkPages {
 		m.b.t.Fatalf("%s: %d pages", when, n)
 	}
-	got := [forkPages]uint64(results(m.d.Control())[forkFirst:])
+	got := [forkPages]uint64(results(m.Control())[forkFirst:])
 	if got != m.model {
-		m.b.t.Errorf("%s: domain %d has %v, want %v", when, m.d.ID(), got, m.model)
+		m.b.t.Errorf("%s: domain %d has %v, want %v", when, m.ID(), got, m.model)
 	}
 	if got := m.do(forkProtections, 0, 0); got != forkWritable {
-		m.b.t.Errorf("%s: domain %d can write %#x, want %#x", when, m.d.ID(), got, forkWritable)
-	}
-}
-
-// called waits for a call to fork, made so deep down the stack, and returns it.
-func (m *member) called(depth uint64) *xen.Fork {
-	m.b.t.Helper()
-	m.ask(forkFork, depth, 0)
-	call := &control(m.d).Call
-	eventually(m.b.t, "a call", func() bool {
-		return m.alive() && atomic.LoadUint32(&call.Asked) != atomic.LoadUint32(&call.Done)
-	})
-	if call.Op != abi.CallFork {
-		m.b.t.Fatalf("call %d", call.Op)
-	}
-	return &xen.Fork{
-		Boot: xen.Boot{Name: "child", Args: []string{"guest", "child"}, PPID: m.d.ID(), Family: xen.DomID(control(m.d).Family)},
-		RIP:  call.A[0], RSP: call.A[1],
-	}
-}
-
-// tell answers a member's call.
-func (m *member) tell(result int64) {
-	m.b.t.Helper()
-	call := &control(m.d).Call
-	call.Result = result
-	atomic.StoreUint32(&call.Done, atomic.LoadUint32(&call.Asked))
-	m.b.must(m.d.Notify())
-	if got := int64(m.answer()); got != result {
-		m.b.t.Fatalf("domain %d: fork returned %d, want %d", m.d.ID(), got, result)
+		m.b.t.Errorf("%s: domain %d can write %#x, want %#x", when, m.ID(), got, forkWritable)
 	}
 }
 
 // fork makes a child, which waits to be unpaused.
 func (m *member) fork(depth uint64) *member {
 	m.b.t.Helper()
-	f := m.called(depth)
-	d, err := m.d.Fork(context.Background(), f)
+	d, err := m.Fork(context.Background(), m.Called(depth))
 	m.b.must(err)
-	m.b.seeOut(d)
-	m.tell(int64(d.ID()))
-	return &member{b: m.b, d: d, model: m.model}
+	m.Tell(int64(d.ID()))
+	return m.b.member(AsForker(m.b.t, d), m.model)
 }
 
 // child is fork, and lets the child run.
 func (m *member) child() *member {
 	m.b.t.Helper()
 	c := m.fork(0)
-	m.b.must(c.d.Unpause())
-	c.born()
+	m.b.must(c.Unpause())
+	c.Born()
 	return c
 }
 
@@ -170,11 +92,11 @@ func (m *member) child() *member {
 func (m *member) leave() {
 	m.b.t.Helper()
 	m.ask(forkExit, 7, 0)
-	m.b.exited(m.d, 7)
-	m.b.must(m.d.Release())
+	m.b.exited(m.Domain, 7)
+	m.b.must(m.Release())
 }
 
-func testFork(t *testing.T, b *bench) {
+func testFork(t *testing.T, s Suite) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *bench)
@@ -183,10 +105,10 @@ func testFork(t *testing.T, b *bench) {
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
 		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, b.Suite)) })
+		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
 	t.Run("Marked", func(t *testing.T) {
-		b := newBench(t, b.Suite)
+		b := newBench(t, s)
 		b.promise = []string{"marked"}
 		for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkTree} {
 			run(t, b)
@@ -201,8 +123,8 @@ func forkSnapshot(t *testing.T, b *bench) {
 	c := m.fork(3)
 	m.check("the parent after a fork")
 	m.fill(forkPages, 1000) // before the child has run at all
-	b.must(c.d.Unpause())
-	c.born()
+	b.must(c.Unpause())
+	c.Born()
 	c.check("the child")
 	m.check("the parent beside its child")
 	c.fill(forkPages, 2000)
@@ -213,7 +135,7 @@ func forkSnapshot(t *testing.T, b *bench) {
 	c.leave()
 	m.check("the parent after its child's end")
 	c = m.child()
-	end(t, m.d)
+	end(t, m.Domain)
 	c.check("an orphan")
 	c.fill(forkPages, 4000)
 	c.check("an orphan that wrote")
@@ -223,15 +145,15 @@ func forkSnapshot(t *testing.T, b *bench) {
 // forkArea holds that the child's control area is its own.
 func forkArea(t *testing.T, b *bench) {
 	m := b.founder()
-	f := m.called(0)
+	f := m.Called(0)
 	f.Boot.Env = []string{"B=2"}
 	f.Boot.TTY, f.Boot.Rows, f.Boot.Cols = true, 24, 80
 	var steps []string
 	f.Step = func(name string, _ time.Duration) { steps = append(steps, name) }
-	d, err := m.d.Fork(context.Background(), f)
+	d, err := m.Fork(context.Background(), f)
 	b.must(err)
 	t.Cleanup(func() { end(t, d) })
-	m.tell(int64(d.ID()))
+	m.Tell(int64(d.ID()))
 	if len(steps) == 0 {
 		t.Error("no steps")
 	}
@@ -241,7 +163,7 @@ func forkArea(t *testing.T, b *bench) {
 	if st, err := d.Status(); err != nil || st.State != xen.StatePaused {
 		t.Errorf("the child: %+v, %v", st, err)
 	}
-	p, k := control(m.d), control(d)
+	p, k := control(m), control(d)
 	if k.Magic != abi.ControlMagic || k.Abi != abi.AbiVersion || k.Domid != uint32(d.ID()) || k.Ppid != p.Domid || k.Family != p.Family {
 		t.Errorf("control %+v", k)
 	}
@@ -257,9 +179,9 @@ func forkArea(t *testing.T, b *bench) {
 	}
 	// Events go to whom they are for.
 	b.must(d.Unpause())
-	(&member{b: b, d: d}).born()
+	AsForker(t, d).Born()
 	await(t, d.Rang(), "the child's ring")
-	if st, err := m.d.Status(); err != nil || st.State != xen.StateBlocked && st.State != xen.StateRunning {
+	if st, err := m.Status(); err != nil || st.State != xen.StateBlocked && st.State != xen.StateRunning {
 		t.Errorf("the parent: %+v, %v", st, err)
 	}
 }
@@ -269,7 +191,7 @@ func forkWaiting(t *testing.T, b *bench) {
 	m := b.founder()
 	var wg sync.WaitGroup
 	for round := range 5 {
-		f := m.called(uint64(round))
+		f := m.Called(uint64(round))
 		stop := make(chan struct{})
 		wg.Go(func() {
 			for {
@@ -277,20 +199,20 @@ func forkWaiting(t *testing.T, b *bench) {
 				case <-stop:
 					return
 				default:
-					m.d.Notify()
+					m.Notify()
 				}
 			}
 		})
-		d, err := m.d.Fork(context.Background(), f)
+		d, err := m.Fork(context.Background(), f)
 		close(stop)
 		wg.Wait()
 		b.must(err)
 		t.Cleanup(func() { end(t, d) })
-		c := &member{b: b, d: d, model: m.model}
+		c := &member{AsForker(t, d), b, m.model}
 		b.must(d.Unpause())
-		c.born()
+		c.Born()
 		c.check("the child of a restless parent")
-		m.tell(int64(d.ID()))
+		m.Tell(int64(d.ID()))
 		m.check("a restless parent")
 		c.leave()
 		m.fill(round, uint64(round)+100)
@@ -333,26 +255,26 @@ func forkRefusals(t *testing.T, b *bench) {
 		"root": func(f *xen.Fork) context.Context { f.Boot.Root = make([]byte, 10); return context.Background() },
 		"NUL":  func(f *xen.Fork) context.Context { f.Boot.Args = []string{"\x00"}; return context.Background() },
 	} {
-		c := m.called(0)
-		if d, err := m.d.Fork(f(c), c); err == nil {
+		c := m.Called(0)
+		if d, err := m.Fork(f(c), c); err == nil {
 			t.Errorf("%s: forked", name)
 			end(t, d)
 		}
-		m.tell(-12)
+		m.Tell(-12)
 		m.check(name)
 	}
 	if ids, err := b.hv.Domains(); err != nil || len(ids) != 1 {
 		t.Errorf("domains %v, %v", ids, err)
 	}
 	m.child().check("a child after refusals")
-	f := m.called(0)
-	b.must(m.d.Destroy())
-	await(t, m.d.Gone(), "the end of a destroyed domain")
-	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
+	f := m.Called(0)
+	b.must(m.Destroy())
+	await(t, m.Gone(), "the end of a destroyed domain")
+	if _, err := m.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
 		t.Errorf("fork of a domain that is gone: %v", err)
 	}
-	b.must(m.d.Release())
-	if _, err := m.d.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
+	b.must(m.Release())
+	if _, err := m.Fork(context.Background(), f); !errors.Is(err, xen.ErrNoDomain) {
 		t.Errorf("fork of a domain that was released: %v", err)
 	}
 }
@@ -395,20 +317,20 @@ func forkAnywhere(t *testing.T, b *bench) {
 // forkPaused holds that a parent that somebody has paused stays so.
 func forkPaused(t *testing.T, b *bench) {
 	m := b.founder()
-	f := m.called(0)
-	b.must(m.d.Pause())
-	d, err := m.d.Fork(context.Background(), f)
+	f := m.Called(0)
+	b.must(m.Pause())
+	d, err := m.Fork(context.Background(), f)
 	b.must(err)
 	t.Cleanup(func() { end(t, d) })
-	if st, err := m.d.Status(); err != nil || st.State != xen.StatePaused {
+	if st, err := m.Status(); err != nil || st.State != xen.StatePaused {
 		t.Errorf("a paused parent: %+v, %v", st, err)
 	}
-	c := &member{b: b, d: d, model: m.model}
+	c := &member{AsForker(t, d), b, m.model}
 	b.must(d.Unpause())
-	c.born()
+	c.Born()
 	c.check("the child of a paused parent")
-	b.must(m.d.Unpause())
-	m.tell(int64(d.ID()))
+	b.must(m.Unpause())
+	m.Tell(int64(d.ID()))
 	m.check("a parent that was paused")
 }
 
@@ -419,22 +341,22 @@ func forkAdopted(t *testing.T, b *bench) {
 	c := m.child()
 	c.fill(3, 33)
 	family := []*member{m, c}
-	waiting := m.called(0)
+	waiting := m.Called(0)
 	b.must(b.hv.Close())
 	b.open()
 	for _, m := range family {
-		d, err := b.hv.Adopt(m.d.ID(), m.d.Token())
+		d, err := b.hv.Adopt(m.ID(), m.Token())
 		b.must(err)
 		t.Cleanup(func() { end(t, d) })
-		m.d, m.b = d, b
+		m.Forker, m.b = AsForker(t, d), b
 	}
-	d, err := m.d.Fork(context.Background(), waiting)
+	d, err := m.Fork(context.Background(), waiting)
 	b.must(err)
 	t.Cleanup(func() { end(t, d) })
 	b.must(d.Unpause())
-	m.tell(int64(d.ID()))
-	s := &member{b: b, d: d, model: m.model}
-	s.born()
+	m.Tell(int64(d.ID()))
+	s := &member{AsForker(t, d), b, m.model}
+	s.Born()
 	s.check("a child of an adopted one")
 	g := c.child()
 	g.check("a child of an adopted child")
@@ -452,9 +374,9 @@ func forkMany(t *testing.T, b *bench) {
 	var wg sync.WaitGroup
 	children := make([]xen.Domain, len(families))
 	for i, m := range families {
-		f := m.called(0)
+		f := m.Called(0)
 		wg.Go(func() {
-			d, err := m.d.Fork(context.Background(), f)
+			d, err := m.Fork(context.Background(), f)
 			if err != nil {
 				t.Error(err)
 				return
@@ -469,10 +391,10 @@ func forkMany(t *testing.T, b *bench) {
 			t.Fatal("no child")
 		}
 		t.Cleanup(func() { end(t, d) })
-		m.tell(int64(d.ID()))
+		m.Tell(int64(d.ID()))
 		b.must(d.Unpause())
-		c := &member{b: b, d: d, model: m.model}
-		c.born()
+		c := &member{AsForker(t, d), b, m.model}
+		c.Born()
 		c.check("a child of many")
 	}
 }
@@ -504,20 +426,21 @@ func forkPooled(t *testing.T, b *bench) {
 
 // forkCycles forks again and again; the bench compares what is left.
 func forkCycles(t *testing.T, b *bench) {
+	begin := time.Now()
 	m := b.founder()
-	for i := range 20 {
+	for i := range b.Cycles {
 		c := m.fork(0)
 		switch i % 3 {
 		case 0: // it never runs
-			end(t, c.d)
+			end(t, c.Domain)
 			continue
 		case 1:
-			b.must(c.d.Unpause())
-			c.born()
+			b.must(c.Unpause())
+			c.Born()
 			c.fill(i%forkPages, uint64(i)+1)
 		case 2:
-			b.must(c.d.Unpause())
-			c.born()
+			b.must(c.Unpause())
+			c.Born()
 			m.leave()
 			m = c
 			continue
@@ -525,6 +448,7 @@ func forkCycles(t *testing.T, b *bench) {
 		c.leave()
 	}
 	m.check("after many forks")
+	t.Logf("%d in %v", b.Cycles, time.Since(begin))
 }
 
 // forkTree forks, writes and ends at random, and holds each member's memory against a model.
@@ -542,8 +466,8 @@ func forkTree(t *testing.T, b *bench) {
 			if r.IntN(2) == 0 {
 				m.fill(r.IntN(forkPages), uint64(n)+1)
 			}
-			b.must(c.d.Unpause())
-			c.born()
+			b.must(c.Unpause())
+			c.Born()
 			family = append(family, c)
 		case k < 4 && len(family) > 1:
 			m.leave()

@@ -21,6 +21,7 @@
 #define LOAD(off) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, off)
 #define EQ(v, t, f) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, v, t, f)
 #define GE(v, t, f) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, v, t, f)
+#define AND(v) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, v)
 #define SKIP(n) BPF_STMT(BPF_JMP | BPF_JA, n)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 #define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
@@ -75,9 +76,9 @@ static const struct sock_filter program[] = {
 	RULE(__NR_mprotect, 13), IS_BELOW_STUB(0), IS_PROT(2), ALLOW,
 	RULE(__NR_arch_prctl, 4), IS(0, ARCH_SET_FS), ALLOW,
 	RULE(__NR_recvmsg, 4), IS(0, STUB_FD_SOCK), ALLOW,
-	/* its files, below the stub; the state page only at its place */
-	RULE(__NR_mmap, 36),
-	IS_PROT(2), IS_EITHER(3, MAP_SHARED | MAP_FIXED, MAP_PRIVATE | MAP_FIXED),
+	/* its files, below the stub, touched at once or not; the state page only at its place */
+	RULE(__NR_mmap, 37),
+	IS_PROT(2), LOAD(LOW(3)), AND(~MAP_POPULATE), EQ(MAP_SHARED | MAP_FIXED, 2, 0), EQ(MAP_PRIVATE | MAP_FIXED, 1, 0), KILL,
 	LOAD(HIGH(0)), EQ(STUB_STATE_VA >> 32, 0, 10),
 	IS(0, STATE_LOW), IS(1, STUB_STATE_SIZE), HIGH_IS(1, 0), SKIP(6),
 	IS_BELOW_STUB(0),

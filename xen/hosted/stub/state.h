@@ -108,8 +108,8 @@ struct stub_start {
 	int32_t tsc_shift;
 	uint32_t spin; /* TSC ticks to look for go before sleeping */
 	uint32_t nmaps;
-	uint32_t frozen; /* a fork makes it: the frames are mapped privately, and the control area is STUB_FD_CONTROL's */
-	uint32_t pad;
+	uint32_t frozen; /* a fork makes it: the frames are mapped privately */
+	uint32_t moved;  /* it was another process before: the control area is STUB_FD_CONTROL's */
 	char title[STUB_TITLE]; /* what ps shows */
 	struct stub_map maps[STUB_MAPS];
 };
