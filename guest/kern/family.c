@@ -5,6 +5,7 @@
  * leaves pages that say whose they are, and a lock with its place: who hears of its end (family_gone) puts that right.
  */
 #include "family.h"
+#include "futex.h"
 #include "hyper.h"
 #include "process.h"
 
@@ -15,6 +16,7 @@ struct layout {
 	uint32_t top;  /* no page from here on was ever anybody's */
 	uint32_t pad[14];
 	uint32_t owner[KX_FAMILY_PAGES]; /* 0: free; an object's page; or MAKING | place */
+	struct family_ipc ipc;
 };
 
 #define area ((struct layout *)KX_FAMILY_VA)
@@ -46,6 +48,16 @@ static struct kx_member *self(void)
 bool family_in(void)
 {
 	return mine != 0;
+}
+
+uint32_t family_place(void)
+{
+	return mine;
+}
+
+uint32_t family_pid(uint32_t place)
+{
+	return RELAXED(area->members[place % KX_MEMBERS].pid) & 0xffff;
 }
 
 static uint32_t pages(void)
@@ -145,7 +157,7 @@ uint32_t family_number(const void *page)
 
 static uint32_t next; /* where it is worth to look for a free page */
 
-static uint32_t top(void)
+uint32_t family_top(void)
 {
 	return MIN(RELAXED(area->top), pages());
 }
@@ -185,6 +197,50 @@ uint32_t family_alloc(uint32_t object)
 	if (page == FAMILY_NO_PAGE && had < KX_FAMILY_PAGES && engine_call(KX_CALL_FAMILY, had + 1, 0, 0) > (long)had)
 		page = find_free(owner);
 	return page;
+}
+
+static bool claim_run(uint32_t first, uint32_t n, uint32_t object)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		uint32_t was = 0;
+
+		if (__atomic_compare_exchange_n(&area->owner[i], &was, object, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		while (i-- > first)
+			family_free(i, object);
+		return false;
+	}
+	return true;
+}
+
+uint32_t family_alloc_run(uint32_t object, uint32_t n)
+{
+	uint32_t had = MAX(family_top(), (uint32_t)FIRST_PAGE), run = 0;
+
+	for (uint32_t i = FIRST_PAGE; n && i < KX_FAMILY_PAGES; i++) {
+		uint32_t first = i + 1 - n;
+
+		run = RELAXED(area->owner[i]) ? 0 : run + 1;
+		if (run < n)
+			continue;
+		if (i >= pages() && engine_call(KX_CALL_FAMILY, i + 1, 0, 0) <= (long)i)
+			return FAMILY_NO_PAGE;
+		run = 0;
+		if (i >= pages() || !claim_run(first, n, object))
+			continue;
+		raise_top(i);
+		if (first < had) /* beyond, nobody has written */
+			memset(family_page(first), 0, (MIN(i + 1, had) - first) * PAGE_SIZE);
+		return first;
+	}
+	return FAMILY_NO_PAGE;
+}
+
+uint32_t family_owner(uint32_t page, enum kind kind)
+{
+	uint32_t owner = family_page(page) ? RELAXED(area->owner[page]) : 0;
+
+	return owner && object_at(owner, kind) && RELAXED(area->owner[owner]) == owner ? owner : 0;
 }
 
 void family_free(uint32_t page, uint32_t object)
@@ -253,6 +309,31 @@ long object_lock_patient(struct object *o)
 	return 0;
 }
 
+/* ---- the lock of ipc.c ---- */
+
+struct family_ipc *family_ipc(void)
+{
+	return &area->ipc;
+}
+
+long family_ipc_lock(void)
+{
+	return take_lock(&area->ipc.lock);
+}
+
+void family_ipc_unlock(void)
+{
+	free_lock(&area->ipc.lock);
+}
+
+/* Takes the lock over from a member that is no more. */
+static bool inherit_ipc_lock(uint32_t place)
+{
+	uint32_t was = place + 1;
+
+	return __atomic_compare_exchange_n(&area->ipc.lock, &was, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 /* ---- objects ---- */
 
 struct object *object_at(uint32_t page, enum kind kind)
@@ -285,13 +366,13 @@ bool object_held(const struct object *o, enum end end)
 
 static bool held(const struct object *o)
 {
-	return object_held(o, END_READ) || object_held(o, END_WRITE);
+	return RELAXED(o->kept) || object_held(o, END_READ) || object_held(o, END_WRITE);
 }
 
 /* Frees all pages of an object, its own last. */
 static void free_pages(uint32_t object)
 {
-	for (uint32_t i = FIRST_PAGE, n = top(); i < n; i++)
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++)
 		if (i != object && RELAXED(area->owner[i]) == object)
 			family_free(i, object);
 	family_free(object, object);
@@ -317,6 +398,36 @@ void object_hold(uint32_t page, enum end end)
 
 	if (o)
 		set_bit(o->holders[end], mine - 1);
+}
+
+bool object_join(uint32_t page, enum kind kind)
+{
+	struct object *o = family_page(page);
+	bool there;
+
+	if (!o || take_lock(&area->lock))
+		return false;
+	there = object_at(page, kind) && held(o);
+	if (there)
+		set_bit(o->holders[END_READ], mine - 1);
+	free_lock(&area->lock);
+	return there;
+}
+
+bool object_mine(const struct object *o)
+{
+	return RELAXED(o->holders[END_READ][(mine - 1) / 64]) >> (mine - 1) % 64 & 1;
+}
+
+void object_release(uint32_t page)
+{
+	struct object *o = family_page(page);
+
+	if (!o)
+		return;
+	__atomic_store_n(&o->kept, 0, __ATOMIC_SEQ_CST);
+	if (!held(o))
+		take_apart(page);
 }
 
 static void drop_of(uint32_t page, enum end end, uint32_t place)
@@ -406,10 +517,12 @@ void family_child(void)
 	mine = 0;
 	if (!parent)
 		return;
-	if (family_enter())
+	if (family_enter()) {
 		klog("kx: a family of more than %d: what this member inherited is not shared with it", KX_MEMBERS);
-	else
+	} else {
 		common_hold_all();
+		ipc_hold_all();
+	}
 	__atomic_fetch_add(&area->members[parent - 1].births, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&area->members[parent - 1].defers, __ATOMIC_SEQ_CST))
 		ring(parent - 1);
@@ -424,7 +537,7 @@ void family_born(long children)
 /* What a member that was killed has left. */
 static void clean(uint32_t place)
 {
-	for (uint32_t i = FIRST_PAGE, n = top(); i < n; i++) {
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) {
 		uint32_t owner = RELAXED(area->owner[i]), lock = place + 1;
 		struct object *o = owner == i ? family_page(i) : NULL;
 
@@ -444,13 +557,61 @@ static void clean(uint32_t place)
 /* Pages of objects that are no more: somebody was killed while he took one apart. The area is locked. */
 static void sweep(void)
 {
-	for (uint32_t i = FIRST_PAGE, n = top(); i < n; i++) {
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) {
 		uint32_t owner = RELAXED(area->owner[i]);
 		const struct object *o = owner & MAKING ? NULL : family_page(owner);
 
 		if (o && (!RELAXED(o->kind) || RELAXED(area->owner[owner]) != owner))
 			family_free(i, owner);
 	}
+}
+
+/*
+ * What a member has left is put right, and its place is free. False: somebody has a lock that is needed for it, who may himself
+ * be dead without our having heard of it.
+ */
+static bool bury(uint32_t place)
+{
+	struct kx_member *m = &area->members[place];
+	uint32_t lock = place + 1, pid = RELAXED(m->pid);
+
+	if (!inherit_ipc_lock(place) && family_ipc_lock())
+		return false;
+	if (__atomic_compare_exchange_n(&area->lock, &lock, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		sweep();
+		free_lock(&area->lock);
+	}
+	ipc_gone(place);
+	clean(place);
+	__atomic_compare_exchange_n(&m->pid, &pid, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	family_ipc_unlock();
+	return true;
+}
+
+#define LATER_NS 5000000
+
+static uint32_t put_off_pids[KX_MEMBERS]; /* who was in the places that are to be cleared later */
+
+static void bury_later(struct ktimer *t)
+{
+	bool more = false;
+
+	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
+		if (put_off_pids[i] && (!mine || RELAXED(area->members[i].pid) != put_off_pids[i] || bury(i)))
+			put_off_pids[i] = 0;
+		more = more || put_off_pids[i];
+	}
+	if (more)
+		ktimer_set(t, deadline_after(LATER_NS));
+}
+
+static struct ktimer later = {.fn = bury_later};
+
+static void put_off(uint32_t place)
+{
+	put_off_pids[place] = RELAXED(area->members[place].pid);
+	if (!later.node.next)
+		ktimer_set(&later, deadline_after(LATER_NS));
 }
 
 void family_gone(int pid, int parent)
@@ -462,19 +623,9 @@ void family_gone(int pid, int parent)
 		if (all_born())
 			drop_deferred();
 	}
-	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
-		struct kx_member *m = &area->members[i];
-		uint32_t lock = i + 1, was = (uint32_t)pid;
-
-		if (RELAXED(m->pid) != was)
-			continue;
-		if (__atomic_compare_exchange_n(&area->lock, &lock, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-			sweep();
-			free_lock(&area->lock);
-		}
-		clean(i);
-		__atomic_compare_exchange_n(&m->pid, &was, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	}
+	for (uint32_t i = 0; i < KX_MEMBERS; i++)
+		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i))
+			put_off(i);
 }
 
 void family_exit(void)
@@ -483,6 +634,13 @@ void family_exit(void)
 		return;
 	for (int64_t end = now_ns() + PATIENCE_NS; !all_born() && now_ns() < end;)
 		hyper_sched(SCHEDOP_yield, NULL);
+	if (ipc_used()) {
+		if (family_ipc_lock())
+			return; /* the engine has the others see to it */
+		ipc_gone(mine - 1);
+		family_ipc_unlock();
+	}
+	ipc_drop_all();
 	common_drop_all();
 	if (!list_empty(&deferred) || locked)
 		return; /* the engine has the others see to it */
@@ -498,6 +656,8 @@ void family_events(void)
 	if (!list_empty(&deferred) && all_born())
 		drop_deferred();
 	common_news();
+	ipc_news();
+	futex_news();
 }
 
 bool family_ticks(void)

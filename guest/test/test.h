@@ -153,7 +153,21 @@ extern int children;              /* how many fork_many makes: -n */
 	T(share_pipe_killed, ALL) T(share_pipe_atomic, ALL) T(share_pipe_bulk, ALL)                \
 	T(share_pipe_full, ALL) T(share_pipe_poll, ALL) T(share_pipe_epoll, ALL)                   \
 	T(share_pipe_threads, ALL) T(share_pipe_line, ALL) T(share_pipe_reopen, ALL)               \
-	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL)
+	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL) \
+	/* msgs.c */                                                                              \
+	T(msg_get, ALL) T(msg_types, ALL) T(msg_sizes, ALL) T(msg_errors, ALL) T(msg_full, ALL)    \
+	T(msg_fork, ALL) T(msg_blocks, ALL) T(msg_removed, ALL) T(msg_interrupted, ALL)            \
+	T(msg_workers, ALL) T(msg_killed, ALL) T(msg_cycles, ALL) T(msg_permissions, ALL)          \
+	T(msg_ftok, ALL) T(msg_info, ALL)                                                         \
+	/* sems.c */                                                                              \
+	T(sem_get, ALL) T(sem_values, ALL) T(sem_ops, ALL) T(sem_blocks, ALL) T(sem_removed, ALL)  \
+	T(sem_timed, ALL) T(sem_undo, ALL) T(sem_undo_killed, ALL) T(sem_mutex, ALL)               \
+	T(sem_cycles, ALL) T(sem_info, ALL)                                                       \
+	/* shms.c */                                                                              \
+	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_fork, ALL) T(shm_removed, ALL)  \
+	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
+	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
+	T(shared_semaphore, ALL) T(shared_threads, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

@@ -1,6 +1,9 @@
 /* shim.c: what the file layer calls, over the C library. */
 #include "shim.h"
 
+#include "futex.h"
+#include "process.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -135,6 +138,30 @@ void doorbell(void)
 {
 }
 
+void futex_news(void)
+{
+}
+
+void ktimer_set(struct ktimer *t, int64_t when)
+{
+	(void)t, (void)when;
+}
+
+uint32_t effective_uid(void)
+{
+	return 0;
+}
+
+uint32_t effective_gid(void)
+{
+	return 0;
+}
+
+bool in_group(uint32_t gid)
+{
+	return !gid;
+}
+
 long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
 {
 	(void)op, (void)a, (void)b, (void)c;
@@ -181,7 +208,7 @@ int64_t deadline_after(int64_t ns)
 	return ns == FOREVER ? FOREVER : now_ns() + ns;
 }
 
-static struct thread main_thread = {.name = "main"};
+struct thread main_thread = {.name = "main"};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};
 int thread_count = 1;

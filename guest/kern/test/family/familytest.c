@@ -6,43 +6,28 @@
 #include "family.h"
 #include "pipe.h"
 #include "process.h"
-#include "shim.h"
+#include "trials.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 long sys_pipe2(long user, long flags), sys_close(long fd), sys_read(long fd, long buf, long n), sys_write(long fd, long buf, long n);
 long sys_openat(long dirfd, long path, long flags, long mode), sys_lseek(long fd, long off, long whence), sys_ftruncate(long fd, long size);
 long sys_fcntl(long fd, long cmd, long arg), sys_fallocate(long fd, long mode, long off, long len), sys_fstat(long fd, long st);
 long sys_pwrite64(long fd, long buf, long n, long off), sys_pread64(long fd, long buf, long n, long off);
 
-#define AREA ((uint32_t *)KX_FAMILY_VA)
-#define AREA_SIZE (KX_FAMILY_PAGES * PAGE_SIZE)
-#define HEADER 20 /* pages that the area's own tables have, at most */
+unsigned seed = 1;
 
-static unsigned seed = 1;
-
-static unsigned random_below_(unsigned n)
+unsigned random_below_(unsigned n)
 {
 	seed = seed * 1103515245 + 12345;
 	return (seed >> 8) % n;
 }
 
-#define CHECK(cond)                                                                                  \
-	do {                                                                                         \
-		if (!(cond)) {                                                                       \
-			fprintf(stderr, "familytest: %s:%d: %s (seed %u)\n", __FILE__, __LINE__, #cond, seed); \
-			abort();                                                                     \
-		}                                                                                    \
-	} while (0)
-
 /* ---- processes ---- */
 
 /* The engine's part: who has ended is told of. */
-static void reap(int options)
+void reap(int options)
 {
 	int status, pid;
 
@@ -64,7 +49,7 @@ static int nap(void)
 }
 
 /* Goes on when the child has its place: births are the engine's and the parent's affair, tested elsewhere. */
-static int fork_member(void)
+int fork_member(void)
 {
 	uint32_t before;
 	int pid;
@@ -240,7 +225,7 @@ static void trial_files(void)
 
 /* ---- an area in which somebody scribbles ---- */
 
-static void scribble(void)
+void scribble(void)
 {
 	for (unsigned n = random_below_(6); n--;) {
 		uint32_t *word = AREA + random_below_(random_below_(2) ? AREA_SIZE / 4 : 64 * 1024);
@@ -256,7 +241,7 @@ static void scribble(void)
 
 static int naps;
 
-static int nap_once(void)
+int nap_once(void)
 {
 	family_events();
 	return ++naps % 4 ? 0 : -EINTR;
@@ -337,13 +322,17 @@ int main(int argc, char **argv)
 	control->family_pages = KX_FAMILY_PAGES;
 	control->flags |= KX_F_BELLS;
 	vfs_init();
-	for (unsigned i = 0; i < 4 * rounds; i++)
+	for (unsigned i = 0; i < 4 * rounds; i++) {
 		trial_scribble();
+		trial_ipc_scribble();
+	}
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();
 		trial_readers();
 		trial_files();
+		trial_ipc();
+		trial_ipc();
 		if (!i) /* the file stays there as long as it has a name */
 			used = objects_held();
 		CHECK(objects_held() == used);
