@@ -194,7 +194,7 @@ uint32_t family_alloc(uint32_t object)
 {
 	uint32_t owner = object ? object : MAKING | (mine - 1), page = find_free(owner), had = pages();
 
-	if (page == FAMILY_NO_PAGE && had < KX_FAMILY_PAGES && engine_call(KX_CALL_FAMILY, had + 1, 0, 0) > (long)had)
+	if (page == FAMILY_NO_PAGE && had < KX_FAMILY_PAGES && engine_call(KX_CALL_FAMILY, 0, had + 1, 0, 0) > (long)had)
 		page = find_free(owner);
 	return page;
 }
@@ -223,7 +223,7 @@ uint32_t family_alloc_run(uint32_t object, uint32_t n)
 		run = RELAXED(area->owner[i]) ? 0 : run + 1;
 		if (run < n)
 			continue;
-		if (i >= pages() && engine_call(KX_CALL_FAMILY, i + 1, 0, 0) <= (long)i)
+		if (i >= pages() && engine_call(KX_CALL_FAMILY, 0, i + 1, 0, 0) <= (long)i)
 			return FAMILY_NO_PAGE;
 		run = 0;
 		if (i >= pages() || !claim_run(first, n, object))
@@ -486,7 +486,7 @@ long family_enter(void)
 {
 	if (mine)
 		return 0;
-	if (pages() <= FIRST_PAGE && engine_call(KX_CALL_FAMILY, FIRST_PAGE + 1, 0, 0) <= (long)FIRST_PAGE)
+	if (pages() <= FIRST_PAGE && engine_call(KX_CALL_FAMILY, 0, FIRST_PAGE + 1, 0, 0) <= (long)FIRST_PAGE)
 		return -ENOSYS;
 	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
 		struct kx_member *m = &area->members[i];
