@@ -507,6 +507,7 @@ long family_enter(void)
 void family_child(void)
 {
 	uint32_t parent = mine;
+	int64_t now = now_ns();
 
 	while (!list_empty(&deferred)) {
 		struct deferred *d = CONTAINER_OF(deferred.next, struct deferred, node);
@@ -523,7 +524,9 @@ void family_child(void)
 		common_hold_all();
 		ipc_hold_all();
 	}
+	/* Side by side: a child that ends without main_ns is taken off its parent's count. */
 	__atomic_fetch_add(&area->members[parent - 1].births, 1, __ATOMIC_SEQ_CST);
+	control->main_ns = (uint64_t)now;
 	if (__atomic_load_n(&area->members[parent - 1].defers, __ATOMIC_SEQ_CST))
 		ring(parent - 1);
 }

@@ -467,7 +467,7 @@ void test_share_pipe_full(void)
 
 void test_share_pipe_poll(void)
 {
-	int p[2], back[2];
+	int p[2], back[2], go[2];
 	struct timeval tv = {60, 0};
 	struct pollfd pf;
 	fd_set set;
@@ -475,11 +475,13 @@ void test_share_pipe_poll(void)
 
 	EQ(pipe(p), 0);
 	EQ(pipe(back), 0);
+	EQ(pipe(go), 0);
 	pf = (struct pollfd){.fd = p[0], .events = POLLIN};
 	IN_CHILD(pid) {
 		struct pollfd room = {.fd = back[1], .events = POLLOUT};
 
 		close(p[0]);
+		reads(go[0], "g");
 		sleep_ms(20);
 		EQ(write(p[1], "a", 1), 1);
 		while (write(back[1], page, sizeof(page)) == sizeof(page) && poll(&room, 1, 0) == 1)
@@ -490,6 +492,7 @@ void test_share_pipe_poll(void)
 	}
 	close(p[1]);
 	EQ(poll(&pf, 1, 0), 0);
+	EQ(write(go[1], "g", 1), 1);
 	EQ(poll(&pf, 1, 60000), 1);
 	EQ(pf.revents, POLLIN);
 	reads(p[0], "a");
