@@ -19,7 +19,7 @@ import (
 // made when the earlier engine died; they go.
 func (e *Engine) adoptAll(recs []*record, fresh bool) {
 	sort.Slice(recs, func(i, j int) bool { return ended(recs[i]).Before(ended(recs[j])) })
-	var all []*pvm
+	var all, lost []*pvm
 	for _, r := range recs {
 		p := newPVM()
 		p.pid, p.rec = r.PID, *r
@@ -38,11 +38,17 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 			p.rec.Exit = &Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL), Time: time.Now(), Reason: "ended while no engine was running"}
 			p.rec.Stat, p.rec.Token = "Z", nil // until its family is seen to
 			e.events.addf("exited", &p.rec.Process, "%s", p.rec.Exit.Reason)
+			lost = append(lost, p)
 		}
 		p.log.finish()
 		close(p.ended)
 	}
 	e.restoreFamilies(all, e.endUnknown())
+	for _, p := range lost {
+		for _, q := range e.relatives(p) {
+			q.tellGone(p.pid, 0)
+		}
+	}
 	for _, p := range e.live() {
 		e.tending.Add(1)
 		go func() {

@@ -38,6 +38,7 @@ func (e *Engine) tend(p *pvm) {
 func (e *Engine) drain(p *pvm) {
 	err := p.drain(true)
 	if err == nil {
+		e.passRings(p)
 		e.serve(p)
 		if err = p.catchUp(); errors.Is(err, xen.ErrNoDomain) { // it is being reaped
 			err = nil
@@ -105,6 +106,7 @@ func (e *Engine) reap(p *pvm) {
 	e.events.addf("exited", &rec.Process, "%s", text)
 	e.restart(p, &rec)
 	close(p.ended)
+	e.tellGone(p)
 	if parent != nil {
 		e.tellParent(p, statusOf(x), rec.Time)
 	}

@@ -119,7 +119,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		return fail(err)
 	}
 	c := newPVM()
-	c.syms = p.syms
+	c.syms, c.parent = p.syms, p.pid
 	if c.root = p.root; p.pid == parent.Family {
 		c.root = p
 	}

@@ -247,7 +247,6 @@ func TestFork(t *testing.T) {
 	}
 }
 
-// Whatever step of a fork fails, nothing is left of it and the parent goes on.
 // A child may run, and be gone, before its fork is over.
 func TestForkOfTheQuick(t *testing.T) {
 	e, host := familyEngine(t, map[string]func(body){"parent": func(b body) {
@@ -267,6 +266,21 @@ func TestForkOfTheQuick(t *testing.T) {
 	}
 }
 
+// What a child writes before its fork is over is not forgotten: it does not ring again.
+func TestForkOfATalker(t *testing.T) {
+	e, host := familyEngine(t, map[string]func(body){"parent": func(b body) {
+		pid := b.fork(func(c body) {
+			c.printf("early\n")
+			c.sleep()
+		})
+		b.printf("forked %d\n", pid)
+		b.sleep()
+	}})
+	host.SetEager(true)
+	said(t, e, saidNumber(t, e, launch(t, e, "parent"), "forked"), "early")
+}
+
+// Whatever step of a fork fails, nothing is left of it and the parent goes on.
 func TestFailedForkLeavesNothing(t *testing.T) {
 	e, host := familyEngine(t, map[string]func(body){"parent": func(b body) {
 		for n := 1; ; n++ {

@@ -19,14 +19,15 @@ const readerGrace = 10 * time.Second
 
 // pvm is one process: its record, and while it runs its domain and the rings it shares with us.
 type pvm struct {
-	pid   int
-	rec   record // guarded by Engine.mu
-	log   *consoleLog
-	syms  *elf.SymTab
-	root  *pvm          // of its family, if that is another one and was there: its log has what this one writes, too
-	ended chan struct{} // closed when rec.Exit is set and the log complete
-	room  chan struct{} // receives when there may be room for input
-	again chan struct{} // tend looks after it as if it had rung
+	pid    int
+	rec    record // guarded by Engine.mu
+	log    *consoleLog
+	syms   *elf.SymTab
+	parent int           // at its birth; 0: it was not forked, or by an engine before
+	root   *pvm          // of its family, if that is another one and was there: its log has what this one writes, too
+	ended  chan struct{} // closed when rec.Exit is set and the log complete
+	room   chan struct{} // receives when there may be room for input
+	again  chan struct{} // tend looks after it as if it had rung
 
 	// Guarded by Engine.mu.
 	broken string   // why the control area is not trusted any more
@@ -65,7 +66,17 @@ func newPVM() *pvm {
 func (p *pvm) attachControl() {
 	ctl := p.dom.Control()
 	p.out, p.in, p.cmds, p.calls = ipc.NewOutput(ctl), ipc.NewInput(ctl), ipc.NewCommands(ctl), ipc.NewCalls(ctl)
-	p.out.Sleep() // ask for an event at the first output
+	if !p.out.Sleep() { // an event at the first output was asked for too late: there is some already
+		p.lookAgain()
+	}
+}
+
+// lookAgain has p tended as if it had rung.
+func (p *pvm) lookAgain() {
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
 }
 
 // release frees the domain.

@@ -118,10 +118,7 @@ func (e *Engine) noteStopped(p *pvm, stopped bool) {
 		return
 	}
 	e.tellParent(p, ipc.StatusContinued, 0)
-	select {
-	case p.again <- struct{}{}: // a call may have waited for this
-	default:
-	}
+	p.lookAgain() // a call may have waited for this
 }
 
 func (p *pvm) isStopped() bool {

@@ -52,6 +52,7 @@ var commandTests = []struct {
 	{`run -d spin.kx >/dev/null; run -d hello.kx >/dev/null; sleep 0.1; ps --no-headers -o pid,name,stat; ps -e --no-headers -o pid,name,exit --sort -pid`,
 		"1 spin R\n2 hello 0\n1 spin  -\n", "", 0},
 	{`ps --json; run -d spin.kx >/dev/null; ps --json | grep -E '"(pid|time_ns|memory)"'`, "\\[\\]\n +\"pid\": 1,\n +\"time_ns\": 3000000000,\n +\"memory\": 1258291,\n", "", 0},
+	{`run -d --name web spin.kx >/dev/null; ps -o mem,shr,%shr --sort -%shr`, " MEM  SHR %SHR\n1.2M 4.0K    0\n", "", 0},
 	{`ps --sort; ps -o nope; ps --sort nope; ps -z`, "", "ps: flag needs an argument: --sort; see: help ps\nps: -o nope: no such column.*\nps: --sort nope: .*\nps: unknown shorthand flag: 'z' in -z; see: help ps\n", 2},
 	{`run -d --name a spin.kx >/dev/null; ps --no-headers -o name a nosuch 9; echo $?`, "a\n1\n", "ps: \\(nosuch\\): no such pVM\nps: \\(9\\): no such pVM\n", 0},
 	{`run -d --name web1 spin.kx >/dev/null; run -d --name web2 spin.kx >/dev/null; touch webfile; ps --no-headers -o name web*; ps -f --no-headers %2 | grep -c spin`, "web1\nweb2\n1\n", "", 0},

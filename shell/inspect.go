@@ -204,7 +204,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	if d.RestartOf != 0 {
 		f.add("instead of", "%d", d.RestartOf)
 	}
-	f.add("log", "%s, %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
+	f.add("log", "%s, size %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
 	if d.Exit != nil {
 		text := fmt.Sprintf("status %d at %s", d.Exit.Code, d.Exit.Time.Local().Format("15:04:05.000"))
 		if d.Exit.Reason != "" {

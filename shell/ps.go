@@ -33,6 +33,8 @@ var columns = []column{
 	size("mem", "MEM", func(p *engine.Process) uint64 { return p.Memory }),
 	size("maxmem", "MAXMEM", func(p *engine.Process) uint64 { return p.MaxMem }),
 	size("shr", "SHR", func(p *engine.Process) uint64 { return p.Shared }),
+	{"%shr", "%SHR", true, func(p *engine.Process, _ time.Time) string { return strconv.FormatFloat(sharedPart(p), 'f', 0, 64) },
+		func(a, b *engine.Process) int { return cmp.Compare(sharedPart(a), sharedPart(b)) }},
 	{"time", "TIME", true, func(p *engine.Process, _ time.Time) string { return clock(p.Time) },
 		func(a, b *engine.Process) int { return cmp.Compare(a.Time, b.Time) }},
 	word("name", "NAME", func(p *engine.Process) string { return p.Name + defunct(p) }),
@@ -65,6 +67,14 @@ func size(name, head string, f func(*engine.Process) uint64) column {
 func word(name, head string, f func(*engine.Process) string) column {
 	return column{name, head, false, func(p *engine.Process, _ time.Time) string { return printable(f(p)) },
 		func(a, b *engine.Process) int { return cmp.Compare(f(a), f(b)) }}
+}
+
+// sharedPart is how much of its memory a pVM shares, in percent.
+func sharedPart(p *engine.Process) float64 {
+	if p.Memory == 0 {
+		return 0
+	}
+	return 100 * float64(min(p.Shared, p.Memory)) / float64(p.Memory)
 }
 
 // stat marks domains that others made with x.
@@ -135,8 +145,8 @@ var psCommand = Command{
 	Synopsis: "[-e] [-f] [--forest] [-o COL,…] [--sort [-]COL] [--json] [--no-headers] [PID…]",
 	Short:    "list pVMs, and domains that others made",
 	Long: "STAT: R runs, S blocked, T stopped, Z dead but not waited for or its frames still in use, X ended; x: a domain that somebody else made.\n" +
-		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes; SHR is what of MEM other domains use too, such as pages that parent and child have not\n" +
-		"written to since a fork. %CPU is of one CPU over its life.",
+		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes; SHR is what of MEM other domains may use too, such as pages that it has not\n" +
+		"written to since a fork; %SHR is how much of MEM that is. %CPU is of one CPU over its life.",
 	Examples: []string{"ps", "ps -e -o pid,name,exit", "ps --sort -mem", "ps --json | jq '.[].name'"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("all", "e", false, "also pVMs that have ended and are remembered")

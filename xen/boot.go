@@ -27,6 +27,9 @@ type Place struct {
 	RAMPages   uint64
 	RAMLater   uint64 // pages of the window's end that the domain gets itself when it needs them
 	Dirty      bool   // and which then may hold something else than zeroes
+
+	FamilyPages uint64 // of the family area that are there
+	Bells       bool   // the hypervisor rings members itself: abi.FBells
 }
 
 // RootVA is the address of a root archive of n bytes: at the end of the RAM window, on a page. 0
@@ -95,7 +98,10 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 	if p.Dirty {
 		c.Flags |= abi.FDirty
 	}
-	c.Evtchn = p.Evtchn
+	if p.Bells {
+		c.Flags |= abi.FBells
+	}
+	c.Evtchn, c.FamilyPages = p.Evtchn, uint32(p.FamilyPages)
 	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
 	c.ImagePages, c.RamVa, c.RamPages = p.ImagePages, p.RAMVA, p.RAMPages
 	c.RootVa, c.RootLen = p.RootVA(len(b.Root)), uint64(len(b.Root))

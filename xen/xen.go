@@ -143,6 +143,9 @@ type Domain interface {
 	// the memory that this one has at a moment during Fork. A failure leaves the domain as it was, and
 	// nothing else; nor does the child's end, or its own, touch the other.
 	Fork(ctx context.Context, f *Fork) (Domain, error)
+	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
+	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
+	Family(pages uint64) (uint64, error)
 	// SetWeight sets the scheduler's share (Xen credit2: 1 to 65535, 256 ordinary).
 	SetWeight(weight int) error
 	// SetAffinity restricts the domain to these host CPUs; none: all.

@@ -26,6 +26,7 @@
  *   0                          never mapped
  *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
  *   KX_CTL_VA                  the control area, laid out below
+ *   KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
  *   KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
  *                              frame number of each frame; start_info.mfn_list is that of frame 0
  *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
@@ -58,18 +59,36 @@
 #define KX_CONOUT_SIZE 65536
 #define KX_ARGS_SIZE 0x40000
 
+/*
+ * The family area: memory that all members of a family map, for what they share since a fork. It begins with
+ * struct kx_member[KX_MEMBERS]; the rest is the LibOS's own affair. Any member may write anything to it at any time.
+ */
+#define KX_FAMILY_VA 0x11000000
+#define KX_FAMILY_PAGES 8192 /* most */
+#define KX_MEMBERS 1024
+
 #define KX_CONTROL_MAGIC 0x5443584b /* "KXCT" */
 
 /* kx_control.flags */
 #define KX_F_TTY 1   /* the console is a terminal: line discipline on, isatty() true */
 #define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
 #define KX_F_DIRTY 4 /* frames that the pVM gets itself may hold something else than zeroes */
+#define KX_F_BELLS 8 /* EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area */
+
+#define KX_PORT_MEMBER 0x10000
 
 /* kx_control.state, written by the pVM */
 #define KX_STATE_NEW 0
 #define KX_STATE_BOOT 1
 #define KX_STATE_MAIN 2   /* the program's own code runs */
 #define KX_STATE_EXITED 3 /* kx_control.status is final */
+
+/* kx_control.family_state, written by the pVM */
+#define KX_FAMILY_NONE 0 /* it has nothing there */
+#define KX_FAMILY_IN 1   /* it has a place, and may hold something */
+#define KX_FAMILY_LEFT 2 /* it has put everything back */
+#define KX_RINGS 32
+#define KX_RING_ALL 0xffffffff /* in kx_control.rings: all relatives */
 
 /* Streams of the console. */
 #define KX_STDOUT 1
@@ -87,6 +106,7 @@
 #define KX_CMD_WINSIZE 2 /* a[0]: rows; a[1]: columns */
 #define KX_CMD_EOF 3     /* no more standard input will come */
 #define KX_CMD_CHILD 4   /* arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns */
+#define KX_CMD_GONE 6    /* arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0 */
 #define KX_CMD_FORK 5    /* fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0 */
 
 /*
@@ -96,6 +116,7 @@
 #define KX_CALL_FORK 1 /* a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are */
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself */
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
+#define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
 
 /*
  * Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
@@ -133,6 +154,16 @@
 #define KX_REASON_MEMORY 1 /* the host, or the pVM's limit, had no frame for a page that was to be copied */
 
 #ifndef __ASSEMBLER__
+
+/* A place of the family area. A member that sleeps looks at rung after it has set asleep; who wants it woken sets rung first. */
+struct kx_member {
+	uint32_t pid;    /* 0: nobody's */
+	uint32_t rung;   /* something happened that it may wait for */
+	uint32_t asleep; /* it has to be woken to see that */
+	uint32_t births; /* how many of its children have found their places; runs freely */
+	uint32_t defers; /* it waits for that to move */
+	uint32_t pad[3];
+};
 
 struct kx_note {
 	uint32_t abi;
@@ -231,6 +262,12 @@ struct kx_control {
 	struct kx_ring conout; /* pVM to engine, records in KX_CONOUT_VA */
 
 	struct kx_call call; /* pVM to engine; done and result are the engine's to write */
+
+	uint32_t family_pages; /* of the family area, from KX_FAMILY_VA; the builder's and the engine's to write */
+	uint32_t family_state; /* KX_FAMILY_*; the pVM's, as what follows */
+	uint32_t family_place; /* its place in the family area, plus 1; 0: it has none */
+	uint32_t pad;
+	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0 */
 
 	uint32_t reason;       /* KX_REASON_*, valid in KX_STATE_EXITED */
 	uint32_t ranges_count; /* of ranges, for KX_FORK_SHARED */

@@ -291,6 +291,21 @@ static long set_time(int64_t *t, const struct timespec *ts)
 	return 0;
 }
 
+static long set_both(struct inode *n, const struct timespec ts[2])
+{
+	int64_t atime = n->atime, mtime = n->mtime;
+	long err = set_time(&atime, &ts[0]);
+
+	if (!err)
+		err = set_time(&mtime, &ts[1]);
+	if (err || (ts[0].tv_nsec == UTIME_OMIT && ts[1].tv_nsec == UTIME_OMIT))
+		return err;
+	n->atime = atime;
+	n->mtime = mtime;
+	n->ctime = real_ns();
+	return 0;
+}
+
 /* times NULL: now. A null path means the descriptor itself. */
 static long set_times(long dirfd, long path, const struct timespec *times, long flags)
 {
@@ -298,7 +313,6 @@ static long set_times(long dirfd, long path, const struct timespec *times, long 
 	const struct timespec *ts = times ? times : now;
 	struct inode *n = NULL;
 	struct file *f;
-	int64_t atime, mtime;
 	long err;
 
 	if (flags & ~(long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
@@ -314,15 +328,10 @@ static long set_times(long dirfd, long path, const struct timespec *times, long 
 	}
 	if (err)
 		return err;
-	atime = n->atime;
-	mtime = n->mtime;
-	err = set_time(&atime, &ts[0]);
-	if (!err)
-		err = set_time(&mtime, &ts[1]);
-	if (!err && (ts[0].tv_nsec != UTIME_OMIT || ts[1].tv_nsec != UTIME_OMIT)) {
-		n->atime = atime;
-		n->mtime = mtime;
-		inode_changed(n);
+	err = node_enter(n);
+	if (!err) {
+		err = set_both(n, ts);
+		node_leave(n, !err);
 	}
 	inode_put(n);
 	return err;
@@ -423,9 +432,9 @@ static long allocate(struct inode *n, long mode, uint64_t from, uint64_t to)
 	case 0:
 		return ramfs_allocate(n, from, to, keep);
 	case FALLOC_FL_PUNCH_HOLE:
-		return keep ? ramfs_punch(n, from, MIN(to, MAX(n->size, from))) : -EOPNOTSUPP;
+		return keep ? ramfs_punch(n, from, to) : -EOPNOTSUPP;
 	case FALLOC_FL_ZERO_RANGE:
-		err = ramfs_punch(n, from, MIN(to, MAX(n->size, from)));
+		err = ramfs_punch(n, from, to);
 		return err ? err : ramfs_allocate(n, from, to, keep);
 	default:
 		return -EOPNOTSUPP;

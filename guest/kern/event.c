@@ -1,4 +1,5 @@
 /* event.c: events from the hypervisor: the timer, and the engine's commands and bytes. */
+#include "family.h"
 #include "hyper.h"
 #include "mem.h"
 #include "process.h"
@@ -82,6 +83,9 @@ static void run_command(const struct kx_cmd *c)
 	case KX_CMD_CHILD:
 		child_news((int)c->arg0, (uint32_t)c->a[0], (int64_t)c->a[1]);
 		break;
+	case KX_CMD_GONE:
+		family_gone((int)c->arg0, (int)c->a[0]);
+		break;
 	case KX_CMD_FORK:
 		fork_command(c->a[0]);
 		break;
@@ -152,6 +156,7 @@ void events_handle(int in_upcall)
 	ktimers_run(now);
 	commands();
 	console_events();
+	family_events();
 	sched_tick(now);
 	timer_new = 1;
 	/* Who waited for this event runs before a thread that only computes. */

@@ -1,4 +1,5 @@
 /* exit.c: the end of a pVM. What it printed is in the console ring, which outlives it. */
+#include "family.h"
 #include "hyper.h"
 #include "process.h"
 
@@ -17,12 +18,14 @@ static void shut_down(int status, unsigned reason)
 
 void exit_process(int status)
 {
+	family_exit();
 	shut_down(status, SHUTDOWN_poweroff);
 }
 
 void exit_crashed(const struct kx_crash *c)
 {
 	*(struct kx_crash *)&control->crash = *c;
+	family_exit();
 	shut_down((int)c->signo, SHUTDOWN_crash);
 }
 

@@ -60,6 +60,7 @@ void file_put(struct file *f)
 	if (!f || --f->refs)
 		return;
 	epoll_forget(f);
+	file_leave(f);
 	if (f->ops && f->ops->close)
 		f->ops->close(f);
 	inode_put(f->node);
@@ -83,6 +84,7 @@ long file_of_any(long fd, struct file **f)
 	if (!s)
 		return -EBADF;
 	*f = file_get(s->file);
+	file_refresh(*f);
 	return 0;
 }
 
@@ -93,6 +95,7 @@ long file_of(long fd, struct file **f)
 	if (!s || s->file->flags & O_PATH)
 		return -EBADF;
 	*f = file_get(s->file);
+	file_refresh(*f);
 	return 0;
 }
 
@@ -238,8 +241,6 @@ long sys_dup3(long old, long new, long flags)
 	return dup_to(old, new, flags & O_CLOEXEC);
 }
 
-#define SETTABLE (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
-
 /* Record locks: there is no other process that could hold one. */
 static long record_lock(struct file *f, long cmd, long arg)
 {
@@ -279,7 +280,7 @@ static long file_fcntl(struct file *f, long cmd, long arg)
 	case F_GETFL:
 		return f->flags;
 	case F_SETFL:
-		f->flags = (f->flags & ~SETTABLE) | (arg & SETTABLE);
+		file_set_flags(f, (int)arg & FILE_SETTABLE, FILE_SETTABLE);
 		return 0;
 	case F_GETLK: case F_SETLK: case F_SETLKW:
 	case F_OFD_GETLK: case F_OFD_SETLK: case F_OFD_SETLKW:
@@ -324,6 +325,7 @@ long sys_fcntl(long fd, long cmd, long arg)
 		s->cloexec = arg & FD_CLOEXEC;
 		return 0;
 	case F_GETFL:
+		file_refresh(s->file);
 		return s->file->flags;
 	}
 	err = file_of(fd, &f);

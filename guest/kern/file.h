@@ -70,6 +70,7 @@ struct pages {
 	uint64_t count;   /* data pages in the tree */
 	const uint8_t *base;
 	uint64_t base_len;
+	uint32_t common;  /* in the family area, if not 0: this object has the pages, and root is NULL */
 };
 
 struct dir {
@@ -112,6 +113,7 @@ struct inode {
 	long (*follow)(struct inode *link, struct inode **node, struct dent **dent);
 	/* ... and what readlink says of them: kmalloc'ed, or NULL when memory is short. */
 	char *(*text)(const struct inode *link);
+	struct list_node on_common; /* of regular files whose pages are in the family area */
 };
 
 /* Counted, nlink 0, owned by root, made now; NULL when memory is short. */
@@ -120,9 +122,27 @@ struct inode *inode_get(struct inode *n);
 void inode_put(struct inode *n);
 /* Something happened that poll() or EPOLLET may want to know. */
 void inode_event(struct inode *n);
-void inode_stat(const struct inode *n, struct stat *st);
+void inode_stat(struct inode *n, struct stat *st);
 void inode_modified(struct inode *n); /* mtime and ctime are now */
 void inode_changed(struct inode *n);  /* ctime is now */
+
+/* ---- commonfile.c: regular files that a family shares ---- */
+
+/*
+ * Around every use of size, times and pages of a regular file: in between they are what the family has, and nobody
+ * else changes them. 0, or -EIO and no node_leave. Nothing in between may sleep; node_enter may.
+ */
+long node_enter(struct inode *n);
+void node_leave(struct inode *n, bool changed);
+void *common_page(const struct pages *p, uint64_t index); /* as ramfs's tree: NULL, BLANK or a page */
+bool common_set(struct pages *p, uint64_t index, void *page); /* any of these; what was there is freed */
+void *common_new(const struct pages *p); /* NULL: the area is full */
+void common_trim(struct pages *p, uint64_t index); /* from there on there is nothing */
+uint64_t common_next(const struct pages *p, uint64_t index); /* the first page at or after it; UINT64_MAX: none */
+bool common_begin(struct pages *p); /* an object for pages that are to be shared; false: the area is full */
+void common_end(struct inode *n);   /* they are: size and times go there, too */
+void common_leave(struct pages *p); /* we have no more to do with them */
+void node_forget(struct inode *n);   /* it is going */
 
 /* ---- dent.c: names and folders ---- */
 
@@ -166,6 +186,10 @@ long dir_make_link(struct dent *dir, const char *target, const char *name, size_
 /* ---- ramfs.c: the bytes of regular files ---- */
 
 extern const struct file_ops ramfs_ops;
+/* What a page's place in the tree holds where base must not show through and no page was needed: it reads as zeroes. */
+extern const uint8_t ramfs_zeroes[KX_PAGE_SIZE];
+#define BLANK ((void *)ramfs_zeroes)
+long node_share(struct inode *n); /* its pages go to the family area; -ENOSPC: they stay */
 void pages_free(struct pages *p);
 long ramfs_truncate(struct inode *n, uint64_t size);
 long ramfs_allocate(struct inode *n, uint64_t from, uint64_t to, bool keep_size);
@@ -230,7 +254,18 @@ struct file {
 	void *priv;
 	struct list_node watchers; /* struct epoll_item, by on_file */
 	int owner;           /* F_SETOWN */
+	uint32_t common;     /* object of the family area that has flags and pos, or 0 */
+	struct list_node on_common;
 };
+
+/* What F_SETFL changes. */
+#define FILE_SETTABLE (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
+/* common.c: flags and position of an open file are in the family area if others have it, too. */
+void file_refresh(struct file *f); /* flags are as others have set them */
+void file_set_flags(struct file *f, int set, int clear);
+long file_pos_enter(struct file *f); /* as node_enter, for pos */
+void file_pos_leave(struct file *f);
+void file_leave(struct file *f); /* it is going */
 
 /* Takes over the references to n and d, even if it fails. */
 struct file *file_new(struct inode *n, struct dent *d, const struct file_ops *ops, int flags);

@@ -3,6 +3,7 @@
  * keeps and restores: registers by fork_split in entry.S, vector state and FS base here. The rest is what makes
  * the copy a process of its own.
  */
+#include "family.h"
 #include "frame.h"
 #include "hyper.h"
 #include "process.h"
@@ -37,6 +38,7 @@ static void become_child(void)
 	random_init();
 	console_init();
 	events_init();
+	family_child();
 	tty_forked();
 	signals_discard(~0UL);
 	children_forked();
@@ -71,8 +73,11 @@ static long fork_now(uint64_t token)
 
 	if (!fpu)
 		return -ENOMEM;
+	common_share();
 	fpu_save(fpu);
 	r = fork_split(token);
+	if (r > 0)
+		family_born(token ? r : 1);
 	if (!r && control->domid != (uint32_t)parent) {
 		become_child();
 		if (token)

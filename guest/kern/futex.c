@@ -1,6 +1,10 @@
-/* futex.c: sleeping on a word of the program's memory. All futexes are private to the pVM. */
+/*
+ * futex.c: sleeping on a word of the program's memory. A word in memory that is shared with relatives is theirs as well:
+ * who wakes it rings all members that wait for anything in that segment, and their waiters look again.
+ */
 #include "futex.h"
 
+#include "family.h"
 #include "process.h"
 
 #define BUCKETS 64
@@ -20,8 +24,13 @@ static struct waitq *bucket(uint64_t addr)
 static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bits)
 {
 	struct waitq *q = bucket(addr);
+	struct object *o = shm_object(addr);
 	uint32_t now;
 
+	if (o) { /* before the word is looked at, so that whoever changes it then sees us */
+		object_await(o);
+		cur->futex_seen = RELAXED(o->changes);
+	}
 	if (copy_in(&now, (void *)addr, sizeof(now)))
 		return -EFAULT;
 	if (now != val)
@@ -29,6 +38,30 @@ static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bi
 	cur->futex_addr = addr;
 	cur->futex_bits = bits;
 	return wait_on(q, deadline);
+}
+
+static void wake_relatives(uint64_t addr)
+{
+	struct object *o = shm_object(addr);
+
+	if (o)
+		object_changed(o);
+}
+
+void futex_news(void)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct list_node *head = &buckets[i].waiters;
+
+		for (struct list_node *n = head->next, *next; n && n != head; n = next) {
+			struct thread *t = CONTAINER_OF(n, struct thread, wait_node);
+			struct object *o = shm_object(t->futex_addr);
+
+			next = n->next;
+			if (o && RELAXED(o->changes) != t->futex_seen)
+				thread_wake(t, 0);
+		}
+	}
 }
 
 /* Walks the waiters of addr: the first `wake` that share a bit are woken, the next `move` go to `to`. */
@@ -55,6 +88,8 @@ static int walk(uint64_t addr, int wake, uint32_t bits, int move, uint64_t to)
 			break;
 		}
 	}
+	if (done < wake || moved < move)
+		wake_relatives(addr);
 	return done + moved;
 }
 

@@ -4,6 +4,8 @@
 
 #include "kern.h"
 
+void futex_news(void); /* relatives may have woken somebody */
+
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
 #define FUTEX_REQUEUE 3

@@ -214,6 +214,24 @@ long sys_setgroups(long n, long in)
 	return 0;
 }
 
+uint32_t effective_uid(void)
+{
+	return uids[1];
+}
+
+uint32_t effective_gid(void)
+{
+	return gids[1];
+}
+
+bool in_group(uint32_t gid)
+{
+	for (size_t i = 0; i < group_count; i++)
+		if (groups[i] == gid)
+			return true;
+	return gid == gids[1];
+}
+
 /* ---- the machine ---- */
 
 const struct utsname system_name = {

@@ -30,9 +30,10 @@ void inode_put(struct inode *n)
 {
 	if (!n || --n->refs)
 		return;
-	if (n->ops == &ramfs_ops)
+	if (n->ops == &ramfs_ops) {
+		node_forget(n);
 		pages_free(&n->pages);
-	else if (S_ISDIR(n->mode))
+	} else if (S_ISDIR(n->mode))
 		dir_free(n);
 	else if (S_ISFIFO(n->mode))
 		pipe_free(n->pipe);
@@ -54,11 +55,16 @@ void inode_modified(struct inode *n)
 
 void inode_changed(struct inode *n)
 {
+	if (node_enter(n))
+		return;
 	n->ctime = real_ns();
+	node_leave(n, true);
 }
 
-void inode_stat(const struct inode *n, struct stat *st)
+void inode_stat(struct inode *n, struct stat *st)
 {
+	bool entered = !node_enter(n);
+
 	memset(st, 0, sizeof(*st));
 	st->st_dev = n->fs;
 	st->st_ino = n->ino;
@@ -74,4 +80,6 @@ void inode_stat(const struct inode *n, struct stat *st)
 	ns_to_timespec(n->atime, &st->st_atim);
 	ns_to_timespec(n->mtime, &st->st_mtim);
 	ns_to_timespec(n->ctime, &st->st_ctim);
+	if (entered)
+		node_leave(n, false);
 }

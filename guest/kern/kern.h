@@ -251,6 +251,7 @@ struct thread {
 
 	uint64_t futex_addr;
 	uint32_t futex_bits;
+	uint32_t futex_seen;   /* changes of the segment that the word is in, when the wait began */
 	uint64_t clear_child_tid; /* set to 0 and woken at exit */
 	uint64_t robust_list;
 

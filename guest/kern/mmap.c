@@ -1,6 +1,7 @@
 /* mmap.c: the system calls of memory. */
 #include <sys/mman.h>
 
+#include "family.h"
 #include "mem.h"
 #include "process.h"
 
@@ -74,6 +75,13 @@ static long fill(uint64_t first, uint64_t n, int prot, int fd, off_t off)
 	return got < 0 ? got : 0;
 }
 
+/* Memory that is to be shared over fork is in the family area, where protections cannot change. */
+static int may_share(long prot, long flags)
+{
+	return flags & MAP_ANONYMOUS && (flags & MAP_TYPE) != MAP_PRIVATE && !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) &&
+	       (prot & PROT_ALL) == (PROT_READ | PROT_WRITE);
+}
+
 long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 {
 	uint64_t n = PAGE_UP(len) >> PAGE_SHIFT, first;
@@ -86,6 +94,13 @@ long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 		return -EINVAL;
 	if (!n || n > mem.ram_pages)
 		return -ENOMEM;
+	if (may_share(prot, flags)) {
+		err = shm_map((size_t)len);
+		if (err != -ENOSPC)
+			return err;
+		klog("kx: no room in the family area: %ld bytes of shared memory are not shared over fork", len);
+		err = 0;
+	}
 	/* A shared file mapping would have to write back. */
 	if (file && (flags & MAP_SHARED) && (prot & PROT_WRITE))
 		return -ENODEV;
@@ -119,6 +134,8 @@ long sys_munmap(long addr, long len)
 
 	if (addr & (PAGE_SIZE - 1) || !len)
 		return -EINVAL;
+	if (n && shm_unmap((uint64_t)addr, n << PAGE_SHIFT))
+		return 0;
 	if (!n || !in_window(addr, n) || any_kernel(page_of(addr), n))
 		return -EINVAL;
 	release_user(page_of(addr), n);
@@ -136,6 +153,8 @@ long sys_mprotect(long addr, long len, long prot)
 		return -EINVAL;
 	if (!len)
 		return 0;
+	if (n && shm_covers((uint64_t)addr, n << PAGE_SHIFT))
+		return (prot & PROT_ALL) == (PROT_READ | PROT_WRITE) ? 0 : -EACCES;
 	if (n && in_window(addr, n))
 		return all_user(page_of(addr), n) ? run_protect(page_of(addr), n, (int)prot) : -ENOMEM;
 	if (n && addr >= KX_IMAGE_VA && n <= mem.image_pages &&
@@ -179,6 +198,12 @@ long sys_mremap(long addr, long old_len, long new_len, long flags, long new_addr
 		return -EINVAL;
 	if (!new_n || new_n > mem.ram_pages)
 		return -ENOMEM;
+	if (n && shm_covers((uint64_t)addr, n << PAGE_SHIFT)) {
+		if (new_n > n || flags & MREMAP_FIXED)
+			return -ENOMEM;
+		shm_unmap((uint64_t)addr + (new_n << PAGE_SHIFT), (n - new_n) << PAGE_SHIFT);
+		return addr;
+	}
 	if (!n || !in_window(addr, n) || !all_user(page_of(addr), n))
 		return -EFAULT;
 	first = page_of(addr);
@@ -227,6 +252,8 @@ static long check_mapped(long addr, long len)
 	if (addr & (PAGE_SIZE - 1) || len < 0)
 		return -EINVAL;
 	if ((uint64_t)addr >= KX_IMAGE_VA && (uint64_t)addr + len <= KX_IMAGE_VA + (mem.image_pages << PAGE_SHIFT))
+		return 0;
+	if (shm_covers((uint64_t)addr, n << PAGE_SHIFT))
 		return 0;
 	return in_window(addr, n) && all_user(page_of(addr), n) ? 0 : -ENOMEM;
 }

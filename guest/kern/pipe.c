@@ -3,16 +3,7 @@
 
 #include <sys/ioctl.h>
 
-#define PIPE_PAGES 16
-#define PIPE_SIZE (PIPE_PAGES * PAGE_SIZE)
-
-struct pipe {
-	char *page[PIPE_PAGES]; /* a page is there while it holds bytes */
-	uint32_t head, tail;    /* run freely; head - tail bytes are in the pipe */
-	uint32_t readers, writers;
-	uint32_t reader_opens, writer_opens; /* ever: what open() of a FIFO waits for */
-	struct waitq q;
-};
+#define BUSY_NS 5000000 /* how long to leave a relative alone that works on a pipe */
 
 struct pipe *pipe_new(void)
 {
@@ -36,7 +27,8 @@ void pipe_free(struct pipe *p)
 {
 	if (!p)
 		return;
-	drop_pages(p);
+	if (!p->common)
+		drop_pages(p);
 	kfree(p);
 }
 
@@ -51,6 +43,24 @@ static size_t used(const struct pipe *p)
 	return p->head - p->tail;
 }
 
+static bool has_readers(const struct pipe *p)
+{
+	return p->readers || p->any_readers;
+}
+
+static bool has_writers(const struct pipe *p)
+{
+	return p->writers || p->any_writers;
+}
+
+/* Until something has changed, or, after -EBUSY, for a moment. */
+static long sleep_on_pipe(struct pipe *p, long why)
+{
+	long err = wait_on(&p->q, why == -EBUSY ? deadline_after(BUSY_NS) : FOREVER);
+
+	return err == -ETIMEDOUT ? 0 : err;
+}
+
 /* Bytes that fit in one piece at a free-running index. */
 static size_t to_page_end(uint32_t at)
 {
@@ -62,6 +72,12 @@ static char **page_at(struct pipe *p, uint32_t at)
 	return &p->page[at / PAGE_SIZE % PIPE_PAGES];
 }
 
+/* Whether the page of a byte that was taken has the newest bytes as well: in a full pipe. */
+static bool has_newest(struct pipe *p, uint32_t at)
+{
+	return used(p) && page_at(p, p->head - 1) == page_at(p, at);
+}
+
 /* ---- bytes out ---- */
 
 static long take(struct pipe *p, struct uio *u)
@@ -70,42 +86,65 @@ static long take(struct pipe *p, struct uio *u)
 
 	while (u->left && used(p)) {
 		size_t chunk = MIN(MIN(used(p), to_page_end(p->tail)), u->left);
-		long got = uio_out(u, *page_at(p, p->tail) + p->tail % PAGE_SIZE, chunk);
+		long got = *page_at(p, p->tail) ? uio_out(u, *page_at(p, p->tail) + p->tail % PAGE_SIZE, chunk) : -EIO;
 
 		if (got < 0)
 			return done ? done : got;
-		if (p->tail % PAGE_SIZE + got == PAGE_SIZE) {
-			page_free(*page_at(p, p->tail), 1);
-			*page_at(p, p->tail) = NULL;
-		}
 		p->tail += got;
+		if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
+			page_free(*page_at(p, p->tail - 1), 1);
+			*page_at(p, p->tail - 1) = NULL;
+		}
 		done += got;
 		if ((size_t)got < chunk)
 			break;
 	}
-	if (!used(p)) {
+	if (!p->common && !used(p)) {
 		drop_pages(p);
 		p->head = p->tail = 0;
 	}
 	return done;
 }
 
+/* 0 and the pipe entered if it has bytes, -EAGAIN, -EBUSY, or 1 at the end. */
+static long enter_to_get(struct pipe *p)
+{
+	long err = pipe_enter(p);
+
+	if (err || used(p))
+		return err;
+	err = has_writers(p) ? -EAGAIN : 1;
+	pipe_leave(p, false);
+	return err;
+}
+
 long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
 {
-	long got;
+	long got, err;
 
 	if (!u->left)
 		return 0;
-	while (!used(p)) {
-		if (!p->writers)
+	while ((err = enter_to_get(p))) {
+		if (err == 1)
 			return 0;
-		if (nonblock)
-			return -EAGAIN;
-		got = wait_on(&p->q, FOREVER);
-		if (got)
-			return got;
+		if (err == -EAGAIN) {
+			if (nonblock)
+				return -EAGAIN;
+			pipe_await(p);
+			err = enter_to_get(p);
+		}
+		if (!err)
+			break;
+		if (err == 1)
+			return 0;
+		if (err != -EBUSY && err != -EAGAIN)
+			return err;
+		err = sleep_on_pipe(p, err);
+		if (err)
+			return err;
 	}
 	got = take(p, u);
+	pipe_leave(p, got > 0);
 	if (got > 0)
 		changed(p, n);
 	return got;
@@ -124,7 +163,7 @@ static long put(struct pipe *p, struct uio *u, size_t max)
 		long got;
 
 		if (!*page)
-			*page = page_alloc(1);
+			*page = p->common ? pipe_common_page(p) : page_alloc(1);
 		got = *page ? uio_in(u, *page + p->head % PAGE_SIZE, chunk) : -ENOMEM;
 		if (got < 0)
 			return done ? done : got;
@@ -144,55 +183,75 @@ static long broken(bool quiet)
 	return -EPIPE;
 }
 
+/* 0 and the pipe entered if it has room for so much, -EAGAIN, -EBUSY, or -EPIPE. */
+static long enter_to_put(struct pipe *p, size_t room)
+{
+	long err = pipe_enter(p);
+
+	if (err)
+		return err;
+	if (has_readers(p) && PIPE_SIZE - used(p) >= room)
+		return 0;
+	err = has_readers(p) ? -EAGAIN : -EPIPE;
+	pipe_leave(p, false);
+	return err;
+}
+
 /* What is at most PIPE_BUF goes in whole or not at all. */
 long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet)
 {
 	size_t whole = u->left <= PIPE_BUF ? u->left : 1;
-	long done = 0, got;
+	long done = 0, err;
 
-	if (!u->left)
-		return 0;
 	while (u->left) {
-		size_t room = PIPE_SIZE - used(p);
+		size_t room = MIN(whole, u->left);
 
-		if (!p->readers)
-			return done ? done : broken(quiet);
-		if (room >= MIN(whole, u->left)) {
-			got = put(p, u, MIN(room, u->left));
-			if (got > 0)
-				changed(p, n);
-			if (got <= 0)
-				return done ? done : got;
-			done += got;
+		err = enter_to_put(p, room);
+		if (err == -EAGAIN && !nonblock) {
+			pipe_await(p);
+			err = enter_to_put(p, room);
+		}
+		if (!err) {
+			err = put(p, u, MIN(PIPE_SIZE - used(p), u->left));
+			pipe_leave(p, err > 0);
+			if (err <= 0)
+				return done ? done : err;
+			changed(p, n);
+			done += err;
 			continue;
 		}
-		if (nonblock)
-			return done ? done : -EAGAIN;
-		got = wait_on(&p->q, FOREVER);
-		if (got)
-			return done ? done : got;
+		if (err == -EPIPE)
+			return done ? done : broken(quiet);
+		if (err == -EBUSY || (err == -EAGAIN && !nonblock))
+			err = sleep_on_pipe(p, err);
+		if (err)
+			return done ? done : err;
 	}
 	return done;
 }
 
-int pipe_state(const struct pipe *p, bool reads, bool writes)
+int pipe_state(struct pipe *p, bool reads, bool writes)
 {
 	int state = 0;
 
+	pipe_await(p);
+	pipe_look(p);
 	if (reads)
-		state |= (used(p) ? POLLIN | POLLRDNORM : 0) | (p->writers ? 0 : POLLHUP);
+		state |= (used(p) ? POLLIN | POLLRDNORM : 0) | (has_writers(p) ? 0 : POLLHUP);
 	if (writes)
-		state |= (PIPE_SIZE - used(p) >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0) | (p->readers ? 0 : POLLERR);
+		state |= (PIPE_SIZE - used(p) >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0) | (has_readers(p) ? 0 : POLLERR);
 	return state;
 }
 
-size_t pipe_used(const struct pipe *p)
+size_t pipe_used(struct pipe *p)
 {
+	pipe_look(p);
 	return used(p);
 }
 
 void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers)
 {
+	pipe_common_ends(p, readers, writers);
 	p->readers += readers;
 	p->writers += writers;
 	changed(p, n);
@@ -222,7 +281,7 @@ static int pipe_poll(struct file *f)
 
 static long pipe_ioctl(struct file *f, unsigned long request, long arg)
 {
-	int n = (int)used(f->node->pipe);
+	int n = (int)pipe_used(f->node->pipe);
 
 	return request == FIONREAD ? copy_out((void *)arg, &n, sizeof(n)) : -ENOTTY;
 }
@@ -232,7 +291,7 @@ static void pipe_close(struct file *f)
 	struct pipe *p = f->node->pipe;
 
 	pipe_ends(p, f->node, -(int)file_reads(f), -(int)file_writes(f));
-	if (!p->readers && !p->writers) {
+	if (!p->readers && !p->writers && !p->common) {
 		drop_pages(p);
 		p->head = p->tail = p->reader_opens = p->writer_opens = 0;
 	}
@@ -264,17 +323,22 @@ const struct file_ops pipe_ops = {
 static long fifo_meet(struct file *f)
 {
 	struct pipe *p = f->node->pipe;
-	uint32_t before = file_reads(f) ? p->writer_opens : p->reader_opens;
+	uint32_t before;
 	long err;
 
+	pipe_look(p);
+	before = file_reads(f) ? p->writer_opens : p->reader_opens;
 	if ((file_reads(f) && file_writes(f)) || f->flags & O_NONBLOCK)
 		return 0;
-	while (file_reads(f) ? !p->writers && p->writer_opens == before : !p->readers && p->reader_opens == before) {
+	for (;;) {
+		pipe_await(p);
+		pipe_look(p);
+		if (file_reads(f) ? has_writers(p) || p->writer_opens != before : has_readers(p) || p->reader_opens != before)
+			return 0;
 		err = wait_on(&p->q, FOREVER);
 		if (err)
 			return err;
 	}
-	return 0;
 }
 
 static long fifo_open(struct file *f)
@@ -285,7 +349,8 @@ static long fifo_open(struct file *f)
 		f->node->pipe = pipe_new();
 	if (!f->node->pipe)
 		return -ENOMEM;
-	if (!file_reads(f) && f->flags & O_NONBLOCK && !f->node->pipe->readers)
+	pipe_look(f->node->pipe);
+	if (!file_reads(f) && f->flags & O_NONBLOCK && !has_readers(f->node->pipe))
 		return -ENXIO;
 	pipe_open(f);
 	err = fifo_meet(f);

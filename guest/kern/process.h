@@ -2,6 +2,8 @@
 #ifndef PROCESS_H
 #define PROCESS_H
 
+#include <stdbool.h>
+
 #include "frame.h"
 #include "kern.h"
 
@@ -67,6 +69,9 @@ void children_forked(void);    /* there are none */
 /* ---- identity.c ---- */
 
 int process_group(void);
+uint32_t effective_uid(void);
+uint32_t effective_gid(void);
+bool in_group(uint32_t gid); /* its effective group, or a supplementary one */
 void identity_forked(int parent);
 
 /* ---- call.c ---- */

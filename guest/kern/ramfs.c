@@ -6,9 +6,8 @@
 #define FANOUT 512
 #define LEVEL_BITS 9
 
-/* What a slot holds where base must not show through and no page was needed: reads as zeroes. */
-static const uint8_t zeroes[KX_PAGE_SIZE];
-#define BLANK ((void *)zeroes)
+const uint8_t ramfs_zeroes[KX_PAGE_SIZE];
+#define zeroes ramfs_zeroes
 
 /* Pages that files leave to the program, so that a full disk is not an out-of-memory. */
 static uint64_t reserve(uint64_t total)
@@ -48,6 +47,8 @@ static void *page_find(const struct pages *p, uint64_t index)
 {
 	void *at = p->root;
 
+	if (p->common)
+		return common_page(p, index);
 	if (index >= span(p->height))
 		return NULL;
 	for (unsigned h = p->height; at && h; h--)
@@ -90,6 +91,22 @@ static void page_drop(struct pages *p, void **slot)
 	*slot = NULL;
 }
 
+/* Puts a page, BLANK or nothing in its place; what was there is freed. False: memory is short, and nothing happened. */
+static bool page_set(struct pages *p, uint64_t index, void *page)
+{
+	void **slot;
+
+	if (p->common)
+		return common_set(p, index, page);
+	slot = page_slot(p, index);
+	if (!slot)
+		return false;
+	page_drop(p, slot);
+	*slot = page;
+	p->count += page && page != BLANK;
+	return true;
+}
+
 /* Frees the pages from index on below a slot whose first page is first; true if nothing is left there. */
 static bool trim(struct pages *p, void **slot, unsigned height, uint64_t first, uint64_t index)
 {
@@ -118,10 +135,20 @@ static bool trim(struct pages *p, void **slot, unsigned height, uint64_t first, 
 	return empty;
 }
 
+static void trim_all(struct pages *p, uint64_t index)
+{
+	if (p->common)
+		common_trim(p, index);
+	else if (trim(p, &p->root, p->height, 0, index))
+		p->height = 0;
+}
+
 void pages_free(struct pages *p)
 {
-	if (trim(p, &p->root, p->height, 0, 0))
-		p->height = 0;
+	if (p->common)
+		common_leave(p);
+	else
+		trim_all(p, 0);
 	p->base_len = 0;
 }
 
@@ -137,24 +164,24 @@ static const uint8_t *base_at(const struct pages *p, uint64_t index, size_t *n)
 /* A page to write to. All of it is initialised. */
 static uint8_t *page_writable(struct pages *p, uint64_t index)
 {
-	void **slot = page_slot(p, index);
+	void *there = page_find(p, index);
 	const uint8_t *from;
 	uint8_t *page;
 	size_t n = 0;
 
-	if (!slot)
-		return NULL;
-	if (*slot && *slot != BLANK)
-		return *slot;
-	page = new_page();
+	if (there && there != BLANK)
+		return there;
+	page = p->common ? common_new(p) : new_page();
 	if (!page)
 		return NULL;
-	from = *slot ? zeroes : base_at(p, index, &n);
+	from = there ? zeroes : base_at(p, index, &n);
 	memcpy(page, from, n);
 	memset(page + n, 0, PAGE_SIZE - n);
-	*slot = page;
-	p->count++;
-	return page;
+	if (page_set(p, index, page))
+		return page;
+	if (!p->common) /* else the area has it until the file goes */
+		page_free(page, 1);
+	return NULL;
 }
 
 /* The first page at or after index that is in the tree, at or below a node; UINT64_MAX: none. */
@@ -178,13 +205,48 @@ static uint64_t page_next(void *node, unsigned height, uint64_t first, uint64_t 
 	return UINT64_MAX;
 }
 
+static uint64_t next_page(const struct pages *p, uint64_t index)
+{
+	return p->common ? common_next(p, index) : page_next(p->root, p->height, 0, index);
+}
+
+long node_share(struct inode *n)
+{
+	struct pages *p = &n->pages, copy = *p;
+	uint64_t base_end = PAGE_UP(p->base_len) >> PAGE_SHIFT, i;
+	bool fits = common_begin(&copy);
+
+	copy.root = NULL;
+	copy.count = 0;
+	for (i = next_page(p, 0); fits && i != UINT64_MAX; i = next_page(p, i + 1)) {
+		void *page = common_new(&copy);
+
+		fits = page && common_set(&copy, i, page);
+		if (fits)
+			memcpy(page, page_find(p, i), PAGE_SIZE);
+	}
+	for (i = 0; fits && i < base_end; i++)
+		if (page_find(p, i) == BLANK)
+			fits = common_set(&copy, i, BLANK);
+	if (!fits) {
+		common_leave(&copy);
+		return -ENOSPC;
+	}
+	trim_all(p, 0);
+	*p = copy;
+	common_end(n);
+	return 0;
+}
+
 /* ---- reading and writing ---- */
 
 static long ramfs_read(struct file *f, struct uio *u, uint64_t *pos)
 {
 	struct inode *n = f->node;
-	long done = 0;
+	long done = 0, err = node_enter(n);
 
+	if (err)
+		return err;
 	while (u->left && *pos < n->size) {
 		uint64_t index = *pos >> PAGE_SHIFT;
 		size_t off = *pos & (PAGE_SIZE - 1), chunk, have = PAGE_SIZE;
@@ -199,8 +261,10 @@ static long ramfs_read(struct file *f, struct uio *u, uint64_t *pos)
 		}
 		chunk = MIN(MIN(have - off, u->left), n->size - *pos);
 		got = uio_out(u, page + off, chunk);
-		if (got < 0)
-			return done ? done : got;
+		if (got < 0) {
+			err = got;
+			break;
+		}
 		*pos += got;
 		done += got;
 		if ((size_t)got < chunk)
@@ -208,7 +272,8 @@ static long ramfs_read(struct file *f, struct uio *u, uint64_t *pos)
 	}
 	if (done && !(f->flags & O_NOATIME))
 		n->atime = real_ns();
-	return done;
+	node_leave(n, done > 0);
+	return done ? done : err;
 }
 
 /* RLIMIT_FSIZE: how much of n bytes at pos may be written, or -EFBIG with the signal sent. */
@@ -226,7 +291,7 @@ static long size_limit(uint64_t pos, size_t n)
 	return MIN(n, limit - pos);
 }
 
-static long ramfs_write(struct file *f, struct uio *u, uint64_t *pos)
+static long write_entered(struct file *f, struct uio *u, uint64_t *pos)
 {
 	struct inode *n = f->node;
 	long done = 0, err = 0, left;
@@ -259,11 +324,22 @@ static long ramfs_write(struct file *f, struct uio *u, uint64_t *pos)
 	return done ? done : err;
 }
 
+static long ramfs_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+	long done = node_enter(f->node);
+
+	if (done)
+		return done;
+	done = write_entered(f, u, pos);
+	node_leave(f->node, done > 0);
+	return done;
+}
+
 const struct file_ops ramfs_ops = {.read = ramfs_read, .write = ramfs_write};
 
 /* ---- size and holes ---- */
 
-long ramfs_truncate(struct inode *n, uint64_t size)
+static long truncate_entered(struct inode *n, uint64_t size)
 {
 	struct pages *p = &n->pages;
 	size_t off = size & (PAGE_SIZE - 1);
@@ -276,8 +352,7 @@ long ramfs_truncate(struct inode *n, uint64_t size)
 	if (size < n->size) {
 		if (last && last != BLANK && off)
 			memset(last + off, 0, PAGE_SIZE - off);
-		if (trim(p, &p->root, p->height, 0, PAGE_UP(size) >> PAGE_SHIFT))
-			p->height = 0;
+		trim_all(p, PAGE_UP(size) >> PAGE_SHIFT);
 		p->base_len = MIN(p->base_len, size);
 	}
 	n->size = size;
@@ -285,14 +360,25 @@ long ramfs_truncate(struct inode *n, uint64_t size)
 	return 0;
 }
 
-long ramfs_allocate(struct inode *n, uint64_t from, uint64_t to, bool keep_size)
+long ramfs_truncate(struct inode *n, uint64_t size)
+{
+	long r = node_enter(n);
+
+	if (!r) {
+		r = truncate_entered(n, size);
+		node_leave(n, true);
+	}
+	return r;
+}
+
+static long allocate_entered(struct inode *n, uint64_t from, uint64_t to, bool keep_size)
 {
 	uint64_t first = from >> PAGE_SHIFT, end = PAGE_UP(to) >> PAGE_SHIFT;
 
 	if (n->seals & F_SEAL_GROW && to > n->size)
 		return -EPERM;
 	/* The nodes of the tree need a page for each 511 others. */
-	if (end - first > n->pages.count && end - first - n->pages.count > ramfs_free_pages() / 512 * 511)
+	if (!n->pages.common && end - first > n->pages.count && end - first - n->pages.count > ramfs_free_pages() / 512 * 511)
 		return -ENOSPC;
 	for (uint64_t i = first; i < end; i++)
 		if (!page_writable(&n->pages, i))
@@ -301,6 +387,17 @@ long ramfs_allocate(struct inode *n, uint64_t from, uint64_t to, bool keep_size)
 		n->size = MAX(n->size, to);
 	inode_modified(n);
 	return 0;
+}
+
+long ramfs_allocate(struct inode *n, uint64_t from, uint64_t to, bool keep_size)
+{
+	long r = node_enter(n);
+
+	if (!r) {
+		r = allocate_entered(n, from, to, keep_size);
+		node_leave(n, true);
+	}
+	return r;
 }
 
 /* Zeroes part of one page. */
@@ -321,20 +418,16 @@ static long clear_part(struct inode *n, uint64_t from, uint64_t to)
 static long clear_page(struct pages *p, uint64_t index)
 {
 	bool covers_base = index << PAGE_SHIFT < p->base_len;
-	void **slot = page_find(p, index) || covers_base ? page_slot(p, index) : NULL;
 
-	if (!slot)
-		return covers_base ? -ENOSPC : 0;
-	page_drop(p, slot);
-	if (covers_base)
-		*slot = BLANK;
-	return 0;
+	if (!page_find(p, index) && !covers_base)
+		return 0;
+	return page_set(p, index, covers_base ? BLANK : NULL) ? 0 : -ENOSPC;
 }
 
-long ramfs_punch(struct inode *n, uint64_t from, uint64_t to)
+static long punch_entered(struct inode *n, uint64_t from, uint64_t end_at)
 {
 	struct pages *p = &n->pages;
-	uint64_t head = MIN(PAGE_UP(from), to), tail = MAX(PAGE_DOWN(to), head), i;
+	uint64_t to = MIN(end_at, MAX(n->size, from)), head = MIN(PAGE_UP(from), to), tail = MAX(PAGE_DOWN(to), head), i;
 	uint64_t end = tail >> PAGE_SHIFT, base_end = PAGE_UP(p->base_len) >> PAGE_SHIFT;
 	long err;
 
@@ -345,7 +438,7 @@ long ramfs_punch(struct inode *n, uint64_t from, uint64_t to)
 		err = clear_part(n, tail, to);
 	for (i = head >> PAGE_SHIFT; !err && i < end; i++) {
 		if (i >= base_end)
-			i = page_next(p->root, p->height, 0, i);
+			i = next_page(p, i);
 		if (i < end)
 			err = clear_page(p, i);
 		else
@@ -355,6 +448,17 @@ long ramfs_punch(struct inode *n, uint64_t from, uint64_t to)
 	return err;
 }
 
+long ramfs_punch(struct inode *n, uint64_t from, uint64_t to)
+{
+	long r = node_enter(n);
+
+	if (!r) {
+		r = punch_entered(n, from, to);
+		node_leave(n, true);
+	}
+	return r;
+}
+
 static bool has_data(const struct pages *p, uint64_t index)
 {
 	void *page = page_find(p, index);
@@ -362,7 +466,7 @@ static bool has_data(const struct pages *p, uint64_t index)
 	return page ? page != BLANK : index << PAGE_SHIFT < p->base_len;
 }
 
-long ramfs_seek(struct inode *n, uint64_t from, bool data)
+static long seek_entered(struct inode *n, uint64_t from, bool data)
 {
 	struct pages *p = &n->pages;
 	uint64_t i = from >> PAGE_SHIFT, base_end = PAGE_UP(p->base_len) >> PAGE_SHIFT;
@@ -371,7 +475,7 @@ long ramfs_seek(struct inode *n, uint64_t from, bool data)
 		return -ENXIO;
 	while (has_data(p, i) != data && i << PAGE_SHIFT < n->size) {
 		if (data && i >= base_end)
-			i = page_next(p->root, p->height, 0, i);
+			i = next_page(p, i);
 		else
 			i++;
 		if (i == UINT64_MAX)
@@ -380,4 +484,15 @@ long ramfs_seek(struct inode *n, uint64_t from, bool data)
 	if (i << PAGE_SHIFT >= n->size)
 		return data ? -ENXIO : (long)n->size;
 	return MAX(from, i << PAGE_SHIFT);
+}
+
+long ramfs_seek(struct inode *n, uint64_t from, bool data)
+{
+	long r = node_enter(n);
+
+	if (!r) {
+		r = seek_entered(n, from, data);
+		node_leave(n, true);
+	}
+	return r;
 }

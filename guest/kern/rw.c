@@ -10,21 +10,24 @@
 static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 {
 	long (*fn)(struct file *, struct uio *, uint64_t *) = out ? f->ops->write : f->ops->read;
-	uint64_t at = pos ? *pos : f->pos;
+	bool own = !pos && !f->ops->stream;
+	uint64_t at;
 	long n;
 
 	if (out ? !file_writes(f) : !file_reads(f))
 		return -EBADF;
 	if (!fn)
 		return -EINVAL;
-	if (at > INT64_MAX - u->left)
-		return -EINVAL;
-	n = fn(f, u, &at);
-	if (!f->ops->stream) {
-		if (pos)
-			*pos = at;
-		else
-			f->pos = at;
+	n = own ? file_pos_enter(f) : 0;
+	if (n)
+		return n;
+	at = pos ? *pos : f->pos;
+	n = at > INT64_MAX - u->left ? -EINVAL : fn(f, u, &at);
+	if (pos && !f->ops->stream)
+		*pos = at;
+	if (own) {
+		f->pos = at;
+		file_pos_leave(f);
 	}
 	return n;
 }
@@ -151,7 +154,31 @@ long file_pread(int fd, void *dst, size_t n, off_t off)
 
 /* ---- position ---- */
 
-static long seek(struct file *f, long off, int whence)
+static long node_size(struct inode *n, int64_t *size)
+{
+	long err = node_enter(n);
+
+	if (!err) {
+		*size = n->size;
+		node_leave(n, false);
+	}
+	return err;
+}
+
+/* The file's position, which moves on by so much. */
+static long move_pos(struct file *f, uint64_t by, uint64_t *at)
+{
+	long err = file_pos_enter(f);
+
+	if (err)
+		return err;
+	f->pos += by;
+	*at = f->pos;
+	file_pos_leave(f);
+	return 0;
+}
+
+static long seek_entered(struct file *f, long off, int whence)
 {
 	int64_t base = 0;
 	long at;
@@ -163,7 +190,9 @@ static long seek(struct file *f, long off, int whence)
 		base = f->pos;
 		break;
 	case SEEK_END:
-		base = f->node->size;
+		at = node_size(f->node, &base);
+		if (at)
+			return at;
 		break;
 	case SEEK_DATA:
 	case SEEK_HOLE:
@@ -181,6 +210,17 @@ static long seek(struct file *f, long off, int whence)
 	if (at < 0)
 		return -EINVAL;
 	f->pos = at;
+	return at;
+}
+
+static long seek(struct file *f, long off, int whence)
+{
+	long at = file_pos_enter(f);
+
+	if (!at) {
+		at = seek_entered(f, off, whence);
+		file_pos_leave(f);
+	}
 	return at;
 }
 
@@ -214,8 +254,12 @@ static long copy(struct file *in, uint64_t *in_pos, struct file *out, uint64_t *
 	if (!page)
 		return -ENOMEM;
 	while (done < n) {
-		uint64_t at = in_pos ? *in_pos : in->pos;
+		uint64_t at = 0;
 
+		got = in_pos ? 0 : move_pos(in, 0, &at);
+		if (got)
+			break;
+		at = in_pos ? *in_pos : at;
 		uio_single(&u, page, MIN(n - done, PAGE_SIZE));
 		got = transfer(in, &u, &at, false);
 		if (got <= 0)
@@ -230,7 +274,7 @@ static long copy(struct file *in, uint64_t *in_pos, struct file *out, uint64_t *
 		if (in_pos)
 			*in_pos += put;
 		else
-			in->pos += put;
+			move_pos(in, put, &at);
 		if (put < got)
 			break;
 	}
@@ -331,13 +375,15 @@ static long set_flag(struct file *f, int flag, long arg)
 
 	if (copy_in(&on, (void *)arg, sizeof(on)))
 		return -EFAULT;
-	f->flags = on ? f->flags | flag : f->flags & ~flag;
+	file_set_flags(f, on ? flag : 0, on ? 0 : flag);
 	return 0;
 }
 
 static long file_ioctl(struct file *f, unsigned long request, long arg)
 {
 	long err = f->ops->ioctl ? f->ops->ioctl(f, request, arg) : -ENOTTY;
+	uint64_t at;
+	int64_t size;
 	int n;
 
 	if (err != -ENOTTY)
@@ -345,7 +391,12 @@ static long file_ioctl(struct file *f, unsigned long request, long arg)
 	if (request == FIONBIO)
 		return set_flag(f, O_NONBLOCK, arg);
 	if (request == FIONREAD && f->node->ops == &ramfs_ops) {
-		n = (int)MIN(f->node->size - MIN(f->pos, f->node->size), (uint64_t)INT_MAX);
+		err = move_pos(f, 0, &at);
+		if (!err)
+			err = node_size(f->node, &size);
+		if (err)
+			return err;
+		n = (int)MIN((uint64_t)size - MIN(at, (uint64_t)size), (uint64_t)INT_MAX);
 		return copy_out((void *)arg, &n, sizeof(n));
 	}
 	return err;

@@ -1,4 +1,5 @@
 /* sched.c: who runs. One CPU, round robin, turns of 10 ms while several threads want it. */
+#include "family.h"
 #include "hyper.h"
 #include "process.h"
 
@@ -36,7 +37,9 @@ void thread_runnable(struct thread *t)
 /* When the running thread's turn ends, for the hypervisor's timer. */
 int64_t sched_deadline(void)
 {
-	return runnable_others() ? slice_end : FOREVER;
+	if (runnable_others())
+		return slice_end;
+	return !idling && family_ticks() ? now_ns() + SLICE_NS : FOREVER;
 }
 
 void sched_tick(int64_t now)
@@ -84,8 +87,10 @@ static void idle(void)
 {
 	idling = 1;
 	timer_arm();
-	hyper_sched(SCHEDOP_block, NULL);
+	if (family_sleeps())
+		hyper_sched(SCHEDOP_block, NULL);
 	shared->vcpu_info[0].evtchn_upcall_mask = 1;
+	family_awake();
 	events_handle(0);
 	idling = 0;
 }

@@ -43,8 +43,14 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 	X(timerfd_create) X(timerfd_settime) X(timerfd_gettime)                                     \
 	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg)
 
+/* System V: msg.c, sem.c, shm.c. */
+#define IPC_CALLS(X)                                                                                \
+	X(msgget) X(msgsnd) X(msgrcv) X(msgctl) X(semget) X(semop) X(semtimedop) X(semctl)           \
+	X(shmget) X(shmat) X(shmdt) X(shmctl)
+
 #define DECLARE(name) long sys_##name();
 CORE_CALLS(DECLARE)
+IPC_CALLS(DECLARE)
 FILE_CALLS(DECLARE)
 long sys_rt_sigreturn(void);
 long user_word(const long *src); /* entry.S */
@@ -53,6 +59,7 @@ long sys_unmapself(long base, long size);
 #define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
 static const syscall_fn table[] = {
 	CORE_CALLS(ROW)
+	IPC_CALLS(ROW)
 	FILE_CALLS(ROW)
 };
 

@@ -1,4 +1,5 @@
 /* usercopy.c: the only way to the program's memory. A wild pointer gives EFAULT, never a crash. */
+#include "family.h"
 #include "mem.h"
 
 /* entry.S; faults inside them return -EFAULT */
@@ -20,7 +21,7 @@ static int within(uint64_t p, size_t n, uint64_t start, uint64_t pages)
 static int user_range(const void *p, size_t n)
 {
 	return !n || within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages) ||
-	       within((uint64_t)p, n, mem.ram_va, mem.ram_pages);
+	       within((uint64_t)p, n, mem.ram_va, mem.ram_pages) || shm_covers((uint64_t)p, n);
 }
 
 int copy_in(void *dst, const void *src, size_t n)
@@ -40,11 +41,14 @@ int clear_out(void *dst, size_t n)
 
 long copy_in_str(char *dst, const char *src, size_t max)
 {
+	uint64_t end = shm_end((uint64_t)src), most = end ? MIN(max, end - (uint64_t)src) : max;
 	long n;
 
 	/* The page after the window is not mapped, so the string's end needs no check of its own. */
 	if (!user_range(src, 1))
 		return -EFAULT;
-	n = user_copy_str(dst, src, max);
+	n = user_copy_str(dst, src, most);
+	if (n == (long)most && most < max)
+		return -EFAULT;
 	return n == (long)max ? -ENAMETOOLONG : n;
 }

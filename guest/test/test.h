@@ -90,7 +90,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(removed_folder, ALL) T(at_calls, ALL) T(umask_call, ALL) T(o_path, ALL) T(fifo, ALL)     \
 	T(tmp_files, ALL) T(statfs_calls, ALL) T(random_tree, ALL)                                 \
 	/* pipes.c */                                                                             \
-	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL)              \
+	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_wraps, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL) \
 	T(pipe_threads, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
 	T(timerfd_ticks, ALL)                                                                     \
 	/* polls.c */                                                                             \
@@ -145,7 +145,29 @@ extern int children;              /* how many fork_many makes: -n */
 	/* forkmem.c */                                                                           \
 	T(fork_memory, ALL) T(fork_protection, ALL) T(fork_stacks, ALL) T(fork_unmapped, ALL) T(fork_big, ALL)         \
 	T(fork_grows, ALL) T(fork_brk, ALL) T(fork_stack, ALL) T(fork_generations, ALL)            \
-	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL)
+	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL) \
+	/* forkshare.c */                                                                         \
+	T(share_offset, ALL) T(share_append, ALL) T(share_flags, ALL) T(share_content, ALL)        \
+	T(share_holes, ALL) T(share_unlinked, ALL) T(share_full, PVM)                              \
+	T(share_pipe, ALL) T(share_pipe_filled, ALL) T(share_pipe_ends, ALL) T(share_pipe_broken, ALL) \
+	T(share_pipe_killed, ALL) T(share_pipe_atomic, ALL) T(share_pipe_bulk, ALL)                \
+	T(share_pipe_full, ALL) T(share_pipe_poll, ALL) T(share_pipe_epoll, ALL)                   \
+	T(share_pipe_threads, ALL) T(share_pipe_line, ALL) T(share_pipe_reopen, ALL)               \
+	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL) \
+	/* msgs.c */                                                                              \
+	T(msg_get, ALL) T(msg_types, ALL) T(msg_sizes, ALL) T(msg_errors, ALL) T(msg_full, ALL)    \
+	T(msg_fork, ALL) T(msg_blocks, ALL) T(msg_removed, ALL) T(msg_interrupted, ALL)            \
+	T(msg_workers, ALL) T(msg_killed, ALL) T(msg_cycles, ALL) T(msg_permissions, ALL)          \
+	T(msg_ftok, ALL) T(msg_info, ALL)                                                         \
+	/* sems.c */                                                                              \
+	T(sem_get, ALL) T(sem_values, ALL) T(sem_ops, ALL) T(sem_blocks, ALL) T(sem_removed, ALL)  \
+	T(sem_timed, ALL) T(sem_undo, ALL) T(sem_undo_killed, ALL) T(sem_mutex, ALL)               \
+	T(sem_cycles, ALL) T(sem_info, ALL)                                                       \
+	/* shms.c */                                                                              \
+	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_fork, ALL) T(shm_removed, ALL)  \
+	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
+	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
+	T(shared_semaphore, ALL) T(shared_threads, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

@@ -28,6 +28,7 @@ const (
 //	0                          never mapped
 //	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
 //	KX_CTL_VA                  the control area, laid out below
+//	KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
 //	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
 //	                           frame number of each frame; start_info.mfn_list is that of frame 0
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
@@ -64,6 +65,14 @@ const (
 	ArgsSize   = 0x40000
 )
 
+// The family area: memory that all members of a family map, for what they share since a fork. It begins with
+// struct kx_member[KX_MEMBERS]; the rest is the LibOS's own affair. Any member may write anything to it at any time.
+const (
+	FamilyVa    = 0x11000000
+	FamilyPages = 8192 // most
+	Members     = 1024
+)
+
 const (
 	ControlMagic = 0x5443584b // "KXCT"
 )
@@ -73,6 +82,11 @@ const (
 	FTty   = 1 // the console is a terminal: line discipline on, isatty() true
 	FStdin = 2 // standard input is attached; without it reads see end of file at once
 	FDirty = 4 // frames that the pVM gets itself may hold something else than zeroes
+	FBells = 8 // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
+)
+
+const (
+	PortMember = 0x10000
 )
 
 // kx_control.state, written by the pVM
@@ -81,6 +95,15 @@ const (
 	StateBoot   = 1
 	StateMain   = 2 // the program's own code runs
 	StateExited = 3 // kx_control.status is final
+)
+
+// kx_control.family_state, written by the pVM
+const (
+	FamilyNone = 0 // it has nothing there
+	FamilyIn   = 1 // it has a place, and may hold something
+	FamilyLeft = 2 // it has put everything back
+	Rings      = 32
+	RingAll    = 0xffffffff // in kx_control.rings: all relatives
 )
 
 // Streams of the console.
@@ -102,15 +125,17 @@ const (
 	CmdWinsize = 2 // a[0]: rows; a[1]: columns
 	CmdEof     = 3 // no more standard input will come
 	CmdChild   = 4 // arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns
+	CmdGone    = 6 // arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0
 	CmdFork    = 5 // fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0
 )
 
 // Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
 // nothing but block until done equals asked; result is valid then. A negative result is -errno.
 const (
-	CallFork = 1 // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
-	CallKill = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
-	CallReap = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
+	CallFork   = 1 // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
+	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
+	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
+	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
 )
 
 // Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
@@ -150,6 +175,18 @@ const (
 const (
 	ReasonMemory = 1 // the host, or the pVM's limit, had no frame for a page that was to be copied
 )
+
+// KxMember is struct kx_member.
+//
+// A place of the family area. A member that sleeps looks at rung after it has set asleep; who wants it woken sets rung first.
+type KxMember struct {
+	Pid    uint32 // 0: nobody's
+	Rung   uint32 // something happened that it may wait for
+	Asleep uint32 // it has to be woken to see that
+	Births uint32 // how many of its children have found their places; runs freely
+	Defers uint32 // it waits for that to move
+	Pad    [3]uint32
+}
 
 // KxNote is struct kx_note.
 type KxNote struct {
@@ -274,6 +311,12 @@ type KxControl struct {
 	Conout KxRing // pVM to engine, records in KX_CONOUT_VA
 
 	Call KxCall // pVM to engine; done and result are the engine's to write
+
+	FamilyPages uint32 // of the family area, from KX_FAMILY_VA; the builder's and the engine's to write
+	FamilyState uint32 // KX_FAMILY_*; the pVM's, as what follows
+	FamilyPlace uint32 // its place in the family area, plus 1; 0: it has none
+	Pad         uint32
+	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0
 
 	Reason      uint32 // KX_REASON_*, valid in KX_STATE_EXITED
 	RangesCount uint32 // of ranges, for KX_FORK_SHARED

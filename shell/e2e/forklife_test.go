@@ -225,7 +225,8 @@ func TestFamilyAdopted(t *testing.T) {
 	}
 }
 
-// cycles is how many fork/exit cycles must leave nothing, part how many a parent makes of them.
+// cycles is how many fork/exit cycles must leave nothing, part how many a parent makes of them. An emulated machine takes a fifth of a
+// second for each: a tenth of them have to do there.
 var cycles, part = max(10000/slowness, 500), 500
 
 // No process, no descriptor, no memory file is left of many children.

@@ -103,6 +103,13 @@ func TestNoMemoryForACopy(t *testing.T) {
 	g.bound(t, g.used(t)+2*mib<<20)
 	h.output(t, "kill", "-USR1", second)
 	h.logged(t, second, fmt.Sprintf("wrote to %d\n", mib))
+	// And one can tell who has copied what.
+	for _, p := range h.members(t, pid) {
+		share := number(t, h.output(t, "ps", "--no-headers", "-o", "%shr", strconv.Itoa(p.PID)))
+		if copied := strconv.Itoa(p.PID) == second; copied && share > 10 || !copied && share < 90 {
+			t.Errorf("%d, of them %s has copied all: shares %d %%", p.PID, second, share)
+		}
+	}
 	h.output(t, "kill", "-KILL", "--tree", strconv.Itoa(pid))
 	h.output(t, "kill", "-KILL", strconv.Itoa(witness))
 }

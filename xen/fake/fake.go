@@ -46,7 +46,7 @@ func (h *Host) Fail(f func(step string) error) {
 	h.failing = f
 }
 
-// SetEager lets children of forks run, and end, before Ready is called.
+// SetEager lets children of forks run, until they wait or end, before Ready is called.
 func (h *Host) SetEager(eager bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

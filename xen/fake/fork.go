@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -64,8 +65,8 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	c.paused = !eager
 	go c.run(goesOn)
 	child := d.hv.own(c)
-	if eager {
-		<-c.gone
+	for eager && !c.rests() {
+		runtime.Gosched()
 	}
 	var steps xen.Steps
 	err = steps.Run(ctx, nil, xen.Step{Name: "ready", Do: func() error { return steps.Born(f, child) }})
@@ -74,3 +75,6 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	}
 	return child, nil
 }
+
+// Family implements xen.Domain: programs here share nothing.
+func (d *domain) Family(uint64) (uint64, error) { return 0, xen.ErrNoFork }

@@ -97,6 +97,18 @@ func (g *Guest) setBlocked(b bool) {
 	g.blocked = b
 }
 
+// rests tells whether it waits, or is gone.
+func (g *Guest) rests() bool {
+	select {
+	case <-g.gone:
+		return true
+	default:
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.blocked
+}
+
 // Yield lets the domain be paused or destroyed here. A program that runs for long must call it, or
 // Ring or Wait, now and then.
 func (g *Guest) Yield() {

@@ -206,13 +206,13 @@ func (h *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
 }
 
 func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err error) {
-	p := &process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1, sock: -1}
+	p := &process{pid: s.pid, pidfd: -1, ctl: -1, ram: -1, bell: -1, sock: -1, family: -1}
 	defer func() {
 		if err != nil {
 			if p.area != nil {
 				p.free(false)
 			} else {
-				closeAll(p.pidfd, p.ctl, p.ram, p.bell)
+				closeAll(p.pidfd, p.ctl, p.ram, p.bell, p.family)
 			}
 		}
 	}()
@@ -283,6 +283,7 @@ func (p *process) reopen() (err error) {
 		return err
 	}
 	p.control = p.area
+	p.family = familyOf(proc)
 	p.frozen = memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)) != ""
 	if !p.frozen {
 		return nil

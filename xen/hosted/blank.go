@@ -20,6 +20,7 @@ type blank struct {
 	ctl    int    // memfd
 	area   []byte // its mapping: control area, then the state page
 	bell   int    // read end
+	family int    // memfd of a family area
 
 	// From begin to settle: what the stub inherits, and whether the request went out.
 	theirs, write int
@@ -43,7 +44,7 @@ func newBlank(z *zygote) (*blank, error) {
 // beginBlank requests a blank from the zygote, which can be told what it becomes already. Settle
 // must follow soon: until then the zygote serves nobody else.
 func beginBlank(z *zygote) (b *blank, err error) {
-	b = &blank{zygote: z, pidfd: -1, sock: -1, ctl: -1, bell: -1, theirs: -1, write: -1}
+	b = &blank{zygote: z, pidfd: -1, sock: -1, ctl: -1, bell: -1, family: -1, theirs: -1, write: -1}
 	if err = b.files(); err != nil {
 		b.close()
 		return nil, err
@@ -62,11 +63,14 @@ func (b *blank) files() (err error) {
 	if b.bell, b.write, err = pipe(); err != nil {
 		return err
 	}
-	b.sock, b.theirs, err = socketpair()
+	if b.sock, b.theirs, err = socketpair(); err != nil {
+		return err
+	}
+	b.family, err = newFamily()
 	return err
 }
 
-func (b *blank) inherited() inherited { return inherited{b.theirs, b.ctl, b.write} }
+func (b *blank) inherited() inherited { return inherited{b.theirs, b.ctl, b.write, b.family} }
 
 // settle waits for the zygote's answer, if it is still to come.
 func (b *blank) settle() (err error) {
@@ -96,7 +100,7 @@ func (b *blank) prepare() {
 // process is the blank as a domain's process, with the memfd of its frames. The socket stays the blank's.
 func (b *blank) process(ram int) *process {
 	return &process{
-		pid: b.pid, pidfd: b.pidfd, bell: b.bell, sock: -1, ctl: b.ctl, ram: ram, control: b.area, area: b.area,
+		pid: b.pid, pidfd: b.pidfd, bell: b.bell, sock: -1, ctl: b.ctl, ram: ram, family: b.family, control: b.area, area: b.area,
 	}
 }
 
@@ -144,7 +148,7 @@ func (b *blank) close() {
 	if b.area != nil {
 		unix.Munmap(b.area)
 	}
-	closeAll(b.pidfd, b.sock, b.ctl, b.bell, b.theirs, b.write)
+	closeAll(b.pidfd, b.sock, b.ctl, b.bell, b.family, b.theirs, b.write)
 }
 
 // endProcess kills a process and waits until it is gone.

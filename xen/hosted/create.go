@@ -163,6 +163,7 @@ func (b *build) fill() error {
 func (b *build) boot() error {
 	b.place.Evtchn = portEngine
 	b.place.SharedInfo = abi.SharedVa
+	b.place.FamilyPages, b.place.Bells = abi.FamilyPages, true
 	return b.c.Boot.Write(b.blank.area[:abi.CtlSize], &b.place)
 }
 

@@ -118,6 +118,9 @@ func (b *fork) check() (err error) {
 	if err := b.f.Check(b.place.RAMPages); err != nil {
 		return err
 	}
+	if b.old.family < 0 {
+		return fmt.Errorf("%w: it has put something else in the place of its family area", xen.ErrNoFork)
+	}
 	if err := b.h.memory.check(b.place.RAMPages * abi.PageSize); err != nil {
 		return err
 	}
@@ -199,6 +202,9 @@ func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 		return nil, err
 	}
 	b.steps.OnFailure(func() { unix.Close(ram) })
+	if err := blank.joinFamily(b.old.family); err != nil {
+		return nil, err
+	}
 	p := blank.process(ram)
 	p.frozen, p.sock = true, blank.sock
 	n, err := b.newborn(id, p)
@@ -222,7 +228,7 @@ func (b *fork) order(n *newborn) (err error) {
 	if n.engine, err = dup(n.sock); err != nil {
 		return err
 	}
-	return send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine)
+	return send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine, n.family)
 }
 
 func (b *fork) awaitMapped() error {
@@ -271,7 +277,7 @@ func (b *fork) move() error {
 
 // files makes what the child has of its own.
 func (b *fork) files() (err error) {
-	p := &process{pidfd: -1, bell: -1, sock: -1, ctl: -1, ram: -1, frozen: true}
+	p := &process{pidfd: -1, bell: -1, sock: -1, ctl: -1, ram: -1, family: -1, frozen: true}
 	if b.child, err = b.newborn(b.place.ID, p); err != nil {
 		return err
 	}
@@ -280,7 +286,7 @@ func (b *fork) files() (err error) {
 		if p.area != nil {
 			unix.Munmap(p.area)
 		}
-		closeAll(p.pidfd, p.bell, p.sock, p.ctl, p.ram)
+		closeAll(p.pidfd, p.bell, p.sock, p.ctl, p.ram, p.family)
 	})
 	if p.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
 		return err
@@ -298,6 +304,9 @@ func (b *fork) files() (err error) {
 		return err
 	}
 	if n.engine, err = dup(p.sock); err != nil {
+		return err
+	}
+	if p.family, err = dup(b.old.family); err != nil {
 		return err
 	}
 	p.ram, err = dup(b.old.ram)
@@ -367,6 +376,7 @@ func (b *fork) isOurs(pid int) bool {
 // boot writes the child's control area.
 func (b *fork) boot() error {
 	b.place.Evtchn, b.place.SharedInfo = portEngine, abi.SharedVa
+	b.place.FamilyPages, b.place.Bells = abi.FamilyPages, true
 	ctl := b.child.control[:abi.CtlSize]
 	if err := b.f.Boot.Write(ctl, &b.place); err != nil {
 		return err

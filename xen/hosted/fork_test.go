@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
@@ -222,6 +223,77 @@ func TestForkDelay(t *testing.T) {
 		}
 	}
 	remove(t, slow.Child())
+}
+
+// TestForkedMemory has a child write to pages of its parent's: they are its own from then on, and no more memory than it had.
+func TestForkedMemory(t *testing.T) {
+	const pages = 500
+	h := open(t, t.Name())
+	defer h.Close()
+	d := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	defer remove(t, d)
+	d.Touch(pages)
+	c := d.Child()
+	defer remove(t, c)
+	about := func(got, want uint64) bool { return got < want+30*abi.PageSize && want < got+30*abi.PageSize }
+	status := func(d xen.Domain) xen.Status {
+		t.Helper()
+		st, err := d.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	before, beside := status(c), status(d)
+	if !about(before.Shared, before.Memory) || before.Shared < pages*abi.PageSize || before.MaxMem > xentest.ForkerMemory+4<<20 {
+		t.Errorf("a new child: %+v", before)
+	}
+	c.Touch(pages)
+	if after := status(c); !about(after.Memory, before.Memory) || !about(after.Shared, before.Shared-pages*abi.PageSize) {
+		t.Errorf("a child that has written: %+v, before %+v", after, before)
+	}
+	if after := status(d); !about(after.Memory, beside.Memory) || !about(after.Shared, beside.Shared) {
+		t.Errorf("its parent: %+v, before %+v", after, beside)
+	}
+}
+
+// TestCapOfOneMember has a member of a family use memory: it does not count for the cap of another, which is held all the same.
+func TestCapOfOneMember(t *testing.T) {
+	const pages = 500
+	h := open(t, t.Name())
+	defer h.Close()
+	d := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	defer remove(t, d)
+	c := d.Child()
+	defer remove(t, c)
+	st, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetMaxMem(st.Memory + pages/2*abi.PageSize); err != nil {
+		t.Fatal(err)
+	}
+	c.Touch(pages)
+	if after, err := c.Status(); err != nil || after.Memory < st.Memory+pages/2*abi.PageSize {
+		t.Errorf("a child that has written: %+v, %v", after, err)
+	}
+	select {
+	case <-d.Gone():
+		t.Fatalf("for what its child has: %+v", d.Exit())
+	case <-time.After(3 * capPeriod):
+	}
+	d.StartTouch(pages)
+	within(t, "the end at a cap", func() bool {
+		select {
+		case <-d.Gone():
+			return true
+		default:
+			return false
+		}
+	})
+	if e := d.Exit(); !strings.Contains(e.Detail, "more than its cap") {
+		t.Errorf("exit %+v", e)
+	}
 }
 
 // TestSweepHoldsUpNobody looks for what nobody knows while a birth takes long: others are born meanwhile.

@@ -22,6 +22,7 @@ const (
 	fdTag     = 5
 	fdControl = 6
 	fdEngine  = 7
+	fdFamily  = 8
 	fdZygote  = 9
 	fdListen  = 10
 
@@ -29,6 +30,7 @@ const (
 
 	portEngine = 1
 	portTimer  = 2
+	portFamily = 3
 
 	endShutdown = 1
 	endFault    = 2

@@ -196,7 +196,7 @@ func (d *Domain) checkCap() bool {
 		return false
 	}
 	defer d.mu.RUnlock()
-	used := d.memory().used
+	used := d.memory().own
 	l := &d.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,24 +22,29 @@ const stubPrivate = 6 * abi.PageSize
 // usage is what a domain has of the host's memory, in bytes.
 type usage struct {
 	used, most uint64 // now, and by its size
-	shared     uint64 // of used: its image, and the frames as they were when it, or its ancestor, was forked
+	shared     uint64 // of used: its image, and the frames that it has not copied since it, or its ancestor, was forked
+	own        uint64 // of used: without frames that it shares, for they may be its relatives' doing; that is what a cap is for
 }
 
+// memory counts each page once, whether it is still the one in the file of the family's frames or a copy. The frames in the
+// file that nobody sees any more stay with the family: they are in nobody's count.
 func (d *Domain) memory() (u usage) {
 	var ram, ctl unix.Stat_t
 	p := d.proc.Load()
 	if unix.Fstat(p.ram, &ram) != nil || unix.Fstat(p.ctl, &ctl) != nil {
 		return u
 	}
-	u.shared = d.sharedBytes()
+	u.shared = d.sharedBytes() + p.familyBytes()
 	fixed := u.shared + stubPrivate
+	u.most = uint64(ram.Size+ctl.Size) + fixed
+	fixed += uint64(ctl.Blocks) * block
 	frames := uint64(ram.Blocks) * block
-	u.used, u.most = frames+uint64(ctl.Blocks)*block+fixed, uint64(ram.Size)+uint64(ctl.Size)+fixed
-	if p.frozen { // and what it has copied
-		u.used += p.private()
-		u.most += uint64(ram.Size)
-		u.shared += frames
+	own := frames
+	if p.frozen { // a page that one of them writes to without its having been there before gets one in the file, too
+		own = min(p.private(), frames)
+		u.shared += frames - own
 	}
+	u.used, u.own = frames+fixed, own+fixed
 	return u
 }
 

@@ -17,6 +17,7 @@ type process struct {
 	bell   int // read end of the doorbell
 	sock   int // to a stub that forks in place; -1: it has none
 	ctl    int // memfd of the control area
+	family int // memfd of the family area; -1: nobody knows
 	ram    int // memfd of the frames; once it is frozen it is read-only, and mapped privately
 	frozen bool
 	// spoiled is set when a fork in place was begun and never ended.
@@ -37,7 +38,7 @@ func (p *process) moved() bool { return &p.control[0] != &p.area[0] }
 
 // free lets go of everything; the control area and its memfd stay if a process has moved away from here.
 func (p *process) free(stay bool) {
-	closeAll(p.pidfd, p.bell, p.sock, p.ram)
+	closeAll(p.pidfd, p.bell, p.sock, p.ram, p.family)
 	if p.moved() {
 		unix.Munmap(p.area)
 	}

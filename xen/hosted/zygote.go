@@ -117,7 +117,7 @@ func (z *zygote) receive() (r zygoteReply, err error) {
 	return r, err
 }
 
-// ask requests a stub that has the files: its socket, control area and doorbell. The caller must
+// ask requests a stub that has the files: its socket, control area, doorbell and family area. The caller must
 // call answer next, at once if there was an error: until then the zygote is its alone.
 func (z *zygote) ask(f inherited) error {
 	z.mu.Lock()
@@ -128,7 +128,7 @@ func (z *zygote) ask(f inherited) error {
 }
 
 // inherited are the files that a stub starts with.
-type inherited struct{ sock, ctl, bell int }
+type inherited struct{ sock, ctl, bell, family int }
 
 func (z *zygote) request(f inherited) error {
 	if z.sock < 0 {
@@ -136,7 +136,7 @@ func (z *zygote) request(f inherited) error {
 			return err
 		}
 	}
-	return send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, f.sock, f.ctl, f.bell)
+	return send(z.sock, []byte{zygoteSpawn, 0, 0, 0}, f.sock, f.ctl, f.bell, f.family)
 }
 
 // answer returns the PID of the stub asked for; asked is what ask returned. A zygote that does not

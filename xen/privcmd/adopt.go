@@ -21,6 +21,7 @@ type tokenHead struct {
 	Port          uint32
 	_             uint32
 	HypercallPage uint64
+	Family        uint64
 	// geometry
 	Slots, RAMPages, Ready uint64
 	RAMVA, Image, Pages    uint64
@@ -34,7 +35,7 @@ const maxLine = 1 << 16
 func (d *Domain) Token() []byte {
 	g := &d.geometry
 	t := tokenHead{
-		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage,
+		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
 		Slots: g.slots, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
 		Base: d.base, Line: uint64(len(d.line)),
 	}
@@ -68,6 +69,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	d := newDomain(h, id, info.Handle)
 	d.paused.Store(info.Flags&infPaused != 0)
 	d.remotePort = firstPort
+	root := id
 	if len(token) != 0 {
 		var t tokenHead
 		copy(bytesOf(&t), token)
@@ -83,13 +85,16 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		d.capped.Store(info.MaxPages < t.Base)
 		d.remotePort, d.hypercallPage, d.geometry = t.Port, t.HypercallPage, g
 		d.name = string(rest)
+		root = xen.DomID(t.Family)
 	}
 	if err = h.add(d); err != nil {
 		return nil, err
 	}
+	h.familyOf(root).join(d)
 	defer func() {
 		if err != nil {
 			h.remove(d)
+			d.family.leave(d)
 			d.c.release()
 		}
 	}()

@@ -28,6 +28,8 @@ type Domain struct {
 	capped        atomic.Bool // somebody has set another limit
 	line          []xen.DomID // its ancestors by fork, the first one first
 	name          string      // for xenstore
+	family        *family
+	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
 	gone          chan struct{}
 	rescues       rescues
@@ -184,6 +186,7 @@ func (d *Domain) Release() error {
 	d.h.events.unbind(d.port)
 	err := d.c.munmap(d.area)
 	d.h.remove(d)
+	d.family.leave(d)
 	d.h.names.Drop(d.id, xen.UUID(d.handle))
 	d.c.release()
 	return err

@@ -50,6 +50,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "map", Do: f.mapped},
 			{Name: "list", Do: f.list},
 			{Name: "boot", Do: f.boot},
+			{Name: "family", Do: f.family},
 			{Name: "vcpu", Do: f.vcpu},
 			{Name: "limits", Do: func() error { return f.d.inherit(d) }},
 			{Name: "watch", Do: f.watch},
@@ -417,6 +418,16 @@ func (f *fork) boot() error {
 		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: later, Dirty: f.h.dirty && later > 0,
 	})
 	(*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa])).State = abi.StateMain
+	return err
+}
+
+// family maps what the family shares.
+func (f *fork) family() error {
+	f.d.top = f.mfns[f.l.tables]
+	err := f.d.joinFamily(f.parent)
+	if err == nil {
+		f.steps.OnFailure(func() { f.d.family.leave(f.d) })
+	}
 	return err
 }
 

@@ -53,8 +53,8 @@ type layout struct {
 	written          int // tables, from the first on, that have entries
 }
 
-// newLayout places a RAM window at an address. The image's addresses, and those of the window whose
-// frames are to come, have page tables without entries.
+// newLayout places a RAM window at an address. The image's addresses, those of the window whose
+// frames are to come, and those of the family area have page tables without entries.
 func newLayout(s shape, ramVA uint64) *layout {
 	l := &layout{shape: s, ramVA: ramVA}
 	const perPage = pageSize / 8
@@ -75,6 +75,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 	}
 	l.byKey, l.written = tablesOf(spans(0), []span{
 		{va: abi.ImageVa, pages: s.slots}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
+		{va: abi.FamilyVa, pages: familyPages},
 	})
 	l.shared = l.tables + uint64(len(l.byKey))
 	l.spans = spans(l.shared)

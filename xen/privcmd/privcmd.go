@@ -43,9 +43,10 @@ type Hypervisor struct {
 	watched chan struct{}
 	look    chan struct{}
 
-	mu      sync.Mutex
-	domains map[xen.DomID]*Domain
-	closed  bool
+	mu       sync.Mutex
+	domains  map[xen.DomID]*Domain
+	families map[xen.DomID]*family
+	closed   bool
 }
 
 var _ xen.Hypervisor = (*Hypervisor)(nil)
@@ -75,7 +76,7 @@ func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	h := &Hypervisor{
 		c:    c,
 		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
-		domains: map[xen.DomID]*Domain{},
+		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{},
 	}
 	sum := sha256.Sum256([]byte(o.Key))
 	copy(h.key[:], sum[:])
@@ -124,7 +125,10 @@ func (h *Hypervisor) learn() error {
 		return err
 	}
 	for i := range list {
-		if d := &list[i]; h.ours(d) && halfMade(d) {
+		d := &list[i]
+		if root, ok := h.holderOf(d); ok {
+			h.adoptHolder(root, xen.DomID(d.Domain))
+		} else if h.ours(d) && halfMade(d) {
 			if err := h.c.destroy(xen.DomID(d.Domain)); err != nil {
 				return err
 			}

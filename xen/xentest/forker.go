@@ -103,10 +103,15 @@ func (f *Forker) Answered() bool {
 	return result(f.Control(), forkDone) == result(f.Control(), forkAsked)
 }
 
-// Touch has it write to so many pages.
+// Touch has it write to so many pages, StartTouch does not wait until it has.
 func (f *Forker) Touch(pages uint64) {
 	f.t.Helper()
 	f.do(forkTouch, pages, 0)
+}
+
+func (f *Forker) StartTouch(pages uint64) {
+	f.t.Helper()
+	f.ask(forkTouch, pages, 0)
 }
 
 func (f *Forker) do(op, a, b uint64) uint64 {

@@ -1,6 +1,9 @@
 /* shim.c: what the file layer calls, over the C library. */
 #include "shim.h"
 
+#include "futex.h"
+#include "process.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -113,10 +116,56 @@ long copy_in_str(char *dst, const char *src, size_t max)
 /* There is one thread: who would sleep is told that a signal came. */
 struct waitq poll_q = WAITQ_INIT(poll_q);
 
+int (*shim_waits)(void);
+
 int wait_on(struct waitq *q, int64_t deadline)
 {
 	(void)q;
+	if (shim_waits)
+		return shim_waits();
 	return deadline == FOREVER ? -EINTR : -ETIMEDOUT;
+}
+
+int wait_on_killable(struct waitq *q, int64_t deadline)
+{
+	return wait_on(q, deadline);
+}
+
+/* The hypervisor: every hypercall gives 0. */
+__asm__(".globl kx_hypercall_page\n.balign 32\nkx_hypercall_page:\n.rept 64\n.balign 32\nxor %eax, %eax\nret\n.endr");
+
+void doorbell(void)
+{
+}
+
+void futex_news(void)
+{
+}
+
+void ktimer_set(struct ktimer *t, int64_t when)
+{
+	(void)t, (void)when;
+}
+
+uint32_t effective_uid(void)
+{
+	return 0;
+}
+
+uint32_t effective_gid(void)
+{
+	return 0;
+}
+
+bool in_group(uint32_t gid)
+{
+	return !gid;
+}
+
+long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
+{
+	(void)op, (void)a, (void)b, (void)c;
+	return -ENOSYS;
 }
 
 void wake_all(struct waitq *q)
@@ -159,7 +208,7 @@ int64_t deadline_after(int64_t ns)
 	return ns == FOREVER ? FOREVER : now_ns() + ns;
 }
 
-static struct thread main_thread = {.name = "main"};
+struct thread main_thread = {.name = "main"};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};
 int thread_count = 1;

@@ -8,6 +8,8 @@ void shim_init(void);
 /* The n-th allocation from now on fails, and all after it; negative: none does. */
 extern long shim_fail_after;
 extern long shim_allocations; /* made and not given back */
+/* What waiting does, where a test has more than one process: 0 or -errno. NULL: who would wait is interrupted. */
+extern int (*shim_waits)(void);
 void shim_root(const void *tar, size_t len); /* what the next mount finds as its archive */
 
 #endif

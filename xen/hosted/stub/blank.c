@@ -45,9 +45,23 @@ long map_own_pages(void)
 	return r ? r : map_control(STUB_FD_CTL);
 }
 
+/* Of the files of a blank the family area's is the last; one that a fork makes gets another instead. */
+static long take_family(int from)
+{
+	long r = sys(__NR_dup2, from, STUB_FD_FAMILY);
+
+	if (r < 0)
+		return r;
+	sys(__NR_close, from);
+	return map(KX_FAMILY_VA, KX_FAMILY_PAGES * KX_PAGE_SIZE, PROT_READ | PROT_WRITE, STUB_FD_FAMILY, 0);
+}
+
 static long setup(void)
 {
 	long r = map_control(STUB_FD_CTL);
+
+	if (!r)
+		r = take_family(STUB_FD_RAM); /* the number that it came with */
 
 	return r ? r : filter_install();
 }
@@ -73,6 +87,9 @@ static void receive_start(void)
 static long build(void)
 {
 	long r = start.moved ? map_control(STUB_FD_CONTROL) : 0;
+
+	if (!r && start.frozen)
+		r = received_count ? take_family(received_files[received_count - 1]) : -XEN_EINVAL;
 
 	limit_data(STUB_DATA + (start.frozen ? (start.image_pages + start.ram_pages) * KX_PAGE_SIZE : 0));
 	guest.image_pages = start.image_pages;

@@ -4,6 +4,8 @@
 
 #include <linux/time.h>
 
+#define LOOK_NS 1000000 /* how often a family is looked at, where the kernel cannot wait for two words */
+
 struct guest guest;
 
 /* event_raise is Xen's evtchn_set_pending; the engine does the same from its side. */
@@ -41,6 +43,32 @@ long do_set_timer_op(uint64_t deadline)
 	return sys(__NR_setitimer, 0 /* ITIMER_REAL */, &t, 0);
 }
 
+/* The vcpu's place in the family area, if its relatives may have to wake it. */
+static volatile struct kx_member *member(void)
+{
+	const volatile struct kx_control *c = (const volatile struct kx_control *)KX_CONTROL_VA;
+	uint32_t place = c->family_place;
+	volatile struct kx_member *m = (volatile struct kx_member *)KX_FAMILY_VA + (place - 1) % KX_MEMBERS;
+
+	return place && m->asleep ? m : 0;
+}
+
+void ring_member(uint32_t place)
+{
+	futex_wake_all(&((volatile struct kx_member *)KX_FAMILY_VA)[place % KX_MEMBERS].rung);
+}
+
+/* Sleeps until seq moves, which only the engine makes it do, or a relative has rung. */
+static void sleep_till(uint32_t seq, volatile struct kx_member *m)
+{
+	if (!m)
+		futex_wait(&STATE->seq, seq);
+	else if (futex_wait_either(&STATE->seq, seq, &m->rung, 0) == -XEN_ENOSYS)
+		futex_wait_for(&STATE->seq, seq, LOOK_NS);
+	if (m && m->rung)
+		event_raise(STUB_PORT_FAMILY);
+}
+
 /*
  * block sleeps until an event is due. The engine moves seq before it looks whether the vcpu
  * sleeps, and this side says that it sleeps before the kernel compares seq: an event that comes
@@ -48,6 +76,7 @@ long do_set_timer_op(uint64_t deadline)
  */
 static long block(void)
 {
+	volatile struct kx_member *m = member();
 	uint32_t seq, order;
 
 	__atomic_store_n(&VCPU->evtchn_upcall_mask, 0, __ATOMIC_SEQ_CST);
@@ -61,7 +90,7 @@ static long block(void)
 			fork_here(order);
 			continue;
 		}
-		futex_wait(&STATE->seq, seq);
+		sleep_till(seq, m);
 		if (event_due())
 			break;
 	}

@@ -63,10 +63,13 @@ static const struct sock_filter program[] = {
 	RULE_ANY(__NR_rt_sigreturn),
 	RULE_ANY(__NR_exit_group),
 	RULE_ANY(__NR_sched_yield),
-	/* the state page's words only */
-	RULE(__NR_futex, 12),
-	IS_EITHER(1, FUTEX_WAIT, FUTEX_WAKE), HIGH_IS(0, STUB_STATE_VA >> 32),
-	LOAD(LOW(0)), GE(STATE_LOW, 0, 1), GE(STATE_LOW + STUB_STATE_SIZE, 0, 1), KILL, ALLOW,
+	/* the words of the state page and of the family area only; who waits for two may wait for any of its own */
+	RULE(__NR_futex, 18), IS_EITHER(1, FUTEX_WAIT, FUTEX_WAKE),
+	LOAD(HIGH(0)), EQ(STUB_STATE_VA >> 32, 0, 5),
+	LOAD(LOW(0)), GE(STATE_LOW, 0, 2), GE(STATE_LOW + STUB_STATE_SIZE, 1, 0), ALLOW, KILL,
+	EQ(0, 1, 0), KILL,
+	LOAD(LOW(0)), GE(KX_FAMILY_VA, 0, 2), GE(KX_FAMILY_VA + KX_FAMILY_PAGES * KX_PAGE_SIZE, 1, 0), ALLOW, KILL,
+	RULE(NR_FUTEX_WAITV, 7), IS(1, 2), IS(2, 0), ALLOW,
 	RULE(__NR_setitimer, 4), IS(0, 0 /* ITIMER_REAL */), ALLOW,
 	RULE(__NR_clock_gettime, 5), IS_EITHER(0, CLOCK_MONOTONIC, CLOCK_REALTIME), ALLOW,
 	RULE(__NR_write, 10), IS(0, STUB_FD_BELL), IS(2, 1), HIGH_IS(2, 0), ALLOW,
@@ -74,12 +77,13 @@ static const struct sock_filter program[] = {
 	RULE(__NR_arch_prctl, 4), IS(0, ARCH_SET_FS), ALLOW,
 	RULE(__NR_recvmsg, 4), IS(0, STUB_FD_SOCK), ALLOW,
 	/* its files, below the stub, touched at once or not; the state page only at its place */
-	RULE(__NR_mmap, 36),
+	RULE(__NR_mmap, 37),
 	IS_PROT(2), LOAD(LOW(3)), AND(~MAP_POPULATE), EQ(MAP_SHARED | MAP_FIXED, 2, 0), EQ(MAP_PRIVATE | MAP_FIXED, 1, 0), KILL,
 	LOAD(HIGH(0)), EQ(STUB_STATE_VA >> 32, 0, 10),
 	IS(0, STATE_LOW), IS(1, STUB_STATE_SIZE), HIGH_IS(1, 0), SKIP(6),
 	IS_BELOW_STUB(0),
-	LOAD(LOW(4)), EQ(STUB_FD_CTL, 4, 0), EQ(STUB_FD_RAM, 3, 0), EQ(STUB_FD_IMAGE, 2, 0), EQ(STUB_FD_CONTROL, 1, 0),
+	LOAD(LOW(4)), EQ(STUB_FD_CTL, 5, 0), EQ(STUB_FD_RAM, 4, 0), EQ(STUB_FD_IMAGE, 3, 0), EQ(STUB_FD_CONTROL, 2, 0),
+	EQ(STUB_FD_FAMILY, 1, 0),
 	KILL, ALLOW,
 	/* all but what tells a later engine which domain it is */
 	RULE(__NR_close, 5), LOAD(LOW(0)), EQ(STUB_FD_SOCK, 2, 0), GE(STUB_FD_CONTROL, 1, 0), KILL, ALLOW,
@@ -87,9 +91,9 @@ static const struct sock_filter program[] = {
 	RULE(__NR_clone, 13), IS(0, CLONE_PARENT | SIGCHLD), HIGH_IS(0, 0), IS(1, 0), IS(4, 0), ALLOW,
 	RULE_ANY(__NR_rt_sigprocmask), /* its own signals */
 	RULE(__NR_prlimit64, 10), IS(0, 0), IS(1, RLIMIT_DATA), IS(3, 0), ALLOW, /* only downwards: it has no rights */
-	RULE(__NR_dup2, 9),
-	LOAD(LOW(1)), EQ(STUB_FD_SOCK, 6, 0), EQ(STUB_FD_CTL, 5, 0), EQ(STUB_FD_BELL, 4, 0), EQ(STUB_FD_TAG, 3, 0),
-	EQ(STUB_FD_CONTROL, 2, 0), EQ(STUB_FD_ENGINE, 1, 0), KILL, ALLOW,
+	RULE(__NR_dup2, 10),
+	LOAD(LOW(1)), EQ(STUB_FD_SOCK, 7, 0), EQ(STUB_FD_CTL, 6, 0), EQ(STUB_FD_BELL, 5, 0), EQ(STUB_FD_TAG, 4, 0),
+	EQ(STUB_FD_CONTROL, 3, 0), EQ(STUB_FD_ENGINE, 2, 0), EQ(STUB_FD_FAMILY, 1, 0), KILL, ALLOW,
 	RULE(__NR_prctl, 4), IS(0, PR_SET_NAME), ALLOW,
 	KILL,
 };

@@ -30,6 +30,7 @@
 #define STUB_FD_TAG 5     /* a file whose name says which domain it is */
 #define STUB_FD_CONTROL 6 /* memfd of the control area, which may be that of a process that the domain has moved from */
 #define STUB_FD_ENGINE 7  /* the engine's end of the socket, for a later engine to take */
+#define STUB_FD_FAMILY 8  /* memfd of the family area: its own, or, if a fork made it, that of its parent */
 #define STUB_FD_ZYGOTE 9
 #define STUB_FD_LISTENER 10 /* of the filter that asks the engine before a domain forks */
 
@@ -39,6 +40,7 @@
 /* Local event channel ports. */
 #define STUB_PORT_ENGINE 1
 #define STUB_PORT_TIMER 2
+#define STUB_PORT_FAMILY 3 /* a member has rung, see struct kx_member */
 
 /* stub_state.ended */
 #define STUB_END_SHUTDOWN 1 /* SCHEDOP_shutdown, see reason */

@@ -93,6 +93,7 @@ long do_set_timer_op(uint64_t deadline);
 /* ---- event.c ---- */
 
 void event_raise(uint32_t port);
+void ring_member(uint32_t place);
 int event_due(void); /* an upcall should be made now */
 
 /* ---- upcall.c ---- */

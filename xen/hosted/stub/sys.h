@@ -42,6 +42,32 @@ static inline void futex_wait(volatile void *word, uint32_t val)
 	sys(__NR_futex, word, FUTEX_WAIT, val);
 }
 
+#define NR_FUTEX_WAITV 449 /* newer than the headers of some hosts */
+
+/* The same for two words. -ENOSYS before Linux 5.16. */
+static inline long futex_wait_either(const volatile void *a, uint32_t a_val, const volatile void *b, uint32_t b_val)
+{
+	const struct {
+		uint64_t val, word;
+		uint32_t flags, reserved;
+	} both[2] = {{a_val, (uint64_t)a, 2 /* FUTEX_32 */, 0}, {b_val, (uint64_t)b, 2, 0}};
+
+	return sys(NR_FUTEX_WAITV, both, 2);
+}
+
+/* The same for one word, and at most some ns. */
+static inline void futex_wait_for(volatile void *word, uint32_t val, int64_t ns)
+{
+	const struct sys_timespec most = {0, ns};
+
+	sys(__NR_futex, word, FUTEX_WAIT, val, &most);
+}
+
+static inline void futex_wake_all(volatile void *word)
+{
+	sys(__NR_futex, word, FUTEX_WAKE, 0x7fffffff);
+}
+
 static inline void futex_wake(volatile void *word)
 {
 	sys(__NR_futex, word, FUTEX_WAKE, 1);

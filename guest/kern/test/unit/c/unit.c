@@ -10,6 +10,7 @@
 
 #include "console.h"
 #include "process.h"
+#include "family.h"
 #include "tty.h"
 
 static int failures;
@@ -110,6 +111,24 @@ void ktimers_run(int64_t now)
 void child_news(int pid, uint32_t status, int64_t cpu_ns)
 {
 	(void)pid, (void)status, (void)cpu_ns;
+}
+
+void family_gone(int pid, int parent)
+{
+	(void)pid, (void)parent;
+}
+
+void family_events(void)
+{
+}
+
+bool family_sleeps(void)
+{
+	return true;
+}
+
+void family_awake(void)
+{
 }
 
 void fork_command(uint64_t token)

@@ -1,0 +1,666 @@
+/*
+ * family.c: the family area: who is in it, its pages, its objects and who holds them.
+ *
+ * An object whose last holder goes is taken apart under the lock of the area. A member that is killed in the middle
+ * leaves pages that say whose they are, and a lock with its place: who hears of its end (family_gone) puts that right.
+ */
+#include "family.h"
+#include "futex.h"
+#include "hyper.h"
+#include "process.h"
+
+/* The area from its beginning. All of it belongs to everybody. */
+struct layout {
+	struct kx_member members[KX_MEMBERS];
+	uint32_t lock; /* as object.lock: of taking objects apart */
+	uint32_t top;  /* no page from here on was ever anybody's */
+	uint32_t pad[14];
+	uint32_t owner[KX_FAMILY_PAGES]; /* 0: free; an object's page; or MAKING | place */
+	struct family_ipc ipc;
+};
+
+#define area ((struct layout *)KX_FAMILY_VA)
+#define FIRST_PAGE ((sizeof(struct layout) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define MAKING 0x80000000U
+
+#define SPIN_NS 2000000      /* a lock is waited for so long at a time, */
+#define SPIN_FREE 200        /* ... so many looks of them without giving the CPU away */
+#define PATIENCE_NS 1000000000
+#define NAP_NS 2000000
+
+static uint32_t mine; /* our place plus 1; 0: none */
+static uint32_t births_expected;
+static unsigned locked; /* objects whose locks are ours */
+
+/* What was dropped while children had not found their places yet. */
+struct deferred {
+	struct list_node node;
+	uint32_t page;
+	enum end end;
+};
+static struct list_node deferred = {&deferred, &deferred};
+
+static struct kx_member *self(void)
+{
+	return &area->members[mine - 1];
+}
+
+bool family_in(void)
+{
+	return mine != 0;
+}
+
+uint32_t family_place(void)
+{
+	return mine;
+}
+
+uint32_t family_pid(uint32_t place)
+{
+	return RELAXED(area->members[place % KX_MEMBERS].pid) & 0xffff;
+}
+
+static uint32_t pages(void)
+{
+	return MIN(control->family_pages, (uint32_t)KX_FAMILY_PAGES);
+}
+
+static void set_bit(uint64_t *set, uint32_t place)
+{
+	__atomic_fetch_or(&set[place / 64], 1UL << place % 64, __ATOMIC_SEQ_CST);
+}
+
+/* Whether it was set. */
+static bool clear_bit(uint64_t *set, uint32_t place)
+{
+	uint64_t bit = 1UL << place % 64;
+
+	return __atomic_fetch_and(&set[place / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
+}
+
+/* ---- ringing ---- */
+
+static void send(uint32_t place)
+{
+	struct evtchn_send s = {KX_PORT_MEMBER + place};
+	uint32_t pid = RELAXED(area->members[place].pid);
+
+	if (control->flags & KX_F_BELLS) {
+		hyper_event_channel(EVTCHNOP_send, &s);
+		return;
+	}
+	for (int i = 0; i <= KX_RINGS; i++) {
+		uint32_t was = 0;
+
+		if (i == KX_RINGS)
+			control->rings[0] = KX_RING_ALL;
+		else if (__atomic_compare_exchange_n((uint32_t *)&control->rings[i], &was, pid, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) || was == pid)
+			break;
+	}
+	doorbell();
+}
+
+static void ring(uint32_t place)
+{
+	struct kx_member *m = &area->members[place];
+
+	__atomic_store_n(&m->rung, 1, __ATOMIC_SEQ_CST);
+	if (place != mine - 1 && __atomic_load_n(&m->asleep, __ATOMIC_SEQ_CST))
+		send(place);
+}
+
+bool family_sleeps(void)
+{
+	if (!mine)
+		return true;
+	__atomic_store_n(&self()->asleep, 1, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&self()->rung, __ATOMIC_SEQ_CST);
+}
+
+void family_awake(void)
+{
+	if (mine)
+		__atomic_store_n(&self()->asleep, 0, __ATOMIC_SEQ_CST);
+}
+
+void object_changed(struct object *o)
+{
+	__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&o->waits, __ATOMIC_SEQ_CST))
+		return;
+	__atomic_store_n(&o->waits, 0, __ATOMIC_SEQ_CST);
+	for (uint32_t w = 0; w < HOLDERS; w++) {
+		uint64_t set = RELAXED(o->waiting[w]) ? __atomic_exchange_n(&o->waiting[w], 0, __ATOMIC_SEQ_CST) : 0;
+
+		for (; set; set &= set - 1)
+			ring(w * 64 + (uint32_t)__builtin_ctzl(set));
+	}
+}
+
+void object_await(struct object *o)
+{
+	set_bit(o->waiting, mine - 1);
+	__atomic_store_n(&o->waits, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- pages ---- */
+
+void *family_page(uint32_t page)
+{
+	return page >= FIRST_PAGE && page < pages() ? (void *)(KX_FAMILY_VA + page * PAGE_SIZE) : NULL;
+}
+
+uint32_t family_number(const void *page)
+{
+	return (uint32_t)(((uintptr_t)page - KX_FAMILY_VA) / PAGE_SIZE);
+}
+
+static uint32_t next; /* where it is worth to look for a free page */
+
+uint32_t family_top(void)
+{
+	return MIN(RELAXED(area->top), pages());
+}
+
+/* Those that have it are found up to top: it moves before anybody can rely on it. */
+static void raise_top(uint32_t page)
+{
+	uint32_t was = RELAXED(area->top);
+
+	while (was <= page && !__atomic_compare_exchange_n(&area->top, &was, page + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+}
+
+static uint32_t find_free(uint32_t owner)
+{
+	uint32_t n = pages();
+
+	for (uint32_t i = FIRST_PAGE; i < n; i++) {
+		uint32_t was = 0;
+
+		if (next < FIRST_PAGE || next >= n)
+			next = FIRST_PAGE;
+		if (!RELAXED(area->owner[next]) &&
+		    __atomic_compare_exchange_n(&area->owner[next], &was, owner, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+			raise_top(next);
+			return next++;
+		}
+		next++;
+	}
+	return FAMILY_NO_PAGE;
+}
+
+uint32_t family_alloc(uint32_t object)
+{
+	uint32_t owner = object ? object : MAKING | (mine - 1), page = find_free(owner), had = pages();
+
+	if (page == FAMILY_NO_PAGE && had < KX_FAMILY_PAGES && engine_call(KX_CALL_FAMILY, 0, had + 1, 0, 0) > (long)had)
+		page = find_free(owner);
+	return page;
+}
+
+static bool claim_run(uint32_t first, uint32_t n, uint32_t object)
+{
+	for (uint32_t i = first; i < first + n; i++) {
+		uint32_t was = 0;
+
+		if (__atomic_compare_exchange_n(&area->owner[i], &was, object, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		while (i-- > first)
+			family_free(i, object);
+		return false;
+	}
+	return true;
+}
+
+uint32_t family_alloc_run(uint32_t object, uint32_t n)
+{
+	uint32_t had = MAX(family_top(), (uint32_t)FIRST_PAGE), run = 0;
+
+	for (uint32_t i = FIRST_PAGE; n && i < KX_FAMILY_PAGES; i++) {
+		uint32_t first = i + 1 - n;
+
+		run = RELAXED(area->owner[i]) ? 0 : run + 1;
+		if (run < n)
+			continue;
+		if (i >= pages() && engine_call(KX_CALL_FAMILY, 0, i + 1, 0, 0) <= (long)i)
+			return FAMILY_NO_PAGE;
+		run = 0;
+		if (i >= pages() || !claim_run(first, n, object))
+			continue;
+		raise_top(i);
+		if (first < had) /* beyond, nobody has written */
+			memset(family_page(first), 0, (MIN(i + 1, had) - first) * PAGE_SIZE);
+		return first;
+	}
+	return FAMILY_NO_PAGE;
+}
+
+uint32_t family_owner(uint32_t page, enum kind kind)
+{
+	uint32_t owner = family_page(page) ? RELAXED(area->owner[page]) : 0;
+
+	return owner && object_at(owner, kind) && RELAXED(area->owner[owner]) == owner ? owner : 0;
+}
+
+void family_free(uint32_t page, uint32_t object)
+{
+	uint32_t was = object;
+
+	if (family_page(page) && __atomic_compare_exchange_n(&area->owner[page], &was, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		next = MIN(next, page);
+}
+
+/* ---- locks ---- */
+
+static bool try_lock(uint32_t *lock)
+{
+	uint32_t was = 0;
+
+	return __atomic_compare_exchange_n(lock, &was, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static long take_lock(uint32_t *lock)
+{
+	int64_t end = 0;
+
+	for (int i = 0; !try_lock(lock); i++) {
+		if (i < SPIN_FREE) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		if (!end)
+			end = now_ns() + SPIN_NS;
+		else if (now_ns() > end)
+			return -EBUSY;
+		hyper_sched(SCHEDOP_yield, NULL); /* who has it may need our CPU */
+	}
+	return 0;
+}
+
+static void free_lock(uint32_t *lock)
+{
+	__atomic_store_n(lock, 0, __ATOMIC_SEQ_CST);
+}
+
+long object_lock(struct object *o)
+{
+	long err = take_lock(&o->lock);
+
+	locked += !err;
+	return err;
+}
+
+void object_unlock(struct object *o)
+{
+	locked--;
+	free_lock(&o->lock);
+}
+
+long object_lock_patient(struct object *o)
+{
+	int64_t end = now_ns() + PATIENCE_NS;
+
+	while (object_lock(o)) {
+		if (now_ns() > end)
+			return -EIO;
+		wait_on_killable(NULL, deadline_after(NAP_NS));
+	}
+	return 0;
+}
+
+/* ---- the lock of ipc.c ---- */
+
+struct family_ipc *family_ipc(void)
+{
+	return &area->ipc;
+}
+
+long family_ipc_lock(void)
+{
+	return take_lock(&area->ipc.lock);
+}
+
+void family_ipc_unlock(void)
+{
+	free_lock(&area->ipc.lock);
+}
+
+/* Takes the lock over from a member that is no more. */
+static bool inherit_ipc_lock(uint32_t place)
+{
+	uint32_t was = place + 1;
+
+	return __atomic_compare_exchange_n(&area->ipc.lock, &was, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* ---- objects ---- */
+
+struct object *object_at(uint32_t page, enum kind kind)
+{
+	struct object *o = family_page(page);
+
+	return o && RELAXED(o->kind) == (uint32_t)kind ? o : NULL;
+}
+
+uint32_t object_new(enum kind kind)
+{
+	uint32_t page = family_alloc(0);
+	struct object *o = family_page(page);
+
+	if (!o)
+		return FAMILY_NO_PAGE;
+	memset(o, 0, PAGE_SIZE);
+	__atomic_store_n(&o->kind, kind, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&area->owner[page], page, __ATOMIC_SEQ_CST);
+	return page;
+}
+
+bool object_held(const struct object *o, enum end end)
+{
+	for (uint32_t w = 0; w < HOLDERS; w++)
+		if (__atomic_load_n(&o->holders[end][w], __ATOMIC_SEQ_CST))
+			return true;
+	return false;
+}
+
+static bool held(const struct object *o)
+{
+	return RELAXED(o->kept) || object_held(o, END_READ) || object_held(o, END_WRITE);
+}
+
+/* Frees all pages of an object, its own last. */
+static void free_pages(uint32_t object)
+{
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++)
+		if (i != object && RELAXED(area->owner[i]) == object)
+			family_free(i, object);
+	family_free(object, object);
+}
+
+/* Nobody has it any more. */
+static void take_apart(uint32_t page)
+{
+	struct object *o = family_page(page);
+
+	if (!o || take_lock(&area->lock))
+		return; /* whoever hears of a member's end next does it */
+	if (RELAXED(o->kind) && !held(o)) {
+		__atomic_store_n(&o->kind, KIND_NONE, __ATOMIC_SEQ_CST);
+		free_pages(page);
+	}
+	free_lock(&area->lock);
+}
+
+void object_hold(uint32_t page, enum end end)
+{
+	struct object *o = family_page(page);
+
+	if (o)
+		set_bit(o->holders[end], mine - 1);
+}
+
+bool object_join(uint32_t page, enum kind kind)
+{
+	struct object *o = family_page(page);
+	bool there;
+
+	if (!o || take_lock(&area->lock))
+		return false;
+	there = object_at(page, kind) && held(o);
+	if (there)
+		set_bit(o->holders[END_READ], mine - 1);
+	free_lock(&area->lock);
+	return there;
+}
+
+bool object_mine(const struct object *o)
+{
+	return RELAXED(o->holders[END_READ][(mine - 1) / 64]) >> (mine - 1) % 64 & 1;
+}
+
+void object_release(uint32_t page)
+{
+	struct object *o = family_page(page);
+
+	if (!o)
+		return;
+	__atomic_store_n(&o->kept, 0, __ATOMIC_SEQ_CST);
+	if (!held(o))
+		take_apart(page);
+}
+
+static void drop_of(uint32_t page, enum end end, uint32_t place)
+{
+	struct object *o = family_page(page);
+
+	if (!o || !RELAXED(o->kind) || !clear_bit(o->holders[end], place))
+		return;
+	object_changed(o);
+	if (!held(o))
+		take_apart(page);
+}
+
+/* ---- what waits for children ---- */
+
+static bool all_born(void)
+{
+	return __atomic_load_n(&self()->births, __ATOMIC_SEQ_CST) == births_expected;
+}
+
+static void drop_deferred(void)
+{
+	while (!list_empty(&deferred)) {
+		struct deferred *d = CONTAINER_OF(deferred.next, struct deferred, node);
+
+		list_del(&d->node);
+		drop_of(d->page, d->end, mine - 1);
+		kfree(d);
+	}
+	__atomic_store_n(&self()->defers, 0, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * A child that was made, but has not found its place yet, holds nothing: until then its parent drops nothing, or a
+ * pipe could seem to have no writer any more between the two.
+ */
+void object_drop(uint32_t page, enum end end)
+{
+	struct deferred *d = all_born() ? NULL : kmalloc(sizeof(*d));
+
+	if (!d) {
+		drop_of(page, end, mine - 1);
+		return;
+	}
+	d->page = page;
+	d->end = end;
+	list_add_tail(&deferred, &d->node);
+	__atomic_store_n(&self()->defers, 1, __ATOMIC_SEQ_CST);
+	if (all_born())
+		drop_deferred();
+}
+
+/* ---- members ---- */
+
+long family_enter(void)
+{
+	if (mine)
+		return 0;
+	if (pages() <= FIRST_PAGE && engine_call(KX_CALL_FAMILY, 0, FIRST_PAGE + 1, 0, 0) <= (long)FIRST_PAGE)
+		return -ENOSYS;
+	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
+		struct kx_member *m = &area->members[i];
+		uint32_t was = 0;
+
+		if (RELAXED(m->pid) || !__atomic_compare_exchange_n(&m->pid, &was, control->domid, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		m->rung = m->asleep = m->defers = 0;
+		births_expected = m->births;
+		mine = i + 1;
+		control->family_place = mine;
+		control->family_state = KX_FAMILY_IN;
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+void family_child(void)
+{
+	uint32_t parent = mine;
+
+	while (!list_empty(&deferred)) {
+		struct deferred *d = CONTAINER_OF(deferred.next, struct deferred, node);
+
+		list_del(&d->node);
+		kfree(d);
+	}
+	mine = 0;
+	if (!parent)
+		return;
+	if (family_enter()) {
+		klog("kx: a family of more than %d: what this member inherited is not shared with it", KX_MEMBERS);
+	} else {
+		common_hold_all();
+		ipc_hold_all();
+	}
+	__atomic_fetch_add(&area->members[parent - 1].births, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&area->members[parent - 1].defers, __ATOMIC_SEQ_CST))
+		ring(parent - 1);
+}
+
+void family_born(long children)
+{
+	if (mine)
+		births_expected += (uint32_t)children;
+}
+
+/* What a member that was killed has left. */
+static void clean(uint32_t place)
+{
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) {
+		uint32_t owner = RELAXED(area->owner[i]), lock = place + 1;
+		struct object *o = owner == i ? family_page(i) : NULL;
+
+		if (owner == (MAKING | place))
+			family_free(i, owner);
+		if (!o || !RELAXED(o->kind))
+			continue;
+		__atomic_compare_exchange_n(&o->lock, &lock, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		drop_of(i, END_READ, place);
+		drop_of(i, END_WRITE, place);
+		clear_bit(o->waiting, place);
+		if (!held(o))
+			take_apart(i);
+	}
+}
+
+/* Pages of objects that are no more: somebody was killed while he took one apart. The area is locked. */
+static void sweep(void)
+{
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) {
+		uint32_t owner = RELAXED(area->owner[i]);
+		const struct object *o = owner & MAKING ? NULL : family_page(owner);
+
+		if (o && (!RELAXED(o->kind) || RELAXED(area->owner[owner]) != owner))
+			family_free(i, owner);
+	}
+}
+
+/*
+ * What a member has left is put right, and its place is free. False: somebody has a lock that is needed for it, who may himself
+ * be dead without our having heard of it.
+ */
+static bool bury(uint32_t place)
+{
+	struct kx_member *m = &area->members[place];
+	uint32_t lock = place + 1, pid = RELAXED(m->pid);
+
+	if (!inherit_ipc_lock(place) && family_ipc_lock())
+		return false;
+	if (__atomic_compare_exchange_n(&area->lock, &lock, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		sweep();
+		free_lock(&area->lock);
+	}
+	ipc_gone(place);
+	clean(place);
+	__atomic_compare_exchange_n(&m->pid, &pid, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	family_ipc_unlock();
+	return true;
+}
+
+#define LATER_NS 5000000
+
+static uint32_t put_off_pids[KX_MEMBERS]; /* who was in the places that are to be cleared later */
+
+static void bury_later(struct ktimer *t)
+{
+	bool more = false;
+
+	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
+		if (put_off_pids[i] && (!mine || RELAXED(area->members[i].pid) != put_off_pids[i] || bury(i)))
+			put_off_pids[i] = 0;
+		more = more || put_off_pids[i];
+	}
+	if (more)
+		ktimer_set(t, deadline_after(LATER_NS));
+}
+
+static struct ktimer later = {.fn = bury_later};
+
+static void put_off(uint32_t place)
+{
+	put_off_pids[place] = RELAXED(area->members[place].pid);
+	if (!later.node.next)
+		ktimer_set(&later, deadline_after(LATER_NS));
+}
+
+void family_gone(int pid, int parent)
+{
+	if (!mine || pid == (int)control->domid)
+		return;
+	if (parent == (int)control->domid) {
+		births_expected--;
+		if (all_born())
+			drop_deferred();
+	}
+	for (uint32_t i = 0; i < KX_MEMBERS; i++)
+		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i))
+			put_off(i);
+}
+
+void family_exit(void)
+{
+	if (!mine)
+		return;
+	for (int64_t end = now_ns() + PATIENCE_NS; !all_born() && now_ns() < end;)
+		hyper_sched(SCHEDOP_yield, NULL);
+	if (ipc_used()) {
+		if (family_ipc_lock())
+			return; /* the engine has the others see to it */
+		ipc_gone(mine - 1);
+		family_ipc_unlock();
+	}
+	ipc_drop_all();
+	common_drop_all();
+	if (!list_empty(&deferred) || locked)
+		return; /* the engine has the others see to it */
+	control->family_state = KX_FAMILY_LEFT;
+	__atomic_store_n(&self()->pid, 0, __ATOMIC_SEQ_CST);
+	mine = 0;
+}
+
+void family_events(void)
+{
+	if (!mine || !__atomic_exchange_n(&self()->rung, 0, __ATOMIC_SEQ_CST))
+		return;
+	if (!list_empty(&deferred) && all_born())
+		drop_deferred();
+	common_news();
+	ipc_news();
+	futex_news();
+}
+
+bool family_ticks(void)
+{
+	return mine && thread_count > 1;
+}

@@ -1,0 +1,35 @@
+/* trials.h: what the trials of the family area share. */
+#ifndef TRIALS_H
+#define TRIALS_H
+
+#include "shim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define AREA ((uint32_t *)KX_FAMILY_VA)
+#define AREA_SIZE (KX_FAMILY_PAGES * PAGE_SIZE)
+#define HEADER 20 /* pages that the area's own tables have, at most */
+
+extern unsigned seed;
+unsigned random_below_(unsigned n);
+
+#define CHECK(cond)                                                                                  \
+	do {                                                                                         \
+		if (!(cond)) {                                                                       \
+			fprintf(stderr, "familytest: %s:%d: %s (seed %u)\n", __FILE__, __LINE__, #cond, seed); \
+			abort();                                                                     \
+		}                                                                                    \
+	} while (0)
+
+void reap(int options);  /* waits for children as waitpid, and tells of their ends */
+int fork_member(void);   /* fork; the child has its place in the family */
+void scribble(void);     /* somewhere in the area, and in objects */
+int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR */
+
+/* ipctrials.c */
+void trial_ipc(void);
+void trial_ipc_scribble(void);
+
+#endif

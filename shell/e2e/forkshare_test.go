@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What a family shares outlives the engine, and who is killed then, or while there is none, is noticed by the others.
+func TestSharedAdopted(t *testing.T) {
+	h := newHome(t)
+	image := h.compileFork(t, "share")
+	last := func(root int) int {
+		lines := strings.Fields(h.output(t, "logs", strconv.Itoa(root)))
+		if len(lines) == 0 {
+			return -1
+		}
+		n, _ := strconv.Atoi(lines[len(lines)-1])
+		return n
+	}
+	goesOn := func(root int) {
+		t.Helper()
+		from := last(root)
+		await(t, "more numbers", func() (bool, string) { n := last(root); return n > from+5, fmt.Sprint(n) })
+	}
+	ends := func(root int) {
+		t.Helper()
+		out := strings.Fields(h.output(t, "-c", fmt.Sprintf("wait %[1]d; echo $?; logs %[1]d", root)))
+		for i, line := range out[1 : len(out)-1] {
+			if line != strconv.Itoa(i) {
+				t.Errorf("line %d: %s", i, line)
+			}
+		}
+		if out[0] != "0" || out[len(out)-1] != "end" {
+			t.Errorf("its end: %v", out)
+		}
+	}
+	root := h.launch(t, image, "relay")
+	writer := child(t, h.awaitMembers(t, root, 2), root)
+	goesOn(root)
+	h.killEngine(t)
+	goesOn(root)
+	h.output(t, "kill", "-9", strconv.Itoa(writer))
+	ends(root)
+	// A second writer, by a fork from outside, shares the first one's pipe: the end comes when both have gone.
+	root = h.launch(t, image, "relay")
+	writer = child(t, h.awaitMembers(t, root, 2), root)
+	goesOn(root)
+	h.killEngine(t)
+	second := number(t, h.output(t, "fork", strconv.Itoa(writer)))
+	h.output(t, "kill", "-9", strconv.Itoa(writer))
+	goesOn(root)
+	h.output(t, "kill", "-9", strconv.Itoa(second))
+	if out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; echo $?; logs -n 1 %[1]d", root)); out != "0\nend\n" {
+		t.Errorf("its end: %q", out)
+	}
+}
+
+// Nothing is left of what many families, and many children of one, have shared: no page, no descriptor, no domain.
+func TestSharingLeavesNothing(t *testing.T) {
+	h := newHome(t)
+	image := h.compileFork(t, "share")
+	dash := []string{"run", "-m", "16M", filepath.Join(root, "guest/ports/dash/dash.kx"), "-c", "echo a | while read x; do y=$(echo $x); done"}
+	// The first pVM of an image, and its first children, make what an engine keeps.
+	h.output(t, dash...)
+	h.output(t, "-c", "run -m 16M "+image+" cycles 20 >/dev/null")
+	before := h.settled(t)
+	files := memoryFiles(t, h.info(t).PID)
+	for n := 0; n < cycles; n += part {
+		out, errs, code := h.run(t, "run", "-m", "16M", image, "cycles", strconv.Itoa(part))
+		if code != 0 || out != fmt.Sprintf("%d cycles\n", part) {
+			t.Fatalf("status %d: %s%s", code, out, errs)
+		}
+	}
+	for range 10 {
+		h.output(t, dash...)
+	}
+	before.logs = h.settled(t).logs // of what is remembered
+	h.nothingLeft(t, before)
+	await(t, "memory files as before", func() (bool, string) {
+		now := memoryFiles(t, h.info(t).PID)
+		return now <= files, fmt.Sprintf("%d, before %d", now, files)
+	})
+	if out := h.output(t, "ps", "--no-headers"); out != "" {
+		t.Errorf("left: %s", out)
+	}
+}

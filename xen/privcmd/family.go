@@ -1,0 +1,258 @@
+package privcmd
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// The frames of a family area belong to a domain of their own, the holder, which is never started: so they stay whoever of the
+// family ends first. It is made when the first member needs the area, and goes with the last one. Xen maps a frame
+// into a member only while the holder is named as its owner, so nothing that a member has put in the place of an entry
+// gets to another one.
+
+const (
+	// familyPages is the most that a family area has here: four page tables of each domain.
+	familyPages = 2048
+	// familyChunk is how many pages the area grows by.
+	familyChunk = 64
+	// holderMark is in the UUID of a holder, behind what tells our domains from others'; then comes the family's number.
+	holderMark = 0x6b786661
+	// familyGrace is how long a holder of an earlier engine waits for a member to be adopted.
+	familyGrace = 30 * time.Second
+)
+
+// family is what a root and all its descendants have in common.
+type family struct {
+	h    *Hypervisor
+	root xen.DomID
+
+	mu      sync.Mutex
+	holder  xen.DomID // 0: there is none
+	mfns    []uint64  // of the area, in order
+	unknown bool      // an earlier engine made the holder, and nobody has looked which frames it has
+	members map[*Domain]bool
+}
+
+// familyOf returns the family with that number; there is one as long as it has a member or a holder.
+func (h *Hypervisor) familyOf(root xen.DomID) *family {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.families[root]
+	if f == nil {
+		f = &family{h: h, root: root, members: map[*Domain]bool{}}
+		h.families[root] = f
+	}
+	return f
+}
+
+// join makes a domain that has just become known a member.
+func (f *family) join(d *Domain) {
+	d.family = f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.members[d] = true
+}
+
+// leave is the end of a member; with the last one the area goes.
+func (f *family) leave(d *Domain) {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.members, d)
+	if len(f.members) == 0 {
+		f.end()
+	}
+}
+
+// end ends the holder; the hypervisor and the family are locked.
+func (f *family) end() {
+	delete(f.h.families, f.root)
+	if f.holder != 0 {
+		f.h.c.destroy(f.holder)
+		f.holder, f.mfns = 0, nil
+	}
+}
+
+// Family implements xen.Domain.
+func (d *Domain) Family(pages uint64) (uint64, error) {
+	if err := d.useLiving(); err != nil {
+		return 0, err
+	}
+	defer d.mu.RUnlock()
+	f := d.family
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.know(d); err != nil {
+		return 0, err
+	}
+	if err := f.grow(min(pages, familyPages)); err != nil {
+		return uint64(len(f.mfns)), err
+	}
+	if err := f.show(d); err != nil {
+		return 0, err
+	}
+	for m := range f.members {
+		if m != d && m.mu.TryRLock() { // else it is being released
+			if !m.released {
+				f.show(m) // one that is going needs no more
+			}
+			m.mu.RUnlock()
+		}
+	}
+	return uint64(len(f.mfns)), nil
+}
+
+// grow gives the holder frames, and makes it first if there is none.
+func (f *family) grow(pages uint64) error {
+	have := uint64(len(f.mfns))
+	if pages <= have {
+		return nil
+	}
+	want := min((pages+familyChunk-1)/familyChunk*familyChunk, familyPages)
+	c := f.h.c
+	if f.holder == 0 {
+		var hd handle
+		copy(hd[:], f.h.key[:])
+		binary.BigEndian.PutUint32(hd[8:], holderMark)
+		binary.BigEndian.PutUint32(hd[12:], uint32(f.root))
+		id, err := c.create(&createDomain{handle: hd, evtchnPort: 1})
+		if err != nil {
+			return fmt.Errorf("family area: %w", err)
+		}
+		f.holder = id
+	}
+	if err := domctl(c, domctlMaxMem, f.holder, &maxMem{want * pageSize >> 10}); err != nil {
+		return fmt.Errorf("family area: %w", err)
+	}
+	more := make([]uint64, want-have)
+	err := c.populate(f.holder, more)
+	if err == nil && f.h.dirty {
+		ops := make([]mmuExtOp, len(more))
+		for i := range ops {
+			ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: more[i]}
+		}
+		err = c.mmuExt("clear_page", f.holder, ops)
+	}
+	if err != nil {
+		if have == 0 { // later the frames are looked up in a member
+			c.destroy(f.holder)
+			f.holder = 0
+		}
+		return fmt.Errorf("family area: %w", err)
+	}
+	f.mfns = append(f.mfns, more...)
+	return nil
+}
+
+// show maps what of the area a member does not have yet, and tells it how much there is.
+func (f *family) show(d *Domain) error {
+	k := (*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa]))
+	if uint64(len(f.mfns)) <= d.familyShown {
+		return nil
+	}
+	tables, err := d.familyTables()
+	if err != nil {
+		return err
+	}
+	ops := make([]mmuUpdate, 0, len(f.mfns))
+	for i := d.familyShown; i < uint64(len(f.mfns)); i++ {
+		page := abi.FamilyVa/pageSize + i
+		ops = append(ops, mmuUpdate{Ptr: tables[i/perTable]<<pageShift + page%perTable*8, Val: f.mfns[i]<<pageShift | spanData})
+	}
+	if _, err := f.h.c.mmuUpdates(d.id, f.holder, ops); err != nil {
+		return err
+	}
+	d.familyShown = uint64(len(f.mfns))
+	atomic.StoreUint32(&k.FamilyPages, uint32(len(f.mfns)))
+	return nil
+}
+
+// familyTables are the machine frames of the tables of level 1 that the area is mapped by.
+func (d *Domain) familyTables() (tables []uint64, err error) {
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	for va := uint64(abi.FamilyVa); va < abi.FamilyVa+familyPages*pageSize; va += perTable * pageSize {
+		mfn, err := w.table(va)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, mfn)
+	}
+	return tables, nil
+}
+
+// know finds the frames of a holder that an earlier engine made, in a member. What that one has put in their place
+// instead Xen maps for nobody else: the holder does not own it.
+func (f *family) know(d *Domain) error {
+	if !f.unknown {
+		return nil
+	}
+	info, err := f.h.c.domainInfo(f.holder)
+	if err != nil {
+		return err
+	}
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	mfns, err := w.frames(abi.FamilyVa, min(info.TotPages, familyPages))
+	if err != nil {
+		return errors.Join(xen.ErrNoFork, err)
+	}
+	f.mfns, f.unknown = mfns, false
+	for m := range f.members {
+		m.familyShown = uint64(len(mfns))
+	}
+	return nil
+}
+
+// holderOf tells whether a domain is a holder of ours, and of which family.
+func (h *Hypervisor) holderOf(d *domainInfo) (root xen.DomID, ok bool) {
+	return xen.DomID(binary.BigEndian.Uint32(d.Handle[12:])), h.ours(d) && halfMade(d) && binary.BigEndian.Uint32(d.Handle[8:]) == holderMark
+}
+
+// adoptHolder remembers the holder of an earlier engine.
+func (h *Hypervisor) adoptHolder(root, id xen.DomID) {
+	f := h.familyOf(root)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holder, f.unknown = id, true
+}
+
+// endStrangers ends the holders of which no member was adopted.
+func (h *Hypervisor) endStrangers() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.families {
+		f.mu.Lock()
+		if len(f.members) == 0 {
+			f.end()
+		}
+		f.mu.Unlock()
+	}
+}
+
+// joinFamily makes a child that is not known yet a member of its parent's family, with what that has.
+func (d *Domain) joinFamily(parent *Domain) error {
+	f := parent.family
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.holder != 0 {
+		if err := f.know(parent); err != nil {
+			return err
+		}
+		if err := f.show(d); err != nil {
+			return err
+		}
+	}
+	d.family = f
+	f.members[d] = true
+	return nil
+}
