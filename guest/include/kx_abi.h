@@ -274,12 +274,10 @@ struct kx_control {
 	struct kx_range ranges[KX_RANGES];
 
 	/*
-	 * Xen ends a domain whose stack cannot take the frame of a fault or an event. If double_fault is not 0, the engine lets the
-	 * domain go on there instead: events masked, the registers as they were but for rip, which is in fault_regs with the
-	 * others. Nothing may be pushed before rsp is another.
+	 * Xen ends a domain whose stack cannot take the frame of a fault or an event. The engine gives the page, if it is shared, or
+	 * absent and in one of ranges, and lets the domain go on, events unmasked unless rip is in [masked, masked_end).
 	 */
-	uint64_t double_fault;
-	struct kx_regs fault_regs; /* written by the engine */
+	uint64_t masked, masked_end;
 };
 
 #endif

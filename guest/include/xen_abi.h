@@ -86,7 +86,6 @@
 #define PTE_NX (1UL << 63)
 
 /* Error code of a page fault. */
-#define PF_PRESENT 1
 #define PF_WRITE 2
 #define PF_FETCH 16
 

@@ -137,13 +137,14 @@ static int add_stacks(void)
 	return err;
 }
 
-void cow_forked(void)
-{
-	spares = givens = 0;
-}
-
 uint32_t cow_promise(void)
 {
 	control->ranges_count = 0;
 	return mfn_list && !add(KX_RANGE_COPY, 0, mem.kernel_end) && !add_stacks() ? KX_FORK_SHARED : 0;
+}
+
+void cow_forked(void)
+{
+	spares = givens = 0;
+	cow_promise(); /* says where absent pages of the stack are */
 }

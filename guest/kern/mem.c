@@ -262,7 +262,7 @@ int run_protect(uint64_t first, uint64_t n, int prot)
 
 /*
  * A fault at a page that the program may use so, but that is shared, or of which nobody had a use yet since a fork. The frame
- * that such a page has, if it has one, is zero.
+ * that an absent page has, if it has one, is zero.
  */
 int mem_fault(uint64_t va, uint64_t error)
 {
@@ -274,8 +274,7 @@ int mem_fault(uint64_t va, uint64_t error)
 		return 0;
 	if (cow_shared(pfn))
 		return !(error & PF_WRITE) ? 0 : cow_copy(pfn, PAGE_DOWN(va)) ? -ENOMEM : 1;
-	if (error & PF_PRESENT)
-		return 0;
+	/* It may be there: Xen delivers a fault of a stack late, when the engine has served it (kx_control.masked). */
 	return zero_fill(page) ? -ENOMEM : 1;
 }
 

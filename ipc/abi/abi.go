@@ -322,11 +322,10 @@ type KxControl struct {
 	RangesCount uint32 // of ranges, for KX_FORK_SHARED
 	Ranges      [Ranges]KxRange
 
-	// Xen ends a domain whose stack cannot take the frame of a fault or an event. If double_fault is not 0, the engine lets the
-	// domain go on there instead: events masked, the registers as they were but for rip, which is in fault_regs with the
-	// others. Nothing may be pushed before rsp is another.
-	DoubleFault uint64
-	FaultRegs   KxRegs // written by the engine
+	// Xen ends a domain whose stack cannot take the frame of a fault or an event. The engine gives the page, if it is shared, or
+	// absent and in one of ranges, and lets the domain go on, events unmasked unless rip is in [masked, masked_end).
+	Masked    uint64
+	MaskedEnd uint64
 }
 
 // From xen_abi.h.
@@ -440,9 +439,8 @@ const (
 
 // Error code of a page fault.
 const (
-	PfPresent = 1
-	PfWrite   = 2
-	PfFetch   = 16
+	PfWrite = 2
+	PfFetch = 16
 )
 
 const (

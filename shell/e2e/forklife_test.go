@@ -90,6 +90,35 @@ func TestForkDeaths(t *testing.T) {
 	})
 }
 
+// Memory that is out in the middle of copying on write ends who needs it, by SIGKILL and with the reason, and nobody else.
+func TestForkUnderPressure(t *testing.T) {
+	if where != "xen" {
+		t.Skip("the hosted hypervisor's copies are Linux's to count")
+	}
+	h := newHome(t)
+	root := h.launch(t, h.compileFork(t, "pressure"), "1500")
+	kid := child(t, h.awaitMembers(t, root, 2), root)
+	for _, pid := range []int{root, kid} {
+		h.logged(t, strconv.Itoa(pid), fmt.Sprintf("%d waits\n", pid))
+	}
+	var parent engine.Process
+	for _, p := range h.members(t, root) {
+		if p.PID == root {
+			parent = p
+		}
+	}
+	h.output(t, "limit", "-m", fmt.Sprintf("%dK", parent.Memory>>10+400), strconv.Itoa(root))
+	h.output(t, "kill", "-USR1", strconv.Itoa(root))
+	await(t, "the parent's end in the events", func() (bool, string) {
+		out := h.output(t, "events")
+		return regexp.MustCompile(fmt.Sprintf(`exited +%d .*SIGKILL: out of memory`, root)).MatchString(out), out
+	})
+	h.output(t, "kill", "-USR1", strconv.Itoa(kid))
+	h.logged(t, strconv.Itoa(kid), fmt.Sprintf("%d wrote\n", kid))
+	h.output(t, "kill", strconv.Itoa(kid))
+	h.awaitMembers(t, root, 0)
+}
+
 // Forks in the middle of output: no line is lost, doubled or torn, neither on the console nor in what is kept.
 func TestForkDuringOutput(t *testing.T) {
 	h := newHome(t)

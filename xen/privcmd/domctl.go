@@ -24,8 +24,6 @@ const (
 	domctlGetAffinity    = 25
 	domctlResume         = 27
 	domctlSetTSC         = 60
-	domctlSetVCPUState   = 62
-	domctlGetVCPUState   = 63
 	sysctlPhysInfo       = 3
 	sysctlSchedID        = 4
 	sysctlDomainInfoList = 6
@@ -37,7 +35,7 @@ var domctlNames = map[uint32]string{
 	domctlMaxMem: "max_mem", domctlSetVCPUContext: "setvcpucontext", domctlGetVCPUContext: "getvcpucontext",
 	domctlMaxVCPUs: "max_vcpus", domctlSchedulerOp: "scheduler_op", domctlHypercallInit: "hypercall_init",
 	domctlGetAffinity: "getvcpuaffinity", domctlSetTSC: "settscinfo",
-	domctlResume: "resumedomain", domctlSetVCPUState: "setvcpuextstate", domctlGetVCPUState: "getvcpuextstate",
+	domctlResume: "resumedomain",
 }
 
 var sysctlNames = map[uint32]string{
@@ -160,46 +158,6 @@ func (c *conn) setVCPUContext(id xen.DomID, v *vcpuContext) error {
 	return withStruct(c, v, func(at uint64) error {
 		return domctl(c, domctlSetVCPUContext, id, &vcpuContextOp{Ctxt: at})
 	})
-}
-
-// vcpuState is a vcpu's extended state, as Xen packs it.
-type vcpuState struct {
-	features uint64
-	data     []byte
-}
-
-// maxVCPUState bounds it, bytes: that of a CPU with all of AVX-512 is less than 3 KiB.
-const maxVCPUState = 16 << 10
-
-func (c *conn) vcpuState(id xen.DomID) (s vcpuState, err error) {
-	var op vcpuStateOp
-	if err = domctl(c, domctlGetVCPUState, id, &op); err != nil || op.Size == 0 {
-		return s, err
-	}
-	if op.Size > maxVCPUState {
-		return s, fmt.Errorf("domctl getvcpuextstate: %d bytes", op.Size)
-	}
-	b, done, err := c.buffer(int(op.Size))
-	if err != nil {
-		return s, err
-	}
-	defer done()
-	op.Buffer = address(b)
-	err = domctl(c, domctlGetVCPUState, id, &op)
-	return vcpuState{op.Features, append([]byte(nil), b...)}, err
-}
-
-func (c *conn) setVCPUState(id xen.DomID, s vcpuState) error {
-	if len(s.data) == 0 {
-		return nil
-	}
-	b, done, err := c.buffer(len(s.data))
-	if err != nil {
-		return err
-	}
-	defer done()
-	copy(b, s.data)
-	return domctl(c, domctlSetVCPUState, id, &vcpuStateOp{Features: s.features, Size: uint64(len(b)), Buffer: address(b)})
 }
 
 // maxCPUs is how many bits of a CPU map Xen is given.

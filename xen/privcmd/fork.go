@@ -71,7 +71,7 @@ func (f *fork) check() error {
 	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
 	flags := atomic.LoadUint32(&call.Flags)
 	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
-		f.apart = f.ranges()
+		f.apart = f.parent.ranges()
 	}
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err

@@ -8,7 +8,10 @@ import (
 	"kxsh/xen"
 )
 
-const memoryPopulate = 6 // XENMEM_populate_physmap
+const (
+	memoryDecrease = 1 // XENMEM_decrease_reservation
+	memoryPopulate = 6 // XENMEM_populate_physmap
+)
 
 // superOrder is the size of extents in which Xen is asked for memory first: 2 MiB, hundreds of times
 // faster than page by page.
@@ -25,6 +28,20 @@ func (c *conn) populate(id xen.DomID, mfns []uint64) error {
 	if err == nil && done < len(mfns) {
 		err = fmt.Errorf("memory_op populate_physmap: %d of %d frames: %w: end a pVM, or give dom0 less memory", done, len(mfns), xen.ErrNoMemory)
 	}
+	return err
+}
+
+// takeBack takes a frame from a domain; it is free once nobody maps it any more.
+func (c *conn) takeBack(id xen.DomID, mfn uint64) error {
+	head := int(unsafe.Sizeof(memoryReservation{}))
+	b, done, err := c.buffer(head + 8)
+	if err != nil {
+		return err
+	}
+	defer done()
+	binary.LittleEndian.PutUint64(b[head:], mfn)
+	*(*memoryReservation)(unsafe.Pointer(&b[0])) = memoryReservation{ExtentStart: address(b[head:]), NrExtents: 1, DomID: uint16(id)}
+	_, err = c.call("memory_op decrease_reservation", hvMemoryOp, memoryDecrease, address(b))
 	return err
 }
 

@@ -2,16 +2,18 @@ package privcmd
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"kxsh/ipc/abi"
+	"kxsh/xen"
 )
 
 // A domain whose stack is shared with a relative cannot copy the page when it writes to it: Xen ends a domain whose
-// stack does not take the frame of a fault. Such an end is taken back: the domain goes on in its handler for that
-// (kx_control.double_fault), as it would on a machine that gives double faults a stack of their own.
+// stack does not take the frame of a fault. Such an end is taken back: the engine copies the page, and the domain repeats
+// the instruction.
 
 const (
 	// rescueEvery is how often a domain can be rescued in the long run, rescueBurst how many times at once: one
@@ -20,6 +22,8 @@ const (
 	rescueBurst = 64
 	// rescueSame is how often a domain may come back with the same registers.
 	rescueSame = 4
+	// rescuePages are given at once.
+	rescuePages = 16
 )
 
 // rescues is what a domain has had of them; only the watcher of exits looks at it.
@@ -31,12 +35,7 @@ type rescues struct {
 
 // rescue tells whether a domain that has ended goes on after all, or will.
 func (d *Domain) rescue(reason uint32) bool {
-	if reason != abi.ShutdownCrash || d.hypercallPage == 0 {
-		return false
-	}
-	c := (*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa]))
-	handler := atomic.LoadUint64(&c.DoubleFault)
-	if handler < abi.ImageVa || handler >= abi.ImageEnd {
+	if reason != abi.ShutdownCrash || d.geometry.image == 0 {
 		return false
 	}
 	v, err := d.c.vcpuContext(d.id)
@@ -64,31 +63,119 @@ func (d *Domain) rescue(reason uint32) bool {
 		r.due = now
 	}
 	r.due = r.due.Add(rescueEvery)
-	return d.goOn(c, v, handler) == nil
+	return d.goOn(v) == nil
 }
 
-// goOn has a domain go on in its handler.
-func (d *Domain) goOn(c *abi.KxControl, v *vcpuContext, handler uint64) error {
+// pushed is how many bytes Xen pushes at most, below a 16-byte boundary.
+const pushed = 80
+
+// goOn gives a domain the pages that its stack pointer needs, and lets it go on.
+func (d *Domain) goOn(v *vcpuContext) error {
 	if err := d.use(); err != nil {
 		return err
 	}
 	defer d.mu.RUnlock()
-	c.FaultRegs = regsOf(&v.Regs)
-	d.area[abi.SharedVa-abi.CtlVa+abi.XenSharedUpcallMask] = 1
-	v.Regs.RIP = handler
-	// The context has vector registers without their upper halves.
-	vector, err := d.c.vcpuState(d.id)
-	if err == nil {
-		err = d.c.setVCPUContext(d.id, v)
+	d.pauses.Lock()
+	defer d.pauses.Unlock()
+	if err := d.find(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = d.c.setVCPUState(d.id, vector)
+	low, high := v.Regs.RSP&^15-pushed, v.Regs.RSP-1
+	given, err := d.give(low)
+	if err == nil && high/pageSize != low/pageSize {
+		var more bool
+		more, err = d.give(high)
+		given = given || more
 	}
-	if err == nil {
-		_, err = d.c.domctl(domctlResume, d.id, nil)
+	// Recursion comes back for the next ones.
+	for i := uint64(1); i < rescuePages && err == nil && given; i++ {
+		_, err = d.give(low - i*pageSize)
+	}
+	if err == nil && !given {
+		err = fmt.Errorf("domain %d: nothing is amiss with its stack at %#x", d.id, v.Regs.RSP)
 	}
 	if err != nil {
-		return fmt.Errorf("domain %d: double fault: %w", d.id, err)
+		return err
 	}
-	return nil
+	// Xen may have masked events for the frame already.
+	c := d.control()
+	masked := v.Regs.RIP >= atomic.LoadUint64(&c.Masked) && v.Regs.RIP < atomic.LoadUint64(&c.MaskedEnd)
+	mask := &d.area[abi.SharedVa-abi.CtlVa+abi.XenSharedUpcallMask]
+	if *mask = 0; masked {
+		*mask = 1
+	}
+	_, err = d.c.domctl(domctlResume, d.id, nil)
+	return err
+}
+
+// give lets a domain, which does not run, write to a page of its window that is shared, or absent from its stack; it tells
+// whether it was one.
+func (d *Domain) give(va uint64) (bool, error) {
+	g := &d.geometry
+	page := (va - g.ramVA) >> pageShift
+	if va < g.ramVA || page >= g.pages {
+		return false, nil
+	}
+	w := newWalker(d.c, d.id, d.top)
+	defer w.close()
+	place, entry, err := w.slot(va, 1)
+	if err != nil {
+		return false, err
+	}
+	at := newLayout(g.shape, g.ramVA).numbers + page
+	number, err := d.number(at, nil)
+	if err != nil {
+		return false, err
+	}
+	shared := number&abi.MfnShared != 0 && entry&ptePresent != 0
+	if !shared && (entry&ptePresent != 0 || !d.ranges().holds(page)) {
+		return false, nil
+	}
+	owner, own := xen.DomID(number>>abi.MfnOwnerShift&abi.MfnOwner), number&abi.MfnFrame
+	frame := []uint64{own}
+	if shared && owner == 0 || own == 0 {
+		if err := d.c.populate(d.id, frame); err != nil {
+			return false, err
+		}
+	}
+	if shared {
+		source := d.id
+		if owner != 0 {
+			if source = owner; !slices.Contains(d.line, owner) {
+				return false, fmt.Errorf("domain %d: domain %d is no ancestor", d.id, owner)
+			}
+		}
+		if err = d.h.window.open(d.c, d.id, d.top); err == nil {
+			err = d.h.window.copy(d.c, source, []uint64{entry & pteFrame >> pageShift}, d.id, frame)
+		}
+	} else if own == 0 && d.h.dirty {
+		err = d.c.mmuExt("clear_page", d.id, []mmuExtOp{{Cmd: mmuClearPage, Arg1: frame[0]}})
+	}
+	if err == nil {
+		_, err = d.c.mmuUpdates(d.id, d.id, []mmuUpdate{{place, frame[0]<<pageShift | spanData}})
+	}
+	if err == nil {
+		_, err = d.number(at, &frame[0])
+	}
+	if err == nil && shared && owner == 0 {
+		err = d.c.takeBack(d.id, own)
+	}
+	return err == nil, err
+}
+
+// number is an entry of the list of machine frame numbers, which becomes another if set is not nil.
+func (d *Domain) number(at uint64, set *uint64) (n uint64, err error) {
+	err = d.c.withFrames(d.id, d.list[at/perTable:][:1], protWrite, func(area []byte) error {
+		p := &words(area)[at%perTable]
+		if n = atomic.LoadUint64(p); set != nil {
+			atomic.StoreUint64(p, *set)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// control is the first page that the domain writes.
+func (d *Domain) control() *abi.KxControl {
+	return (*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa]))
 }

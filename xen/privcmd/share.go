@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -22,15 +21,15 @@ const pteOurs uint64 = pteFrame | pteNX | (pageSize - 1)
 // apart says which pages of a RAM window are not to be shared: a kind for each, or nil for all.
 type apart []uint8
 
-// ranges reads what the parent says of them, each word once. What is out of bounds is cut: it is the parent that has to
+// ranges reads what a domain says of them, each word once. What is out of bounds is cut: it is the domain that has to
 // live with it.
-func (f *fork) ranges() apart {
-	c := (*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa]))
-	kinds := make(apart, f.geo.pages)
+func (d *Domain) ranges() apart {
+	c, pages := d.control(), d.geometry.pages
+	kinds := make(apart, pages)
 	for i := range min(atomic.LoadUint32(&c.RangesCount), abi.Ranges) {
 		r := &c.Ranges[i]
-		first := min(uint64(atomic.LoadUint32(&r.First)), f.geo.pages)
-		end := min(first+uint64(atomic.LoadUint32(&r.Pages)), f.geo.pages)
+		first := min(uint64(atomic.LoadUint32(&r.First)), pages)
+		end := min(first+uint64(atomic.LoadUint32(&r.Pages)), pages)
 		kind := atomic.LoadUint32(&r.Kind)
 		for k := first; k < end; k++ {
 			if kind != abi.RangeDrop {
@@ -42,6 +41,9 @@ func (f *fork) ranges() apart {
 	}
 	return kinds
 }
+
+// holds tells whether a page of the window is in a range.
+func (a apart) holds(page uint64) bool { return a[page] != kindShared }
 
 func (a apart) kind(g *geometry, frame uint64) uint8 {
 	switch {

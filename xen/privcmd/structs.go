@@ -71,14 +71,6 @@ type vcpuContextOp struct { // struct xen_domctl_vcpucontext
 	Ctxt uint64
 }
 
-type vcpuStateOp struct { // struct xen_domctl_vcpuextstate
-	VCPU     uint32
-	_        uint32
-	Features uint64
-	Size     uint64
-	Buffer   uint64
-}
-
 type bitmap struct { // struct xenctl_bitmap
 	Bitmap uint64
 	NrBits uint32

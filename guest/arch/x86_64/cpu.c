@@ -22,14 +22,12 @@ _Static_assert(offsetof(struct shared_info, vcpu_info[0].evtchn_upcall_mask) == 
 #define RPL 3
 #define RFLAGS_TF 0x100
 #define RFLAGS_AC 0x40000
-/* Bytes that Xen pushes at most, below a 16-byte boundary. */
-#define PUSHED_MAX 80
 
 #define TRAP_FN(n) extern char trap_##n[];
 #define TRAPS(X) X(0) X(1) X(3) X(4) X(5) X(6) X(10) X(11) X(12) X(13) X(14) X(16) X(17) X(19)
 TRAPS(TRAP_FN)
 extern char upcall[];
-extern char double_fault[], masked[], masked_end[];
+extern char masked[], masked_end[];
 extern char user_access[], user_access_end[], user_access_fault[];
 
 void cpu_init(void)
@@ -46,7 +44,8 @@ void cpu_init(void)
 	if (HYPERCALL(__HYPERVISOR_set_trap_table, table, 0, 0) ||
 	    HYPERCALL(__HYPERVISOR_callback_op, CALLBACKOP_register, &cb, 0))
 		panic("the hypervisor refused the trap table");
-	control->double_fault = (uint64_t)double_fault;
+	control->masked = (uint64_t)masked;
+	control->masked_end = (uint64_t)masked_end;
 	if (((const struct start_info *)KX_START_VA)->mfn_list)
 		fpu_init();
 }
@@ -189,41 +188,6 @@ int trap_enter(struct frame *f, int in_kernel)
 		si->si_addr = NULL;
 	}
 	crash_of(&fault.crash, f, vector, cr2, si->si_signo);
-	signal_fault(&fault);
-	leave_work(f);
-	return 0;
-}
-
-/*
- * Called by entry.S where Xen could not push a frame on the program's stack: a page of it is shared or absent, or there is
- * no stack. f is to be filled. Returns 1 to go on with events masked.
- */
-int double_fault_enter(struct frame *f)
-{
-	struct kx_regs r = *(struct kx_regs *)&control->fault_regs;
-	uint64_t low = (r.rsp & ~15UL) - PUSHED_MAX;
-	struct fault fault = {.vector = X86_TRAP_DF};
-	int came = 1;
-
-	frame_init(f, r.rip, r.rsp);
-	f->rflags |= r.rflags & (0xcd5 | RFLAGS_TF | RFLAGS_AC);
-	f->rax = r.rax, f->rbx = r.rbx, f->rcx = r.rcx, f->rdx = r.rdx, f->rsi = r.rsi, f->rdi = r.rdi, f->rbp = r.rbp;
-	f->r8 = r.r8, f->r9 = r.r9, f->r10 = r.r10, f->r11 = r.r11, f->r12 = r.r12, f->r13 = r.r13, f->r14 = r.r14;
-	f->r15 = r.r15;
-	f->nr = ~X86_TRAP_DF;
-	if (cur->kstack - r.rsp >= KSTACK_SIZE)
-		came = page_came(low, PF_WRITE) && page_came(r.rsp - 1, PF_WRITE);
-	else
-		came = 0;
-	if (came)
-		return r.rip >= (uint64_t)masked && r.rip < (uint64_t)masked_end;
-	/* Its stack overflows, as far as the program is concerned. */
-	fault.info.si_signo = SIGSEGV;
-	fault.info.si_code = SEGV_ACCERR;
-	fault.info.si_addr = (void *)low;
-	crash_of(&fault.crash, f, X86_TRAP_DF, 0, SIGSEGV);
-	if (cur->kstack - r.rsp < KSTACK_SIZE)
-		exit_crashed(&fault.crash);
 	signal_fault(&fault);
 	leave_work(f);
 	return 0;

@@ -7,7 +7,6 @@
 
 int trap_enter(struct frame *f, int in_kernel);
 void upcall_enter(struct frame *f);
-int double_fault_enter(struct frame *f);
 void regs_from_frame(struct kx_regs *r, const struct frame *f);
 int frame_sanitize(struct frame *f);
 

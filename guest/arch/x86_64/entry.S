@@ -327,25 +327,6 @@ trap_common:
 	pop_all
 	iretq
 
-/* ---- stacks that cannot take a frame ---- */
-
-/*
- * The engine lets us go on here (kx_control.double_fault), events masked; the registers are in the control area. If it was the
- * program's stack, the thread's kernel stack is empty; if it was that one, all is over anyway.
- */
-	.globl double_fault
-double_fault:
-	cld
-	mov cur, %r11
-	mov THREAD_KSTACK(%r11), %rsp
-	sub $FRAME_SIZE, %rsp
-	mov %rsp, %rdi
-	call double_fault_enter
-	test %eax, %eax
-	jz leave_full
-	pop_all
-	iretq
-
 /* ---- threads ---- */
 
 /* What the C ABI says a call keeps: registers, and the floating-point controls. */
