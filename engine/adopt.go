@@ -46,7 +46,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 	e.restoreFamilies(all, e.endUnknown())
 	for _, p := range lost {
 		for _, q := range e.relatives(p) {
-			q.tellGone(p.pid, 0)
+			q.tellGone(p.pid, 0, 0)
 		}
 	}
 	for _, p := range e.live() {

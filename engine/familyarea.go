@@ -45,16 +45,27 @@ func (e *Engine) tellGone(p *pvm) {
 	if !unborn && !ipc.SharesWithFamily(p.dom.Control()) {
 		return
 	}
-	parent := 0
+	unbornOf := 0
 	if unborn {
-		parent = p.parent
+		unbornOf = p.parent
 	}
 	e.awaitBorn(p)
+	e.tellRelatives(p, unbornOf, 0)
+}
+
+// tellUnforked tells them of a child that has ended since its fork has failed in the end: it may have run already.
+func (e *Engine) tellUnforked(c *pvm) {
+	if ipc.ReadMain(c.dom.Control()) != 0 {
+		e.tellRelatives(c, 0, c.parent)
+	}
+}
+
+func (e *Engine) tellRelatives(p *pvm, unbornOf, unforkedOf int) {
 	e.mu.Lock()
 	relatives := e.relatives(p)
 	e.mu.Unlock()
 	for _, q := range relatives {
-		q.tellGone(p.pid, parent)
+		q.tellGone(p.pid, unbornOf, unforkedOf)
 	}
 }
 
@@ -80,11 +91,11 @@ func (p *pvm) isBorn() bool {
 	return born
 }
 
-func (p *pvm) tellGone(pid, parent int) {
+func (p *pvm) tellGone(pid, unbornOf, unforkedOf int) {
 	share := false
 	p.shared(func() error { share = ipc.SharesWithFamily(p.dom.Control()); return nil })
 	if share {
-		p.tell(abi.KxCmd{Op: abi.CmdGone, Arg0: uint32(pid), A: [3]uint64{uint64(parent)}})
+		p.tell(abi.KxCmd{Op: abi.CmdGone, Arg0: uint32(pid), A: [3]uint64{uint64(unbornOf), uint64(unforkedOf)}})
 	}
 }
 

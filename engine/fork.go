@@ -158,6 +158,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		if c.dom != nil {
 			c.dom.Destroy()
 			<-c.dom.Gone()
+			e.tellUnforked(c)
 			c.release()
 		}
 	}

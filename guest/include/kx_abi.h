@@ -106,7 +106,7 @@
 #define KX_CMD_WINSIZE 2 /* a[0]: rows; a[1]: columns */
 #define KX_CMD_EOF 3     /* no more standard input will come */
 #define KX_CMD_CHILD 4   /* arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns */
-#define KX_CMD_GONE 6    /* arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0 */
+#define KX_CMD_GONE 6    /* arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0; a[1]: its parent's if its fork has failed although it did, or 0 */
 #define KX_CMD_FORK 5    /* fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0 */
 
 /*

@@ -84,7 +84,7 @@ static void run_command(const struct kx_cmd *c)
 		child_news((int)c->arg0, (uint32_t)c->a[0], (int64_t)c->a[1]);
 		break;
 	case KX_CMD_GONE:
-		family_gone((int)c->arg0, (int)c->a[0]);
+		family_gone((int)c->arg0, (int)c->a[0], (int)c->a[1]);
 		break;
 	case KX_CMD_FORK:
 		fork_command(c->a[0]);

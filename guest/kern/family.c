@@ -617,15 +617,16 @@ static void put_off(uint32_t place)
 		ktimer_set(&later, deadline_after(LATER_NS));
 }
 
-void family_gone(int pid, int parent)
+void family_gone(int pid, int unborn_of, int unforked_of)
 {
 	if (!mine || pid == (int)control->domid)
 		return;
-	if (parent == (int)control->domid) {
+	if (unborn_of == (int)control->domid)
 		births_expected--;
-		if (all_born())
-			drop_deferred();
-	}
+	if (unforked_of == (int)control->domid)
+		births_expected++;
+	if (all_born())
+		drop_deferred();
 	for (uint32_t i = 0; i < KX_MEMBERS; i++)
 		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i))
 			put_off(i);

@@ -37,7 +37,7 @@ uint32_t family_pid(uint32_t place);
 long family_enter(void); /* takes a place; -ENOSYS, -ENOMEM */
 void family_child(void); /* in a child: a place of its own, with what its parent had at the fork */
 void family_born(long children); /* in a parent: so many more will find their places */
-void family_gone(int pid, int parent); /* a member has ended: KX_CMD_GONE */
+void family_gone(int pid, int unborn_of, int unforked_of); /* a member has ended: KX_CMD_GONE */
 void family_exit(void); /* everything is dropped */
 /* Before the vcpu blocks; false: do not, something has come. After: family_awake, always. */
 bool family_sleeps(void);

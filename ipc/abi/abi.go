@@ -125,7 +125,7 @@ const (
 	CmdWinsize = 2 // a[0]: rows; a[1]: columns
 	CmdEof     = 3 // no more standard input will come
 	CmdChild   = 4 // arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns
-	CmdGone    = 6 // arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0
+	CmdGone    = 6 // arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0; a[1]: its parent's if its fork has failed although it did, or 0
 	CmdFork    = 5 // fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0
 )
 

@@ -36,7 +36,7 @@ void reap(int options)
 			CHECK(!WEXITSTATUS(status));
 		else
 			CHECK(WTERMSIG(status) == SIGKILL);
-		family_gone(pid, 0);
+		family_gone(pid, 0, 0);
 	}
 }
 
@@ -276,7 +276,7 @@ static void act(const int *fds, int n)
 		sys_fstat(fd, (long)&st);
 		break;
 	default:
-		family_gone((int)random_below_(100), (int)random_below_(3));
+		family_gone((int)random_below_(100), (int)random_below_(3), (int)random_below_(3));
 	}
 	CHECK(sys_fcntl(fd, F_GETFL, 0) >= 0);
 }

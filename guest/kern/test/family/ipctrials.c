@@ -177,7 +177,7 @@ static void act(long *ids)
 		sys_shmctl(ids[2], IPC_RMID, 0);
 		ids[2] = sys_shmget(8, 9000, IPC_CREAT | 0600);
 		shm_map(5000);
-		family_gone((int)random_below_(100), 0);
+		family_gone((int)random_below_(100), 0, 0);
 	}
 }
 

@@ -113,9 +113,9 @@ void child_news(int pid, uint32_t status, int64_t cpu_ns)
 	(void)pid, (void)status, (void)cpu_ns;
 }
 
-void family_gone(int pid, int parent)
+void family_gone(int pid, int unborn_of, int unforked_of)
 {
-	(void)pid, (void)parent;
+	(void)pid, (void)unborn_of, (void)unforked_of;
 }
 
 void family_events(void)
