@@ -4,6 +4,7 @@
  */
 #include "ipc.h"
 
+#include "proc.h"
 #include "process.h"
 
 #define MSG_MAX 8192  /* bytes of a message */
@@ -458,4 +459,26 @@ long sys_msgctl(long id, long command, long user)
 	r = control_queue(id, cmd, user, &in);
 	ipc_end();
 	return r;
+}
+
+/* ---- /proc/sysvipc ---- */
+
+void show_queues(struct text *t)
+{
+	struct ipc_perm_user p;
+	struct object *o;
+	uint32_t page = 0;
+
+	text_add(t, "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n");
+	if (!family_in() || ipc_begin())
+		return;
+	while ((o = ipc_next(&page, KIND_QUEUE))) {
+		struct queue *q = queue_of(o);
+
+		ipc_perm_out(&q->head, &p);
+		text_add(t, "%10d %10d  %4o  %10u %10u %5u %5u %5u %5u %5u %5u %10ld %10ld %10ld\n", p.key, RELAXED(q->head.id), p.mode,
+			RELAXED(q->bytes), RELAXED(q->count), RELAXED(q->sender), RELAXED(q->receiver), p.uid, p.gid, p.cuid, p.cgid,
+			q->sent, q->received, q->head.ctime);
+	}
+	ipc_end();
 }

@@ -19,7 +19,12 @@ struct proc_file {
 	long (*store)(const char *s, size_t n); /* NULL: cannot be written */
 };
 
-/* Of /proc, /proc/PID and /proc/sys; the names of the last have slashes. Each ends with a NULL name. */
+/* /proc/sysvipc: msg.c, sem.c, shm.c */
+void show_queues(struct text *t);
+void show_semaphores(struct text *t);
+void show_segments(struct text *t);
+
+/* Of /proc, /proc/PID and /proc/sys; names may have slashes. Each ends with a NULL name. */
 extern const struct proc_file proc_files[], proc_self_files[], proc_sys_files[];
 
 #endif

@@ -127,7 +127,9 @@ static void show_filesystems(struct text *t)
 const struct proc_file proc_files[] = {
 	{"cpuinfo", show_cpuinfo, NULL}, {"meminfo", show_meminfo, NULL}, {"uptime", show_uptime, NULL},
 	{"stat", show_stat, NULL},       {"loadavg", show_loadavg, NULL}, {"version", show_version, NULL},
-	{"filesystems", show_filesystems, NULL}, {NULL, NULL, NULL},
+	{"filesystems", show_filesystems, NULL},
+	{"sysvipc/msg", show_queues, NULL}, {"sysvipc/sem", show_semaphores, NULL}, {"sysvipc/shm", show_segments, NULL},
+	{NULL, NULL, NULL},
 };
 
 /* ---- /proc/self ---- */

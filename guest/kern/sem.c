@@ -1,6 +1,7 @@
 /* sem.c: sets of semaphores. A semaphore is one word: its value, and who changed it last. */
 #include "ipc.h"
 
+#include "proc.h"
 #include "process.h"
 
 #define SEMS_MAX 32000 /* of a set */
@@ -433,6 +434,27 @@ long sys_semctl(long id, long index, long command, long arg)
 	r = control_set(id, (uint32_t)index, cmd, arg, &in);
 	ipc_end();
 	return r;
+}
+
+/* ---- /proc/sysvipc ---- */
+
+void show_semaphores(struct text *t)
+{
+	struct ipc_perm_user p;
+	struct object *o;
+	uint32_t page = 0;
+
+	text_add(t, "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n");
+	if (!family_in() || ipc_begin())
+		return;
+	while ((o = ipc_next(&page, KIND_SEMAPHORES))) {
+		struct set *s = set_of(o);
+
+		ipc_perm_out(&s->head, &p);
+		text_add(t, "%10d %10d  %4o %10u %5u %5u %5u %5u %10ld %10ld\n", p.key, RELAXED(s->head.id), p.mode, count_of(o),
+			p.uid, p.gid, p.cuid, p.cgid, s->used, s->head.ctime);
+	}
+	ipc_end();
 }
 
 /* ---- a member's end ---- */

@@ -4,6 +4,7 @@
  */
 #include "ipc.h"
 
+#include "proc.h"
 #include "process.h"
 
 #define SHM_RDONLY 010000
@@ -373,6 +374,28 @@ long sys_shmctl(long id, long command, long user)
 	r = control_segment(id, cmd, user, &in);
 	ipc_end();
 	return r;
+}
+
+/* ---- /proc/sysvipc ---- */
+
+void show_segments(struct text *t)
+{
+	struct ipc_perm_user p;
+	struct object *o;
+	uint32_t page = 0;
+
+	text_add(t, "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n");
+	if (!family_in() || ipc_begin())
+		return;
+	while ((o = ipc_next(&page, KIND_SEGMENT))) {
+		struct segment *s = segment_of(o);
+
+		ipc_perm_out(&s->head, &p);
+		text_add(t, "%10d %10d  %4o %21lu %5u %5u  %5ld %5u %5u %5u %5u %10ld %10ld %10ld %21lu %21u\n", p.key,
+			RELAXED(s->head.id), p.mode, s->size, RELAXED(s->maker), RELAXED(s->last), attachments(o), p.uid, p.gid,
+			p.cuid, p.cgid, s->attached, s->detached, s->head.ctime, RELAXED(s->pages) * PAGE_SIZE, 0);
+	}
+	ipc_end();
 }
 
 /* ---- mappings ---- */

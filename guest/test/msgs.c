@@ -446,6 +446,22 @@ void test_msg_ftok(void)
 	FAILS(ftok("nowhere", 'a'), ENOENT);
 }
 
+bool in_sysvipc(const char *name, int id)
+{
+	char path[40], line[300];
+	bool found = false;
+	FILE *f;
+	int n;
+
+	snprintf(path, sizeof(path), "/proc/sysvipc/%s", name);
+	f = fopen(path, "r");
+	CHECK(f && fgets(line, sizeof(line), f));
+	while (fgets(line, sizeof(line), f))
+		found = found || (sscanf(line, "%*d %d", &n) == 1 && n == id);
+	fclose(f);
+	return found;
+}
+
 void test_msg_info(void)
 {
 	struct msginfo m;
@@ -465,5 +481,7 @@ void test_msg_info(void)
 			found++;
 		}
 	EQ(found, 1);
+	CHECK(in_sysvipc("msg", id));
 	EQ(msgctl(id, IPC_RMID, NULL), 0);
+	CHECK(!in_sysvipc("msg", id));
 }

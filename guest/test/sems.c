@@ -351,5 +351,6 @@ void test_sem_info(void)
 	for (int i = 0; i <= last; i++)
 		found += semctl(i, 0, SEM_STAT, (union arg){.buf = &ds}) == id && ds.sem_nsems == 4;
 	EQ(found, 1);
+	CHECK(in_sysvipc("sem", id));
 	drop(id);
 }

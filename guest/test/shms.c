@@ -227,6 +227,7 @@ void test_shm_control(void)
 	for (int i = 0; i <= last; i++)
 		found += shmctl(i, SHM_STAT, &ds) == id;
 	EQ(found, 1);
+	CHECK(in_sysvipc("shm", id));
 	EQ(shmctl(id, IPC_RMID, NULL), 0);
 }
 

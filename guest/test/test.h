@@ -72,6 +72,8 @@ pid_t start_child(void);          /* fork(); the child is ended by SIGALRM if it
 int ended(pid_t pid);             /* waits for a child; its status word */
 void hold_signal(int sig);        /* blocks it, for await_signal */
 siginfo_t await_signal(int sig);  /* takes a held signal, and fails if none comes for long */
+/* Whether a line of /proc/sysvipc/NAME has this number in its second column. */
+bool in_sysvipc(const char *name, int id);
 extern int children;              /* how many fork_many makes: -n */
 
 /* Every test once: name, and ALL or PVM (does not hold on Linux). */
