@@ -74,7 +74,6 @@ static void share_file(struct file *f)
 		return;
 	data_of(o)->flags = (uint32_t)f->flags;
 	data_of(o)->pos = f->pos;
-	object_hold(number, END_READ);
 	f->common = number;
 	list_add_tail(&files, &f->on_common);
 }

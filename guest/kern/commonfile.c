@@ -109,9 +109,12 @@ uint64_t common_next(const struct pages *p, uint64_t index)
 	for (uint64_t top = index / PER_INDEX; top < TABLE; top++) {
 		const uint32_t *entries = index_of(p, top);
 
-		for (uint64_t i = 0; entries && i < PER_INDEX; i++)
-			if (top * PER_INDEX + i >= index && RELAXED(entries[i]) && RELAXED(entries[i]) != ENTRY_BLANK)
+		for (uint64_t i = 0; entries && i < PER_INDEX; i++) {
+			const void *page = what(RELAXED(entries[i]));
+
+			if (top * PER_INDEX + i >= index && page && page != BLANK)
 				return top * PER_INDEX + i;
+		}
 	}
 	return UINT64_MAX;
 }
@@ -121,8 +124,6 @@ uint64_t common_next(const struct pages *p, uint64_t index)
 bool common_begin(struct pages *p)
 {
 	p->common = object_new(KIND_FILE);
-	if (p->common)
-		object_hold(p->common, END_READ);
 	return p->common;
 }
 

@@ -63,7 +63,6 @@ long pipe_share(struct pipe *p, struct inode *n)
 		return 0;
 	if (!o)
 		return -ENOSPC;
-	object_hold(number, END_READ);
 	if (!fill(p, o, number)) {
 		object_drop(number, END_READ);
 		return -ENOSPC;

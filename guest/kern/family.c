@@ -340,7 +340,7 @@ struct object *object_at(uint32_t page, enum kind kind)
 {
 	struct object *o = family_page(page);
 
-	return o && RELAXED(o->kind) == (uint32_t)kind ? o : NULL;
+	return o && RELAXED(area->owner[page]) == page && RELAXED(o->kind) == (uint32_t)kind ? o : NULL;
 }
 
 uint32_t object_new(enum kind kind)
@@ -351,6 +351,7 @@ uint32_t object_new(enum kind kind)
 	if (!o)
 		return FAMILY_NO_PAGE;
 	memset(o, 0, PAGE_SIZE);
+	set_bit(o->holders[END_READ], mine - 1); /* before anybody can see it */
 	__atomic_store_n(&o->kind, kind, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&area->owner[page], page, __ATOMIC_SEQ_CST);
 	return page;
@@ -378,18 +379,32 @@ static void free_pages(uint32_t object)
 	family_free(object, object);
 }
 
-/* Nobody has it any more. */
+/* Who has let go of an object may touch it only under the lock of the area: others take it apart, and use its page anew. */
+static bool lock_area(void)
+{
+	int64_t end = now_ns() + PATIENCE_NS;
+	bool got = !take_lock(&area->lock);
+
+	while (!got && now_ns() < end)
+		got = !take_lock(&area->lock);
+	return got; /* false: who has it is hostile, or dead without our having heard of it */
+}
+
+static void unlock_area(bool got)
+{
+	if (got)
+		free_lock(&area->lock);
+}
+
+/* Nobody has it any more, perhaps. The area is locked. */
 static void take_apart(uint32_t page)
 {
 	struct object *o = family_page(page);
 
-	if (!o || take_lock(&area->lock))
-		return; /* whoever hears of a member's end next does it */
-	if (RELAXED(o->kind) && !held(o)) {
-		__atomic_store_n(&o->kind, KIND_NONE, __ATOMIC_SEQ_CST);
-		free_pages(page);
-	}
-	free_lock(&area->lock);
+	if (!o || RELAXED(area->owner[page]) != page || !RELAXED(o->kind) || held(o))
+		return;
+	__atomic_store_n(&o->kind, KIND_NONE, __ATOMIC_SEQ_CST);
+	free_pages(page);
 }
 
 void object_hold(uint32_t page, enum end end)
@@ -423,22 +438,33 @@ void object_release(uint32_t page)
 {
 	struct object *o = family_page(page);
 
+	bool got;
+
 	if (!o)
 		return;
+	got = lock_area();
 	__atomic_store_n(&o->kept, 0, __ATOMIC_SEQ_CST);
-	if (!held(o))
-		take_apart(page);
+	take_apart(page);
+	unlock_area(got);
+}
+
+/* The area is locked. */
+static void drop_locked(uint32_t page, enum end end, uint32_t place)
+{
+	struct object *o = family_page(page);
+
+	if (!o || RELAXED(area->owner[page]) != page || !RELAXED(o->kind) || !clear_bit(o->holders[end], place))
+		return;
+	object_changed(o);
+	take_apart(page);
 }
 
 static void drop_of(uint32_t page, enum end end, uint32_t place)
 {
-	struct object *o = family_page(page);
+	bool got = lock_area();
 
-	if (!o || !RELAXED(o->kind) || !clear_bit(o->holders[end], place))
-		return;
-	object_changed(o);
-	if (!held(o))
-		take_apart(page);
+	drop_locked(page, end, place);
+	unlock_area(got);
 }
 
 /* ---- what waits for children ---- */
@@ -446,6 +472,12 @@ static void drop_of(uint32_t page, enum end end, uint32_t place)
 static bool all_born(void)
 {
 	return __atomic_load_n(&self()->births, __ATOMIC_SEQ_CST) == births_expected;
+}
+
+static void await_born(void)
+{
+	for (int64_t end = now_ns() + PATIENCE_NS; !all_born() && now_ns() < end;)
+		hyper_sched(SCHEDOP_yield, NULL);
 }
 
 static void drop_deferred(void)
@@ -533,28 +565,35 @@ void family_child(void)
 
 void family_born(long children)
 {
-	if (mine)
-		births_expected += (uint32_t)children;
+	if (!mine)
+		return;
+	births_expected += (uint32_t)children;
+	await_born(); /* so that what is closed next is closed at once */
 }
 
 /* What a member that was killed has left. */
 static void clean(uint32_t place)
 {
+	bool got = lock_area();
+
 	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) {
 		uint32_t owner = RELAXED(area->owner[i]), lock = place + 1;
-		struct object *o = owner == i ? family_page(i) : NULL;
+		struct object *o = owner == i || owner == (MAKING | place) ? family_page(i) : NULL;
 
-		if (owner == (MAKING | place))
+		if (o && owner != i) {
+			__atomic_store_n(&o->kind, KIND_NONE, __ATOMIC_SEQ_CST);
 			family_free(i, owner);
+			continue;
+		}
 		if (!o || !RELAXED(o->kind))
 			continue;
 		__atomic_compare_exchange_n(&o->lock, &lock, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-		drop_of(i, END_READ, place);
-		drop_of(i, END_WRITE, place);
 		clear_bit(o->waiting, place);
-		if (!held(o))
-			take_apart(i);
+		drop_locked(i, END_READ, place);
+		drop_locked(i, END_WRITE, place);
+		take_apart(i);
 	}
+	unlock_area(got);
 }
 
 /* Pages of objects that are no more: somebody was killed while he took one apart. The area is locked. */
@@ -636,8 +675,7 @@ void family_exit(void)
 {
 	if (!mine)
 		return;
-	for (int64_t end = now_ns() + PATIENCE_NS; !all_born() && now_ns() < end;)
-		hyper_sched(SCHEDOP_yield, NULL);
+	await_born();
 	if (ipc_used()) {
 		if (family_ipc_lock())
 			return; /* the engine has the others see to it */

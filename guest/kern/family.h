@@ -62,7 +62,7 @@ uint32_t family_owner(uint32_t page, enum kind kind);
 /* The page after the last that ever was anybody's. */
 uint32_t family_top(void);
 
-uint32_t object_new(enum kind kind); /* held by nobody; FAMILY_NO_PAGE: memory is short */
+uint32_t object_new(enum kind kind); /* held by us, END_READ; FAMILY_NO_PAGE: memory is short */
 struct object *object_at(uint32_t page, enum kind kind); /* NULL if it is not */
 /* 0, or -EBUSY: a relative works on it, try again later. Nothing that sleeps may happen until the unlock. */
 long object_lock(struct object *o);

@@ -220,11 +220,12 @@ static long make(const struct ipc_kind *k, uint32_t key, size_t size, long flags
 	h->ctime = ipc_time();
 	err = k->make(o, page, size);
 	if (err) {
-		object_release(page);
+		object_drop(page, END_READ);
 		return err;
 	}
 	birth = __atomic_add_fetch(&family_ipc()->births, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&o->kept, 1, __ATOMIC_SEQ_CST);
+	object_drop(page, END_READ);
 	__atomic_store_n(&h->id, (birth & ((1 << BIRTH_BITS) - 1)) << PAGE_BITS | page, __ATOMIC_SEQ_CST);
 	return (long)h->id;
 }

@@ -411,7 +411,6 @@ long shm_map(size_t n)
 	number = object_new(KIND_SEGMENT);
 	o = family_page(number);
 	if (o) {
-		object_hold(number, END_READ);
 		if (!make(o, number, n))
 			h = have_add(o);
 		if (!h)

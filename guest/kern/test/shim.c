@@ -142,9 +142,34 @@ void futex_news(void)
 {
 }
 
+#define TIMERS 16
+static struct ktimer *timers_set[TIMERS];
+
 void ktimer_set(struct ktimer *t, int64_t when)
 {
-	(void)t, (void)when;
+	int i = 0;
+
+	(void)when;
+	while (timers_set[i] && timers_set[i] != t)
+		if (++i == TIMERS)
+			abort();
+	timers_set[i] = t;
+}
+
+bool shim_timers(void)
+{
+	bool any = false;
+
+	for (int i = 0; i < TIMERS; i++) {
+		struct ktimer *t = timers_set[i];
+
+		timers_set[i] = NULL;
+		if (!t)
+			continue;
+		any = true;
+		t->fn(t);
+	}
+	return any;
 }
 
 uint32_t effective_uid(void)
@@ -162,9 +187,9 @@ bool in_group(uint32_t gid)
 	return !gid;
 }
 
-long engine_call(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
+long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
 {
-	(void)op, (void)a, (void)b, (void)c;
+	(void)op, (void)flags, (void)a, (void)b, (void)c;
 	return -ENOSYS;
 }
 

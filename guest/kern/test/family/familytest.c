@@ -44,6 +44,7 @@ static int nap(void)
 {
 	usleep(100);
 	reap(WNOHANG);
+	shim_timers();
 	family_events();
 	return 0;
 }
@@ -78,14 +79,17 @@ static uint32_t objects_held(void)
 	uint32_t used = 0;
 	int p[2];
 
+	while (shim_timers()) /* what was put off */
+		;
 	/* All but those of an object that was made to look. */
 	CHECK(!sys_pipe2((long)p, 0));
 	common_share();
-	for (uint32_t page = HEADER; page < KX_FAMILY_PAGES; page++) {
-		struct object *o = family_page(page);
+	for (uint32_t page = HEADER; page < KX_FAMILY_PAGES; page++)
+		for (enum kind k = KIND_PIPE; k <= KIND_OPEN; k++) {
+			struct object *o = object_at(page, k);
 
-		used += o && o->kind && o->kind <= KIND_OPEN && (object_held(o, END_READ) || object_held(o, END_WRITE));
-	}
+			used += o && (object_held(o, END_READ) || object_held(o, END_WRITE));
+		}
 	sys_close(p[0]);
 	sys_close(p[1]);
 	return used;
