@@ -12,31 +12,34 @@ import (
 // clock measures the rate of the TSC against CLOCK_MONOTONIC, over its own life: the longer it
 // runs, the better it knows.
 type clock struct {
-	tsc uint64
-	ns  int64
+	tsc    uint64
+	ns     int64
+	unsure uint64 // ticks that the two may be apart
 }
 
-// clockLife is how long a clock must have run to be right to some 50 ppm. The stubs refine it.
-const clockLife = 2 * time.Millisecond
+// A clock must have run for a while to be right to some 50 ppm; the stubs refine it. Where reading the time takes long, as
+// where it is a system call, it must have run longer.
+const (
+	clockLife    = 2 * time.Millisecond
+	clockLongest = 50 * time.Millisecond
+	clockPPM     = 50
+)
 
-func newClock() clock {
-	var c clock
-	c.tsc, c.ns = readBoth()
-	return c
-}
+func newClock() clock { return readBoth() }
 
 // readBoth reads TSC and clock at one moment: the best of a few tries.
-func readBoth() (tsc uint64, ns int64) {
+func readBoth() (c clock) {
 	best := ^uint64(0)
 	for range 5 {
 		before := rdtsc()
 		now := monotonic()
 		after := rdtsc()
 		if d := after - before; d < best {
-			best, tsc, ns = d, before+d/2, now
+			best = d
+			c = clock{before + d/2, now, d / 2}
 		}
 	}
-	return tsc, ns
+	return c
 }
 
 func monotonic() int64 {
@@ -48,11 +51,15 @@ func monotonic() int64 {
 // rate returns the tsc_to_system_mul and tsc_shift of Xen's vcpu_time_info:
 // ns = (ticks << shift) * mul >> 32, with 2^31 <= mul < 2^32.
 func (c *clock) rate() (mul uint32, shift int32) {
-	if d := clockLife - time.Duration(monotonic()-c.ns); d > 0 {
-		time.Sleep(d)
+	for {
+		now := readBoth()
+		ticks, life := now.tsc-c.tsc, time.Duration(now.ns-c.ns)
+		sure := ticks >= (c.unsure+now.unsure)*(1_000_000/clockPPM)
+		if life >= clockLongest || life >= clockLife && sure {
+			return scale(ticks, uint64(life))
+		}
+		time.Sleep(clockLife)
 	}
-	tsc, ns := readBoth()
-	return scale(tsc-c.tsc, uint64(ns-c.ns))
 }
 
 func scale(ticks, ns uint64) (mul uint32, shift int32) {
