@@ -63,6 +63,7 @@ func (e *Engine) drain(p *pvm) {
 // reap records how a pVM ended and frees its domain.
 func (e *Engine) reap(p *pvm) {
 	p.drain(false)
+	e.passRings(p) // its last words to its relatives
 	x, report := e.verdict(p)
 	if p.unkept > 0 {
 		if x.Reason != "" {
