@@ -27,6 +27,7 @@ struct layout {
 #define SPIN_FREE 200        /* ... so many looks of them without giving the CPU away */
 #define PATIENCE_NS 1000000000
 #define NAP_NS 2000000
+#define SHOWN_NS 100000000
 
 static uint32_t mine; /* our place plus 1; 0: none */
 static uint32_t births_expected;
@@ -145,9 +146,28 @@ void object_await(struct object *o)
 
 /* ---- pages ---- */
 
+/* Where the area grows, another member may hear of it, and use it, a moment before we do. */
+static bool shown(uint32_t page)
+{
+	int64_t end = 0;
+
+	if (page >= KX_FAMILY_PAGES)
+		return false;
+	while (page >= pages()) {
+		if (!pages() || page >= RELAXED(area->top))
+			return false; /* nobody has used it */
+		if (!end)
+			end = now_ns() + SHOWN_NS;
+		else if (now_ns() > end)
+			return false;
+		hyper_sched(SCHEDOP_yield, NULL);
+	}
+	return true;
+}
+
 void *family_page(uint32_t page)
 {
-	return page >= FIRST_PAGE && page < pages() ? (void *)(KX_FAMILY_VA + page * PAGE_SIZE) : NULL;
+	return page >= FIRST_PAGE && shown(page) ? (void *)(KX_FAMILY_VA + page * PAGE_SIZE) : NULL;
 }
 
 uint32_t family_number(const void *page)

@@ -100,13 +100,17 @@ func (d *Domain) Family(pages uint64) (uint64, error) {
 	if err := f.show(d); err != nil {
 		return 0, err
 	}
+	shown := []*Domain{d}
 	for m := range f.members {
 		if m != d && m.mu.TryRLock() { // else it is being released
-			if !m.released {
-				f.show(m) // one that is going needs no more
+			defer m.mu.RUnlock()
+			if !m.released && f.show(m) == nil { // one that is going needs no more
+				shown = append(shown, m)
 			}
-			m.mu.RUnlock()
 		}
+	}
+	for _, m := range shown { // who uses a page first must not be ahead of who looks at it next
+		m.tellShown()
 	}
 	return uint64(len(f.mfns)), nil
 }
@@ -155,7 +159,6 @@ func (f *family) grow(pages uint64) error {
 
 // show maps what of the area a member does not have yet, and tells it how much there is.
 func (f *family) show(d *Domain) error {
-	k := (*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa]))
 	if uint64(len(f.mfns)) <= d.familyShown {
 		return nil
 	}
@@ -172,8 +175,13 @@ func (f *family) show(d *Domain) error {
 		return err
 	}
 	d.familyShown = uint64(len(f.mfns))
-	atomic.StoreUint32(&k.FamilyPages, uint32(len(f.mfns)))
 	return nil
+}
+
+// tellShown says to a domain what it has been shown.
+func (d *Domain) tellShown() {
+	k := (*abi.KxControl)(unsafe.Pointer(&d.area[abi.ControlVa-abi.CtlVa]))
+	atomic.StoreUint32(&k.FamilyPages, uint32(d.familyShown))
 }
 
 // familyTables are the machine frames of the tables of level 1 that the area is mapped by.
@@ -251,6 +259,7 @@ func (d *Domain) joinFamily(parent *Domain) error {
 		if err := f.show(d); err != nil {
 			return err
 		}
+		d.tellShown()
 	}
 	d.family = f
 	f.members[d] = true
