@@ -212,11 +212,17 @@ static uint32_t find_free(uint32_t owner)
 
 uint32_t family_alloc(uint32_t object)
 {
-	uint32_t owner = object ? object : MAKING | (mine - 1), page = find_free(owner), had = pages();
+	uint32_t owner = object ? object : MAKING | (mine - 1);
 
-	if (page == FAMILY_NO_PAGE && had < KX_FAMILY_PAGES && engine_call(KX_CALL_FAMILY, 0, had + 1, 0, 0) > (long)had)
-		page = find_free(owner);
-	return page;
+	for (;;) {
+		uint32_t had = pages(), page = find_free(owner);
+
+		if (page != FAMILY_NO_PAGE || had >= KX_FAMILY_PAGES)
+			return page;
+		/* Relatives may be faster, and take all that was got. */
+		if (pages() == had && engine_call(KX_CALL_FAMILY, 0, had + 1, 0, 0) <= (long)had)
+			return FAMILY_NO_PAGE;
+	}
 }
 
 static bool claim_run(uint32_t first, uint32_t n, uint32_t object)

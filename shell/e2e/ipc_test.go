@@ -35,9 +35,6 @@ func TestWorkers(t *testing.T) {
 
 // A text is counted by forked children, through pipes, as natively.
 func TestWordcount(t *testing.T) {
-	if where == "xen" {
-		t.Skip("an open bug, not a missing feature: one run in ten with nine children counts a word too low (docs/explanation/ipc.md)")
-	}
 	h := newHome(t)
 	var text strings.Builder
 	for i := range 60000 {

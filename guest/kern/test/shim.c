@@ -187,10 +187,12 @@ bool in_group(uint32_t gid)
 	return !gid;
 }
 
+long (*shim_call)(uint32_t op, uint64_t a);
+
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
 {
-	(void)op, (void)flags, (void)a, (void)b, (void)c;
-	return -ENOSYS;
+	(void)flags, (void)b, (void)c;
+	return shim_call ? shim_call(op, a) : -ENOSYS;
 }
 
 void wake_all(struct waitq *q)

@@ -312,6 +312,36 @@ static void trial_scribble(void)
 	_exit(0);
 }
 
+/* ---- growing ---- */
+
+static int growths;
+
+/* The engine gives a page each time, and a relative takes the first two of them. */
+static long grow(uint32_t op, uint64_t pages)
+{
+	CHECK(op == KX_CALL_FAMILY && pages == control->family_pages + 1);
+	control->family_pages = (uint32_t)pages;
+	if (growths++ < 2)
+		CHECK(object_new(KIND_FILE) == pages - 1);
+	return (long)pages;
+}
+
+static void trial_growth(void)
+{
+	uint32_t pages = control->family_pages, first;
+
+	CHECK(!family_enter());
+	first = object_new(KIND_FILE);
+	CHECK(first);
+	control->family_pages = first + 1;
+	shim_call = grow;
+	CHECK(family_alloc(first) == first + 3 && growths == 3);
+	shim_call = NULL;
+	control->family_pages = pages;
+	for (uint32_t page = first; page < first + 3; page++)
+		object_drop(page, END_READ);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 8;
@@ -330,6 +360,7 @@ int main(int argc, char **argv)
 		trial_scribble();
 		trial_ipc_scribble();
 	}
+	trial_growth();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();
