@@ -16,16 +16,48 @@ type blank struct {
 	zygote *zygote
 	pid    int
 	pidfd  int
-	sock   int
-	ctl    int    // memfd
-	area   []byte // its mapping: control area, then the state page
-	bell   int    // read end
-	family int    // memfd of a family area
+	ends       // theirs and write only until settle
+	family int // memfd of a family area
 
-	// From begin to settle: what the stub inherits, and whether the request went out.
-	theirs, write int
-	open          bool
-	asked         error
+	// From begin to settle: whether the request went out.
+	open  bool
+	asked error
+}
+
+// ends connect a stub to the engine.
+type ends struct {
+	ctl          int    // memfd
+	area         []byte // its mapping: control area, then the state page
+	bell, write  int    // of the doorbell: the engine's, and the stub's
+	sock, theirs int    // of the socket, likewise
+}
+
+// newEnds makes them. A failure leaves nothing behind.
+func newEnds() (e ends, err error) {
+	e = ends{ctl: -1, bell: -1, write: -1, sock: -1, theirs: -1}
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	if e.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
+		return e, err
+	}
+	if e.area, err = mapShared(e.ctl, abi.CtlSize+stateSize); err != nil {
+		return e, err
+	}
+	if e.bell, e.write, err = pipe(); err != nil {
+		return e, err
+	}
+	e.sock, e.theirs, err = socketpair()
+	return e, err
+}
+
+func (e *ends) close() {
+	if e.area != nil {
+		unix.Munmap(e.area)
+	}
+	closeAll(e.sock, e.ctl, e.bell, e.theirs, e.write)
 }
 
 // newBlank makes a blank. A failure leaves nothing behind.
@@ -44,30 +76,16 @@ func newBlank(z *zygote) (*blank, error) {
 // beginBlank requests a blank from the zygote, which can be told what it becomes already. Settle
 // must follow soon: until then the zygote serves nobody else.
 func beginBlank(z *zygote) (b *blank, err error) {
-	b = &blank{zygote: z, pidfd: -1, sock: -1, ctl: -1, bell: -1, family: -1, theirs: -1, write: -1}
-	if err = b.files(); err != nil {
+	b = &blank{zygote: z, pidfd: -1, family: -1}
+	if b.ends, err = newEnds(); err != nil {
+		return nil, err
+	}
+	if b.family, err = newFamily(); err != nil {
 		b.close()
 		return nil, err
 	}
 	b.open, b.asked = true, z.ask(b.inherited())
 	return b, nil
-}
-
-func (b *blank) files() (err error) {
-	if b.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
-		return err
-	}
-	if b.area, err = mapShared(b.ctl, abi.CtlSize+stateSize); err != nil {
-		return err
-	}
-	if b.bell, b.write, err = pipe(); err != nil {
-		return err
-	}
-	if b.sock, b.theirs, err = socketpair(); err != nil {
-		return err
-	}
-	b.family, err = newFamily()
-	return err
 }
 
 func (b *blank) inherited() inherited { return inherited{b.theirs, b.ctl, b.write, b.family} }
@@ -145,10 +163,8 @@ func (b *blank) close() {
 	if b.pidfd >= 0 {
 		endProcess(b.pidfd)
 	}
-	if b.area != nil {
-		unix.Munmap(b.area)
-	}
-	closeAll(b.pidfd, b.sock, b.ctl, b.bell, b.family, b.theirs, b.write)
+	b.ends.close()
+	closeAll(b.pidfd, b.family)
 }
 
 // endProcess kills a process and waits until it is gone.

@@ -282,26 +282,18 @@ func (b *fork) files() (err error) {
 		return err
 	}
 	n := b.child
+	e, err := newEnds()
+	if err != nil {
+		return err
+	}
+	p.ctl, p.area, p.control, p.bell, p.sock = e.ctl, e.area, e.area, e.bell, e.sock
+	n.write, n.theirs = e.write, e.theirs
 	b.steps.OnFailure(func() {
-		if p.area != nil {
-			unix.Munmap(p.area)
-		}
+		unix.Munmap(p.area)
 		closeAll(p.pidfd, p.bell, p.sock, p.ctl, p.ram, p.family)
 	})
-	if p.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
-		return err
-	}
-	if p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize); err != nil {
-		return err
-	}
-	if p.control = p.area; b.f.Ready != nil { // need not wait for us once it is there
+	if b.f.Ready != nil { // need not wait for us once it is there
 		p.state().Go = 1
-	}
-	if p.bell, n.write, err = pipe(); err != nil {
-		return err
-	}
-	if p.sock, n.theirs, err = socketpair(); err != nil {
-		return err
 	}
 	if n.engine, err = dup(p.sock); err != nil {
 		return err

@@ -157,7 +157,7 @@ func (f *family) grow(pages uint64) error {
 	return nil
 }
 
-// show maps what of the area a member does not have yet, and tells it how much there is.
+// show maps what of the area a member does not have yet; tellShown follows.
 func (f *family) show(d *Domain) error {
 	if uint64(len(f.mfns)) <= d.familyShown {
 		return nil
