@@ -266,7 +266,7 @@ uint32_t family_owner(uint32_t page, enum kind kind)
 {
 	uint32_t owner = family_page(page) ? RELAXED(area->owner[page]) : 0;
 
-	return owner && object_at(owner, kind) && RELAXED(area->owner[owner]) == owner ? owner : 0;
+	return object_at(owner, kind) ? owner : 0;
 }
 
 void family_free(uint32_t page, uint32_t object)

@@ -129,7 +129,7 @@ struct object *ipc_find(long id, enum kind kind)
 struct object *ipc_next(uint32_t *page, enum kind kind)
 {
 	for (uint32_t n = family_top(); ++*page < n;) {
-		struct object *o = family_owner(*page, kind) == *page ? ipc_at(*page, kind) : NULL;
+		struct object *o = ipc_at(*page, kind);
 
 		if (o)
 			return o;
@@ -357,9 +357,9 @@ void ipc_gone(uint32_t place)
 	if (RELAXED(family_ipc()->count))
 		ipc_back();
 	for (uint32_t page = 0, n = family_top(); page < n; page++) {
-		if (family_owner(page, KIND_SEMAPHORES) == page && page)
+		if (object_at(page, KIND_SEMAPHORES))
 			sem_gone(family_page(page), page, place);
-		else if (family_owner(page, KIND_SEGMENT) == page && page)
+		else if (object_at(page, KIND_SEGMENT))
 			shm_gone(family_page(page), page, place);
 	}
 	ipc_commit();

@@ -92,9 +92,7 @@ func TestForkDeaths(t *testing.T) {
 
 // Memory that is out in the middle of copying on write ends who needs it, by SIGKILL and with the reason, and nobody else.
 func TestForkUnderPressure(t *testing.T) {
-	if where != "xen" {
-		t.Skip("the hosted hypervisor's copies are Linux's to count")
-	}
+	onlyOn(t, "xen", "on the hosted hypervisor Linux copies: TestNoMemoryForACopy")
 	h := newHome(t)
 	root := h.launch(t, h.compileFork(t, "pressure"), "1500")
 	kid := child(t, h.awaitMembers(t, root, 2), root)

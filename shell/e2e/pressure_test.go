@@ -60,7 +60,7 @@ func (g memoryGroup) bound(t *testing.T, bytes int) {
 // What a member of a family copies when it writes, the host may not have: it dies of SIGKILL, with the reason in events, and nobody
 // else does, neither the engine nor its relatives, whoever has more memory.
 func TestNoMemoryForACopy(t *testing.T) {
-	onlyOn(t, "hosted", "on Xen a child has its frames from the start")
+	onlyOn(t, "hosted", "on Xen the LibOS copies: TestForkUnderPressure")
 	g := newMemoryGroup(t)
 	h := newHome(t)
 	first := h.command("ps")
