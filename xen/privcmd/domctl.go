@@ -20,6 +20,7 @@ const (
 	domctlGetVCPUContext = 13
 	domctlMaxVCPUs       = 15
 	domctlSchedulerOp    = 16
+	domctlSetHandle      = 17
 	domctlHypercallInit  = 22
 	domctlGetAffinity    = 25
 	domctlResume         = 27
@@ -33,7 +34,7 @@ var domctlNames = map[uint32]string{
 	domctlCreate: "createdomain", domctlDestroy: "destroydomain", domctlPause: "pausedomain",
 	domctlUnpause: "unpausedomain", domctlGetInfo: "getdomaininfo", domctlSetAffinity: "setvcpuaffinity",
 	domctlMaxMem: "max_mem", domctlSetVCPUContext: "setvcpucontext", domctlGetVCPUContext: "getvcpucontext",
-	domctlMaxVCPUs: "max_vcpus", domctlSchedulerOp: "scheduler_op", domctlHypercallInit: "hypercall_init",
+	domctlMaxVCPUs: "max_vcpus", domctlSchedulerOp: "scheduler_op", domctlSetHandle: "setdomainhandle", domctlHypercallInit: "hypercall_init",
 	domctlGetAffinity: "getvcpuaffinity", domctlSetTSC: "settscinfo",
 	domctlResume: "resumedomain",
 }

@@ -1,7 +1,6 @@
 package privcmd
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -23,8 +22,6 @@ const (
 	familyPages = 2048
 	// familyChunk is how many pages the area grows by.
 	familyChunk = 64
-	// holderMark is in the UUID of a holder, behind what tells our domains from others'; then comes the family's number.
-	holderMark = 0x6b786661
 	// familyGrace is how long a holder of an earlier engine waits for a member to be adopted.
 	familyGrace = 30 * time.Second
 )
@@ -124,11 +121,7 @@ func (f *family) grow(pages uint64) error {
 	want := min((pages+familyChunk-1)/familyChunk*familyChunk, familyPages)
 	c := f.h.c
 	if f.holder == 0 {
-		var hd handle
-		copy(hd[:], f.h.key[:])
-		binary.BigEndian.PutUint32(hd[8:], holderMark)
-		binary.BigEndian.PutUint32(hd[12:], uint32(f.root))
-		id, err := c.create(&createDomain{handle: hd, evtchnPort: 1})
+		id, err := c.create(&createDomain{handle: f.h.mark(holderMark, f.root), evtchnPort: 1})
 		if err != nil {
 			return fmt.Errorf("family area: %w", err)
 		}
@@ -219,11 +212,6 @@ func (f *family) know(d *Domain) error {
 		m.familyShown = uint64(len(mfns))
 	}
 	return nil
-}
-
-// holderOf tells whether a domain is a holder of ours, and of which family.
-func (h *Hypervisor) holderOf(d *domainInfo) (root xen.DomID, ok bool) {
-	return xen.DomID(binary.BigEndian.Uint32(d.Handle[12:])), h.ours(d) && halfMade(d) && binary.BigEndian.Uint32(d.Handle[8:]) == holderMark
 }
 
 // adoptHolder remembers the holder of an earlier engine.

@@ -100,9 +100,13 @@ func (f *fork) take() (err error) {
 }
 
 // pause stops the parent; when Xen's call is back it does not run any more. Xen counts pauses, so ours ends
-// nobody else's.
+// nobody else's. Meanwhile the child's UUID says so, to an engine that comes after ours has died: letGo.
 func (f *fork) pause() error {
 	p := f.parent
+	mark := f.h.mark(pauseMark, p.id)
+	if err := domctl(p.c, domctlSetHandle, f.d.id, &mark); err != nil {
+		return err
+	}
 	p.pauses.Lock()
 	if _, err := p.c.domctl(domctlPause, p.id, nil); err != nil {
 		p.pauses.Unlock()
@@ -121,10 +125,24 @@ func (f *fork) resume() error {
 	p := f.parent
 	f.held = false
 	defer p.pauses.Unlock()
-	return again(func() error {
+	err := again(func() error {
 		_, err := p.c.domctl(domctlUnpause, p.id, nil)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return domctl(p.c, domctlSetHandle, f.d.id, &f.d.handle)
+}
+
+// letGo ends the pause of a fork that an earlier engine died in, if a domain is the child of one.
+func (h *Hypervisor) letGo(child *domainInfo, all []domainInfo) {
+	parent, ok := h.marked(pauseMark, child)
+	for i := range all {
+		if d := &all[i]; ok && xen.DomID(d.Domain) == parent && h.ours(d) && d.Flags&infPaused != 0 {
+			h.c.domctl(domctlUnpause, parent, nil) // it may have ended
+		}
+	}
 }
 
 // read looks at the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the

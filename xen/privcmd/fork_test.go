@@ -3,12 +3,17 @@
 package privcmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -207,6 +212,84 @@ func TestForkThief(t *testing.T) {
 	g.must(err)
 	m.Tell(1)
 	g.end(child.(*Domain))
+}
+
+// dieAfter says after which step of a fork a process that TestForkDied starts kills itself.
+const dieAfter = "KX_TEST_DIE_AFTER"
+
+// TestForkDied has an engine die after each step of a fork, while its parent is paused and while it is not: the next engine
+// finds the parent as it was, and forks it for the call that it still makes. One that somebody else has paused stays so.
+func TestForkDied(t *testing.T) {
+	if step := os.Getenv(dieAfter); step != "" {
+		dieForking(t, step)
+	}
+	g := newGuests(t, "forkdied in peace")
+	g.forkOnce()
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
+	var steps []string
+	f := m.Called(0)
+	f.Step = func(name string, _ time.Duration) { steps = append(steps, name) }
+	child, err := m.Fork(context.Background(), f)
+	g.must(err)
+	g.end(child.(*Domain))
+	g.end(m.Domain.(*Domain))
+	for i, step := range steps {
+		byOthers := i%2 != 0
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestForkDied$")
+		cmd.Env = append(os.Environ(), dieAfter+"="+step)
+		cmd.Stderr = os.Stderr
+		out, _ := cmd.Output()
+		var id xen.DomID
+		var token []byte
+		if _, err := fmt.Fscanf(bytes.NewReader(out), "%d %x", &id, &token); err != nil {
+			t.Fatalf("%s: %v: %s", step, err, out)
+		}
+		if byOthers {
+			_, err = g.h.c.domctl(domctlPause, id, nil)
+			g.must(err)
+		}
+		h := open(t, dyingKey)
+		x, err := h.Adopt(id, token)
+		g.must(err)
+		st, err := x.Status()
+		if g.must(err); (st.State == xen.StatePaused) != byOthers {
+			t.Errorf("%s: the parent's state is %v", step, st.State)
+		}
+		g.must(x.Unpause())
+		m := xentest.AsForker(t, x)
+		child, err := x.Fork(context.Background(), m.Calling())
+		g.must(err)
+		g.must(child.Unpause())
+		xentest.AsForker(t, child).Born()
+		m.Tell(int64(child.ID()))
+		g.end(child.(*Domain))
+		g.end(x.(*Domain))
+		left, err := h.Domains()
+		g.must(err)
+		for _, id := range left { // as the engine does
+			x, err := h.Adopt(id, nil)
+			g.must(err)
+			g.end(x.(*Domain))
+		}
+		g.must(h.Close())
+	}
+}
+
+const dyingKey = "forkdied"
+
+// dieForking says which domain it forks, and dies after a step.
+func dieForking(t *testing.T, step string) {
+	h := open(t, dyingKey)
+	m := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	f := m.Called(0)
+	f.Step = func(name string, _ time.Duration) {
+		if name == step {
+			fmt.Printf("%d %x\n", m.ID(), m.Token())
+			unix.Kill(os.Getpid(), unix.SIGKILL)
+		}
+	}
+	m.Fork(context.Background(), f)
+	t.Fatal("alive")
 }
 
 // TestForkToken holds that what a token says is held against what a domain can be.

@@ -8,6 +8,7 @@ package privcmd
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -126,9 +127,10 @@ func (h *Hypervisor) learn() error {
 	}
 	for i := range list {
 		d := &list[i]
-		if root, ok := h.holderOf(d); ok {
+		if root, ok := h.marked(holderMark, d); ok {
 			h.adoptHolder(root, xen.DomID(d.Domain))
 		} else if h.ours(d) && halfMade(d) {
+			h.letGo(d, list)
 			if err := h.c.destroy(xen.DomID(d.Domain)); err != nil {
 				return err
 			}
@@ -151,6 +153,26 @@ func keepsDirt(line string) bool {
 
 // ours tells whether an engine with this key made a domain.
 func (h *Hypervisor) ours(d *domainInfo) bool { return [8]byte(d.Handle[:8]) == h.key }
+
+// Marks are in the UUID of a domain without a vcpu, behind what tells our domains from others', and before the
+// number of another domain.
+const (
+	holderMark = 0x6b786661 // it holds the frames of the family with that number
+	pauseMark  = 0x6b787061 // it is to be the child of that one, which is paused for it
+)
+
+// mark is a UUID with a mark.
+func (h *Hypervisor) mark(mark uint32, id xen.DomID) (hd handle) {
+	copy(hd[:], h.key[:])
+	binary.BigEndian.PutUint32(hd[8:], mark)
+	binary.BigEndian.PutUint32(hd[12:], uint32(id))
+	return hd
+}
+
+// marked tells whether a domain of ours has a mark, and with which number.
+func (h *Hypervisor) marked(mark uint32, d *domainInfo) (xen.DomID, bool) {
+	return xen.DomID(binary.BigEndian.Uint32(d.Handle[12:])), h.ours(d) && halfMade(d) && binary.BigEndian.Uint32(d.Handle[8:]) == mark
+}
 
 // halfMade tells whether the engine that built a domain did not come to its vcpu.
 func halfMade(d *domainInfo) bool {

@@ -124,6 +124,12 @@ func (f *Forker) do(op, a, b uint64) uint64 {
 func (f *Forker) Called(depth uint64) *xen.Fork {
 	f.t.Helper()
 	f.ask(forkFork, depth, 0)
+	return f.Calling()
+}
+
+// Calling is what a call of fork asks for that it has made.
+func (f *Forker) Calling() *xen.Fork {
+	f.t.Helper()
 	call := &control(f).Call
 	eventually(f.t, "a call", func() bool {
 		return f.alive() && atomic.LoadUint32(&call.Asked) != atomic.LoadUint32(&call.Done)
