@@ -76,9 +76,12 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pvm.end()) }()
-	e.quiet.rest++
-	defer func() { e.quiet.rest-- }()
-
+	if err := pvm.exchange("pipe", 1, map[string]*Series{"pipe": {}}); err != nil { // from now on there is all that a family needs
+		return err
+	}
+	if err := e.quiet.begin(ctx); err != nil {
+		return err
+	}
 	r := &Report{Bench: "ipc", Time: time.Now(), Machine: machine(&info)}
 	clock := startClock()
 	first := map[string]*Series{}
