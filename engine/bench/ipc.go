@@ -42,7 +42,7 @@ var exchanges = []exchange{
 }
 
 // ipcTurns is in how many turns native processes and pVMs share the rounds of an exchange.
-const ipcTurns = 10
+const ipcTurns = 5
 
 // nonLineal is what the first contact of siblings may be, of that of a lineal pair.
 const nonLineal = 2

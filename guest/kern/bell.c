@@ -140,9 +140,14 @@ bool member_signal(long pid, int sig)
 			continue;
 		if (!__atomic_compare_exchange_n(&family_bells()->signal[i], &was, what, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return false;
+		/* Who is woken may take our CPU, and answer before we are back: the engine need not interrupt us for that. */
+		__atomic_store_n(&self()->asleep, LOOKS, __ATOMIC_SEQ_CST);
 		member_ring(i);
 		if (__atomic_load_n(&member(i)->asleep, __ATOMIC_SEQ_CST) == AWAKE)
 			ring_by_engine(i);
+		__atomic_store_n(&self()->asleep, AWAKE, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&self()->rung, __ATOMIC_SEQ_CST))
+			family_events();
 		return true;
 	}
 	return false;
