@@ -37,13 +37,43 @@ func TestRingsWithoutEngine(t *testing.T) {
 	time.Sleep(away)
 	h.output(t, "kill", strconv.Itoa(root))
 	out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; logs -n 1 %[1]d", root))
-	m := regexp.MustCompile(`^pipes (\d+) (\d+) queue (\d+) (\d+)\n$`).FindStringSubmatch(out)
+	for _, r := range rounds(t, out) {
+		if r.n < 100 || r.longest > away/2 {
+			t.Errorf("without engine for %v: %s", away, out)
+		}
+	}
+}
+
+type tally struct {
+	n       int
+	longest time.Duration
+}
+
+// rounds reads the last line of wakes: what there was of pipes, and of the queue.
+func rounds(t *testing.T, line string) (r []tally) {
+	t.Helper()
+	m := regexp.MustCompile(`^pipes (\d+) (\d+) queue (\d+) (\d+)\n$`).FindStringSubmatch(line)
 	if m == nil {
-		t.Fatalf("%q", out)
+		t.Fatalf("%q", line)
 	}
 	for i := 1; i < len(m); i += 2 {
-		if rounds, longest := number(t, m[i]), number(t, m[i+1]); rounds < 100 || time.Duration(longest)*time.Millisecond > away/2 {
-			t.Errorf("%d rounds, longest %d ms, without engine for %v: %s", rounds, longest, away, out)
+		r = append(r, tally{number(t, m[i]), time.Duration(number(t, m[i+1])) * time.Millisecond})
+	}
+	return r
+}
+
+// A member that never stops to ring its relatives holds up none of them.
+func TestFloodOfRings(t *testing.T) {
+	h := newHome(t)
+	root := h.launch(t, h.compileFork(t, "wakes"), "flood")
+	h.logged(t, strconv.Itoa(root), "worker")
+	time.Sleep(3 * time.Second)
+	h.output(t, "kill", strconv.Itoa(root))
+	out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; logs -n 1 %[1]d", root))
+	t.Log(out)
+	for _, r := range rounds(t, out) {
+		if r.n < 30 || r.longest > time.Second*time.Duration(slowness) {
+			t.Error(out)
 		}
 	}
 }
