@@ -28,6 +28,9 @@ int fork_member(void);   /* fork; the child has its place in the family */
 void scribble(void);     /* somewhere in the area, and in objects */
 int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR */
 
+/* pairtrials.c */
+void trial_pairs(void);
+
 /* ipctrials.c */
 void trial_ipc(void);
 void trial_ipc_scribble(void);
