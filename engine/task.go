@@ -25,9 +25,10 @@ var (
 )
 
 const (
-	// taskShare is which part of the engine's patience one member gets, and familyShare a family that keeps a lock.
-	taskShare   = 5
-	familyShare = 2
+	// taskShare is which part of the engine's patience one member gets.
+	taskShare = 5
+	// lockPatience is how long a family may keep the lock of what it shares, which is taken for microseconds.
+	lockPatience = time.Second
 	// taskNap is the pause before a family whose lock was taken is asked again.
 	taskNap = 5 * time.Millisecond
 	// lookAgain is when a task that waits for a message is tried again although nobody has said that there is one: the
@@ -150,7 +151,7 @@ func (e *Engine) askMember(ctx context.Context, p *pvm, ask *ipc.Task) (*task, e
 
 // askFamily has some member of a family do a task. One that may be done twice is, if a member does not say how it went.
 func (e *Engine) askFamily(ctx context.Context, family int, ask *ipc.Task, twice bool) (*task, error) {
-	for end := time.Now().Add(e.patience / familyShare); ; {
+	for begin := time.Now(); ; {
 		members, stopped := e.askable(family)
 		if len(members) == 0 && stopped > 0 {
 			return nil, errf(CodeBusy, "family %d: all its members are stopped: kill -CONT one of them first", family)
@@ -177,11 +178,11 @@ func (e *Engine) askFamily(ctx context.Context, family int, ask *ipc.Task, twice
 			default:
 				return nil, err
 			}
-			if time.Now().After(end) {
+			if time.Since(begin) > e.patience {
 				return nil, failed
 			}
 		}
-		if !again {
+		if !again || time.Since(begin) > lockPatience {
 			return nil, failed
 		}
 		select {
