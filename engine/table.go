@@ -94,7 +94,7 @@ func fill(p *Process, st *xen.Status, now time.Time) {
 }
 
 // Inspect returns one pVM in every detail.
-func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
+func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	p, err := e.find(pid, "")
 	if err != nil {
 		if l := e.foreign(pid); l != nil {
@@ -127,6 +127,7 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 			d.Weight, d.CPUs, d.NoSpin = st.Weight, st.CPUs, r.NoSpin
 		}
 		d.MainAfter, d.RAMBase = p.birth()
+		d.Shares = e.sharesOf(ctx, p)
 	}
 	return d, nil
 }

@@ -41,8 +41,8 @@ var exchanges = []exchange{
 	{"siblings", 50, []way{{"siblings-first", "siblings, first contact", 0}, {"siblings-after", "siblings, after", 0}}},
 }
 
-// ipcTurns is in how many turns native processes and pVMs share the rounds of an exchange.
-const ipcTurns = 5
+// ipcTurns is in how many turns native processes and pVMs share the rounds of an exchange, at most.
+const ipcTurns = 10
 
 // nonLineal is what the first contact of siblings may be, of that of a lineal pair.
 const nonLineal = 2
@@ -91,8 +91,12 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		for _, w := range x.series {
 			linux[w.name], ours[w.name] = &Series{Name: w.title + ": Linux"}, &Series{Name: w.title + ": pVM"}
 		}
-		for range ipcTurns {
-			n := b.rounds(x.rounds) / ipcTurns
+		turns := ipcTurns
+		if b.Quick {
+			turns = 2
+		}
+		for range turns {
+			n := b.rounds(x.rounds) / turns
 			for _, side := range []struct {
 				program *forker
 				series  map[string]*Series

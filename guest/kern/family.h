@@ -77,6 +77,8 @@ bool object_mine(const struct object *o); /* we hold its first end */
 void object_release(uint32_t page);
 /* Whether anybody holds it; we do until what we dropped has been (family.c). */
 bool object_held(const struct object *o, enum end end);
+/* How many do, and the PIDs of the first of them. */
+uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS]);
 void object_changed(struct object *o); /* rings those that wait */
 void object_await(struct object *o);   /* from now on we are rung; look again after it */
 
@@ -115,6 +117,10 @@ uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0:
 /* Whether any of it is; then that is unmapped. */
 bool shm_unmap(uint64_t va, size_t n);
 struct object *shm_object(uint64_t va); /* the segment that we have there; NULL: none */
+
+/* ---- commonpipe.c: a pipe, as anybody sees it ---- */
+
+void pipe_describe(struct object *o, struct kx_object *e);
 
 /* ---- common.c: what of the file layer is in the area ---- */
 

@@ -24,10 +24,8 @@ func TestRingsWithoutEngine(t *testing.T) {
 		})
 		return pid
 	}
-	for n := 1; n <= 3; n++ {
-		h.output(t, "kill", "-9", worker(n))
-	}
-	worker(4)
+	h.output(t, "kill", "-9", worker(1))
+	worker(2)
 	away := 3 * time.Second
 	if slowness > 1 {
 		away *= 2
