@@ -12,7 +12,7 @@
 
 #define HOLDERS (KX_MEMBERS / 64)
 
-enum kind { KIND_NONE, KIND_PIPE, KIND_FILE, KIND_OPEN, KIND_QUEUE, KIND_SEMAPHORES, KIND_SEGMENT };
+enum kind { KIND_NONE, KIND_PIPE, KIND_FILE, KIND_OPEN, KIND_QUEUE, KIND_SEMAPHORES, KIND_SEGMENT, KIND_ROBUST };
 
 /* Which of its two sets of holders: a pipe's readers and writers; everything else has the first only. */
 enum end { END_READ, END_WRITE };
@@ -73,6 +73,7 @@ void object_drop(uint32_t page, enum end end);
 /* Holds what others may be dropping at the same time; false: it is no more. */
 bool object_join(uint32_t page, enum kind kind);
 bool object_mine(const struct object *o); /* we hold its first end */
+bool object_has(const struct object *o, uint32_t place); /* ... and so for any member, from 0 */
 /* It does not stay any more: goes now, or with its last holder. */
 void object_release(uint32_t page);
 /* Whether anybody holds it; we do until what we dropped has been (family.c). */
@@ -114,7 +115,13 @@ bool shm_covers(uint64_t va, size_t n); /* all of it is memory of one segment th
 uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0: none */
 /* Whether any of it is; then that is unmapped. */
 bool shm_unmap(uint64_t va, size_t n);
+bool shm_range(struct object *o, uint64_t *first, uint64_t *end); /* where a segment is; false: it says nonsense of itself */
 struct object *shm_object(uint64_t va); /* the segment that we have there; NULL: none */
+
+/* ---- robust.c: mutexes of a member that ends ---- */
+
+void robust_gone(uint32_t place); /* what it had in shared memory is handed on */
+void robust_drop(void);           /* we are going */
 
 /* ---- common.c: what of the file layer is in the area ---- */
 

@@ -95,20 +95,30 @@ static struct have *have_object(uint32_t object)
 	return NULL;
 }
 
+bool shm_range(struct object *o, uint64_t *first, uint64_t *end)
+{
+	uint32_t page = RELAXED(segment_of(o)->first), pages = RELAXED(segment_of(o)->pages);
+
+	if (!pages || pages > PAGES_MAX || !family_page(page) || !family_page(page + pages - 1))
+		return false;
+	*first = (uint64_t)family_page(page);
+	*end = *first + pages * PAGE_SIZE;
+	return true;
+}
+
 /* The caller holds the object. NULL: what it says of itself is nonsense, or memory is short. */
 static struct have *have_add(struct object *o)
 {
-	uint32_t first = RELAXED(segment_of(o)->first), pages = RELAXED(segment_of(o)->pages);
 	struct have *h;
+	uint64_t end;
 
-	if (!pages || pages > PAGES_MAX || !family_page(first) || !family_page(first + pages - 1))
-		return NULL;
 	h = kzalloc(sizeof(*h));
-	if (!h)
+	if (!h || !shm_range(o, &h->va, &end)) {
+		kfree(h);
 		return NULL;
+	}
 	h->object = family_number(o);
-	h->va = (uint64_t)family_page(first);
-	h->pages = h->left = pages;
+	h->pages = h->left = (end - h->va) >> PAGE_SHIFT;
 	list_add_tail(&haves, &h->node);
 	return h;
 }

@@ -31,6 +31,10 @@ int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR 
 /* pairtrials.c */
 void trial_pairs(void);
 
+/* robusttrials.c */
+void trial_robust(void);
+void trial_robust_nonsense(long va, size_t n); /* in a segment of which that is memory */
+
 /* ipctrials.c */
 void trial_ipc(void);
 void trial_ipc_scribble(void);
