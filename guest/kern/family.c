@@ -182,6 +182,15 @@ uint32_t family_top(void)
 	return MIN(RELAXED(area->top), pages());
 }
 
+uint32_t family_used(void)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = FIRST_PAGE, n = mine ? family_top() : 0; i < n; i++)
+		used += RELAXED(area->owner[i]) != 0;
+	return used;
+}
+
 /* Those that have it are found up to top: it moves before anybody can rely on it. */
 static void raise_top(uint32_t page)
 {

@@ -59,6 +59,7 @@ void *family_page(uint32_t page);
 uint32_t family_number(const void *page);
 /* The object that a page belongs to, if it is one of that kind; 0. */
 uint32_t family_owner(uint32_t page, enum kind kind);
+uint32_t family_used(void); /* pages that are somebody's */
 /* The page after the last that ever was anybody's. */
 uint32_t family_top(void);
 
