@@ -116,7 +116,7 @@ bool shm_covers(uint64_t va, size_t n); /* all of it is memory of one segment th
 uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0: none */
 /* Whether any of it is; then that is unmapped. */
 bool shm_unmap(uint64_t va, size_t n);
-bool shm_range(struct object *o, uint64_t *first, uint64_t *end); /* where a segment is; false: it says nonsense of itself */
+uint32_t shm_range(struct object *o, uint32_t *first); /* how many pages a segment has, from which on; 0: nonsense */
 struct object *shm_object(uint64_t va); /* the segment that we have there; NULL: none */
 
 /* ---- robust.c: mutexes of a member that ends ---- */

@@ -10,7 +10,7 @@
 #include "process.h"
 
 #define TRIES 1000        /* others may be changing a word, but not for ever */
-#define WORDS_MOST 65536  /* that name a thread and are looked at more closely, for one member */
+#define LOOKS (1 << 24)   /* comparisons of words with numbers of threads, for one member */
 
 /* struct robust_list_head of <linux/futex.h> */
 struct head {
@@ -154,6 +154,7 @@ void robust_drop(void)
 
 struct dead {
 	struct published lists[LISTS];
+	uint32_t threads; /* that have one */
 	uint32_t pid;
 	int32_t offset; /* of all its lists: its C library's */
 	uint32_t looks;  /* left */
@@ -164,12 +165,13 @@ struct dead {
 	} found[ROBUST_LIMIT];
 };
 
-static const struct published *named(const struct dead *d, uint32_t word)
+static const struct published *named(struct dead *d, uint32_t word)
 {
 	word &= FUTEX_TID_MASK;
-	if (word % TID_STEP != d->pid)
+	if (word % TID_STEP != d->pid || d->looks < d->threads)
 		return NULL;
-	for (size_t i = 0; i < LISTS; i++)
+	d->looks -= d->threads;
+	for (uint32_t i = 0; i < d->threads; i++)
 		if (d->lists[i].tid == word)
 			return &d->lists[i];
 	return NULL;
@@ -180,7 +182,7 @@ static uint32_t *word_at(uint64_t va)
 {
 	bool area = va % sizeof(uint32_t) == 0 && va - KX_FAMILY_VA < KX_FAMILY_PAGES * PAGE_SIZE;
 
-	return area && family_owner(family_number((void *)va), KIND_SEGMENT) ? (uint32_t *)va : NULL;
+	return area && family_number((void *)va) < family_top() && family_owner(family_number((void *)va), KIND_SEGMENT) ? (uint32_t *)va : NULL;
 }
 
 /* Whether an entry's neighbour is of the same list. */
@@ -197,56 +199,54 @@ static void look_at(struct dead *d, uint64_t entry, uint64_t first, uint64_t end
 	uint64_t addr = entry + (uint64_t)(int64_t)d->offset;
 	const struct published *list;
 
-	if (addr < first || addr > end - sizeof(uint32_t) || !d->looks || d->count == ROBUST_LIMIT)
+	if (addr < first || addr > end - sizeof(uint32_t) || d->count == ROBUST_LIMIT)
 		return;
 	list = named(d, RELAXED(*(uint32_t *)addr));
-	if (!list)
-		return;
-	d->looks--;
-	if (linked(d, list, RELAXED(*(uint64_t *)entry)) || linked(d, list, RELAXED(((uint64_t *)entry)[-1]))) {
+	if (list && (linked(d, list, RELAXED(*(uint64_t *)entry)) || linked(d, list, RELAXED(((uint64_t *)entry)[-1])))) {
 		d->found[d->count].word = (uint32_t *)addr;
 		d->found[d->count++].tid = list->tid;
 	}
 }
 
+static void look_through(struct dead *d, uint64_t first, uint64_t n)
+{
+	for (uint64_t entry = first + 8; entry < first + n; entry += 8)
+		if (RELAXED(*(uint64_t *)entry)) /* most are not */
+			look_at(d, entry, first, first + n);
+}
+
 static bool learn(struct dead *d, uint32_t place)
 {
-	bool any = false;
-
-	for (uint32_t page = 0, n = family_top(); page < n; page++) {
+	for (uint32_t page = 0, n = family_top(); page < n && !d->threads; page++) {
 		struct object *o = object_at(page, KIND_ROBUST);
 
-		if (!o || !object_has(o, place))
-			continue;
-		memcpy(d->lists, lists_of(o), sizeof(d->lists));
-		for (size_t i = 0; i < LISTS; i++)
-			if (d->lists[i].tid) {
-				d->offset = d->lists[i].offset;
-				any = true;
-			}
-		break;
+		for (size_t i = 0; o && object_has(o, place) && i < LISTS; i++) {
+			d->lists[d->threads] = lists_of(o)[i];
+			d->threads += d->lists[d->threads].tid != 0;
+		}
 	}
-	return any && d->offset % 4 == 0 && d->offset > -OFFSET_MOST && d->offset < OFFSET_MOST;
+	d->offset = d->threads ? d->lists[0].offset : 0;
+	return d->threads && d->offset % 4 == 0 && d->offset > -OFFSET_MOST && d->offset < OFFSET_MOST;
 }
 
 void robust_gone(uint32_t place)
 {
 	struct dead *d = kmalloc(sizeof(*d));
-	uint64_t first, end;
+	uint32_t left = KX_FAMILY_PAGES; /* segments do not overlap */
 
 	if (!d)
 		return;
 	d->pid = family_pid(place);
-	d->looks = WORDS_MOST;
-	d->count = 0;
+	d->looks = LOOKS;
+	d->count = d->threads = 0;
 	for (uint32_t page = 0, n = learn(d, place) ? family_top() : 0; page < n; page++) {
 		struct object *o = object_at(page, KIND_SEGMENT);
+		uint32_t first, pages = o && object_has(o, place) ? shm_range(o, &first) : 0;
 
-		if (!o || !object_has(o, place) || !shm_range(o, &first, &end))
+		if (!pages || pages > left || first + pages > family_top() || !family_page(first))
 			continue;
-		for (uint64_t entry = first + 8; entry < end; entry += 8)
-			if (RELAXED(*(uint64_t *)entry)) /* most are not */
-				look_at(d, entry, first, end);
+		left -= pages;
+		look_through(d, (uint64_t)family_page(first), pages * PAGE_SIZE);
 	}
 	/* Not before all are found: who is handed on is no link any more. Relatives are rung when the dead member's holds go. */
 	for (uint32_t i = 0; i < d->count; i++)

@@ -95,30 +95,28 @@ static struct have *have_object(uint32_t object)
 	return NULL;
 }
 
-bool shm_range(struct object *o, uint64_t *first, uint64_t *end)
+uint32_t shm_range(struct object *o, uint32_t *first)
 {
-	uint32_t page = RELAXED(segment_of(o)->first), pages = RELAXED(segment_of(o)->pages);
+	uint32_t pages = RELAXED(segment_of(o)->pages);
 
-	if (!pages || pages > PAGES_MAX || !family_page(page) || !family_page(page + pages - 1))
-		return false;
-	*first = (uint64_t)family_page(page);
-	*end = *first + pages * PAGE_SIZE;
-	return true;
+	*first = RELAXED(segment_of(o)->first);
+	return pages <= PAGES_MAX && *first < KX_FAMILY_PAGES ? pages : 0;
 }
 
 /* The caller holds the object. NULL: what it says of itself is nonsense, or memory is short. */
 static struct have *have_add(struct object *o)
 {
+	uint32_t first, pages = shm_range(o, &first);
 	struct have *h;
-	uint64_t end;
 
-	h = kzalloc(sizeof(*h));
-	if (!h || !shm_range(o, &h->va, &end)) {
-		kfree(h);
+	if (!pages || !family_page(first) || !family_page(first + pages - 1))
 		return NULL;
-	}
+	h = kzalloc(sizeof(*h));
+	if (!h)
+		return NULL;
 	h->object = family_number(o);
-	h->pages = h->left = (end - h->va) >> PAGE_SHIFT;
+	h->va = (uint64_t)family_page(first);
+	h->pages = h->left = pages;
 	list_add_tail(&haves, &h->node);
 	return h;
 }

@@ -95,7 +95,7 @@ void trial_robust_nonsense(long va, size_t n)
 	uint32_t tid = family_pid(family_place() - 1);
 
 	head.first = random_below_(2) ? &head.first : (void *)(va + random_below_((unsigned)n));
-	head.offset = random_below_(3) ? OFFSET : (long)random_below_(20000) - 10000;
+	head.offset = random_below_(3) ? OFFSET : (long)random_below_(9000) - 4500;
 	sys_set_robust_list((long)&head, sizeof(head));
 	main_thread.tid = (int)tid;
 	for (size_t i = 0; i < n / 8; i++)
