@@ -93,7 +93,7 @@ func fill(p *Process, st *xen.Status, now time.Time) {
 }
 
 // Inspect returns one pVM in every detail.
-func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
+func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	p, err := e.find(pid, "")
 	if err != nil {
 		if l := e.foreign(pid); l != nil {
@@ -126,6 +126,7 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 			d.Weight, d.CPUs = st.Weight, st.CPUs
 		}
 		d.MainAfter, d.RAMBase = p.birth()
+		d.Shares = e.sharesOf(ctx, p)
 	}
 	return d, nil
 }

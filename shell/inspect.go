@@ -205,6 +205,10 @@ func (c *Call) detailText(d *engine.Detail) error {
 		f.add("instead of", "%d", d.RestartOf)
 	}
 	f.add("log", "%s, size %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
+	for i := range d.Shares {
+		o := &d.Shares[i]
+		f.add("shares", "%s %d, %d bytes, by %s", o.Kind, o.ID, o.Bytes, objectPIDs(o))
+	}
 	if d.Exit != nil {
 		text := fmt.Sprintf("status %d at %s", d.Exit.Code, d.Exit.Time.Local().Format("15:04:05.000"))
 		if d.Exit.Reason != "" {

@@ -163,6 +163,18 @@ void pipe_look(struct pipe *p)
 		p->head = p->tail + PIPE_SIZE;
 }
 
+void pipe_describe(struct object *o, struct kx_object *e)
+{
+	uint32_t tail = RELAXED(data_of(o)->tail), head = RELAXED(data_of(o)->head);
+
+	e->kind = KX_OBJECT_PIPE;
+	e->id = family_number(o);
+	e->bytes = MIN(head - tail, (uint32_t)PIPE_SIZE);
+	e->room = PIPE_SIZE;
+	e->held[END_READ] = object_holders(o, END_READ, e->readers);
+	e->held[END_WRITE] = object_holders(o, END_WRITE, e->writers);
+}
+
 void pipe_await(struct pipe *p)
 {
 	struct object *o = p->common ? object_of(p) : NULL;

@@ -400,6 +400,17 @@ bool object_held(const struct object *o, enum end end)
 	return false;
 }
 
+uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS])
+{
+	uint32_t n = 0;
+
+	for (uint32_t w = 0; w < HOLDERS; w++)
+		for (uint64_t set = RELAXED(o->holders[end][w]); set; set &= set - 1, n++)
+			if (n < KX_OBJECT_PIDS)
+				pids[n] = family_pid(w * 64 + (uint32_t)__builtin_ctzl(set));
+	return n;
+}
+
 static bool held(const struct object *o)
 {
 	return RELAXED(o->kept) || object_held(o, END_READ) || object_held(o, END_WRITE);

@@ -79,6 +79,8 @@ bool object_has(const struct object *o, uint32_t place); /* ... and so for any m
 void object_release(uint32_t page);
 /* Whether anybody holds it; we do until what we dropped has been (family.c). */
 bool object_held(const struct object *o, enum end end);
+/* How many do, and the PIDs of the first of them. */
+uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS]);
 void object_changed(struct object *o); /* rings those that wait */
 void object_await(struct object *o);   /* from now on we are rung; look again after it */
 
@@ -123,6 +125,10 @@ struct object *shm_object(uint64_t va); /* the segment that we have there; NULL:
 
 void robust_gone(uint32_t place); /* what it had in shared memory is handed on */
 void robust_drop(void);           /* we are going */
+
+/* ---- commonpipe.c: a pipe, as anybody sees it ---- */
+
+void pipe_describe(struct object *o, struct kx_object *e);
 
 /* ---- common.c: what of the file layer is in the area ---- */
 

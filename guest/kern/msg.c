@@ -214,7 +214,7 @@ static long put(struct object *o, int64_t type, char *text, size_t size)
 	ipc_set(&q->last, number);
 	ipc_set(&q->count, RELAXED(q->count) + 1);
 	ipc_set(&q->bytes, RELAXED(q->bytes) + (uint32_t)size);
-	ipc_set(&q->sender, control->domid);
+	ipc_set(&q->sender, ipc_who());
 	ipc_set_time(&q->sent, ipc_time());
 	return 0;
 }
@@ -325,7 +325,7 @@ static long take(struct object *o, char *message, size_t room, int64_t wanted, l
 	ipc_set(&q->free, number);
 	ipc_set(&q->count, RELAXED(q->count) - 1);
 	ipc_set(&q->bytes, RELAXED(q->bytes) - (uint32_t)size);
-	ipc_set(&q->receiver, control->domid);
+	ipc_set(&q->receiver, ipc_who());
 	ipc_set_time(&q->received, ipc_time());
 	return (long)MIN(size, room);
 }
@@ -461,7 +461,20 @@ long sys_msgctl(long id, long command, long user)
 	return r;
 }
 
-/* ---- /proc/sysvipc ---- */
+/* ---- as others see it ---- */
+
+void queue_describe(struct object *o, struct kx_object *e)
+{
+	struct queue *q = queue_of(o);
+
+	e->kind = KX_OBJECT_QUEUE;
+	e->count = RELAXED(q->count);
+	e->bytes = RELAXED(q->bytes);
+	e->room = RELAXED(q->most);
+	e->pids[0] = RELAXED(q->sender);
+	e->pids[1] = RELAXED(q->receiver);
+}
+
 
 void show_queues(struct text *t)
 {

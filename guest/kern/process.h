@@ -66,6 +66,12 @@ long fork_split(uint64_t token);
 void fork_command(uint64_t token); /* the engine wants a fork */
 void fork_if_wanted(void);
 
+/* ---- task.c ---- */
+
+void task_command(void); /* the engine has a task */
+void task_news(void);    /* what a task waited for may have come */
+void tasks_if_wanted(void);
+
 /* ---- child.c ---- */
 
 struct child;

@@ -140,7 +140,7 @@ static long make(struct object *o, uint32_t page, size_t size)
 	s->size = size;
 	s->pages = (uint32_t)(PAGE_UP(size) >> PAGE_SHIFT);
 	s->first = family_alloc_run(page, s->pages);
-	s->maker = control->domid;
+	s->maker = ipc_who();
 	return s->first ? 0 : -ENOSPC;
 }
 
@@ -384,7 +384,48 @@ long sys_shmctl(long id, long command, long user)
 	return r;
 }
 
-/* ---- /proc/sysvipc ---- */
+/* ---- as others see it ---- */
+
+void segment_describe(struct object *o, struct kx_object *e)
+{
+	struct segment *s = segment_of(o);
+
+	e->kind = KX_OBJECT_SEGMENT;
+	e->count = (uint32_t)attachments(o);
+	e->bytes = RELAXED(s->size);
+	e->pids[0] = RELAXED(s->maker);
+	e->pids[1] = RELAXED(s->last);
+	e->held[END_READ] = object_holders(o, END_READ, e->readers);
+}
+
+static long copy(struct object *o, uint64_t offset, char *buf, uint64_t n, bool write)
+{
+	uint64_t size = MIN(RELAXED(segment_of(o)->size), PAGES_MAX * PAGE_SIZE);
+	uint32_t first = RELAXED(segment_of(o)->first);
+	char *at = family_page(first);
+
+	if (offset > size)
+		return -ERANGE;
+	if (!size || !at || !family_page(first + (uint32_t)((size - 1) >> PAGE_SHIFT)))
+		return -EIO;
+	n = MIN(n, size - offset);
+	memcpy(write ? at + offset : buf, write ? buf : at + offset, n);
+	return (long)n;
+}
+
+long shm_copy(long id, uint64_t offset, char *buf, uint64_t n, bool write)
+{
+	struct object *o;
+	long r = ipc_begin();
+
+	if (r)
+		return r;
+	o = ipc_find(id, KIND_SEGMENT);
+	r = o ? copy(o, offset, buf, n, write) : -EINVAL;
+	ipc_end();
+	return r;
+}
+
 
 void show_segments(struct text *t)
 {

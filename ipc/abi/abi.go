@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 4
+	AbiVersion = 5
 	PageSize   = 4096
 )
 
@@ -56,11 +56,13 @@ const (
 	ControlVa  = 0x10002000 // struct kx_control
 	CmdsVa     = 0x10003000 // struct kx_cmd[KX_CMDS]
 	ConinVa    = 0x10004000 // console input bytes
+	TaskVa     = 0x10005000 // struct kx_task, and its data
 	ConoutVa   = 0x10010000 // console output records
 	ArgsVa     = 0x10020000 // argument and environment strings
 	CtlSize    = 0x60000
 	Cmds       = 64
 	ConinSize  = 4096
+	TaskSize   = 32768
 	ConoutSize = 65536
 	ArgsSize   = 0x40000
 )
@@ -126,6 +128,7 @@ const (
 	CmdEof     = 3 // no more standard input will come
 	CmdChild   = 4 // arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns
 	CmdGone    = 6 // arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0; a[1]: its parent's if its fork has failed although it did, or 0
+	CmdTask    = 7 // make a KX_CALL_TASK
 	CmdFork    = 5 // fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0
 )
 
@@ -136,6 +139,31 @@ const (
 	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
+	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
+)
+
+// Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
+// without sleeping, with root's rights, and in the name of PID 0; it makes the call again with the result, and finds the next one. Results are as of the calls
+// of System V that are named here; -EBUSY: a relative has the lock, ask again.
+const (
+	TaskQueue   = 1 // msgget: a[0]: key; a[1]: flags; a number
+	TaskSend    = 2 // msgsnd: a[0]: number; type; data; a[1]: as of KX_TASK_RECEIVE, when there may be room
+	TaskReceive = 3 // msgrcv: a[0]: number; type: the one wanted, and then that of the message; data; a[1]: 1: on -ENOMSG make a KX_CALL_TASK with a[2] = 1 when something has happened
+	TaskSegment = 4 // shmget: a[0]: key; a[1]: flags; a[2]: bytes; a number
+	TaskRead    = 5 // a[0]: number; a[1]: offset; a[2]: bytes; data; how many bytes there are
+	TaskWrite   = 6 // a[0]: number; a[1]: offset; data; how many bytes there was room for
+	TaskRemove  = 7 // a[0]: number of a queue, a segment or a set of semaphores
+	TaskList    = 8 // a[0]: page after which to begin, and then after which to go on, or 0; data: struct kx_object, so many
+	TaskKey     = 9 // ftok: a[0]: project; data: a path; the key, unsigned
+)
+
+// kx_object.kind
+const (
+	ObjectQueue      = 1
+	ObjectSemaphores = 2
+	ObjectSegment    = 3
+	ObjectPipe       = 4
+	ObjectPids       = 8
 )
 
 // Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
@@ -265,6 +293,36 @@ type KxCall struct {
 	Flags  uint32 // KX_FORK_*
 	A      [3]uint64
 	Result int64
+}
+
+// KxTask is struct kx_task.
+//
+// Its data follow.
+type KxTask struct {
+	Op   uint32 // KX_TASK_*
+	Size uint32 // of the data, bytes
+	A    [3]uint64
+	Type int64
+}
+
+// KxObject is struct kx_object.
+//
+// Something that a family shares, as a member finds it.
+type KxObject struct {
+	Kind    uint32 // KX_OBJECT_*
+	Id      uint32 // its number; of a pipe: its page
+	Key     uint32
+	Mode    uint32
+	Uid     uint32
+	Gid     uint32
+	Count   uint32 // messages, semaphores, attachments
+	Pad     uint32
+	Bytes   uint64             // in a queue, in a pipe, of a segment
+	Room    uint64             // the most bytes of a queue or a pipe
+	Pids    [2]uint32          // of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last
+	Held    [2]uint32          // how many members have a pipe's reading and its writing end; a segment, the first
+	Readers [ObjectPids]uint32 // some of them
+	Writers [ObjectPids]uint32
 }
 
 // KxRange is struct kx_range.

@@ -138,6 +138,10 @@ void doorbell(void)
 {
 }
 
+void events_owed(void)
+{
+}
+
 void futex_news(void)
 {
 }
@@ -198,12 +202,12 @@ bool in_group(uint32_t gid)
 	return !gid;
 }
 
-long (*shim_call)(uint32_t op, uint64_t a);
+long (*shim_call)(uint32_t op, uint64_t a, uint64_t b);
 
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
 {
-	(void)flags, (void)b, (void)c;
-	return shim_call ? shim_call(op, a) : -ENOSYS;
+	(void)flags, (void)c;
+	return shim_call ? shim_call(op, a, b) : -ENOSYS;
 }
 
 void wake_all(struct waitq *q)

@@ -333,8 +333,9 @@ static void trial_scribble(void)
 static int growths;
 
 /* The engine gives a page each time, and a relative takes the first two of them. */
-static long grow(uint32_t op, uint64_t pages)
+static long grow(uint32_t op, uint64_t pages, uint64_t unused)
 {
+	(void)unused;
 	CHECK(op == KX_CALL_FAMILY && pages == control->family_pages + 1);
 	control->family_pages = (uint32_t)pages;
 	if (growths++ < 2)
@@ -377,6 +378,7 @@ int main(int argc, char **argv)
 		trial_ipc_scribble();
 	}
 	trial_growth();
+	trial_tasks();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();
@@ -385,6 +387,7 @@ int main(int argc, char **argv)
 		trial_pairs();
 		trial_ipc();
 		trial_ipc();
+		trial_tasks_of_killed();
 		if (!i) /* the file stays there as long as it has a name */
 			used = objects_held();
 		CHECK(objects_held() == used);

@@ -201,6 +201,8 @@ void trial_ipc_scribble(void)
 	ids[2] = sys_shmget(8, 9000, IPC_CREAT | 0600);
 	for (int i = 0; i < 200; i++) {
 		act(ids);
+		if (i % 3 == 0)
+			random_task();
 		scribble();
 	}
 	family_exit();

@@ -35,6 +35,12 @@ void trial_pairs(void);
 void trial_robust(void);
 void trial_robust_nonsense(long va, size_t n); /* in a segment of which that is memory */
 
+/* tasktrials.c */
+long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uint32_t size); /* the data are where they belong; its result */
+long random_task(void); /* of any kind, about an object of any number */
+void trial_tasks(void);
+void trial_tasks_of_killed(void);
+
 /* ipctrials.c */
 void trial_ipc(void);
 void trial_ipc_scribble(void);
