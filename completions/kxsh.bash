@@ -64,7 +64,7 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'limit')
-		flags='-m --memory --weight --cpus --family --help'
+		flags='-m --memory --weight --cpus --family --no-spin --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'renice')

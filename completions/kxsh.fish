@@ -130,7 +130,7 @@ complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, als
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
-complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, and the size of their families'
+complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
 complete -c kxsh -n __kxsh_first -a renice -d 'change the scheduler weight of running pVMs'
 complete -c kxsh -n __kxsh_first -a taskset -d 'show or set the CPUs a pVM may run on'
 complete -c kxsh -n __kxsh_first -a pool -d 'show or resize the pool of blank domains that run draws on'
@@ -326,6 +326,7 @@ complete -c kxsh -n '__kxsh_in limit' -s m -l memory -r -f -d 'the most memory i
 complete -c kxsh -n '__kxsh_in limit' -l weight -r -f -d 'its share of the CPUs against others\'; 256 is the default'
 complete -c kxsh -n '__kxsh_in limit' -l cpus -r -f -d 'the CPUs it may run on, such as 0,2-3; all: any'
 complete -c kxsh -n '__kxsh_in limit' -l family -r -f -d 'the most members of its family'
+complete -c kxsh -n '__kxsh_in limit' -l no-spin -d 'let it sleep at once when it waits for relatives'
 complete -c kxsh -n '__kxsh_in limit' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in limit' -f -k -a '(__kxsh_pvms)'
 

@@ -177,6 +177,7 @@ type Detail struct {
 	RestartOf int           `json:"restart_of,omitempty"` // the PID this one took over from
 	Weight    int           `json:"weight"`
 	CPUs      []int         `json:"cpus"`
+	NoSpin    bool          `json:"no_spin"`       // it may not look for what relatives do before it sleeps
 	Steps     []Step        `json:"steps"`         // of its birth
 	MainAfter time.Duration `json:"main_after_ns"` // from the request to the program's first instruction; 0: not yet
 	LogPath   string        `json:"log_path"`
@@ -266,6 +267,7 @@ type Limits struct {
 	CPUs   *[]int  `json:"cpus,omitempty"`
 	MaxMem *uint64 `json:"max_memory,omitempty"`
 	Family *int    `json:"family,omitempty"` // the most members of its family, zombies included
+	Spin   *bool   `json:"spin,omitempty"`   // whether it may look for what relatives do before it sleeps
 }
 
 // Stream numbers of a Chunk, as in kx_abi.h.

@@ -473,6 +473,9 @@ func (f *fake) Limit(_ context.Context, pid int, l engine.Limits) error {
 	if l.MaxMem != nil {
 		p.MaxMem = *l.MaxMem
 	}
+	if l.Spin != nil {
+		p.NoSpin = !*l.Spin
+	}
 	if l.Family != nil {
 		p.Members, p.MaxFamily = 1, *l.Family
 	}

@@ -196,7 +196,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	f.add("steps", "%s", stepsLine(d.Steps))
 	f.add("memory", "%s of at most %s, %s shared", humanBytes(d.Memory), humanBytes(d.MaxMem), humanBytes(d.Shared))
-	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs))
+	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s%s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs), spinText(d.NoSpin))
 	if d.HostPID != 0 {
 		f.add("host pid", "%d", d.HostPID)
 	}
@@ -265,4 +265,11 @@ func quoteArgs(args []string) string {
 		out = append(out, a)
 	}
 	return strings.Join(out, " ")
+}
+
+func spinText(forbidden bool) string {
+	if forbidden {
+		return ", no spin"
+	}
+	return ""
 }

@@ -41,7 +41,7 @@ var exchanges = []exchange{
 	{"siblings", 50, []way{{"siblings-first", "siblings, first contact", 0}, {"siblings-after", "siblings, after", 0}}},
 }
 
-// ipcTurns is in how many turns native processes and pVMs share the rounds of an exchange.
+// ipcTurns is in how many turns native processes and pVMs share the rounds of an exchange, at most.
 const ipcTurns = 10
 
 // nonLineal is what the first contact of siblings may be, of that of a lineal pair.
@@ -76,9 +76,12 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pvm.end()) }()
-	e.quiet.rest++
-	defer func() { e.quiet.rest-- }()
-
+	if err := pvm.exchange("pipe", 1, map[string]*Series{"pipe": {}}); err != nil { // from now on there is all that a family needs
+		return err
+	}
+	if err := e.quiet.begin(ctx); err != nil {
+		return err
+	}
 	r := &Report{Bench: "ipc", Time: time.Now(), Machine: machine(&info)}
 	clock := startClock()
 	first := map[string]*Series{}
@@ -88,8 +91,12 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		for _, w := range x.series {
 			linux[w.name], ours[w.name] = &Series{Name: w.title + ": Linux"}, &Series{Name: w.title + ": pVM"}
 		}
-		for range ipcTurns {
-			n := b.rounds(x.rounds) / ipcTurns
+		turns := ipcTurns
+		if b.Quick {
+			turns = 2
+		}
+		for range turns {
+			n := b.rounds(x.rounds) / turns
 			for _, side := range []struct {
 				program *forker
 				series  map[string]*Series

@@ -76,6 +76,7 @@
 #define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
 #define KX_F_DIRTY 4 /* frames that the pVM gets itself may hold something else than zeroes */
 #define KX_F_BELLS 8 /* EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area */
+#define KX_F_LOOK 16 /* before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it */
 
 #define KX_PORT_MEMBER 0x10000
 
@@ -185,10 +186,11 @@
 struct kx_member {
 	uint32_t pid;    /* 0: nobody's */
 	uint32_t rung;   /* something happened that it may wait for */
-	uint32_t asleep; /* it has to be woken to see that */
+	uint32_t asleep; /* 1: it has to be woken to see that; 2: it looks all the time */
 	uint32_t births; /* how many of its children have found their places; runs freely */
 	uint32_t defers; /* it waits for that to move */
-	uint32_t pad[3];
+	uint32_t turns;  /* how many have had the place; runs freely */
+	uint32_t pad[2];
 };
 
 struct kx_note {
@@ -316,7 +318,7 @@ struct kx_control {
 	uint32_t family_state; /* KX_FAMILY_*; the pVM's, as what follows */
 	uint32_t family_place; /* its place in the family area, plus 1; 0: it has none */
 	uint32_t pad;
-	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0 */
+	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify; it sets them to 0 */
 
 	uint32_t reason;       /* KX_REASON_*, valid in KX_STATE_EXITED */
 	uint32_t ranges_count; /* of ranges, for KX_FORK_SHARED */

@@ -149,6 +149,7 @@ static inline int part_value(const struct part_entry *e)
 
 /* What is in that place, if it is a pipe, or an object with a number. */
 bool ipc_describe(uint32_t page, struct kx_object *e);
+void queue_full(struct object *o); /* who takes a message rings: somebody waits for room; the lock is held */
 void queue_describe(struct object *o, struct kx_object *e);
 void set_describe(struct object *o, struct kx_object *e);
 void segment_describe(struct object *o, struct kx_object *e);

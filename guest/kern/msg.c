@@ -45,7 +45,7 @@ struct queue {
 	uint32_t most;        /* bytes */
 	uint32_t pages;
 	uint32_t sender, receiver; /* PIDs of the last ones */
-	uint32_t pad;
+	uint32_t full; /* somebody waits for room */
 	int64_t sent, received;
 	uint32_t page[QUEUE_PAGES];
 };
@@ -219,6 +219,11 @@ static long put(struct object *o, int64_t type, char *text, size_t size)
 	return 0;
 }
 
+void queue_full(struct object *o)
+{
+	ipc_set(&queue_of(o)->full, 1);
+}
+
 long sys_msgsnd(long id, long message, long size, long flags)
 {
 	struct object *o;
@@ -245,6 +250,7 @@ long sys_msgsnd(long id, long message, long size, long flags)
 			ipc_back();
 		if (err != -EAGAIN || flags & IPC_NOWAIT)
 			break;
+		queue_full(o);
 		err = ipc_wait(o, FOREVER);
 		if (err)
 			return err;
@@ -356,7 +362,10 @@ long sys_msgrcv(long id, long message, long size, long type, long flags)
 			return r;
 	}
 	if (r >= 0) {
-		ipc_happened(o);
+		if (RELAXED(queue_of(o)->full)) { /* else those who wait want messages, not room */
+			ipc_set(&queue_of(o)->full, 0);
+			ipc_happened(o);
+		}
 		ipc_commit();
 		if (!RELAXED(queue_of(o)->count))
 			fewer_units(o);

@@ -38,8 +38,10 @@ static long watch(long id)
 	if (r)
 		return r;
 	o = ipc_find(id, KIND_QUEUE);
-	if (o)
+	if (o) {
+		queue_full(o); /* it may be room that the engine waits for */
 		ipc_watch(o);
+	}
 	ipc_end();
 	return 0;
 }

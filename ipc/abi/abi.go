@@ -81,10 +81,11 @@ const (
 
 // kx_control.flags
 const (
-	FTty   = 1 // the console is a terminal: line discipline on, isatty() true
-	FStdin = 2 // standard input is attached; without it reads see end of file at once
-	FDirty = 4 // frames that the pVM gets itself may hold something else than zeroes
-	FBells = 8 // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
+	FTty   = 1  // the console is a terminal: line discipline on, isatty() true
+	FStdin = 2  // standard input is attached; without it reads see end of file at once
+	FDirty = 4  // frames that the pVM gets itself may hold something else than zeroes
+	FBells = 8  // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
+	FLook  = 16 // before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it
 )
 
 const (
@@ -210,10 +211,11 @@ const (
 type KxMember struct {
 	Pid    uint32 // 0: nobody's
 	Rung   uint32 // something happened that it may wait for
-	Asleep uint32 // it has to be woken to see that
+	Asleep uint32 // 1: it has to be woken to see that; 2: it looks all the time
 	Births uint32 // how many of its children have found their places; runs freely
 	Defers uint32 // it waits for that to move
-	Pad    [3]uint32
+	Turns  uint32 // how many have had the place; runs freely
+	Pad    [2]uint32
 }
 
 // KxNote is struct kx_note.
@@ -374,7 +376,7 @@ type KxControl struct {
 	FamilyState uint32 // KX_FAMILY_*; the pVM's, as what follows
 	FamilyPlace uint32 // its place in the family area, plus 1; 0: it has none
 	Pad         uint32
-	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0
+	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify; it sets them to 0
 
 	Reason      uint32 // KX_REASON_*, valid in KX_STATE_EXITED
 	RangesCount uint32 // of ranges, for KX_FORK_SHARED
@@ -444,11 +446,13 @@ const (
 )
 
 const (
-	EvtchnopBindVirq = 1
-	EvtchnopClose    = 3
-	EvtchnopSend     = 4
-	EvtchnopUnmask   = 9
-	VirqTimer        = 0
+	EvtchnopBindInterdomain = 0
+	EvtchnopBindVirq        = 1
+	EvtchnopClose           = 3
+	EvtchnopSend            = 4
+	EvtchnopAllocUnbound    = 6
+	EvtchnopUnmask          = 9
+	VirqTimer               = 0
 )
 
 const (
@@ -620,6 +624,21 @@ type SchedShutdown struct {
 // EvtchnSend is struct evtchn_send.
 type EvtchnSend struct {
 	Port uint32
+}
+
+// EvtchnBindInterdomain is struct evtchn_bind_interdomain.
+type EvtchnBindInterdomain struct {
+	RemoteDom  uint16
+	Pad        uint16
+	RemotePort uint32
+	LocalPort  uint32 // out
+}
+
+// EvtchnAllocUnbound is struct evtchn_alloc_unbound.
+type EvtchnAllocUnbound struct {
+	Dom       uint16
+	RemoteDom uint16
+	Port      uint32 // out
 }
 
 // EvtchnBindVirq is struct evtchn_bind_virq.

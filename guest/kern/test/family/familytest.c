@@ -252,6 +252,8 @@ static int naps;
 
 int nap_once(void)
 {
+	family_sleeps();
+	family_awake();
 	family_events();
 	return ++naps % 4 ? 0 : -EINTR;
 }
@@ -310,6 +312,8 @@ static void trial_scribble(void)
 		return;
 	}
 	alarm(120);
+	if (random_below_(2)) /* lines between members, as on Xen */
+		control->flags &= ~KX_F_BELLS;
 	CHECK(mmap((void *)KX_FAMILY_VA, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)KX_FAMILY_VA);
 	shim_waits = nap_once;
 	CHECK(!sys_pipe2((long)fds, 0) && !sys_pipe2((long)(fds + 2), O_NONBLOCK));

@@ -10,7 +10,7 @@
 
 #define AREA ((uint32_t *)KX_FAMILY_VA)
 #define AREA_SIZE (KX_FAMILY_PAGES * PAGE_SIZE)
-#define HEADER 20 /* pages that the area's own tables have, at most */
+#define HEADER 32 /* pages that the area's own tables have, at most */
 
 extern unsigned seed;
 unsigned random_below_(unsigned n);
