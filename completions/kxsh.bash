@@ -138,7 +138,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork' ;;
+		words='boot fork ipc' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=

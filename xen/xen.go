@@ -236,7 +236,7 @@ type Info struct {
 	CPUs       int
 	Memory     uint64 // bytes of the host
 	FreeMemory uint64
-	Sandbox    []string // hosted: what confines a domain here, e.g. "seccomp", "user namespace"
+	Sandbox    []string // what keeps domains apart here, e.g. "seccomp", "user namespace"
 }
 
 // Pool is the state of the pool of blank domains.

@@ -10,7 +10,8 @@ import (
 )
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
-// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks.
+// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks; ipc
+// measures what goes between processes.
 var (
 	//go:embed testdata/stamp.c
 	stampC string
@@ -20,6 +21,8 @@ var (
 	spawnC string
 	//go:embed testdata/forks.c
 	forksC string
+	//go:embed testdata/ipc.c
+	ipcC string
 )
 
 // programs are what the benchmarks run: where each is in a folder, and how it is built.
@@ -28,7 +31,7 @@ var programs = []struct {
 	image        bool // a pVM image; else a static Linux program
 }{
 	{"stamp.kx", stampC, true}, {"stamp", stampC, false}, {"idle.kx", idleC, true}, {"spawn", spawnC, false},
-	{"forks.kx", forksC, true}, {"forks", forksC, false},
+	{"forks.kx", forksC, true}, {"forks", forksC, false}, {"ipc.kx", ipcC, true}, {"ipc", ipcC, false},
 }
 
 // CC compiles a program into a pVM image, as kxsh cc does.

@@ -156,6 +156,12 @@ extern int children;              /* how many fork_many makes: -n */
 	T(share_pipe_full, ALL) T(share_pipe_poll, ALL) T(share_pipe_epoll, ALL)                   \
 	T(share_pipe_threads, ALL) T(share_pipe_line, ALL) T(share_pipe_reopen, ALL)               \
 	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL) \
+	/* sockets.c */                                                                           \
+	T(pair_messages, ALL) T(pair_vectors, ALL) T(pair_full, ALL) T(pair_shutdown, ALL)         \
+	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
+	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
+	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
+	T(share_eventfd, ALL)                                                                     \
 	/* msgs.c */                                                                              \
 	T(msg_get, ALL) T(msg_types, ALL) T(msg_sizes, ALL) T(msg_errors, ALL) T(msg_full, ALL)    \
 	T(msg_fork, ALL) T(msg_blocks, ALL) T(msg_removed, ALL) T(msg_interrupted, ALL)            \

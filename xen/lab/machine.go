@@ -81,13 +81,14 @@ func (m *machine) arguments() []string {
 	return args
 }
 
-// scrub leaves frames as the firmware left them, except where figures are wanted: a builder that has
-// to clear frames itself is slower than on a Xen as it is shipped.
+// scrub has Xen clear what domains give back, without which forks share nothing. What the firmware left is left so, except
+// where figures are wanted: a builder that has to clear frames itself is slow.
 func (m *machine) scrub() string {
+	const always = " scrub-domheap"
 	if m.Icount {
-		return ""
+		return always
 	}
-	return " bootscrub=0"
+	return always + " bootscrub=0"
 }
 
 // pin keeps dom0's vcpu on one processor: Xen 4.17's credit2 has left it waiting in its queue for ever, with both

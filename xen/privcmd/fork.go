@@ -70,7 +70,8 @@ func (f *fork) check() error {
 	}
 	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
 	flags := atomic.LoadUint32(&call.Flags)
-	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
+	// A shared frame that its owner has given back is free when the last relative lets go, who cannot clear it.
+	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 && f.h.scrubs {
 		f.apart = f.parent.ranges()
 	}
 	if err := f.f.Check(f.geo.pages); err != nil {

@@ -38,6 +38,7 @@ type Hypervisor struct {
 	names  *xenstore.Register
 	sched  uint32
 	cpus   int
+	scrubs bool // Xen clears what a living domain gives back
 	dirty  bool // frames may come with old content
 
 	stop    chan struct{}
@@ -120,7 +121,8 @@ func (h *Hypervisor) learn() error {
 	if err != nil {
 		return err
 	}
-	h.dirty = keepsDirt(line)
+	h.scrubs = boolOption(line, "scrub-domheap", false)
+	h.dirty = !h.scrubs || !boolOption(line, "bootscrub", true)
 	list, err := h.c.domainList()
 	if err != nil {
 		return err
@@ -139,16 +141,27 @@ func (h *Hypervisor) learn() error {
 	return nil
 }
 
-// keepsDirt tells from Xen's command line whether frames that nobody had since power-on come as the
-// firmware left them. Otherwise, and after use by another domain, Xen scrubs.
-func keepsDirt(line string) bool {
-	for _, word := range strings.Fields(line) {
-		switch word {
-		case "no-bootscrub", "bootscrub=0", "bootscrub=no", "bootscrub=off", "bootscrub=false":
-			return true
+// boolOption is what Xen's command line says of a boolean option; a word that is none, as in bootscrub=idle, changes nothing.
+//
+// Two of them tell whether frames come clean. Without bootscrub, those that nobody had since power-on are as the firmware left
+// them. What a domain held at its end Xen always clears, but what a living one gives back, or has given back while others
+// had it mapped, only with scrub-domheap.
+//
+// Source: parse_bool in xen/common/kernel.c, free_domheap_pages in xen/common/page_alloc.c.
+func boolOption(line, name string, value bool) bool {
+	for word := range strings.FieldsSeq(line) {
+		key, arg, _ := strings.Cut(word, "=")
+		switch {
+		case key == "no-"+name:
+			value = false
+		case key != name:
+		case slices.Contains([]string{"", "1", "yes", "on", "true", "enable"}, arg):
+			value = true
+		case slices.Contains([]string{"0", "no", "off", "false", "disable"}, arg):
+			value = false
 		}
 	}
-	return false
+	return value
 }
 
 // ours tells whether an engine with this key made a domain.
@@ -185,6 +198,10 @@ func (h *Hypervisor) Info() (xen.Info, error) {
 	if err != nil {
 		return xen.Info{}, err
 	}
+	sharing := "forks copy: Xen was booted without scrub-domheap"
+	if h.scrubs {
+		sharing = "forks share what nobody has written"
+	}
 	return xen.Info{
 		Name:       "xen",
 		Version:    h.c.version.String(),
@@ -192,6 +209,7 @@ func (h *Hypervisor) Info() (xen.Info, error) {
 		CPUs:       int(phys.NrCPUs),
 		Memory:     phys.TotalPages * pageSize,
 		FreeMemory: (phys.FreePages + phys.ScrubPages) * pageSize,
+		Sandbox:    []string{sharing},
 	}, nil
 }
 

@@ -159,3 +159,56 @@ func TestGrants(t *testing.T) {
 		return errors.Is(err, xen.ErrNoDomain)
 	})
 }
+
+// TestGivenBack holds that what a living domain gives back comes to no other with its content: not to a blank, and, where
+// Xen says that it scrubs, to nobody.
+func TestGivenBack(t *testing.T) {
+	g := newGuests(t, "givenback")
+	const frames, secret = 4096, 0xa5
+	more := func() (d *Domain, mfns []uint64) {
+		d = g.create("spin")
+		info, err := g.h.c.domainInfo(d.id)
+		g.must(err)
+		mfns = make([]uint64, frames)
+		g.must(domctl(g.h.c, domctlMaxMem, d.id, &maxMem{(info.TotPages + frames) * pageSize >> 10}))
+		g.must(g.h.c.populate(d.id, mfns))
+		return d, mfns
+	}
+	secrets := func(id xen.DomID, mfns []uint64) (n int) {
+		g.must(g.h.c.withFrames(id, mfns, protRead, func(area []byte) error {
+			for i := range mfns {
+				if area[i*pageSize] == secret {
+					n++
+				}
+			}
+			return nil
+		}))
+		return n
+	}
+	give := func() {
+		d, mfns := more()
+		g.must(g.h.c.withFrames(d.id, mfns, protWrite, func(area []byte) error {
+			for i := range area {
+				area[i] = secret
+			}
+			return nil
+		}))
+		for _, mfn := range mfns {
+			g.must(g.h.c.takeBack(d.id, mfn))
+		}
+	}
+	give()
+	b, err := g.h.blank()
+	g.must(err)
+	defer b.close()
+	if n := secrets(b.d.id, b.mfns[:b.l.p2m]); n > 0 {
+		t.Errorf("a blank has %d frames with content", n)
+	}
+	give()
+	d, mfns := more()
+	if n := secrets(d.id, mfns); n > 0 && g.h.scrubs {
+		t.Errorf("%d frames came with content", n)
+	} else if !g.h.scrubs {
+		t.Skipf("Xen does not scrub: %d frames came with content", n)
+	}
+}

@@ -49,12 +49,24 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-func TestKeepsDirt(t *testing.T) {
-	for line, want := range map[string]bool{
-		"": false, "console=com1 bootscrub=idle": false, "no-bootscrub": true, "a bootscrub=0 b": true, "xbootscrub=0": false,
+func TestBoolOption(t *testing.T) {
+	for _, c := range []struct {
+		line, name     string
+		unsaid, result bool
+	}{
+		{"", "bootscrub", true, true},
+		{"", "scrub-domheap", false, false},
+		{"console=com1 bootscrub=idle", "bootscrub", true, true},
+		{"no-bootscrub", "bootscrub", true, false},
+		{"a bootscrub=0 b", "bootscrub", true, false},
+		{"xbootscrub=0 bootscrubx=0", "bootscrub", true, true},
+		{"a scrub-domheap b", "scrub-domheap", false, true},
+		{"scrub-domheap=on", "scrub-domheap", false, true},
+		{"scrub-domheap scrub-domheap=off", "scrub-domheap", false, false},
+		{"no-scrub-domheap scrub-domheap=true", "scrub-domheap", false, true},
 	} {
-		if keepsDirt(line) != want {
-			t.Errorf("%q: %v", line, !want)
+		if boolOption(c.line, c.name, c.unsaid) != c.result {
+			t.Errorf("%s in %q: %v", c.name, c.line, !c.result)
 		}
 	}
 }

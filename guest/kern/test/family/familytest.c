@@ -8,12 +8,17 @@
 #include "process.h"
 #include "trials.h"
 
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 long sys_pipe2(long user, long flags), sys_close(long fd), sys_read(long fd, long buf, long n), sys_write(long fd, long buf, long n);
 long sys_openat(long dirfd, long path, long flags, long mode), sys_lseek(long fd, long off, long whence), sys_ftruncate(long fd, long size);
 long sys_fcntl(long fd, long cmd, long arg), sys_fallocate(long fd, long mode, long off, long len), sys_fstat(long fd, long st);
+long sys_socketpair(long domain, long type, long protocol, long user), sys_shutdown(long fd, long how), sys_ioctl(long fd, long request, long arg);
+long sys_eventfd2(long initial, long flags);
 long sys_pwrite64(long fd, long buf, long n, long off), sys_pread64(long fd, long buf, long n, long off);
 
 unsigned seed = 1;
@@ -256,8 +261,9 @@ static void act(const int *fds, int n)
 	static char buf[70000];
 	int fd = fds[random_below_((unsigned)n)];
 	struct stat st;
+	int pending;
 
-	switch (random_below_(10)) {
+	switch (random_below_(12)) {
 	case 0: case 1:
 		sys_read(fd, (long)buf, random_below_(sizeof(buf)));
 		break;
@@ -279,15 +285,23 @@ static void act(const int *fds, int n)
 	case 8:
 		sys_fstat(fd, (long)&st);
 		break;
+	case 9:
+		sys_ioctl(fd, FIONREAD, (long)&pending);
+		break;
+	case 10:
+		sys_shutdown(fd, random_below_(30));
+		break;
 	default:
 		family_gone((int)random_below_(100), (int)random_below_(3), (int)random_below_(3));
 	}
 	CHECK(sys_fcntl(fd, F_GETFL, 0) >= 0);
 }
 
+#define SCRIBBLED 11 /* files */
+
 static void trial_scribble(void)
 {
-	int fds[6], pid = fork();
+	int fds[SCRIBBLED], pid = fork();
 
 	if (pid) {
 		int status;
@@ -301,12 +315,14 @@ static void trial_scribble(void)
 	CHECK(!sys_pipe2((long)fds, 0) && !sys_pipe2((long)(fds + 2), O_NONBLOCK));
 	fds[4] = (int)sys_openat(AT_FDCWD, (long)"/a", O_RDWR | O_CREAT, 0600);
 	fds[5] = (int)sys_openat(AT_FDCWD, (long)"/b", O_RDWR | O_CREAT, 0600);
+	CHECK(!sys_socketpair(AF_UNIX, SOCK_DGRAM, 0, (long)(fds + 6)) && !sys_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, (long)(fds + 8)));
+	fds[10] = (int)sys_eventfd2(3, random_below_(2) ? EFD_SEMAPHORE : 0);
 	common_share();
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 100; i++) {
 		scribble();
-		act(fds, 6);
+		act(fds, SCRIBBLED);
 	}
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < SCRIBBLED; i++)
 		sys_close(fds[i]);
 	family_exit();
 	_exit(0);
@@ -368,6 +384,7 @@ int main(int argc, char **argv)
 		trial_writers();
 		trial_readers();
 		trial_files();
+		trial_pairs();
 		trial_ipc();
 		trial_ipc();
 		trial_tasks_of_killed();

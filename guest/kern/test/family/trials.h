@@ -28,6 +28,9 @@ int fork_member(void);   /* fork; the child has its place in the family */
 void scribble(void);     /* somewhere in the area, and in objects */
 int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR */
 
+/* pairtrials.c */
+void trial_pairs(void);
+
 /* tasktrials.c */
 long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uint32_t size); /* the data are where they belong; its result */
 long random_task(void); /* of any kind, about an object of any number */
