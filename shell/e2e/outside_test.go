@@ -56,21 +56,18 @@ func TestSharedFromOutside(t *testing.T) {
 	s := h.share(t, image)
 
 	// Seen.
-	pipe := engine.SharedObject{}
-	await(t, "five bytes in a pipe", func() (bool, string) {
-		list := s.list(t, "-p")
-		if len(list) == 1 {
-			pipe = list[0]
-		}
-		return pipe.Bytes == 5, fmt.Sprintf("%+v", list)
-	})
-	if !slices.Equal(pipe.Readers, []int{s.root}) || !slices.Equal(pipe.Writers, []int{s.child}) || pipe.MaxBytes != 65536 {
-		t.Errorf("the pipe: %+v", pipe)
-	}
 	s.output(t, "msgsnd", s.queue, "7", "twelve bytes")
-	for _, o := range s.list(t, "-q", "-m", "-s") {
+	var list []engine.SharedObject
+	await(t, "five bytes in a pipe", func() (bool, string) {
+		list = s.list(t)
+		i := slices.IndexFunc(list, func(o engine.SharedObject) bool { return o.Kind == engine.KindPipe })
+		return i >= 0 && list[i].Bytes == 5, fmt.Sprintf("%+v", list)
+	})
+	for _, o := range list {
 		ok := false
 		switch o.Kind {
+		case engine.KindPipe:
+			ok = slices.Equal(o.Readers, []int{s.root}) && slices.Equal(o.Writers, []int{s.child}) && o.MaxBytes == 65536
 		case engine.KindQueue:
 			ok = strconv.Itoa(o.ID) == s.queue && o.Key == 77 && o.Mode == 0o600 && o.Count == 1 && o.Bytes == 12 && o.MaxBytes == 16384
 		case engine.KindSemaphores:
@@ -83,7 +80,7 @@ func TestSharedFromOutside(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	}
-	if list := s.list(t); len(list) != 4 {
+	if len(list) != 4 {
 		t.Errorf("all: %+v", list)
 	}
 	if got := s.ask(t, "count"); got != "1 1 1 1 12" {
@@ -145,13 +142,10 @@ func TestSharedFromOutside(t *testing.T) {
 	h.output(t, "kill", "-KILL", "%"+strconv.Itoa(other.root))
 
 	// Members that are stopped are not needed; if all are, that is said at once.
-	h.output(t, "kill", "-STOP", strconv.Itoa(s.root))
-	if got := s.output(t, "msgget", "77"); got != s.queue+"\n" {
-		t.Errorf("with the parent stopped: %s", got)
+	out, errs, _ := h.run(t, "-c", `kill -STOP $0; msgget 77; kill -STOP $1; msgget 77; echo $?; kill -CONT $0 $1`, strconv.Itoa(s.root), strconv.Itoa(s.child))
+	if out != s.queue+"\n1\n" || errs != fmt.Sprintf("msgget: family %d: all its members are stopped: kill -CONT one of them first\n", s.root) {
+		t.Errorf("stopped: %s%s", out, errs)
 	}
-	h.output(t, "kill", "-STOP", strconv.Itoa(s.child))
-	refused("all its members are stopped", "msgget", "77")
-	h.output(t, "kill", "-CONT", strconv.Itoa(s.root), strconv.Itoa(s.child))
 
 	// The next engine finds everything.
 	h.killEngine(t)
