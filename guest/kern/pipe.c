@@ -314,10 +314,10 @@ long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonbl
 	err = await_room(p, LENGTH + length + padding(length), nonblock);
 	if (err)
 		return err;
-	to = place(p);
+	to = p->head % LENGTH ? NULL : place(p);
 	if (!to) {
 		pipe_leave(p, false);
-		return -ENOMEM;
+		return p->head % LENGTH ? -EIO : -ENOMEM; /* a relative has spoilt it, or memory is short */
 	}
 	*(uint32_t *)to = (uint32_t)length;
 	p->head += LENGTH;
