@@ -254,6 +254,8 @@ func (e *Engine) sharesOf(ctx context.Context, p *pvm) (list []SharedObject) {
 	if !in {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, e.patience/taskShare)
+	defer cancel()
 	all, err := e.objects(ctx, p.rec.Family)
 	if err != nil {
 		return nil

@@ -119,6 +119,8 @@ var commandTests = []struct {
 		"1 R +web +-\n2 Z +web <defunct: SIGKILL> +137\n3 R +web +-\n4 Z +web <defunct: SIGKILL> +137\nstate +Z, ended, 1 has not waited for it\n.* spin.kx <defunct: SIGKILL>\n", "", 0},
 	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; run -d spin.kx >/dev/null; kill -9 %web; ps --no-headers -o pid,stat; ps --no-headers -o pid %1; kill %1`,
 		"2 Z\n3 Z\n4 R\n2\n3\n", "kill: \\(%1\\): no such pVM\n", 1},
+	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; kill -9 web; wait web; echo $?; inspect web | head -1; ps --no-headers -o pid,stat web; kill -9 web; inspect web | head -1; ps --no-headers`,
+		"137\npid +1, parent 0, family 1\n2 R\n3 R\npid +1, parent 0, family 1\n", "", 0},
 	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; kill --tree -9 'w*'; echo $?; ps --no-headers -o pid,stat; kill --tree 9; fork 1; wait; echo $?`, "0\n2 Z\n3 Z\n137\n",
 		"kill: \\(9\\): no such pVM\nfork: \\(1\\): no such pVM\n", 0},
 	{`run -d spin.kx >/dev/null; limit --family 16 %1; inspect 1 | grep ^family; limit --family 0 1`, "family +1 members of at most 16\n", "limit: --family 0: at least 1.*\n", 2},

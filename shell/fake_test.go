@@ -547,7 +547,7 @@ func (f *fake) IPC(ctx context.Context, pid int, r engine.IPCRequest) (*engine.I
 	case engine.IPCSend:
 		f.message = r.Data
 	case engine.IPCReceive:
-		for f.message == nil && r.Wait {
+		if f.message == nil && r.Wait {
 			f.mu.Unlock()
 			<-ctx.Done()
 			f.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"unicode/utf8"
 
@@ -302,24 +303,13 @@ func parseNumber(s string) (uint64, error) {
 
 // input reads standard input, until its end or max bytes.
 func (c *Call) input(max int) ([]byte, error) {
-	if c.Stdin == nil {
+	in := c.Stdin
+	if f, ok := in.(*os.File); ok && f != nil {
+		in = &reader{ctx: c, f: f}
+	} else if ok || in == nil {
 		return nil, nil
 	}
-	type result struct {
-		text []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		text, err := io.ReadAll(io.LimitReader(c.Stdin, int64(max)))
-		done <- result{text, err}
-	}()
-	select {
-	case r := <-done:
-		return r.text, r.err
-	case <-c.Done():
-		return nil, c.Err()
-	}
+	return io.ReadAll(io.LimitReader(in, int64(max)))
 }
 
 // ipc asks the family that -F names.

@@ -114,6 +114,16 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 	return nil
 }
 
+// ArgsLen is how many bytes arguments and environment take.
+func (b *Boot) ArgsLen() (n int) {
+	for _, list := range [][]string{b.Args, b.Env} {
+		for _, s := range list {
+			n += len(s) + 1
+		}
+	}
+	return n
+}
+
 // putStrings writes arguments and environment, each with its NUL, to zeroed memory.
 func (b *Boot) putStrings(to []byte) (n uint32) {
 	for _, list := range [][]string{b.Args, b.Env} {

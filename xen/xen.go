@@ -54,7 +54,7 @@ type Hypervisor interface {
 	List() ([]Listed, error)
 	// Force acts on a domain that somebody else made. ErrNoDomain if the number is not that domain's.
 	Force(id DomID, uuid UUID, a Action) error
-	// Pool tells how many blank domains wait; SetPool sets how many should.
+	// Pool tells how many blank domains wait, for a start and, once there was a fork, for one; SetPool sets how many should.
 	Pool() Pool
 	SetPool(n int) error
 	// Close lets go of the hypervisor: blank domains are destroyed, running ones go on.

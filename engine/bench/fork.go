@@ -24,7 +24,11 @@ var (
 	forkXen    = goals{[]int{4, 64, 256}, 0.1, 0.02, 4, 0.5, 400, 50}
 )
 
-const idleParent = 64 // MiB
+const (
+	idleParent = 64 // MiB
+	// forksToWarm is after how many forks a pool has blanks for forks, of the parent's size.
+	forksToWarm = 2
+)
 
 // forkRows are the series of one size; each has one of the child and one of the parent.
 type forkRows struct {
@@ -141,7 +145,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 		fmt.Sprintf("first fork, child runs: %d MiB to %d MiB", largest.mib, smallest.mib),
 		float64(largest.first.child.Median) / float64(smallest.first.child.Median), "times", g.growth,
 	})
-	weight, err := b.idleChild(ctx, e.pooled, hv, g.children)
+	weight, err := b.idleChild(ctx, e, hv, g.children)
 	if err != nil {
 		return err
 	}
@@ -164,9 +168,12 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, old.end()) }()
-	e.quiet.rest++
-	defer func() { e.quiet.rest-- }()
-	if _, err := old.fork(false); err != nil {
+	for range forksToWarm {
+		if _, err := old.fork(false); err != nil {
+			return err
+		}
+	}
+	if err := e.quiet.begin(ctx); err != nil {
 		return err
 	}
 	fresh := func(from *engine.Engine, touch bool) (s split, err error) {
@@ -242,26 +249,24 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 }
 
 // idleChild is what the host's free memory falls by for one of n children that do nothing, in bytes.
-func (b *Bench) idleChild(ctx context.Context, e *engine.Engine, hv xen.Hypervisor, n int) (weight float64, err error) {
-	f, err := b.pvm(ctx, e, idleParent)
+func (b *Bench) idleChild(ctx context.Context, e *engines, hv xen.Hypervisor, n int) (weight float64, err error) {
+	f, err := b.pvm(ctx, e.pooled, idleParent)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.end()) }()
-	if err := f.tell("i 1"); err != nil { // what the first fork takes for good
-		return 0, err
+	// What the first forks take for good is not counted, nor what the pool takes.
+	var free [2]int64
+	for i, children := range []int{forksToWarm, forksToWarm + n} {
+		if err := f.tell(fmt.Sprint("i ", children)); err != nil {
+			return 0, err
+		}
+		if err := e.quiet.begin(ctx); err != nil {
+			return 0, err
+		}
+		if free[i], err = available(hv); err != nil {
+			return 0, err
+		}
 	}
-	before, err := available(hv)
-	if err != nil {
-		return 0, err
-	}
-	if err := f.tell(fmt.Sprint("i ", 1+n)); err != nil {
-		return 0, err
-	}
-	time.Sleep(200 * time.Millisecond)
-	after, err := available(hv)
-	if err != nil {
-		return 0, err
-	}
-	return float64(before-after) / float64(n), f.tell("k")
+	return float64(free[0]-free[1]) / float64(n), f.tell("k")
 }

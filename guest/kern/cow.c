@@ -45,6 +45,14 @@ static void frame_give(uint64_t mfn)
 
 /* ---- pages ---- */
 
+/* In words: not every CPU has a fast way for bytes. */
+static void copy_page(void *to, const void *from)
+{
+	uint64_t n = PAGE_SIZE / sizeof(uint64_t);
+
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
 static uint64_t owner_of(uint64_t entry)
 {
 	return entry >> KX_MFN_OWNER_SHIFT & KX_MFN_OWNER;
@@ -59,11 +67,11 @@ int cow_copy(uint64_t pfn, uint64_t va)
 	if (!frame)
 		return -ENOMEM;
 	/* By way of a buffer, so that no frame has an alias: one hypercall instead of two. */
-	memcpy(content, (const void *)va, PAGE_SIZE);
+	copy_page(content, (const void *)va);
 	if (HYPERCALL(__HYPERVISOR_update_va_mapping, va, frame << PAGE_SHIFT | PTE_FLAGS | PTE_DIRTY | PTE_RW | PTE_NX,
 		      UVMF_INVLPG | UVMF_LOCAL))
 		panic("the hypervisor refused a page of its own to %#lx", va);
-	memcpy((void *)va, content, PAGE_SIZE);
+	copy_page((void *)va, content);
 	mfn_list[pfn] = frame;
 	if (!owner_of(entry))
 		frame_give(own);

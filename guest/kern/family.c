@@ -142,6 +142,15 @@ uint32_t family_top(void)
 	return MIN(RELAXED(area->top), pages());
 }
 
+uint32_t family_used(void)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = FIRST_PAGE, n = mine ? family_top() : 0; i < n; i++)
+		used += RELAXED(area->owner[i]) != 0;
+	return used;
+}
+
 /* Those that have it are found up to top: it moves before anybody can rely on it. */
 static void raise_top(uint32_t page)
 {
@@ -439,7 +448,12 @@ bool object_join(uint32_t page, enum kind kind)
 
 bool object_mine(const struct object *o)
 {
-	return RELAXED(o->holders[END_READ][(mine - 1) / 64]) >> (mine - 1) % 64 & 1;
+	return object_has(o, mine - 1);
+}
+
+bool object_has(const struct object *o, uint32_t place)
+{
+	return RELAXED(o->holders[END_READ][place / 64]) >> place % 64 & 1;
 }
 
 void object_release(uint32_t page)
@@ -634,6 +648,7 @@ static bool bury(uint32_t place)
 		free_lock(&area->lock);
 	}
 	ipc_gone(place);
+	robust_gone(place);
 	clean(place);
 	__atomic_compare_exchange_n(&m->pid, &pid, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	family_ipc_unlock();
@@ -693,6 +708,7 @@ void family_exit(void)
 		family_ipc_unlock();
 	}
 	ipc_drop_all();
+	robust_drop();
 	common_drop_all();
 	if (!list_empty(&deferred) || locked)
 		return; /* the engine has the others see to it */

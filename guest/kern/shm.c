@@ -95,13 +95,21 @@ static struct have *have_object(uint32_t object)
 	return NULL;
 }
 
+uint32_t shm_range(struct object *o, uint32_t *first)
+{
+	uint32_t pages = RELAXED(segment_of(o)->pages);
+
+	*first = RELAXED(segment_of(o)->first);
+	return pages <= PAGES_MAX && *first < KX_FAMILY_PAGES ? pages : 0;
+}
+
 /* The caller holds the object. NULL: what it says of itself is nonsense, or memory is short. */
 static struct have *have_add(struct object *o)
 {
-	uint32_t first = RELAXED(segment_of(o)->first), pages = RELAXED(segment_of(o)->pages);
+	uint32_t first, pages = shm_range(o, &first);
 	struct have *h;
 
-	if (!pages || pages > PAGES_MAX || !family_page(first) || !family_page(first + pages - 1))
+	if (!pages || !family_page(first) || !family_page(first + pages - 1))
 		return NULL;
 	h = kzalloc(sizeof(*h));
 	if (!h)

@@ -86,8 +86,8 @@ static long list(void)
 	long r;
 
 	task->a[0] = 0;
-	if (!family_in() && !control->family_pages)
-		return 0; /* it shares nothing, and need not begin now */
+	if (!family_in() && (!control->family_pages || !family_top()))
+		return 0; /* nobody shares anything, and need not begin now */
 	r = ipc_begin();
 	if (r)
 		return r;

@@ -176,7 +176,18 @@ extern int children;              /* how many fork_many makes: -n */
 	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_fork, ALL) T(shm_removed, ALL)  \
 	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
 	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
-	T(shared_semaphore, ALL) T(shared_threads, ALL)
+	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
+	/* robust.c */                                                                            \
+	T(robust_thread, ALL) T(robust_given_up, ALL) T(robust_ends, ALL) T(robust_waiters, ALL)   \
+	T(robust_lists, ALL) T(robust_threads, ALL) T(robust_not, ALL) T(robust_count, ALL)        \
+	/* cycles.c */                                                                            \
+	T(cycles_queues, ALL) T(cycles_semaphores, ALL) T(cycles_segments, ALL)                    \
+	T(cycles_mappings, ALL) T(cycles_pipes, ALL) T(cycles_pairs, ALL)                          \
+	T(cycles_eventfds, ALL) T(cycles_files, ALL)                                              \
+	/* ipccases.c */                                                                          \
+	T(kill_each, ALL) T(kill_cannot_be_caught, ALL) T(pipe_no_descriptors, ALL)                \
+	T(pipe_readers, ALL) T(pipe_wakes_readers, ALL) T(wait_errors, ALL) T(fork_numbers, ALL)   \
+	T(fork_environment, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

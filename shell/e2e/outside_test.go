@@ -39,8 +39,8 @@ func (s *sharing) in(command string, args ...string) []string {
 // ask has the parent do something, and returns its answer.
 func (s *sharing) ask(t *testing.T, what string) string {
 	t.Helper()
-	s.output(t, s.in("msgsnd", s.queue, "1", what)...)
-	return strings.TrimSuffix(s.output(t, s.in("msgrcv", "-t", "2", s.queue)...), "\n")
+	out := s.output(t, "-c", `msgsnd -F "$@" 1 "$0" && msgrcv -F "$@" -t 2`, what, strconv.Itoa(s.root), s.queue)
+	return strings.TrimSuffix(out, "\n")
 }
 
 func (s *sharing) list(t *testing.T, flags ...string) (list []engine.SharedObject) {
@@ -56,21 +56,18 @@ func TestSharedFromOutside(t *testing.T) {
 	s := h.share(t, image)
 
 	// Seen.
-	pipe := engine.SharedObject{}
-	await(t, "five bytes in a pipe", func() (bool, string) {
-		list := s.list(t, "-p")
-		if len(list) == 1 {
-			pipe = list[0]
-		}
-		return pipe.Bytes == 5, fmt.Sprintf("%+v", list)
-	})
-	if !slices.Equal(pipe.Readers, []int{s.root}) || !slices.Equal(pipe.Writers, []int{s.child}) || pipe.MaxBytes != 65536 {
-		t.Errorf("the pipe: %+v", pipe)
-	}
 	s.output(t, "msgsnd", s.queue, "7", "twelve bytes")
-	for _, o := range s.list(t, "-q", "-m", "-s") {
+	var list []engine.SharedObject
+	await(t, "five bytes in a pipe", func() (bool, string) {
+		list = s.list(t)
+		i := slices.IndexFunc(list, func(o engine.SharedObject) bool { return o.Kind == engine.KindPipe })
+		return i >= 0 && list[i].Bytes == 5, fmt.Sprintf("%+v", list)
+	})
+	for _, o := range list {
 		ok := false
 		switch o.Kind {
+		case engine.KindPipe:
+			ok = slices.Equal(o.Readers, []int{s.root}) && slices.Equal(o.Writers, []int{s.child}) && o.MaxBytes == 65536
 		case engine.KindQueue:
 			ok = strconv.Itoa(o.ID) == s.queue && o.Key == 77 && o.Mode == 0o600 && o.Count == 1 && o.Bytes == 12 && o.MaxBytes == 16384
 		case engine.KindSemaphores:
@@ -83,7 +80,7 @@ func TestSharedFromOutside(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	}
-	if list := s.list(t); len(list) != 4 {
+	if len(list) != 4 {
 		t.Errorf("all: %+v", list)
 	}
 	if got := s.ask(t, "count"); got != "1 1 1 1 12" {
@@ -94,72 +91,37 @@ func TestSharedFromOutside(t *testing.T) {
 	}
 
 	// Used.
-	if got := s.output(t, "msgget", "77"); got != s.queue+"\n" {
-		t.Errorf("msgget: %s, want %s", got, s.queue)
-	}
 	if got := s.ask(t, "text "+strings.Repeat("abc", 300)); got != strings.Repeat("cba", 300) {
 		t.Errorf("backwards: %s", got)
 	}
-	if out, errs, code := s.runInput(t, "from outside\x00", "shmwrite", s.segment, "0"); code != 0 || out+errs != "" {
-		t.Errorf("shmwrite: status %d, %s%s", code, out, errs)
-	}
-	if got := s.ask(t, "memory"); got != "from outside" {
-		t.Errorf("its memory: %q", got)
-	}
-	if got := s.output(t, "shmread", s.segment, "5", "7"); got != "outside" {
-		t.Errorf("memory: %q", got)
-	}
-	if got := s.output(t, "shmread", s.segment); len(got) != 5000 {
-		t.Errorf("%d bytes of memory", len(got))
-	}
-	refused := func(want string, args ...string) {
-		t.Helper()
-		out, errs, code := s.run(t, args...)
-		if code != 1 || out != "" || !strings.HasPrefix(errs, args[0]+": ") || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
-			t.Errorf("%q: status %d, %s%s, want %s", args, code, out, errs, want)
-		}
-	}
-	refused("no message", "msgrcv", "-n", "-t", "3", s.queue)
-	refused("no such queue", "msgget", "1234")
-	refused("no such object", "msgsnd", s.segment, "1", "x")
-	refused("the segment ends at 5000", "shmwrite", s.segment, "4999", "xx")
-	refused("beyond its end", "shmread", s.segment, "6000")
-	key := strings.TrimSpace(s.output(t, "ftok", "/", "A"))
-	made := strings.TrimSpace(s.output(t, "msgget", "-c", key))
-	if again := strings.TrimSpace(s.output(t, "msgget", "-c", key)); again != made || len(key) != 10 {
-		t.Errorf("key %s: queue %s, then %s", key, made, again)
+	out, errs, _ := h.run(t, "-c", `printf 'from outside\0' | shmwrite $1 0; msgsnd $0 1 memory; msgrcv -t 2 $0; shmread $1 5 7; echo; shmread $1 | wc -c
+		shmwrite $1 4999 xx; echo $?; msgrcv -n -t 3 $0; echo $?`, s.queue, s.segment)
+	compare(t, out, "from outside\noutside\n5000\n1\n1\n")
+	compare(t, errs, fmt.Sprintf("shmwrite: (%s): the segment ends at 5000\nmsgrcv: (%s): no message\n", s.segment, s.queue))
+	made := strings.Fields(s.output(t, "-c", `k=$(ftok / A); echo $k $(msgget -c $k) $(msgget $k)`))
+	if len(made) != 3 || len(made[0]) != 10 || made[1] != made[2] {
+		t.Fatalf("a key, and a queue of it: %q", made)
 	}
 	if got := s.ask(t, "count"); got != "2 1 1 1 12" {
 		t.Errorf("it counts %s", got)
 	}
-	s.output(t, "ipcrm", "-Q", key)
-	refused("no such object", "ipcrm", made)
+	s.output(t, "ipcrm", "-Q", made[0])
 
 	// Another family has the same keys, and numbers of its own.
 	other := h.share(t, image)
-	refused("2 families run: say which with -F PID", "msgget", "77")
-	more := strings.TrimSpace(s.output(t, s.in("msgget", "-c", "private")...))
-	refused(fmt.Sprintf("family %d has no such object", other.root), other.in("msgsnd", more, "1", "x")...)
-	other.output(t, other.in("msgsnd", other.queue, "3", "to the other")...)
-	if out, _, _ := h.run(t, s.in("msgrcv", "-n", "-t", "3", s.queue)...); out != "" {
-		t.Errorf("a message to another family arrives: %s", out)
-	}
-	if got := s.ask(t, "count"); got != "2 1 1 1 12" {
-		t.Errorf("it counts %s", got)
-	}
-	if out := h.output(t, "ipcs", "-q", "--no-headers"); strings.Count(out, "\n") != 3 {
-		t.Errorf("queues of both: %s", out)
-	}
+	out, errs, _ = h.run(t, "-c", `msgget 77; more=$(msgget -c -F $0 private); msgsnd -F $1 $more 1 x; msgsnd -F $1 $3 3 'to the other'
+		msgrcv -n -F $0 -t 3 $2; ipcs -q --no-headers | wc -l; echo $more`, strconv.Itoa(s.root), strconv.Itoa(other.root), s.queue, other.queue)
+	n, more, _ := strings.Cut(out, "\n")
+	compare(t, n, "3")
+	compare(t, errs, fmt.Sprintf("msgget: 2 families run: say which with -F PID\nmsgsnd: (%s): family %d has no such object: ipcs lists what it has\nmsgrcv: (%s): no message\n",
+		strings.TrimSpace(more), other.root, s.queue))
 	h.output(t, "kill", "-KILL", "%"+strconv.Itoa(other.root))
 
 	// Members that are stopped are not needed; if all are, that is said at once.
-	h.output(t, "kill", "-STOP", strconv.Itoa(s.root))
-	if got := s.output(t, "msgget", "77"); got != s.queue+"\n" {
-		t.Errorf("with the parent stopped: %s", got)
+	out, errs, _ = h.run(t, "-c", `kill -STOP $0; msgget 77; kill -STOP $1; msgget 77; echo $?; kill -CONT $0 $1`, strconv.Itoa(s.root), strconv.Itoa(s.child))
+	if out != s.queue+"\n1\n" || errs != fmt.Sprintf("msgget: family %d: all its members are stopped: kill -CONT one of them first\n", s.root) {
+		t.Errorf("stopped: %s%s", out, errs)
 	}
-	h.output(t, "kill", "-STOP", strconv.Itoa(s.child))
-	refused("all its members are stopped", "msgget", "77")
-	h.output(t, "kill", "-CONT", strconv.Itoa(s.root), strconv.Itoa(s.child))
 
 	// The next engine finds everything.
 	h.killEngine(t)
@@ -180,7 +142,9 @@ func TestSharedFromOutside(t *testing.T) {
 		t.Errorf("without the root: %+v", list)
 	}
 	h.output(t, "kill", "-KILL", "%"+strconv.Itoa(s.root))
-	refused("no pVM runs", "msgget", "77")
+	if _, errs, code := h.run(t, "msgget", "77"); code != 1 || errs != "msgget: no pVM runs\n" {
+		t.Errorf("without a pVM: status %d, %s", code, errs)
+	}
 }
 
 // A receiver in the shell waits for what a member sends later; one that was interrupted takes nothing.

@@ -19,7 +19,7 @@ import (
 
 // guestResult reads a word that a test guest left: RESULT of xentest/guest/guest.h.
 func guestResult(d xen.Domain, i int) uint64 {
-	off := abi.ArgsVa + abi.ArgsSize - abi.PageSize - abi.CtlVa + 8*i
+	off := abi.ArgsVa + abi.PageSize/2 - abi.CtlVa + 8*i
 	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&d.Control()[off])))
 }
 

@@ -73,7 +73,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	if len(token) != 0 {
 		var t tokenHead
 		copy(bytesOf(&t), token)
-		g := geometry{shape{t.Slots, t.RAMPages, t.Ready}, t.RAMVA, t.Image, t.Pages}
+		g := geometry{shape{slots: t.Slots, ramPages: t.RAMPages, ready: t.Ready}, t.RAMVA, t.Image, t.Pages}
 		rest := token[tokenSize:]
 		if t.Handle != info.Handle || !g.valid() || t.Base > 2*maxMemory/pageSize || t.Line > maxLine || uint64(len(rest)) < 4*t.Line {
 			return nil, xen.ErrNoDomain
@@ -114,7 +114,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	return d, nil
 }
 
-// remap finds the control area through the domain's page tables.
+// remap finds the control area through the domain's page tables; where nothing need be, layout.control has the first page.
 func (d *Domain) remap() error {
 	v, err := d.c.vcpuContext(d.id)
 	if err != nil {
@@ -123,9 +123,16 @@ func (d *Domain) remap() error {
 	d.top = v.CtrlReg[3] >> pageShift
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
-	mfns, err := w.frames(abi.CtlVa, ctlPages)
-	if err != nil {
-		return err
+	mfns := make([]uint64, ctlPages)
+	for i := range uint64(ctlPages) {
+		mfn, err := w.frame(abi.CtlVa + i*pageSize)
+		if err != nil {
+			if i < coninEnd || i >= conoutPage && i <= argsPage {
+				return err
+			}
+			mfn = mfns[0]
+		}
+		mfns[i] = mfn
 	}
 	d.area, err = d.c.mapFrames(d.id, mfns, protWrite)
 	return err

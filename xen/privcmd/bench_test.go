@@ -15,14 +15,16 @@ import (
 // BenchmarkFork forks domains that have written to so much memory: to the child's first instructions, as dom0 sees them, and
 // what of it is which step.
 func BenchmarkFork(b *testing.B) {
-	for _, mib := range []uint64{0, 4, 32} {
-		for _, pool := range []int{0, 1} {
-			b.Run(fmt.Sprintf("%dMiB/pool=%d", mib, pool), func(b *testing.B) { benchmarkFork(b, mib, pool) })
+	for _, promise := range []string{"marked", "shared"} {
+		for _, mib := range []uint64{0, 4, 64} {
+			for _, pool := range []int{0, 1} {
+				b.Run(fmt.Sprintf("%s/%dMiB/pool=%d", promise, mib, pool), func(b *testing.B) { benchmarkFork(b, promise, mib, pool) })
+			}
 		}
 	}
 }
 
-func benchmarkFork(b *testing.B, mib uint64, pool int) {
+func benchmarkFork(b *testing.B, promise string, mib uint64, pool int) {
 	h := open(b, "bench")
 	defer h.Close()
 	im := xentest.PrepareGuest(b, h)
@@ -39,7 +41,7 @@ func benchmarkFork(b *testing.B, mib uint64, pool int) {
 			}
 		}
 	}
-	d := xentest.StartForker(b, h, im, 72<<20, "marked")
+	d := xentest.StartForker(b, h, im, 72<<20, promise)
 	defer func() { d.Destroy(); d.Release() }()
 	d.Touch(mib << 20 / pageSize)
 	steps, order := map[string]time.Duration{}, []string{}

@@ -115,7 +115,7 @@ func (b *blank) pin() error {
 func (b *blank) control() (err error) {
 	frames := b.l.control(b.mfns)
 	frames = append(frames, b.mfns[b.l.p2m:b.l.p2m+b.l.listed()]...)
-	frames = append(frames, b.mfns[:b.l.slots]...)
+	frames = append(frames, b.mfns[:b.l.ram]...)
 	b.d.area, err = b.h.c.mapFrames(b.d.id, frames, protWrite)
 	if err == nil {
 		b.steps.OnFailure(func() { b.h.c.munmap(b.d.area) })
@@ -132,7 +132,7 @@ func (b *blank) slots() []byte { return b.d.area[abi.CtlSize+b.l.listed()*pageSi
 
 // numbers lists the machine frames of the RAM window that are there.
 func (b *blank) numbers() error {
-	copy(b.listed()[b.l.numbers:], b.mfns[b.l.slots:b.l.p2m])
+	copy(b.listed()[b.l.numbers:], b.mfns[b.l.ram:b.l.p2m])
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (b *build) check() error {
 // take takes a blank of the pool, if one waits and fits.
 func (b *build) take() error {
 	if poolShape.fits(b.img.pages, b.pages, b.root) {
-		b.blank = b.h.takeBlank(&b.steps)
+		b.blank = b.h.takeBlank(b.h.pool, poolShape, 0, &b.steps)
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func (b *build) archive() error {
 		return err
 	}
 	first := b.pages - b.root
-	mfns := b.mfns[l.slots+min(first, l.ready) : l.slots+min(b.pages, l.ready)]
+	mfns := b.mfns[l.ram+min(first, l.ready) : l.ram+min(b.pages, l.ready)]
 	if first >= l.ready {
 		mfns = make([]uint64, b.root)
 		if err := b.h.c.populate(b.d.id, mfns); err != nil {

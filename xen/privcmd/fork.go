@@ -20,6 +20,7 @@ type fork struct {
 	geo     geometry
 	held    bool // the parent is paused, and parent.pauses held, by us
 	marked  bool // abi.ForkMarked
+	sharing bool // frames are shared: abi.ForkShared
 	apart   apart
 	pages   []forked
 	context *vcpuContext // the parent's
@@ -36,7 +37,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry}
 	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
 	if err == nil && f.blank == nil {
-		f.blank = newBlank(d.h, f.geo.shape, f.geo.ramVA, &f.steps)
+		f.blank = newBlank(d.h, f.shape(), f.geo.ramVA, &f.steps)
 		err = f.steps.Run(ctx, c.Step, f.making()...)
 	}
 	if err == nil {
@@ -70,9 +71,9 @@ func (f *fork) check() error {
 	}
 	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
 	flags := atomic.LoadUint32(&call.Flags)
-	// A shared frame that its owner has given back is free when the last relative lets go, who cannot clear it.
-	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 && f.h.scrubs {
+	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
 		f.apart = f.parent.ranges()
+		f.sharing = f.h.scrubs // a frame that its owner has given back is free when the last relative lets go, who cannot clear it
 	}
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
@@ -80,20 +81,17 @@ func (f *fork) check() error {
 	return f.h.window.open(f.h.c, f.parent.id, f.parent.top)
 }
 
-// take takes a blank of the pool, if one waits and fits, and moves its window to where the parent's is.
+// shape is the child's.
+func (f *fork) shape() shape { return f.geo.childShape(f.f.Boot.ArgsLen()) }
+
+// take takes a blank of the pool, if one waits, and moves its window to where the parent's is.
 func (f *fork) take() (err error) {
-	g := &f.geo
-	// The list of machine frame numbers must be at the same address, too.
-	if !poolShape.fits(g.image, g.pages, 0) || pagesOf(poolShape.slots*8) != pagesOf(g.slots*8) ||
-		!oneTable(g.ramVA, poolShape.ramPages) || g.ramVA > abi.RamEnd-poolShape.ramPages*pageSize {
-		return nil
-	}
-	b := f.h.takeBlank(&f.steps)
+	b := f.h.takeBlank(f.h.forks, f.shape(), f.geo.ramVA, &f.steps)
 	if b == nil {
 		return nil
 	}
 	var ops []mmuUpdate
-	if b.l, ops = b.l.moved(b.mfns, g.ramVA); len(ops) > 0 {
+	if b.l, ops = b.l.moved(b.mfns, f.geo.ramVA); len(ops) > 0 {
 		_, err = f.h.c.mmuUpdates(b.d.id, b.d.id, ops)
 	}
 	f.blank = b
@@ -163,16 +161,10 @@ func (f *fork) read() (err error) {
 	for tables := p.leaves; len(tables) > 0; {
 		n := min(len(tables), windowFrames)
 		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
-			for at := 0; at < n; {
+			for at := range n {
 				first := f.geo.address(frame) >> pageShift % perTable
 				entries, place := words(area[at*pageSize:][:pageSize])[first:], tables[at]<<pageShift+first*8
-				run, last := f.run(frame)
-				if at++; uint64(len(entries)) > run {
-					entries = entries[:run]
-					if !last {
-						at-- // the table has pages of another kind, too
-					}
-				}
+				entries = entries[:min(uint64(len(entries)), f.run(frame))]
 				if err := f.sort(frame, place, entries, numbers); err != nil {
 					return err
 				}
@@ -264,49 +256,27 @@ type forked struct {
 	owner        xen.DomID
 }
 
-// A child's pages are of three kinds: those of the image, those of the window for which a blank has a frame, mapped
-// to be written, and those for which it has none.
-
-// blankBits are those of the page table entry that a blank has for a frame, with one of its own; has tells whether it
-// has a frame.
-func (f *fork) blankBits(frame uint64) (bits uint64, has bool) {
-	switch {
-	case frame < f.geo.image:
-		return 0, true
-	case frame-f.geo.image < f.l.ready:
-		return spanFresh, true
+// run is how many pages follow from a frame on, of the image or of the window.
+func (f *fork) run(frame uint64) uint64 {
+	if frame < f.geo.image {
+		return f.geo.image - frame
 	}
-	return 0, false
+	return f.geo.frames() - frame
 }
 
-// run is how many pages of one kind follow from a frame on; last tells whether those after them are in another table.
-func (f *fork) run(frame uint64) (n uint64, last bool) {
-	switch {
-	case frame < f.geo.image:
-		return f.geo.image - frame, true
-	case frame-f.geo.image < f.l.ready:
-		return f.geo.image + f.l.ready - frame, f.l.ready%perTable == 0 || f.l.ready == f.geo.pages
-	}
-	return f.geo.frames() - frame, true
-}
-
-// sort finds out what is to be done for pages of one kind, by their page table entries. Without the parent's promise
+// sort finds out what is to be done for pages of image or window, by their page table entries. Without the parent's promise
 // (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
 // place is the machine address of the first entry.
 func (f *fork) sort(frame, place uint64, entries, numbers []uint64) error {
-	have, has := f.blankBits(frame)
 	image := frame < f.geo.image
-	// Most of a large window is as a blank has it.
-	const looked = ptePresent | pteWrite | pteNX | pteDirty | pteKept
-	like, skip := have&looked, f.marked && (!has || !image)
 	for i := range entries {
 		entry := atomic.LoadUint64(&entries[i])
-		if skip && entry&looked == like {
-			continue
+		if f.marked && entry&(ptePresent|pteKept) == 0 {
+			continue // most of a large window
 		}
 		p := forked{frame: frame + uint64(i)}
 		kind := f.apart.kind(&f.geo, p.frame)
-		if entry&ptePresent != 0 && (kind == abi.RangeDrop || kind == kindShared && !has && entry&pteDirty == 0) {
+		if entry&ptePresent != 0 && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0) {
 			continue // the child gets a page of zeroes when it looks
 		}
 		switch {
@@ -319,7 +289,7 @@ func (f *fork) sort(frame, place uint64, entries, numbers []uint64) error {
 			if !f.marked || image || entry&pteDirty != 0 {
 				p.bits |= pteDirty
 				p.from = mfn
-				if p.shared = kind == kindShared && (!image || entry&pteWrite == 0); p.shared {
+				if p.shared = f.sharing && kind == kindShared && (!image || entry&pteWrite == 0); p.shared {
 					p.bits &^= pteWrite
 					p.entry, p.place = entry, place+uint64(i)*8
 				}
@@ -329,45 +299,32 @@ func (f *fork) sort(frame, place uint64, entries, numbers []uint64) error {
 		case entry&pteKept != 0:
 			p.bits = pteKept
 		}
-		if p.bits != have || p.from != 0 {
+		if p.bits != 0 || p.from != 0 {
 			f.pages = append(f.pages, p)
 		}
 	}
 	return nil
 }
 
-// frames says which frame of the child is whose copy, and gets those that a blank does not have.
+// frames gets the child's frames; of a page that is shared it gets one when it copies.
 func (f *fork) frames() error {
-	g, l := &f.geo, f.l
-	if err := f.allow(l.shared + g.pages - l.ready); err != nil {
+	if err := f.allow(f.l.shared + f.geo.frames()); err != nil {
 		return err
 	}
 	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
-	var later []*forked
+	var own []*forked
 	for i := range f.pages {
-		p := &f.pages[i]
-		if _, has := f.blankBits(p.frame); !has && p.shared {
-			continue // the child gets a frame when it copies
-		} else if !has {
-			later = append(later, p)
-		} else if p.frame < g.image {
-			p.to = f.mfns[p.frame]
-		} else {
-			p.to = f.mfns[l.slots+p.frame-g.image]
+		if p := &f.pages[i]; !p.shared {
+			own = append(own, p)
 		}
 	}
-	spare := f.mfns[g.image:l.slots]
-	n := min(len(later), len(spare))
-	for i, p := range later[:n] {
-		p.to = spare[i]
-	}
-	more := make([]uint64, len(later)-n)
-	if err := f.h.c.populate(f.d.id, more); err != nil {
+	mfns := make([]uint64, len(own))
+	if err := f.h.c.populate(f.d.id, mfns); err != nil {
 		return err
 	}
 	var zero []uint64
-	for i, p := range later[n:] {
-		if p.to = more[i]; p.from == 0 && f.h.dirty {
+	for i, p := range own {
+		if p.to = mfns[i]; p.from == 0 && f.h.dirty {
 			zero = append(zero, p.to)
 		}
 	}
@@ -389,7 +346,7 @@ func (f *fork) mapped() error {
 	var ops []mmuUpdate
 	for i := range f.pages {
 		p := &f.pages[i]
-		if bits, _ := f.blankBits(p.frame); p.bits == bits || p.shared {
+		if p.bits == 0 || p.shared {
 			continue
 		}
 		op := mmuUpdate{Ptr: f.l.entry(f.mfns, f.geo.address(p.frame)), Val: p.bits}
@@ -402,11 +359,9 @@ func (f *fork) mapped() error {
 	return err
 }
 
-// list writes the child's list of machine frame numbers, where a blank has those of the window that are there from
-// the start: the beginning is mapped already.
+// list writes the child's list of machine frame numbers, of which the beginning is mapped already.
 func (f *fork) list() error {
 	list, first := f.listed(), f.l.numbers-f.geo.image
-	copy(list[first:], f.mfns[:f.geo.image])
 	number := func(p *forked) uint64 {
 		if p.shared {
 			return p.to | abi.MfnShared | uint64(p.owner)<<abi.MfnOwnerShift
@@ -429,12 +384,11 @@ func (f *fork) list() error {
 // boot writes start_info and the boot parameters.
 func (f *fork) boot() error {
 	g := &f.geo
-	later := g.pages - f.l.ready
 	ctl := f.d.area[:abi.CtlSize]
 	err := f.f.Boot.Write(ctl, &xen.Place{
 		ID: f.d.id, Evtchn: f.evtchn, SharedInfo: f.mfns[f.l.shared] << pageShift,
 		MFNList: abi.P2mVa + (f.l.numbers-g.image)*8, ImagePages: g.image,
-		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: later, Dirty: f.h.dirty && later > 0,
+		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: g.pages, Dirty: f.h.dirty,
 	})
 	(*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa])).State = abi.StateMain
 	return err

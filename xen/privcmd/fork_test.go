@@ -120,9 +120,12 @@ func TestForkOutOfMemory(t *testing.T) {
 	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
 	d := m.Domain.(*Domain)
 	defer g.end(d)
-	info, err := g.h.c.domainInfo(d.id)
+	first, err := d.Fork(context.Background(), m.Called(0))
 	g.must(err)
-	g.forkOnce()
+	info, err := g.h.c.domainInfo(first.ID())
+	g.must(err)
+	g.end(first.(*Domain))
+	m.Tell(-12)
 	failed := map[string]int{}
 	const step = 20
 	for left := info.TotPages + 2*step; left > info.TotPages-3*step; left -= step {

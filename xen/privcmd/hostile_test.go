@@ -72,8 +72,8 @@ func (g guests) eventually(what string, holds func() bool) {
 
 // result reads a word that a guest leaves: RESULT of xentest/guest/guest.h.
 func (d *Domain) result(i int) uint64 {
-	const off = abi.ArgsVa + abi.ArgsSize - abi.PageSize - abi.CtlVa
-	return (*[512]uint64)(unsafe.Pointer(&d.area[off]))[i]
+	const off = abi.ArgsVa + abi.PageSize/2 - abi.CtlVa
+	return (*[256]uint64)(unsafe.Pointer(&d.area[off]))[i]
 }
 
 func (d *Domain) ramVA() uint64 {

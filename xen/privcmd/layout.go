@@ -3,6 +3,7 @@ package privcmd
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 
 	"kxsh/ipc/abi"
 )
@@ -19,18 +20,25 @@ const (
 
 // shape is what of a domain is chosen before it has an image.
 type shape struct {
-	slots    uint64 // frames for an image
+	slots    uint64 // pages that an image may have
 	ramPages uint64 // of the RAM window
 	ready    uint64 // those that are there from the start
+	args     uint64 // pages of the control area for arguments and environment
+	lean     bool   // there are no frames for an image, nor where the control area has a gap
 }
 
 // shapeFor fits an image, a RAM window and a root archive at the window's end, in pages.
 func shapeFor(image, ram, root uint64) shape {
-	s := shape{slots: image, ramPages: ram, ready: ram}
+	s := shape{slots: image, ramPages: ram, ready: ram, args: abi.ArgsSize / pageSize}
 	if n := readyPages + pagesOf(ram); n+root < ram { // the LibOS's table of pages has a byte for each
 		s.ready = n
 	}
 	return s
+}
+
+// childShape is that of a child of fork, which brings its memory with it, for arguments and environment of so many bytes.
+func (g *geometry) childShape(args int) shape {
+	return shape{slots: g.slots, ramPages: g.pages, args: max(pagesOf(uint64(args)), 1), lean: true}
 }
 
 // fits tells whether a domain of this shape can be given them.
@@ -44,14 +52,22 @@ func (s shape) fits(image, ram, root uint64) bool {
 // which Xen made, comes last.
 type layout struct {
 	shape
-	ramVA            uint64
-	p2m, ctl, tables uint64 // first frame of each
-	shared           uint64 // also the number of frames that populate gives
-	numbers          uint64 // entry of the list of machine frame numbers that is the RAM window's first
-	spans            []span
-	byKey            map[tableKey]int
-	written          int // tables, from the first on, that have entries
+	ramVA                 uint64
+	ram, p2m, ctl, tables uint64 // first frame of each
+	shared                uint64 // also the number of frames that populate gives
+	numbers               uint64 // entry of the list of machine frame numbers that is the RAM window's first
+	spans                 []span
+	byKey                 map[tableKey]int
+	written               int // tables, from the first on, that have entries
 }
+
+// Pages of the control area: nobody needs those between the ring for console input and that for output.
+const (
+	sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
+	coninEnd   = (abi.ConinVa - abi.CtlVa + abi.ConinSize) / pageSize
+	conoutPage = (abi.ConoutVa - abi.CtlVa) / pageSize
+	argsPage   = (abi.ArgsVa - abi.CtlVa) / pageSize
+)
 
 // newLayout places a RAM window at an address. The image's addresses, those of the window whose
 // frames are to come, and those of the family area have page tables without entries.
@@ -60,17 +76,21 @@ func newLayout(s shape, ramVA uint64) *layout {
 	const perPage = pageSize / 8
 	l.numbers = pagesOf(s.slots*8) * perPage
 	p2mPages := pagesOf((l.numbers + s.ramPages) * 8)
-	l.p2m = s.slots + s.ready
+	if !s.lean {
+		l.ram = s.slots
+	}
+	l.p2m = l.ram + s.ready
 	l.ctl = l.p2m + p2mPages
-	l.tables = l.ctl + ctlPages - 1
-	const sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
+	conout := l.ctl + s.front() - 1
+	l.tables = conout + argsPage - conoutPage + s.args
 	spans := func(shared uint64) []span {
 		return []span{
-			{ramVA, s.ready, s.slots, spanFresh},
+			{ramVA, s.ready, l.ram, spanFresh},
 			{abi.P2mVa, p2mPages, l.p2m, spanData},
 			{abi.CtlVa, sharedPage, l.ctl, spanData},
 			{abi.SharedVa, 1, shared, spanData},
-			{abi.SharedVa + pageSize, ctlPages - sharedPage - 1, l.ctl + sharedPage, spanData},
+			{abi.SharedVa + pageSize, s.front() - sharedPage - 1, l.ctl + sharedPage, spanData},
+			{abi.ConoutVa, l.tables - conout, conout, spanData},
 		}
 	}
 	l.byKey, l.written = tablesOf(spans(0), []span{
@@ -82,13 +102,23 @@ func newLayout(s shape, ramVA uint64) *layout {
 	return l
 }
 
-// control lists the machine frames of the control area, in order.
+// front is how many pages of the control area are before the ring for console output, or before the gap.
+func (s shape) front() uint64 {
+	if s.lean {
+		return coninEnd
+	}
+	return conoutPage
+}
+
+// control lists the machine frames of the control area, in order. Where there is none the list has the first one: nobody
+// looks there.
 func (l *layout) control(mfns []uint64) []uint64 {
-	const sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
-	list := make([]uint64, 0, ctlPages)
-	list = append(list, mfns[l.ctl:l.ctl+sharedPage]...)
-	list = append(list, mfns[l.shared])
-	return append(list, mfns[l.ctl+sharedPage:l.tables]...)
+	list := slices.Repeat(mfns[l.ctl:][:1], ctlPages)
+	copy(list, mfns[l.ctl:][:sharedPage])
+	list[sharedPage] = mfns[l.shared]
+	n := copy(list[sharedPage+1:l.front()], mfns[l.ctl+sharedPage:])
+	copy(list[conoutPage:], mfns[l.ctl+sharedPage+uint64(n):l.tables])
+	return list
 }
 
 // own are the machine frames of the page tables.
@@ -104,7 +134,7 @@ func (l *layout) entryOf(mfns []uint64, level int, va uint64) uint64 {
 }
 
 // listed is how many pages of the list of machine frame numbers have numbers of an image, of the frames
-// that are ready, and of those that an image may leave over.
+// that are ready, and of those that an image may leave over; of a lean domain, of so many.
 func (l *layout) listed() uint64 { return min(pagesOf((l.numbers+l.ready+l.slots)*8), l.ctl-l.p2m) }
 
 // geometry is what a fork has to know about a domain. It is its builder's word, kept by the engine; the domain

@@ -17,30 +17,46 @@ const (
 	refillDelay = time.Millisecond
 )
 
-// pool keeps blank domains ready, oldest first, so that numbers are given in order.
+// pool keeps blank domains of one shape ready, oldest first, so that numbers are given in order.
 type pool struct {
-	make func() (*blank, error)
+	make func(s shape, ramVA uint64) (*blank, error)
 
 	mu     sync.Mutex
+	shape  shape  // none: nobody has asked for any yet
+	missed shape  // another one that was asked for last
+	ramVA  uint64 // of their windows; 0: anywhere
 	ready  []*blank
+	unfit  []*blank // of another shape, to be ended
 	want   int
 	busy   bool // a filler runs
 	closed bool
 	idle   sync.WaitGroup // of fillers
 }
 
-// blank makes one for the pool.
-func (h *Hypervisor) blank() (*blank, error) {
+// blank makes one for a pool.
+func (h *Hypervisor) blank(shape shape, ramVA uint64) (*blank, error) {
 	var s xen.Steps
-	b := newBlank(h, poolShape, randomBase(poolShape.ramPages), &s)
+	if ramVA == 0 {
+		ramVA = randomBase(shape.ramPages)
+	}
+	b := newBlank(h, shape, ramVA, &s)
 	return b, s.Run(context.Background(), nil, b.making()...)
 }
 
-// take returns the oldest blank, or nil.
-func (p *pool) take() *blank {
+// take returns the oldest blank, or nil. Who asks for another shape twice in a row gets the next ones in that shape, and
+// with their windows there.
+func (p *pool) take(s shape, ramVA uint64) *blank {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.fill(refillDelay)
+	if p.shape != s {
+		if p.missed != s && p.shape != (shape{}) {
+			p.missed = s
+			return nil
+		}
+		p.shape, p.ready, p.unfit = s, nil, append(p.unfit, p.ready...)
+	}
+	p.ramVA, p.missed = ramVA, shape{}
 	if len(p.ready) == 0 {
 		return nil
 	}
@@ -50,45 +66,58 @@ func (p *pool) take() *blank {
 	return b
 }
 
-// takeBlank takes the oldest blank of the pool, or nil, for the steps of which one fails.
-func (h *Hypervisor) takeBlank(steps *xen.Steps) *blank {
-	for b := h.pool.take(); b != nil; b = h.pool.take() {
-		if b.check() == nil {
+// takeBlank takes the oldest blank of a pool that can have its window there, or nil, for the steps of which one fails.
+// Address 0 is anywhere.
+func (h *Hypervisor) takeBlank(p *pool, s shape, ramVA uint64, steps *xen.Steps) *blank {
+	for b := p.take(s, ramVA); b != nil; b = p.take(s, ramVA) {
+		if b.movable(ramVA) && b.check() == nil {
 			steps.OnFailure(b.close)
 			return b
 		}
-		b.close() // somebody has ended it while it waited
+		b.close() // or somebody has ended it while it waited
 	}
 	return nil
 }
 
+// movable tells whether the window can be at an address.
+func (b *blank) movable(ramVA uint64) bool {
+	return ramVA == 0 || ramVA == b.l.ramVA || oneTable(ramVA, b.l.ramPages) && oneTable(b.l.ramVA, b.l.ramPages)
+}
+
 // fill starts a filler if one is needed, which waits first; p.mu is held. One that fails stops until the next take.
 func (p *pool) fill(delay time.Duration) {
-	if p.busy || p.closed || len(p.ready) >= p.want {
+	if p.busy || p.closed || p.shape == (shape{}) || len(p.ready) >= p.want && len(p.unfit) == 0 {
 		return
 	}
 	p.busy = true
 	p.idle.Go(func() {
 		time.Sleep(delay)
-		for {
-			b, err := p.make()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		defer func() { p.busy = false }()
+		for p.shrink(); len(p.ready) < p.want && !p.closed; p.shrink() {
+			s, ramVA := p.shape, p.ramVA
+			p.mu.Unlock()
+			b, err := p.make(s, ramVA)
 			p.mu.Lock()
-			if err == nil {
+			switch {
+			case err != nil:
+				return
+			case s != p.shape:
+				p.unfit = append(p.unfit, b)
+			default:
 				p.ready = append(p.ready, b)
 			}
-			if err != nil || p.closed || len(p.ready) >= p.want {
-				p.busy = false
-				p.shrink()
-				p.mu.Unlock()
-				return
-			}
-			p.mu.Unlock()
 		}
 	})
 }
 
 // shrink ends what is too much, the youngest first; p.mu is held.
 func (p *pool) shrink() {
+	for _, b := range p.unfit {
+		b.close()
+	}
+	p.unfit = nil
 	for len(p.ready) > p.want {
 		last := len(p.ready) - 1
 		p.ready[last].close()
@@ -104,10 +133,11 @@ func (p *pool) resize(n int) {
 	p.fill(0)
 }
 
-func (p *pool) state() xen.Pool {
+// state tells how many wait, and whether anybody has asked for any.
+func (p *pool) state() (s xen.Pool, asked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return xen.Pool{Ready: len(p.ready), Want: p.want}
+	return xen.Pool{Ready: len(p.ready), Want: p.want}, p.shape != shape{}
 }
 
 func (p *pool) close() {
@@ -119,8 +149,14 @@ func (p *pool) close() {
 	p.idle.Wait()
 }
 
-// Pool implements xen.Hypervisor.
-func (h *Hypervisor) Pool() xen.Pool { return h.pool.state() }
+// Pool implements xen.Hypervisor. Once something has forked, as many are ready as both a start and a fork find.
+func (h *Hypervisor) Pool() xen.Pool {
+	s, _ := h.pool.state()
+	if f, asked := h.forks.state(); asked {
+		s.Ready = min(s.Ready, f.Ready)
+	}
+	return s
+}
 
 // SetPool implements xen.Hypervisor.
 func (h *Hypervisor) SetPool(n int) error {
@@ -128,5 +164,6 @@ func (h *Hypervisor) SetPool(n int) error {
 		return fmt.Errorf("pool: %d: must be 0 to %d", n, maxPool)
 	}
 	h.pool.resize(n)
+	h.forks.resize(n)
 	return nil
 }

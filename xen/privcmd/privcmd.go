@@ -33,7 +33,8 @@ type Hypervisor struct {
 	c      *conn
 	key    [8]byte
 	events *events
-	pool   *pool
+	pool   *pool // for starts
+	forks  *pool // for forks
 	window window
 	names  *xenstore.Register
 	sched  uint32
@@ -95,9 +96,11 @@ func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	if h.events.bindVIRQ(virqDomExc, h.lookNow) != nil {
 		period = lookAlways // it is xenstored's
 	}
-	h.pool = &pool{make: h.blank}
+	h.pool, h.forks = &pool{make: h.blank, shape: poolShape}, &pool{make: h.blank}
 	if o.Pool >= 0 {
-		h.pool.resize(min(cmp.Or(o.Pool, DefaultPool), maxPool))
+		if err := h.SetPool(min(cmp.Or(o.Pool, DefaultPool), maxPool)); err != nil {
+			return nil, err
+		}
 	}
 	h.names = h.openNames()
 	go h.watchExits(period)
@@ -250,6 +253,7 @@ func (h *Hypervisor) Close() error {
 	close(h.stop)
 	<-h.watched
 	h.pool.close()
+	h.forks.close()
 	h.names.Close()
 	err := h.events.close()
 	h.window.close(h.c)

@@ -198,7 +198,7 @@ func TestGivenBack(t *testing.T) {
 		}
 	}
 	give()
-	b, err := g.h.blank()
+	b, err := g.h.blank(poolShape, 0)
 	g.must(err)
 	defer b.close()
 	if n := secrets(b.d.id, b.mfns[:b.l.p2m]); n > 0 {

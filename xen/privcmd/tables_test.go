@@ -53,6 +53,10 @@ func TestTables(t *testing.T) {
 	for range 30 {
 		slots, ram := uint64(r.Intn(1200)+1), uint64(r.Intn(6000)+2)
 		shape := shapeFor(slots, ram, uint64(r.Intn(int(ram))))
+		if r.Intn(2) == 0 { // a child's
+			g := geometry{shape: shape, pages: ram}
+			shape = g.childShape(r.Intn(abi.ArgsSize))
+		}
 		base := randomBase(ram)
 		if r.Intn(4) == 0 { // across tables of every level
 			base = 1<<45 - uint64(r.Intn(int(ram)))*pageSize
@@ -70,10 +74,14 @@ func TestTables(t *testing.T) {
 				want[va+i*pageSize] = mfns[first+i]<<pageShift | bits
 			}
 		}
-		expect(base, slots, shape.ready, spanFresh)
+		expect(base, l.ram, shape.ready, spanFresh)
 		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanData)
 		for i, mfn := range l.control(mfns) {
-			want[abi.CtlVa+uint64(i)*pageSize] = mfn<<pageShift | spanData
+			if va := abi.CtlVa + uint64(i)*pageSize; va < abi.ConinVa+abi.ConinSize || !shape.lean || va >= abi.ConoutVa && va < abi.ArgsVa+shape.args*pageSize {
+				want[va] = mfn<<pageShift | spanData
+			} else if mfn != mfns[l.ctl] {
+				t.Fatalf("%#x has frame %#x", va, mfn)
+			}
 		}
 		tables := map[uint64]bool{}
 		for _, mfn := range own {

@@ -11,9 +11,9 @@ import (
 )
 
 // results are the words in which a guest leaves what a test reads: RESULT of guest/guest.h.
-func results(ctl []byte) *[512]uint64 {
-	const off = abi.ArgsVa + abi.ArgsSize - abi.PageSize - abi.CtlVa
-	return (*[512]uint64)(unsafe.Pointer(&ctl[off]))
+func results(ctl []byte) *[256]uint64 {
+	const off = abi.ArgsVa + abi.PageSize/2 - abi.CtlVa
+	return (*[256]uint64)(unsafe.Pointer(&ctl[off]))
 }
 
 func result(ctl []byte, i int) uint64 { return atomic.LoadUint64(&results(ctl)[i]) }

@@ -21,8 +21,8 @@
 #define __HYPERVISOR_grant_table_op 20
 #define DOMID_SELF 0x7ff0
 
-/* What a test reads: words in the last page of the arguments' area. */
-#define RESULT ((volatile uint64_t *)(KX_ARGS_VA + KX_ARGS_SIZE - PAGE))
+/* What a test reads: words in the first page of the arguments' area, behind short ones. */
+#define RESULT ((volatile uint64_t *)(KX_ARGS_VA + PAGE / 2))
 
 struct trap_frame {
 	uint64_t rcx, r11, error, rip, cs, rflags, rsp, ss;

@@ -31,6 +31,10 @@ int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR 
 /* pairtrials.c */
 void trial_pairs(void);
 
+/* robusttrials.c */
+void trial_robust(void);
+void trial_robust_nonsense(long va, size_t n); /* in a segment of which that is memory */
+
 /* tasktrials.c */
 long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uint32_t size); /* the data are where they belong; its result */
 long random_task(void); /* of any kind, about an object of any number */
