@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <sys/utsname.h>
 
-enum where { ALL, PVM };
+enum where { ALL, PVM, NAMED };
 
 #define ROW(name, where) {#name, test_##name, where},
 static const struct {
@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (size_t i = 0; i < COUNT(tests); i++) {
-		if (!wanted(tests[i].name, argv) || (tests[i].where == PVM && !pvm))
+		if (!wanted(tests[i].name, argv) || (tests[i].where == PVM && !pvm) || (tests[i].where == NAMED && !*argv))
 			continue;
 		if (verbose)
 			fprintf(stderr, "%s\n", tests[i].name);

@@ -76,7 +76,7 @@ siginfo_t await_signal(int sig);  /* takes a held signal, and fails if none come
 bool in_sysvipc(const char *name, int id);
 extern int children;              /* how many fork_many makes: -n */
 
-/* Every test once: name, and ALL or PVM (does not hold on Linux). */
+/* Every test once: name, and ALL, PVM (does not hold on Linux) or NAMED (takes its time: only who asks for it gets it). */
 #define TESTS(T)                                                                                  \
 	/* files.c */                                                                             \
 	T(open_flags, ALL) T(open_errors, ALL) T(read_write, ALL) T(append, ALL) T(positions, ALL) \
@@ -178,16 +178,16 @@ extern int children;              /* how many fork_many makes: -n */
 	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
 	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
 	/* robust.c */                                                                            \
-	T(robust_thread, ALL) T(robust_given_up, ALL) T(robust_ends, ALL) T(robust_waiters, ALL)   \
-	T(robust_lists, ALL) T(robust_threads, ALL) T(robust_not, ALL) T(robust_count, ALL)        \
+	T(robust_thread, NAMED) T(robust_given_up, NAMED) T(robust_ends, NAMED) T(robust_waiters, NAMED)   \
+	T(robust_lists, NAMED) T(robust_threads, NAMED) T(robust_not, NAMED) T(robust_count, NAMED)        \
 	/* cycles.c */                                                                            \
-	T(cycles_queues, ALL) T(cycles_semaphores, ALL) T(cycles_segments, ALL)                    \
-	T(cycles_mappings, ALL) T(cycles_pipes, ALL) T(cycles_pairs, ALL)                          \
-	T(cycles_eventfds, ALL) T(cycles_files, ALL)                                              \
+	T(cycles_queues, NAMED) T(cycles_semaphores, NAMED) T(cycles_segments, NAMED)                    \
+	T(cycles_mappings, NAMED) T(cycles_pipes, NAMED) T(cycles_pairs, NAMED)                          \
+	T(cycles_eventfds, NAMED) T(cycles_files, NAMED)                                              \
 	/* ipccases.c */                                                                          \
-	T(kill_each, ALL) T(kill_cannot_be_caught, ALL) T(pipe_no_descriptors, ALL)                \
-	T(pipe_readers, ALL) T(pipe_wakes_readers, ALL) T(wait_errors, ALL) T(fork_numbers, ALL)   \
-	T(fork_environment, ALL)
+	T(kill_each, NAMED) T(kill_cannot_be_caught, NAMED) T(pipe_no_descriptors, NAMED)                \
+	T(pipe_readers, NAMED) T(pipe_wakes_readers, NAMED) T(wait_errors, NAMED) T(fork_numbers, NAMED)   \
+	T(fork_environment, NAMED)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

@@ -34,6 +34,23 @@ func TestUsertestsOfFork(t *testing.T) {
 	}
 }
 
+// Robust mutexes, cases of pipes, signals and waits, and what many of each shared thing leave: what takes its time.
+func TestUsertestsOfIPC(t *testing.T) {
+	h := newHome(t)
+	image := filepath.Join(root, "guest/test/usertests.kx")
+	n := strconv.Itoa(max(50/slowness, 5))
+	for _, tests := range []string{
+		"robust_thread robust_given_up robust_ends robust_waiters robust_lists robust_threads robust_not robust_count",
+		"kill_each kill_cannot_be_caught pipe_no_descriptors pipe_readers pipe_wakes_readers wait_errors fork_numbers fork_environment",
+		"cycles_queues cycles_semaphores cycles_segments cycles_mappings",
+		"cycles_pipes cycles_pairs cycles_eventfds cycles_files",
+	} {
+		if out, errs, code := h.run(t, append([]string{"run", "-m", "64M", image, "-n", n}, strings.Fields(tests)...)...); code != 0 || !strings.Contains(out, " passed, 0 failed") {
+			t.Errorf("%s: status %d\n%s%s", tests, code, out, errs)
+		}
+	}
+}
+
 // Random trees of forks, random writes in all members: what each has in memory is what a model says, natively
 // and in pVMs alike.
 func TestForkTree(t *testing.T) {
