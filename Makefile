@@ -65,7 +65,7 @@ guest-test:
 LAB := build/lab
 RUN_LAB := $(GO) run ./xen/lab/cmd
 
-.PHONY: lab lab-ready lab-kxsh lab-test lab-own-test lab-suite cases
+.PHONY: lab lab-ready lab-kxsh lab-test lab-own-test lab-suite cases ipc-cases
 lab: images
 	cd guest/apps && PATH="$(CURDIR):$$PATH" $(GO) run ../../xen/lab/cmd shell --host-root -- ../../kxsh
 
@@ -92,6 +92,15 @@ lab-own-test:
 cases:
 	@mkdir -p build
 	@$(CASES) table hosted=build/hosted.json xen=build/xen.json >build/cases.txt && cat build/cases.txt
+
+# Cases of System V IPC, pipes, signals, waits and forks, on this Linux and in a pVM of its hypervisor: both columns.
+IPC_CASES := guest/test/ipc-cases.txt
+ipc-cases: images
+	@$(MAKE) -s -C guest/test ../../build/guest/test/usertests
+	@tests=$$(sed 's/#.*//; / - /d; s/^[^ ]*//' $(IPC_CASES)); \
+		build/guest/test/usertests $$tests >build/ipc-native.txt; \
+		./kxsh run -m 64M guest/test/usertests.kx $$tests >build/ipc-pvm.txt; \
+		$(CASES) guest $(IPC_CASES) native=build/ipc-native.txt pVM=build/ipc-pvm.txt
 
 fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf

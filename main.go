@@ -318,7 +318,7 @@ func topCommand() shell.Command {
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
 		Name: "bench", Synopsis: "[--json] [--quick] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
-		Long:     "Medians with the 10th and 90th percentile, interleaved with the peer; a ratio is to the peer's median.",
+		Long:     "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.",
 		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --prepare programs"},
 		Args:     shell.Choice, Choices: bench.Names,
 		Flags: func(f *pflag.FlagSet) {

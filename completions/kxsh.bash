@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --help'
 		kind=image once= leading=yes raw=
@@ -64,7 +64,7 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'limit')
-		flags='-m --memory --weight --cpus --family --help'
+		flags='-m --memory --weight --cpus --family --no-spin --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'renice')
@@ -79,6 +79,42 @@ _kxsh_command() {
 		flags='--json --no-headers --help'
 		kind=words once=yes leading= raw=
 		words='list resize' ;;
+	'ftok')
+		flags='-F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'msgget')
+		flags='-c --create -F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'msgsnd')
+		flags='-n --nowait -F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'msgrcv')
+		flags='-n --nowait -t --type --json -F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'shmget')
+		flags='-F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'shmread')
+		flags='-F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'shmwrite')
+		flags='-F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'ipcs')
+		flags='-q --queues -m --shmems -s --semaphores -p --pipes -F --family --json --no-headers --help'
+		kind=none once= leading= raw=
+		words='' ;;
+	'ipcrm')
+		flags='-q --queue-id -m --shmem-id -s --semaphore-id -Q --queue-key -M --shmem-key -S --semaphore-key -F --family --help'
+		kind=none once= leading= raw=
+		words='' ;;
 	'info')
 		flags='--json --help'
 		kind=none once= leading= raw=
@@ -90,7 +126,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -102,7 +138,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork' ;;
+		words='boot fork ipc' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=
@@ -173,6 +209,38 @@ _kxsh_value() {
 		kind=none words='' ;;
 	taskset:-c | taskset:--cpu-list)
 		kind=none words='' ;;
+	ftok:-F | ftok:--family)
+		kind=pvm words='' ;;
+	msgget:-F | msgget:--family)
+		kind=pvm words='' ;;
+	msgsnd:-F | msgsnd:--family)
+		kind=pvm words='' ;;
+	msgrcv:-t | msgrcv:--type)
+		kind=none words='' ;;
+	msgrcv:-F | msgrcv:--family)
+		kind=pvm words='' ;;
+	shmget:-F | shmget:--family)
+		kind=pvm words='' ;;
+	shmread:-F | shmread:--family)
+		kind=pvm words='' ;;
+	shmwrite:-F | shmwrite:--family)
+		kind=pvm words='' ;;
+	ipcs:-F | ipcs:--family)
+		kind=pvm words='' ;;
+	ipcrm:-q | ipcrm:--queue-id)
+		kind=none words='' ;;
+	ipcrm:-m | ipcrm:--shmem-id)
+		kind=none words='' ;;
+	ipcrm:-s | ipcrm:--semaphore-id)
+		kind=none words='' ;;
+	ipcrm:-Q | ipcrm:--queue-key)
+		kind=none words='' ;;
+	ipcrm:-M | ipcrm:--shmem-key)
+		kind=none words='' ;;
+	ipcrm:-S | ipcrm:--semaphore-key)
+		kind=none words='' ;;
+	ipcrm:-F | ipcrm:--family)
+		kind=pvm words='' ;;
 	top:-n | top:--number)
 		kind=none words='' ;;
 	top:-d | top:--delay)

@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -130,10 +130,19 @@ complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, als
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
-complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, and the size of their families'
+complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
 complete -c kxsh -n __kxsh_first -a renice -d 'change the scheduler weight of running pVMs'
 complete -c kxsh -n __kxsh_first -a taskset -d 'show or set the CPUs a pVM may run on'
 complete -c kxsh -n __kxsh_first -a pool -d 'show or resize the pool of blank domains that run draws on'
+complete -c kxsh -n __kxsh_first -a ftok -d 'print the key that ftok() makes of a path in a family\'s file system'
+complete -c kxsh -n __kxsh_first -a msgget -d 'print the number of a family\'s message queue'
+complete -c kxsh -n __kxsh_first -a msgsnd -d 'send a message to a family\'s queue'
+complete -c kxsh -n __kxsh_first -a msgrcv -d 'receive a message from a family\'s queue, and print it'
+complete -c kxsh -n __kxsh_first -a shmget -d 'print the number of a family\'s segment of shared memory'
+complete -c kxsh -n __kxsh_first -a shmread -d 'print bytes of a family\'s segment of shared memory, as they are'
+complete -c kxsh -n __kxsh_first -a shmwrite -d 'write bytes to a family\'s segment of shared memory'
+complete -c kxsh -n __kxsh_first -a ipcs -d 'list what families share: message queues, shared memory, semaphores and pipes'
+complete -c kxsh -n __kxsh_first -a ipcrm -d 'remove message queues, shared memory and semaphores of a family'
 complete -c kxsh -n __kxsh_first -a info -d 'describe engine, hypervisor and host'
 complete -c kxsh -n __kxsh_first -a cc -d 'compile C into a pVM image'
 complete -c kxsh -n __kxsh_first -a help -d 'list the commands, or explain one'
@@ -317,6 +326,7 @@ complete -c kxsh -n '__kxsh_in limit' -s m -l memory -r -f -d 'the most memory i
 complete -c kxsh -n '__kxsh_in limit' -l weight -r -f -d 'its share of the CPUs against others\'; 256 is the default'
 complete -c kxsh -n '__kxsh_in limit' -l cpus -r -f -d 'the CPUs it may run on, such as 0,2-3; all: any'
 complete -c kxsh -n '__kxsh_in limit' -l family -r -f -d 'the most members of its family'
+complete -c kxsh -n '__kxsh_in limit' -l no-spin -d 'let it sleep at once when it waits for relatives'
 complete -c kxsh -n '__kxsh_in limit' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in limit' -f -k -a '(__kxsh_pvms)'
 
@@ -337,6 +347,59 @@ complete -c kxsh -n '__kxsh_in pool' -l no-headers -d 'without the line of heade
 complete -c kxsh -n '__kxsh_in pool' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_first_of pool' -f -a 'list resize'
 
+# ftok
+complete -c kxsh -n '__kxsh_in ftok' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in ftok' -l help -d 'explain the command'
+
+# msgget
+complete -c kxsh -n '__kxsh_in msgget' -s c -l create -d 'make one if there is none'
+complete -c kxsh -n '__kxsh_in msgget' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in msgget' -l help -d 'explain the command'
+
+# msgsnd
+complete -c kxsh -n '__kxsh_in msgsnd' -s n -l nowait -d 'fail if the queue is full'
+complete -c kxsh -n '__kxsh_in msgsnd' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in msgsnd' -l help -d 'explain the command'
+
+# msgrcv
+complete -c kxsh -n '__kxsh_in msgrcv' -s n -l nowait -d 'fail if there is none'
+complete -c kxsh -n '__kxsh_in msgrcv' -s t -l type -r -f -d 'which TYPE'
+complete -c kxsh -n '__kxsh_in msgrcv' -l json -d 'as JSON: type and text'
+complete -c kxsh -n '__kxsh_in msgrcv' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in msgrcv' -l help -d 'explain the command'
+
+# shmget
+complete -c kxsh -n '__kxsh_in shmget' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in shmget' -l help -d 'explain the command'
+
+# shmread
+complete -c kxsh -n '__kxsh_in shmread' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in shmread' -l help -d 'explain the command'
+
+# shmwrite
+complete -c kxsh -n '__kxsh_in shmwrite' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in shmwrite' -l help -d 'explain the command'
+
+# ipcs
+complete -c kxsh -n '__kxsh_in ipcs' -s q -l queues -d 'message queues'
+complete -c kxsh -n '__kxsh_in ipcs' -s m -l shmems -d 'segments of shared memory'
+complete -c kxsh -n '__kxsh_in ipcs' -s s -l semaphores -d 'sets of semaphores'
+complete -c kxsh -n '__kxsh_in ipcs' -s p -l pipes -d 'pipes'
+complete -c kxsh -n '__kxsh_in ipcs' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: all)'
+complete -c kxsh -n '__kxsh_in ipcs' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in ipcs' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in ipcs' -l help -d 'explain the command'
+
+# ipcrm
+complete -c kxsh -n '__kxsh_in ipcrm' -s q -l queue-id -r -f -d 'the queue ID'
+complete -c kxsh -n '__kxsh_in ipcrm' -s m -l shmem-id -r -f -d 'the segment ID'
+complete -c kxsh -n '__kxsh_in ipcrm' -s s -l semaphore-id -r -f -d 'the set of semaphores ID'
+complete -c kxsh -n '__kxsh_in ipcrm' -s Q -l queue-key -r -f -d 'the queue of KEY'
+complete -c kxsh -n '__kxsh_in ipcrm' -s M -l shmem-key -r -f -d 'the segment of KEY'
+complete -c kxsh -n '__kxsh_in ipcrm' -s S -l semaphore-key -r -f -d 'the set of semaphores of KEY'
+complete -c kxsh -n '__kxsh_in ipcrm' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
+complete -c kxsh -n '__kxsh_in ipcrm' -l help -d 'explain the command'
+
 # info
 complete -c kxsh -n '__kxsh_in info' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in info' -l help -d 'explain the command'
@@ -346,7 +409,7 @@ complete -c kxsh -n '__kxsh_in cc' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool info cc help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
@@ -363,7 +426,7 @@ complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -d 'only build the programs that are run, into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot fork'
+complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot fork ipc'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

@@ -40,6 +40,8 @@ type API interface {
 	Limit(ctx context.Context, pid int, l Limits) error
 	// Events returns past events after seq, then, with follow, new ones as they come.
 	Events(ctx context.Context, seq uint64, follow bool) (EventReader, error)
+	// IPC sees or uses what the family of a pVM shares: queues, segments, semaphores and pipes. A member does it.
+	IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, error)
 	// Pool shows the pool of blank domains; PoolResize sets how many should wait.
 	Pool(ctx context.Context) (*Pool, error)
 	PoolResize(ctx context.Context, n int) error
@@ -175,6 +177,7 @@ type Detail struct {
 	RestartOf int           `json:"restart_of,omitempty"` // the PID this one took over from
 	Weight    int           `json:"weight"`
 	CPUs      []int         `json:"cpus"`
+	NoSpin    bool          `json:"no_spin"`       // it may not look for what relatives do before it sleeps
 	Steps     []Step        `json:"steps"`         // of its birth
 	MainAfter time.Duration `json:"main_after_ns"` // from the request to the program's first instruction; 0: not yet
 	LogPath   string        `json:"log_path"`
@@ -182,8 +185,80 @@ type Detail struct {
 	LogLost   int64         `json:"log_lost"` // bytes rotated away
 	ImageSHA  string        `json:"image_sha256"`
 	RAMBase   uint64        `json:"ram_base"`
-	Crash     string        `json:"crash,omitempty"` // the fault report, as logs ends with
-	UUID      string        `json:"uuid,omitempty"`  // of a domain that somebody else made
+	// What its family shares and it has a part in; nil if nobody could tell in time.
+	Shares []SharedObject `json:"shares,omitempty"`
+	Crash  string         `json:"crash,omitempty"` // the fault report, as logs ends with
+	UUID   string         `json:"uuid,omitempty"`  // of a domain that somebody else made
+}
+
+// What an IPCRequest asks for.
+const (
+	IPCList    = "list"    // Objects
+	IPCKey     = "key"     // ftok of Path and Project, in the family's file system: Key
+	IPCQueue   = "queue"   // msgget of Key, with Create also a new one: ID
+	IPCSegment = "segment" // shmget of Key and Size, with Create also a new one: ID
+	IPCSend    = "send"    // msgsnd of Type and Data to ID, with Wait when there is room
+	IPCReceive = "receive" // msgrcv of Type from ID, with Wait when there is one: Type, Data
+	IPCRead    = "read"    // Size bytes of segment ID from Offset on, at most 1 MiB: Data
+	IPCWrite   = "write"   // Data to segment ID from Offset on: Size, less than len(Data) where the segment ends
+	IPCRemove  = "remove"  // the queue, segment or set of semaphores ID
+)
+
+// IPCRequest is something that a family shall be asked for.
+type IPCRequest struct {
+	Op      string `json:"op"` // IPCList and its neighbours
+	ID      int    `json:"id,omitempty"`
+	Key     uint32 `json:"key,omitempty"` // 0: private
+	Type    int64  `json:"type,omitempty"`
+	Offset  uint64 `json:"offset,omitempty"`
+	Size    uint64 `json:"size,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Project int    `json:"project,omitempty"`
+	Create  bool   `json:"create,omitempty"`
+	Wait    bool   `json:"wait,omitempty"`
+	Data    []byte `json:"data,omitempty"`
+}
+
+// IPCReply is what came of it.
+type IPCReply struct {
+	Family  int            `json:"family"`
+	ID      int            `json:"id,omitempty"`
+	Key     uint32         `json:"key,omitempty"`
+	Type    int64          `json:"type,omitempty"`
+	Size    uint64         `json:"size,omitempty"`
+	Data    []byte         `json:"data,omitempty"`
+	Objects []SharedObject `json:"objects,omitempty"`
+}
+
+// Kinds of a SharedObject.
+const (
+	KindQueue      = "queue"
+	KindSemaphores = "semaphores"
+	KindSegment    = "segment"
+	KindPipe       = "pipe"
+)
+
+// SharedObject is something that a family shares, by the word of its members.
+type SharedObject struct {
+	Family      int    `json:"family"`
+	Kind        string `json:"kind"`
+	ID          int    `json:"id"`
+	Key         uint32 `json:"key"`
+	Mode        uint32 `json:"mode"` // permissions
+	UID         uint32 `json:"uid"`
+	GID         uint32 `json:"gid"`
+	Bytes       uint64 `json:"bytes"`               // in a queue or a pipe, of a segment
+	MaxBytes    uint64 `json:"max_bytes,omitempty"` // of a queue or a pipe
+	Count       int    `json:"count"`               // messages, semaphores, attachments
+	Removed     bool   `json:"removed,omitempty"`   // a segment that goes with its last attachment
+	Sender      int    `json:"sender,omitempty"`    // of the last message; 0: nobody, or the shell
+	Receiver    int    `json:"receiver,omitempty"`
+	Maker       int    `json:"maker,omitempty"`   // of a segment; 0: the shell
+	Last        int    `json:"last,omitempty"`    // who attached or detached it last
+	Readers     []int  `json:"readers,omitempty"` // PIDs of the first members that have a pipe's reading end, or a segment
+	Writers     []int  `json:"writers,omitempty"`
+	ReaderCount int    `json:"reader_count,omitempty"` // of a pipe: all of them
+	WriterCount int    `json:"writer_count,omitempty"`
 }
 
 // Limits changes what is not nil.
@@ -192,6 +267,7 @@ type Limits struct {
 	CPUs   *[]int  `json:"cpus,omitempty"`
 	MaxMem *uint64 `json:"max_memory,omitempty"`
 	Family *int    `json:"family,omitempty"` // the most members of its family, zombies included
+	Spin   *bool   `json:"spin,omitempty"`   // whether it may look for what relatives do before it sleeps
 }
 
 // Stream numbers of a Chunk, as in kx_abi.h.

@@ -27,6 +27,8 @@ func (e *Engine) serve(p *pvm) {
 		result = e.callKill(p, int64(call.A[0]), call.A[1])
 	case abi.CallFamily:
 		result = e.callFamily(p, call.A[0])
+	case abi.CallTask:
+		result = e.callTask(p, call)
 	case abi.CallReap:
 		result = e.callReap(p, call.A[0])
 	default:

@@ -330,6 +330,14 @@ func (c *Client) Limit(ctx context.Context, pid int, l Limits) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/limit"), l, nil)
 }
 
+func (c *Client) IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, error) {
+	v := new(IPCReply)
+	if err := c.call(ctx, "POST", pvmPath(pid, "/ipc"), r, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 func (c *Client) Pool(ctx context.Context) (*Pool, error) {
 	v := new(Pool)
 	return v, c.call(ctx, "GET", "/v1/pool", nil, v)

@@ -43,6 +43,7 @@ type Engine struct {
 	started time.Time
 	host    string
 	hvName  string
+	cpus    int // of the host
 	log     *slog.Logger
 
 	patience time.Duration // of Fork
@@ -110,7 +111,7 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	if hi, err := e.hv.Info(); err == nil {
-		e.hvName = hi.Name
+		e.hvName, e.cpus = hi.Name, hi.CPUs
 	}
 	e.events.addf("engine", nil, "engine %s started, PID %d", o.Version, os.Getpid())
 	e.adoptAll(recs, fresh)

@@ -114,7 +114,7 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 	host := bodies(map[string]func(body){
 		"forker": func(b body) {
 			b.printf("made %d\n", b.fork(func(c body) {
-				c.printf("made %d\n", c.fork(body.sleep))
+				c.printf("grandchild %d\n", c.fork(body.sleep)) // perhaps before its parent says anything
 				c.sleep()
 			}))
 			b.signal()
@@ -154,7 +154,7 @@ func TestOpenCallsAtAdoption(t *testing.T) {
 	ctx := context.Background()
 	forker, reaper, late := launch(t, a, "forker"), launch(t, a, "reaper"), launch(t, a, "late")
 	child := saidNumber(t, a, forker, "made ")
-	grandchild := saidNumber(t, a, child, "made ")
+	grandchild := saidNumber(t, a, child, "grandchild ")
 	said(t, a, reaper, "zombie ")
 	for _, pid := range []int{forker, reaper, late} {
 		a.Signal(ctx, pid, int(unix.SIGUSR1))

@@ -133,7 +133,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		Request: RunRequest{
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 		},
-		ImageSHA: parent.ImageSHA, Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit,
+		ImageSHA: parent.ImageSHA, Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
 	}
 	// The child runs before its parent's part is over. An engine that dies before the parent has its answer is
 	// followed by one that ends the child.
@@ -162,7 +162,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			c.release()
 		}
 	}
-	if err := s.do("domain", func() error { return p.child(c, &s, call, begin) }, end); err != nil {
+	if err := s.do("domain", func() error { return e.child(p, c, &s, call, begin) }, end); err != nil {
 		end()
 		return fail(err)
 	}
@@ -206,14 +206,14 @@ func (e *Engine) reserve(p *pvm) (record, error) {
 }
 
 // child has the hypervisor make the domain of c, whose record is there but for the PID, and has it begin.
-func (p *pvm) child(c *pvm, s *steps, call ipc.Call, begin func(xen.Domain) error) error {
+func (e *Engine) child(p, c *pvm, s *steps, call ipc.Call, begin func(xen.Domain) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), forkLongest)
 	defer cancel()
 	size := c.size.Load()
 	_, err := p.dom.Fork(ctx, &xen.Fork{
 		Boot: xen.Boot{
 			Name: c.rec.Name, Args: c.rec.Args, Env: c.rec.Request.Env, PPID: xen.DomID(c.rec.PPID), Family: xen.DomID(c.rec.Family),
-			TTY: c.rec.TTY, Rows: int(size >> 32), Cols: int(uint32(size)),
+			TTY: c.rec.TTY, Look: e.spins(&c.rec), Rows: int(size >> 32), Cols: int(uint32(size)),
 		},
 		RIP: call.A[0], RSP: call.A[1],
 		Ready: begin,

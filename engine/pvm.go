@@ -49,6 +49,8 @@ type pvm struct {
 	cmds     *ipc.Commands
 	calls    *ipc.Calls // tend's alone
 
+	tasks tasks
+
 	lateMu sync.Mutex
 	late   []abi.KxCmd // commands that must not be lost and that the ring has no room for yet
 

@@ -179,6 +179,13 @@ func (s *Server) routes() http.Handler {
 		}
 		return nil, s.api.Limit(r.Context(), pid, l)
 	}))
+	get(m, "POST /v1/pvms/{pid}/ipc", withPID(func(r *http.Request, pid int) (any, error) {
+		var req IPCRequest
+		if err := decode(r, &req); err != nil {
+			return nil, err
+		}
+		return s.api.IPC(r.Context(), pid, req)
+	}))
 	get(m, "GET /v1/pool", func(r *http.Request) (any, error) { return s.api.Pool(r.Context()) })
 	get(m, "PUT /v1/pool", func(r *http.Request) (any, error) {
 		var n int

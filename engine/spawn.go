@@ -69,7 +69,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		p.dom, err = e.hv.Create(ctx, &xen.Config{
 			Image: im.xen,
 			Boot: xen.Boot{
-				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin,
+				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: e.cpus > 1,
 				Rows: r.Rows, Cols: r.Cols, Root: root,
 			},
 			Memory: ramSize(&r, im.elf, root),

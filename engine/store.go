@@ -53,6 +53,8 @@ type record struct {
 	Outside bool   `json:"outside,omitempty"`
 	// The limit of its family, of which each member has a copy because the root may be forgotten; 0: the engine's.
 	FamilyLimit int `json:"family_limit,omitempty"`
+	// NoSpin forbids it to look for what relatives do before it sleeps.
+	NoSpin bool `json:"no_spin,omitempty"`
 }
 
 // zombie tells whether it has ended and its parent has not waited for it.

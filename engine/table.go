@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kxsh/ipc"
 	"kxsh/xen"
 )
 
@@ -93,7 +94,7 @@ func fill(p *Process, st *xen.Status, now time.Time) {
 }
 
 // Inspect returns one pVM in every detail.
-func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
+func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	p, err := e.find(pid, "")
 	if err != nil {
 		if l := e.foreign(pid); l != nil {
@@ -123,9 +124,10 @@ func (e *Engine) Inspect(_ context.Context, pid int) (*Detail, error) {
 	if r.Exit == nil {
 		if st, err := dom.Status(); err == nil {
 			fill(&d.Process, &st, time.Now())
-			d.Weight, d.CPUs = st.Weight, st.CPUs
+			d.Weight, d.CPUs, d.NoSpin = st.Weight, st.CPUs, r.NoSpin
 		}
 		d.MainAfter, d.RAMBase = p.birth()
+		d.Shares = e.sharesOf(ctx, p)
 	}
 	return d, nil
 }
@@ -182,11 +184,33 @@ func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
 			return err
 		}
 	}
+	if l.Spin != nil {
+		if err := e.setSpin(p, *l.Spin); err != nil {
+			return err
+		}
+		e.events.addf("limit", &p.rec.Process, "spin changed")
+	}
 	if l.Family != nil {
 		if err := e.setFamilyLimit(p, *l.Family); err != nil {
 			return err
 		}
 		e.events.addf("limit", &p.rec.Process, "family %d may have %d members", p.rec.Family, *l.Family)
+	}
+	return nil
+}
+
+// spins tells whether a pVM may look for what relatives do before it sleeps: only where one of them can run meanwhile.
+func (e *Engine) spins(r *record) bool { return e.cpus > 1 && !r.NoSpin }
+
+// setSpin allows a pVM to do so, or forbids it; its future children inherit that.
+func (e *Engine) setSpin(p *pvm, spin bool) error {
+	e.mu.Lock()
+	p.rec.NoSpin = !spin
+	may := e.spins(&p.rec)
+	e.mu.Unlock()
+	p.shared(func() error { ipc.SetLook(p.dom.Control(), may); return nil }) // one that has gone needs nothing any more
+	if err := e.save(nil, p); err != nil {
+		return errf(CodeInternal, "(%d): %v", p.pid, err)
 	}
 	return nil
 }

@@ -47,5 +47,15 @@ func (c *Calls) Answer(call Call, result int64) {
 	atomic.StoreUint32(&c.area.Done, c.done)
 }
 
+// SetLook says whether the pVM may look for what relatives do before it sleeps.
+func SetLook(ctl []byte, may bool) {
+	flags := &control(ctl).Flags
+	if may {
+		atomic.OrUint32(flags, abi.FLook)
+	} else {
+		atomic.AndUint32(flags, ^uint32(abi.FLook))
+	}
+}
+
 // SetParent changes what getppid() returns in a pVM.
 func SetParent(ctl []byte, ppid int) { atomic.StoreUint32(&control(ctl).Ppid, uint32(ppid)) }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"reflect"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -141,6 +143,11 @@ func exercise(t *testing.T, ctl []byte, o *Output, in *Input, c *Commands) {
 		calls.Answer(call, -1)
 		SetParent(ctl, 0)
 	}
+	if task, err := TakeTask(ctl); err == nil {
+		exerciseTask(t, task)
+	} else {
+		ok(err)
+	}
 	s, err := ReadState(ctl)
 	ok(err)
 	if s > abi.StateExited {
@@ -154,6 +161,55 @@ func exercise(t *testing.T, ctl []byte, o *Output, in *Input, c *Commands) {
 	_, err = ReadCrash(ctl)
 	ok(err)
 	ReadMain(ctl)
+}
+
+// exerciseTask checks what of a task that a pVM has left is used.
+func exerciseTask(t *testing.T, task *Task) {
+	if len(task.Data) > TaskRoom {
+		t.Errorf("a task of %d bytes", len(task.Data))
+	}
+	list, err := ParseObjects(task.Data)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		t.Errorf("error %v", err)
+	}
+	if len(list) > abi.TaskSize/128 {
+		t.Errorf("%d objects", len(list))
+	}
+	for _, o := range list {
+		if o.Kind < abi.ObjectQueue || o.Kind > abi.ObjectPipe || o.Mode > 0o7777 || o.Held[0] > abi.Members || o.Held[1] > abi.Members {
+			t.Errorf("object %+v", o)
+		}
+		for _, pid := range slices.Concat(o.PIDs[:], o.Readers, o.Writers) {
+			if pid < 0 || pid > 0x7fff {
+				t.Errorf("PID %d of %+v", pid, o)
+			}
+		}
+	}
+}
+
+// FuzzTask lets the fuzzer write a task's head and its data.
+func FuzzTask(f *testing.F) {
+	one := make([]byte, 40+2*128)
+	one[4], one[5] = 0, 1
+	one[40], one[40+128] = abi.ObjectQueue, abi.ObjectPipe
+	f.Add(one)
+	f.Add([]byte{8, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, bytes []byte) {
+		ctl := ipctest.NewArea()
+		copy(part(ctl, abi.TaskVa, abi.TaskSize), bytes)
+		task, err := TakeTask(ctl)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		exerciseTask(t, task)
+		PutTask(ctl, task)
+		if again, err := TakeTask(ctl); err != nil || !reflect.DeepEqual(again, task) {
+			t.Errorf("put %+v, took %+v, %v", task, again, err)
+		}
+	})
 }
 
 // FuzzControl lets the fuzzer write struct kx_control and the beginning of the output ring.

@@ -62,6 +62,27 @@ var commandTests = []struct {
 	{`run -d --name web1 spin.kx >/dev/null; run -d --name web2 spin.kx >/dev/null; pkill -9 'web[12]'; wait 2; echo $?; pkill nobody; echo $?`, "137\n1\n", "", 0},
 	{`run -d --name w spin.kx >/dev/null; run -d --name w spin.kx >/dev/null; pidof w; pidof -s w; pidof v; echo $?`, "1 2\n2\n1\n", "", 0},
 
+	// What families share
+	{`ipcs; msgget 5; echo $?`, "FAM KIND ID KEY PERMS UID BYTES COUNT PIDS\n1\n", "msgget: no pVM runs\n", 0},
+	{`run -d spin.kx >/dev/null; ipcs; ipcs -mp --no-headers`,
+		"FAM KIND       ID KEY        PERMS UID BYTES COUNT PIDS\n  1 queue      11 0x0000002a   644   0     0     0 0 > 7\n" +
+			"  1 segment    12 removed      600   5    16     2 1,2\n  1 semaphores 13 0x00000000   007   0     -     3 -\n" +
+			"  1 pipe       14 -              -   -     9     - 3,4,and 3 more > -\n" +
+			"1 segment 12 removed 600 5 16 2 1,2\n1 pipe    14 -         - -  9 - 3,4,and 3 more > -\n", "", 0},
+	{`ipcs --json; run -d spin.kx >/dev/null; ipcs -s --json`, "\\[\\]\n\\[\n  {\n    \"family\": 1,\n    \"kind\": \"semaphores\",\n    \"id\": 13,\n(?s).*\"count\": 3\n  }\n\\]\n", "", 0},
+	{`run -d --name a spin.kx >/dev/null; run -d spin.kx >/dev/null; msgget -c 5; msgget -c -F a 0x10; msgget -F 2 private; ipcs -q --no-headers | wc -l; ipcs -q -F 2 --no-headers; ipcs -F 9; msgget -F nosuch 1`,
+		"17\n2\n2 queue 11 0x0000002a 644 0 0 0 0 > 7\n", "msgget: 2 families run: say which with -F PID\nmsgget: key 0x0: family 2 has none\nipcs: \\(9\\): no such pVM\nmsgget: \\(nosuch\\): no such pVM\n", 1},
+	{`run -d spin.kx >/dev/null; msgsnd 11 1 hello; ipcs -q --no-headers; msgrcv 11; msgsnd 11 3 ''; msgrcv 11; printf 'a\nb\n' | msgsnd 11 7; msgrcv -t -9 --json 11; msgrcv -n 11`,
+		"1 queue 11 0x0000002a 644 0 5 5 0 > 7\nhello\n\n{\n  \"type\": 5,\n  \"text\": \"a\\\\nb\\\\n\"\n}\n", "msgrcv: \\(11\\): no message\n", 1},
+	{`run -d spin.kx >/dev/null; msgsnd 11 0 x; msgsnd x 1 x; msgsnd 11 1; msgrcv; msgget lots; msgget 0x100000000; shmget 1 some; ftok / ab`, "",
+		"msgsnd: 0: a type .*\nmsgsnd: x: not a number of .*\nmsgrcv: usage: .*\nmsgget: lots: not a key.*\nmsgget: 0x100000000: not a key.*\nshmget: some: not a size.*\nftok: ab: neither .*\n", 2},
+	{`run -d spin.kx >/dev/null; shmget -- -1 64K; shmwrite 12 3 abc; shmread 12 3 4 | od -An -c; shmread 12 | wc -c; echo 0123456789 | shmwrite 12 10; echo $?; shmread 12 14`,
+		"4294967296\n   a   b   c  .*\n16\n1\n45", "shmwrite: \\(12\\): the segment ends at 16\n", 0},
+	{`run -d spin.kx >/dev/null; ftok /abc A; ftok /abc 3; ftok / 0x102`, "0x41000004\n0x03000004\n0x02000001\n", "", 0},
+	{`run -d spin.kx >/dev/null; ipcrm 11 -q 11 -Q 42 -M 0xfffffffe -s 13; echo $?; ipcrm -m 11 -S 9 20; echo $?; ipcrm; echo $?; ipcrm -Q 0; echo $?`, "0\n1\n2\n1\n",
+		"ipcrm: \\(11\\): no such segment\nipcrm: \\(9\\): no such semaphores\nipcrm: \\(20\\): no such object\nipcrm: usage: .*\nipcrm: \\(0\\): no such queue\n", 0},
+	{`run -d spin.kx >/dev/null; { sleep 0.3; kill -INT $$; } & trap 'echo stopped' INT; msgrcv 11; echo $?`, "stopped\n130\n", "", 0},
+
 	// kill and wait
 	{`kill 7`, "", "kill: \\(7\\): no such pVM\n", 1},
 	{`kill nosuch %9 'w*'`, "", "kill: \\(nosuch\\): no such pVM\nkill: \\(%9\\): no such pVM\nkill: \\(w\\*\\): no such pVM\n", 1},
@@ -98,6 +119,8 @@ var commandTests = []struct {
 		"1 R +web +-\n2 Z +web <defunct: SIGKILL> +137\n3 R +web +-\n4 Z +web <defunct: SIGKILL> +137\nstate +Z, ended, 1 has not waited for it\n.* spin.kx <defunct: SIGKILL>\n", "", 0},
 	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; run -d spin.kx >/dev/null; kill -9 %web; ps --no-headers -o pid,stat; ps --no-headers -o pid %1; kill %1`,
 		"2 Z\n3 Z\n4 R\n2\n3\n", "kill: \\(%1\\): no such pVM\n", 1},
+	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; kill -9 web; wait web; echo $?; inspect web | head -1; ps --no-headers -o pid,stat web; kill -9 web; inspect web | head -1; ps --no-headers`,
+		"137\npid +1, parent 0, family 1\n2 R\n3 R\npid +1, parent 0, family 1\n", "", 0},
 	{`run -d --name web spin.kx >/dev/null; fork -n 2 web >/dev/null; kill --tree -9 'w*'; echo $?; ps --no-headers -o pid,stat; kill --tree 9; fork 1; wait; echo $?`, "0\n2 Z\n3 Z\n137\n",
 		"kill: \\(9\\): no such pVM\nfork: \\(1\\): no such pVM\n", 0},
 	{`run -d spin.kx >/dev/null; limit --family 16 %1; inspect 1 | grep ^family; limit --family 0 1`, "family +1 members of at most 16\n", "limit: --family 0: at least 1.*\n", 2},
@@ -110,8 +133,8 @@ var commandTests = []struct {
 	{`echo text >x.kx; inspect ./x.kx; inspect ./nosuch`, "", "inspect: ./x.kx: not a pVM image: .*\ninspect: ./nosuch: no such file.*\n", 1},
 	{`run -d --name e spin.kx >/dev/null; events; events --json`, `..:..:..\.... started   1 e run` + "\n" + `{"seq":1,.*"type":"started","pid":1,"name":"e","text":"run"}` + "\n", "", 0},
 	{`info | grep hypervisor; info --json | grep '"hypervisor"'; info x`, "hypervisor +fake 1\n  \"hypervisor\": \"fake\",\n", "info: usage: info \\[--json\\]; see: help info\n", 2},
-	{`run -d spin.kx >/dev/null; limit -m 128M --weight 512 --cpus 0,2-3 1; taskset 1; renice -n 5 1; inspect 1 | grep cpu; renice 300 1; inspect --json 1 | grep '"weight"'; taskset -c all 1; taskset 1`,
-		"1: 0,2-3\ncpu .*weight 84, CPUs 0,2-3\n  \"weight\": 300,\n1: all\n", "", 0},
+	{`run -d spin.kx >/dev/null; limit -m 128M --weight 512 --cpus 0,2-3 --no-spin 1; taskset 1; renice -n 5 1; inspect 1 | grep cpu; renice 300 1; inspect --json 1 | grep '"weight"'; taskset -c all 1; taskset 1`,
+		"1: 0,2-3\ncpu .*weight 84, CPUs 0,2-3, no spin\n  \"weight\": 300,\n1: all\n", "", 0},
 	{`limit 1; limit -m x 1; limit --cpus 3-1 1; renice; renice x 1; renice -n 99 1; renice 5 9`, "",
 		"limit: say what.*\nlimit: -m x.*\nlimit: --cpus 3-1.*\nrenice: usage.*\nrenice: x: a weight.*\nrenice: -n 99.*\nrenice: \\(9\\): no such pVM\n", 1},
 	{`pool; pool resize 9; pool list --json | grep want; pool resize x; pool fill`, "READY WANT\n    3    4\n    \"want\": 9\n", "pool: resize x.*\npool: fill: list or resize.*\n", 2},

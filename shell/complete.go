@@ -176,6 +176,8 @@ func (s *Shell) kind(cmd *Command, kind Kind, cur string) []string {
 			names = append(names, c.Name+" ")
 		}
 		return names
+	case Shared:
+		return s.sharedIDs()
 	case Choice:
 		return spaced(cmd.Choices)
 	case Dir:

@@ -35,6 +35,8 @@ type fake struct {
 	pool   engine.Pool
 	events []engine.Event
 	closed bool
+
+	message, segment []byte // of IPC
 }
 
 type fakePVM struct {
@@ -51,7 +53,7 @@ type fakePVM struct {
 }
 
 func newFake() *fake {
-	return &fake{next: 1, pvms: map[int]*fakePVM{}, pool: engine.Pool{Ready: 3, Want: 4}}
+	return &fake{next: 1, pvms: map[int]*fakePVM{}, pool: engine.Pool{Ready: 3, Want: 4}, segment: make([]byte, 16)}
 }
 
 // fakeConfig is a Config on a fake engine of its own.
@@ -471,6 +473,9 @@ func (f *fake) Limit(_ context.Context, pid int, l engine.Limits) error {
 	if l.MaxMem != nil {
 		p.MaxMem = *l.MaxMem
 	}
+	if l.Spin != nil {
+		p.NoSpin = !*l.Spin
+	}
 	if l.Family != nil {
 		p.Members, p.MaxFamily = 1, *l.Family
 	}
@@ -514,4 +519,54 @@ func engineRequest(image string) engine.RunRequest {
 
 func apiOf(f *fake) func() (engine.API, error) {
 	return func() (engine.API, error) { return f, nil }
+}
+
+// IPC is a family with one queue, 11, one segment, 12, one set, 13, and one pipe, 14. The queue holds what was sent last.
+func (f *fake) IPC(ctx context.Context, pid int, r engine.IPCRequest) (*engine.IPCReply, error) {
+	p, err := f.get(pid, false)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	reply := &engine.IPCReply{Family: p.Family, ID: r.ID}
+	switch r.Op {
+	case engine.IPCList:
+		reply.Objects = []engine.SharedObject{
+			{Family: p.Family, Kind: engine.KindQueue, ID: 11, Key: 42, Mode: 0o644, Bytes: uint64(len(f.message)), Count: len(f.message), Receiver: 7},
+			{Family: p.Family, Kind: engine.KindSegment, ID: 12, Key: 0xfffffffe, Mode: 0o600, UID: 5, Bytes: uint64(len(f.segment)), Count: 2, Removed: true, Readers: []int{1, 2}},
+			{Family: p.Family, Kind: engine.KindSemaphores, ID: 13, Count: 3, Mode: 0o7},
+			{Family: p.Family, Kind: engine.KindPipe, ID: 14, Bytes: 9, Writers: []int{3, 4}, WriterCount: 5, MaxBytes: 65536},
+		}
+	case engine.IPCKey:
+		reply.Key = uint32(r.Project<<24 | len(r.Path))
+	case engine.IPCQueue, engine.IPCSegment:
+		if reply.ID = int(r.Key) + 1; !r.Create {
+			return nil, &engine.Error{Code: engine.CodeInvalid, Msg: fmt.Sprintf("key %#x: family %d has none", r.Key, p.Family)}
+		}
+	case engine.IPCSend:
+		f.message = r.Data
+	case engine.IPCReceive:
+		if f.message == nil && r.Wait {
+			f.mu.Unlock()
+			<-ctx.Done()
+			f.mu.Lock()
+			return nil, ctx.Err()
+		}
+		if f.message == nil {
+			return nil, &engine.Error{Code: engine.CodeBusy, Msg: fmt.Sprintf("(%d): no message", r.ID)}
+		}
+		reply.Data, reply.Type, f.message = f.message, 5, nil
+	case engine.IPCRead:
+		from := min(r.Offset, uint64(len(f.segment)))
+		reply.Data = f.segment[from:min(from+r.Size, uint64(len(f.segment)))]
+		reply.Size = uint64(len(reply.Data))
+	case engine.IPCWrite:
+		reply.Size = uint64(copy(f.segment[r.Offset:], r.Data))
+	case engine.IPCRemove:
+		if r.ID < 11 || r.ID > 13 {
+			return nil, &engine.Error{Code: engine.CodeInvalid, Msg: fmt.Sprintf("(%d): no such object", r.ID)}
+		}
+	}
+	return reply, nil
 }

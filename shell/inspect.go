@@ -196,7 +196,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	f.add("steps", "%s", stepsLine(d.Steps))
 	f.add("memory", "%s of at most %s, %s shared", humanBytes(d.Memory), humanBytes(d.MaxMem), humanBytes(d.Shared))
-	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs))
+	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s%s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs), spinText(d.NoSpin))
 	if d.HostPID != 0 {
 		f.add("host pid", "%d", d.HostPID)
 	}
@@ -205,6 +205,10 @@ func (c *Call) detailText(d *engine.Detail) error {
 		f.add("instead of", "%d", d.RestartOf)
 	}
 	f.add("log", "%s, size %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
+	for i := range d.Shares {
+		o := &d.Shares[i]
+		f.add("shares", "%s %d, %d bytes, by %s", o.Kind, o.ID, o.Bytes, objectPIDs(o))
+	}
 	if d.Exit != nil {
 		text := fmt.Sprintf("status %d at %s", d.Exit.Code, d.Exit.Time.Local().Format("15:04:05.000"))
 		if d.Exit.Reason != "" {
@@ -261,4 +265,11 @@ func quoteArgs(args []string) string {
 		out = append(out, a)
 	}
 	return strings.Join(out, " ")
+}
+
+func spinText(forbidden bool) string {
+	if forbidden {
+		return ", no spin"
+	}
+	return ""
 }

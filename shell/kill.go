@@ -18,7 +18,7 @@ var killCommand = Command{
 	Synopsis: "[-SIG] [--tree] [--force] PID…, kill -l [SIG…]",
 	Short:    "send a signal to pVMs or jobs",
 	Long: "KILL, STOP and CONT act on the domain itself; all others are the program's to handle. Signal 0 only asks whether the pVM is there.\n" +
-		"PID may be a PID, a name, a shell glob over names, %family, or %job of this session.\n" +
+		"PID may be a PID, a name (a root has it, not those that it forked), a shell glob over names, %family, or %job of this session.\n" +
 		"kill -KILL %family and kill -KILL --tree PID return when nothing of it is left: what they end cannot fork any more.\n" +
 		"A domain that somebody else made (x in STAT of ps) takes KILL, STOP and CONT only, with --force, and by its PID or whole name:\n" +
 		"it is destroyed, paused or unpaused without a word to whatever runs in it.",

@@ -20,16 +20,19 @@ const (
 
 var limitCommand = Command{
 	Name:     "limit",
-	Synopsis: "[-m SIZE] [--weight N] [--cpus LIST] [--family N] PID…",
-	Short:    "change memory cap, scheduler weight and CPUs of running pVMs, and the size of their families",
+	Synopsis: "[-m SIZE] [--weight N] [--cpus LIST] [--family N] [--no-spin] PID…",
+	Short:    "change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait",
 	Long: "--family is about the whole family of each PID: when it has so many members, zombies included, their forks fail with EAGAIN.\n" +
-		"Without it the engine's --family-limit counts.",
-	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0,2-3 7", "limit --family 16 %7"},
+		"Without it the engine's --family-limit counts.\n" +
+		"Where there are several CPUs, a pVM that waits for a relative looks for up to 50 µs whether there is something, before it sleeps:\n" +
+		"--no-spin forbids it that, and to the children that it forks from now on; --no-spin=false allows it again.",
+	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0,2-3 7", "limit --family 16 %7", "limit --no-spin 7"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("memory", "m", "", "the most memory it may have, such as 128M")
 		f.Int("weight", 0, "its share of the CPUs against others'; 256 is the default")
 		f.String("cpus", "", "the CPUs it may run on, such as 0,2-3; all: any")
 		f.Int("family", 0, "the most members of its family")
+		f.Bool("no-spin", false, "let it sleep at once when it waits for relatives")
 	},
 	Args: PVM,
 	Run: func(c *Call) error {
@@ -65,8 +68,12 @@ var limitCommand = Command{
 			}
 			l.Family = &n
 		}
+		if c.Flags.Changed("no-spin") {
+			spin := !c.flagBool("no-spin")
+			l.Spin = &spin
+		}
 		if l == (engine.Limits{}) {
-			return usagef("say what to change: -m, --weight, --cpus or --family")
+			return usagef("say what to change: -m, --weight, --cpus, --family or --no-spin")
 		}
 		return c.limitAll(c.Args, l)
 	},

@@ -220,6 +220,10 @@ func TestCompletion(t *testing.T) {
 	s.expect("--no-headers webserver")
 	s.expect(`\n1\r\n`)
 	s.expect("> $")
+	s.send("ipcrm 1\t\t")
+	s.expect("11 +12 +13")
+	s.send("\x03\x03") // the list, then the line
+	s.expect("> $")
 	s.send("run my\t")
 	s.expect(`run my\\ image.kx $`)
 	s.send("\x03")

@@ -16,6 +16,7 @@ const (
 	Dir
 	Topic  // a command's name
 	Column // a column of ps
+	Shared // the number of something that a family shares
 	Choice // one of Command.Choices
 )
 
@@ -48,6 +49,7 @@ func commands() []Command {
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
 		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
+		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, ccCommand, helpCommand, versionCommand,
 	}
 }

@@ -22,8 +22,8 @@ type target struct {
 // noPVM is the error of an argument that names nothing, as kill has it.
 func noPVM(arg string) error { return fmt.Errorf("(%s): no such pVM", arg) }
 
-// targets finds what each argument names: a PID, a name, a shell glob over names, or %family. With
-// exited, also pVMs that have ended. A domain that somebody else made has no glob: who says '*' means
+// targets finds what each argument names: a PID, a name (of a family's root, not of those that it forked), a shell glob
+// over names, or %family. With exited, also pVMs that have ended. A domain that somebody else made has no glob: who says '*' means
 // pVMs. A number is not looked up: the engine says whether it exists.
 func targets(ctx context.Context, api engine.API, args []string, exited bool) ([]target, error) {
 	var snap *engine.Snapshot
@@ -39,7 +39,11 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 				return nil, err
 			}
 		}
-		found := match(snap, a)
+		found := named(snap, a)
+		if plain(a) {
+			found = heads(found)
+		}
+		found = current(found, a)
 		if strings.ContainsAny(a, globChars) {
 			found = slices.DeleteFunc(found, func(p engine.Process) bool { return p.Foreign })
 		}
@@ -56,14 +60,25 @@ func targets(ctx context.Context, api engine.API, args []string, exited bool) ([
 // globChars begin what is special in a glob (path.Match).
 const globChars = `*?[\`
 
-// match returns the pVMs that one argument other than a number names. The living, and zombies, hide the dead of
-// the same name: a name that is in use again means its user. And ours hide domains of others.
-func match(snap *engine.Snapshot, arg string) []engine.Process {
+// match returns the pVMs that one argument other than a number names.
+func match(snap *engine.Snapshot, arg string) []engine.Process { return current(named(snap, arg), arg) }
+
+func named(snap *engine.Snapshot, arg string) (list []engine.Process) {
+	for _, p := range snap.Processes {
+		if matches(snap, p, arg) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// current are those that a name means now: the living, and zombies, hide the dead of the same name, of which it means the
+// last. And ours hide domains of others.
+func current(list []engine.Process, arg string) []engine.Process {
 	glob := strings.ContainsAny(arg, globChars)
 	var alive, others, dead []engine.Process
-	for _, p := range snap.Processes {
+	for _, p := range list {
 		switch {
-		case !matches(snap, p, arg):
 		case p.Foreign && !glob:
 			others = append(others, p)
 		case p.Exit == nil || p.Stat == "Z":
@@ -78,10 +93,23 @@ func match(snap *engine.Snapshot, arg string) []engine.Process {
 	if len(others) > 0 {
 		return others
 	}
-	if len(dead) > 1 && !glob && !strings.HasPrefix(arg, "%") {
+	if len(dead) > 1 && plain(arg) {
 		return dead[len(dead)-1:]
 	}
 	return dead
+}
+
+// plain tells whether an argument is a name and nothing else.
+func plain(arg string) bool {
+	return !strings.ContainsAny(arg, globChars) && !strings.HasPrefix(arg, "%")
+}
+
+// heads are those that nobody else in the list speaks for: a root does, also when it has ended, for those of its family,
+// which have its name because it forked them.
+func heads(list []engine.Process) []engine.Process {
+	return slices.DeleteFunc(slices.Clone(list), func(p engine.Process) bool {
+		return p.PID != p.Family && slices.ContainsFunc(list, func(root engine.Process) bool { return root.PID == p.Family && !root.Foreign })
+	})
 }
 
 // matches reports whether arg names p.

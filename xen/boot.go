@@ -141,6 +141,9 @@ func (b *Boot) flags() (f uint32) {
 	if b.Stdin {
 		f |= abi.FStdin
 	}
+	if b.Look {
+		f |= abi.FLook
+	}
 	return f
 }
 

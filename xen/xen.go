@@ -85,6 +85,7 @@ type Boot struct {
 	Family DomID // 0: the domain's own number, a new family
 	TTY    bool  // the console is a terminal
 	Stdin  bool  // standard input is attached
+	Look   bool  // it may look for what relatives do before it sleeps: abi.FLook
 	Rows   int
 	Cols   int
 	Root   []byte // tar archive of the root file system, or nil

@@ -1,5 +1,5 @@
 // Package bench measures what kxsh claims, against what the machine itself offers, interleaved in
-// one run so that the ratios hold on a noisy machine. It reports medians with the 10th and 90th
+// one run so that the ratios hold on a noisy machine. It reports medians with the 10th, 90th and 99th
 // percentile and decides nothing.
 package bench
 
@@ -37,7 +37,7 @@ type Bench struct {
 }
 
 // Names are the benchmarks there are.
-var Names = []string{"boot", "fork"}
+var Names = []string{"boot", "fork", "ipc"}
 
 // Run runs one benchmark by name.
 func (b *Bench) Run(ctx context.Context, name string) (err error) {
@@ -50,6 +50,8 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 		return b.boot(ctx)
 	case "fork":
 		return b.fork(ctx)
+	case "ipc":
+		return b.ipc(ctx)
 	}
 	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
 }
@@ -73,6 +75,7 @@ type Series struct {
 	Median time.Duration   `json:"median_ns"`
 	P10    time.Duration   `json:"p10_ns"`
 	P90    time.Duration   `json:"p90_ns"`
+	P99    time.Duration   `json:"p99_ns"`
 	Ratio  float64         `json:"ratio,omitempty"`  // to the peer's median
 	Target float64         `json:"target,omitempty"` // at most this ratio
 	All    []time.Duration `json:"-"`
@@ -82,7 +85,7 @@ func (s *Series) add(d time.Duration) { s.All = append(s.All, d) }
 
 func (s *Series) sum(peer *Series, target float64) {
 	s.N = len(s.All)
-	s.Median, s.P10, s.P90 = quantile(s.All, 0.5), quantile(s.All, 0.1), quantile(s.All, 0.9)
+	s.Median, s.P10, s.P90, s.P99 = quantile(s.All, 0.5), quantile(s.All, 0.1), quantile(s.All, 0.9), quantile(s.All, 0.99)
 	if peer != nil && peer.Median > 0 {
 		s.Ratio, s.Target = float64(s.Median)/float64(peer.Median), target
 	}
@@ -122,13 +125,13 @@ func (b *Bench) print(r *Report) error {
 	}
 	fmt.Fprintf(b.Stdout, "%s, %s\n\n", r.Bench, r.Machine)
 	w := tabwriter.NewWriter(b.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tmedian\tp10\tp90\tn\tratio\ttarget\t")
+	fmt.Fprintln(w, "\tmedian\tp10\tp90\tp99\tn\tratio\ttarget\t")
 	for _, s := range r.Series {
 		ratio, target := share(s.Ratio), share(s.Target)
 		if target != "" {
 			target = "≤ " + target
 		}
-		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%d\t%s\t%s\t\n", s.Name, round(s.Median), round(s.P10), round(s.P90), s.N, ratio, target)
+		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%v\t%d\t%s\t%s\t\n", s.Name, round(s.Median), round(s.P10), round(s.P90), round(s.P99), s.N, ratio, target)
 	}
 	w.Flush()
 	if len(r.Values) > 0 {

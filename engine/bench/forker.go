@@ -14,7 +14,7 @@ import (
 	"kxsh/engine"
 )
 
-// forker is a program that forks when it is told to: testdata/forks.c, as a Linux process or as a pVM.
+// forker is a program that does what it is told to, line by line, as a Linux process or as a pVM: testdata/forks.c, ipc.c.
 type forker struct {
 	in  io.Writer
 	out *bufio.Reader
@@ -28,13 +28,21 @@ type split struct {
 	childTouch, parentTouch time.Duration
 }
 
-// native starts it as a Linux process.
-func (b *Bench) native(mib int) (*forker, error) {
-	bin, err := b.program("forks")
+// native starts forks as a Linux process.
+func (b *Bench) native(mib int) (*forker, error) { return b.process("forks", fmt.Sprint(mib)) }
+
+// pvm starts it as a pVM.
+func (b *Bench) pvm(ctx context.Context, e *engine.Engine, mib int) (*forker, error) {
+	return b.domain(ctx, e, uint64(mib+mib/16+16)<<20, "forks", fmt.Sprint(mib))
+}
+
+// process starts a program as a Linux process.
+func (b *Bench) process(name string, args ...string) (*forker, error) {
+	bin, err := b.program(name)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(bin, fmt.Sprint(mib))
+	cmd := exec.Command(bin, args...)
 	cmd.Stderr = b.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -51,14 +59,14 @@ func (b *Bench) native(mib int) (*forker, error) {
 	return f, f.expect("p")
 }
 
-// pvm starts it as a pVM.
-func (b *Bench) pvm(ctx context.Context, e *engine.Engine, mib int) (*forker, error) {
-	image, err := b.program("forks.kx")
+// domain starts it as a pVM with so many bytes of memory.
+func (b *Bench) domain(ctx context.Context, e *engine.Engine, memory uint64, name string, args ...string) (*forker, error) {
+	image, err := b.program(name + ".kx")
 	if err != nil {
 		return nil, err
 	}
 	p, err := e.Run(ctx, engine.RunRequest{
-		Image: image, Args: []string{"forks", fmt.Sprint(mib)}, Memory: uint64(mib+mib/16+16) << 20, Stdin: true, Hold: true,
+		Image: image, Args: append([]string{name}, args...), Memory: memory, Stdin: true, Hold: true,
 	})
 	if err != nil {
 		return nil, err
@@ -71,7 +79,7 @@ func (b *Bench) pvm(ctx context.Context, e *engine.Engine, mib int) (*forker, er
 		err := c.CloseSend()
 		x, e := e.Wait(ctx, p.PID)
 		if e == nil && x.Code != 0 {
-			e = fmt.Errorf("forks: exit status %d: %s", x.Code, x.Reason)
+			e = fmt.Errorf("%s: exit status %d: %s", name, x.Code, x.Reason)
 		}
 		return errors.Join(err, e, c.Close())
 	}}
@@ -114,7 +122,7 @@ func (f *forker) tell(command string) error {
 func (f *forker) expect(want string) error {
 	line, err := f.out.ReadString('\n')
 	if err == nil && strings.TrimSpace(line) != want {
-		err = fmt.Errorf("forks says %q", line)
+		err = fmt.Errorf("the program says %q", line)
 	}
 	return err
 }

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
-// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks.
+// for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks; ipc
+// measures what goes between processes.
 var (
 	//go:embed testdata/stamp.c
 	stampC string
@@ -20,15 +22,20 @@ var (
 	spawnC string
 	//go:embed testdata/forks.c
 	forksC string
+	//go:embed testdata/ipc.c
+	ipcC string
 )
 
+// source is one program.
+type source struct {
+	name, text string
+	image      bool // a pVM image; else a static Linux program
+}
+
 // programs are what the benchmarks run: where each is in a folder, and how it is built.
-var programs = []struct {
-	name, source string
-	image        bool // a pVM image; else a static Linux program
-}{
+var programs = []source{
 	{"stamp.kx", stampC, true}, {"stamp", stampC, false}, {"idle.kx", idleC, true}, {"spawn", spawnC, false},
-	{"forks.kx", forksC, true}, {"forks", forksC, false},
+	{"forks.kx", forksC, true}, {"forks", forksC, false}, {"ipc.kx", ipcC, true}, {"ipc", ipcC, false},
 }
 
 // CC compiles a program into a pVM image, as kxsh cc does.
@@ -36,6 +43,17 @@ type CC func(args []string, env []string, dir string, stdin io.Reader, stdout, s
 
 // Prepare builds the programs into a folder, for a machine that has no compiler.
 func Prepare(dir string, cc CC, stderr io.Writer) error {
+	for _, p := range programs {
+		if err := build(dir, p.name, cc, stderr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build builds one of them into a folder.
+func build(dir, name string, cc CC, stderr io.Writer) error {
+	p := programs[slices.IndexFunc(programs, func(p source) bool { return p.name == name })]
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -43,35 +61,34 @@ func Prepare(dir string, cc CC, stderr io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, p := range programs {
-		out := filepath.Join(dir, p.name)
-		src := out + ".c"
-		if err := os.WriteFile(src, []byte(p.source), 0o600); err != nil {
-			return err
+	out := filepath.Join(dir, p.name)
+	src := out + ".c"
+	if err := os.WriteFile(src, []byte(p.text), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(src)
+	if p.image {
+		if code := cc([]string{"-O2", "-o", out, src}, os.Environ(), dir, nil, stderr, stderr); code != 0 {
+			return fmt.Errorf("cc: exit status %d", code)
 		}
-		defer os.Remove(src)
-		if p.image {
-			if code := cc([]string{"-O2", "-o", out, src}, os.Environ(), dir, nil, stderr, stderr); code != 0 {
-				return fmt.Errorf("cc: exit status %d", code)
-			}
-		} else if text, err := exec.Command("gcc", "-O2", "-static", "-o", out, src).CombinedOutput(); err != nil {
-			return fmt.Errorf("gcc -static: %v: %s", err, text)
-		}
+	} else if text, err := exec.Command("gcc", "-O2", "-static", "-o", out, src).CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc -static: %v: %s", err, text)
 	}
 	return nil
 }
 
-// program is where a program is, built now if nobody has prepared them.
+// program is where a program is, built now if nobody has prepared it.
 func (b *Bench) program(name string) (string, error) {
-	if b.Programs == "" {
-		b.Programs = filepath.Join(b.dir, "programs")
-		if err := Prepare(b.Programs, b.CC, b.Stderr); err != nil {
-			return "", err
-		}
+	prepared := b.Programs
+	if prepared == "" {
+		prepared = filepath.Join(b.dir, "programs")
 	}
-	path, err := filepath.Abs(filepath.Join(b.Programs, name))
-	if err == nil {
-		_, err = os.Stat(path)
+	path, err := filepath.Abs(filepath.Join(prepared, name))
+	if err != nil {
+		return "", err
+	}
+	if _, err = os.Stat(path); err != nil && b.Programs == "" {
+		return path, build(prepared, name, b.CC, b.Stderr)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: make it with --prepare %s where a compiler is", err, b.Programs)

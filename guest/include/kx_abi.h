@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 4
+#define KX_ABI_VERSION 5
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -51,11 +51,13 @@
 #define KX_CONTROL_VA 0x10002000 /* struct kx_control */
 #define KX_CMDS_VA 0x10003000    /* struct kx_cmd[KX_CMDS] */
 #define KX_CONIN_VA 0x10004000   /* console input bytes */
+#define KX_TASK_VA 0x10005000    /* struct kx_task, and its data */
 #define KX_CONOUT_VA 0x10010000  /* console output records */
 #define KX_ARGS_VA 0x10020000    /* argument and environment strings */
 #define KX_CTL_SIZE 0x60000
 #define KX_CMDS 64
 #define KX_CONIN_SIZE 4096
+#define KX_TASK_SIZE 32768
 #define KX_CONOUT_SIZE 65536
 #define KX_ARGS_SIZE 0x40000
 
@@ -74,6 +76,7 @@
 #define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
 #define KX_F_DIRTY 4 /* frames that the pVM gets itself may hold something else than zeroes */
 #define KX_F_BELLS 8 /* EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area */
+#define KX_F_LOOK 16 /* before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it */
 
 #define KX_PORT_MEMBER 0x10000
 
@@ -107,6 +110,7 @@
 #define KX_CMD_EOF 3     /* no more standard input will come */
 #define KX_CMD_CHILD 4   /* arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns */
 #define KX_CMD_GONE 6    /* arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0; a[1]: its parent's if its fork has failed although it did, or 0 */
+#define KX_CMD_TASK 7    /* make a KX_CALL_TASK */
 #define KX_CMD_FORK 5    /* fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0 */
 
 /*
@@ -117,6 +121,29 @@
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself */
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
+#define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
+
+/*
+ * Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
+ * without sleeping, with root's rights, and in the name of PID 0; it makes the call again with the result, and finds the next one. Results are as of the calls
+ * of System V that are named here; -EBUSY: a relative has the lock, ask again.
+ */
+#define KX_TASK_QUEUE 1   /* msgget: a[0]: key; a[1]: flags; a number */
+#define KX_TASK_SEND 2    /* msgsnd: a[0]: number; type; data; a[1]: as of KX_TASK_RECEIVE, when there may be room */
+#define KX_TASK_RECEIVE 3 /* msgrcv: a[0]: number; type: the one wanted, and then that of the message; data; a[1]: 1: on -ENOMSG make a KX_CALL_TASK with a[2] = 1 when something has happened */
+#define KX_TASK_SEGMENT 4 /* shmget: a[0]: key; a[1]: flags; a[2]: bytes; a number */
+#define KX_TASK_READ 5    /* a[0]: number; a[1]: offset; a[2]: bytes; data; how many bytes there are */
+#define KX_TASK_WRITE 6   /* a[0]: number; a[1]: offset; data; how many bytes there was room for */
+#define KX_TASK_REMOVE 7  /* a[0]: number of a queue, a segment or a set of semaphores */
+#define KX_TASK_LIST 8    /* a[0]: page after which to begin, and then after which to go on, or 0; data: struct kx_object, so many */
+#define KX_TASK_KEY 9     /* ftok: a[0]: project; data: a path; the key, unsigned */
+
+/* kx_object.kind */
+#define KX_OBJECT_QUEUE 1
+#define KX_OBJECT_SEMAPHORES 2
+#define KX_OBJECT_SEGMENT 3
+#define KX_OBJECT_PIPE 4
+#define KX_OBJECT_PIDS 8
 
 /*
  * Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
@@ -159,10 +186,11 @@
 struct kx_member {
 	uint32_t pid;    /* 0: nobody's */
 	uint32_t rung;   /* something happened that it may wait for */
-	uint32_t asleep; /* it has to be woken to see that */
+	uint32_t asleep; /* 1: it has to be woken to see that; 2: it looks all the time */
 	uint32_t births; /* how many of its children have found their places; runs freely */
 	uint32_t defers; /* it waits for that to move */
-	uint32_t pad[3];
+	uint32_t turns;  /* how many have had the place; runs freely */
+	uint32_t pad[2];
 };
 
 struct kx_note {
@@ -221,6 +249,29 @@ struct kx_call {
 	int64_t result;
 };
 
+/* Its data follow. */
+struct kx_task {
+	uint32_t op;   /* KX_TASK_* */
+	uint32_t size; /* of the data, bytes */
+	uint64_t a[3];
+	int64_t type;
+};
+
+/* Something that a family shares, as a member finds it. */
+struct kx_object {
+	uint32_t kind; /* KX_OBJECT_* */
+	uint32_t id;   /* its number; of a pipe: its page */
+	uint32_t key, mode, uid, gid;
+	uint32_t count;   /* messages, semaphores, attachments */
+	uint32_t pad;
+	uint64_t bytes;   /* in a queue, in a pipe, of a segment */
+	uint64_t room;    /* the most bytes of a queue or a pipe */
+	uint32_t pids[2]; /* of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last */
+	uint32_t held[2]; /* how many members have a pipe's reading and its writing end; a segment, the first */
+	uint32_t readers[KX_OBJECT_PIDS]; /* some of them */
+	uint32_t writers[KX_OBJECT_PIDS];
+};
+
 /* Pages of the RAM window. */
 struct kx_range {
 	uint32_t first;
@@ -267,7 +318,7 @@ struct kx_control {
 	uint32_t family_state; /* KX_FAMILY_*; the pVM's, as what follows */
 	uint32_t family_place; /* its place in the family area, plus 1; 0: it has none */
 	uint32_t pad;
-	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0 */
+	uint32_t rings[KX_RINGS]; /* PIDs of relatives that the engine should notify; it sets them to 0 */
 
 	uint32_t reason;       /* KX_REASON_*, valid in KX_STATE_EXITED */
 	uint32_t ranges_count; /* of ranges, for KX_FORK_SHARED */

@@ -49,9 +49,11 @@
 #define SHUTDOWN_suspend 2
 #define SHUTDOWN_crash 3
 
+#define EVTCHNOP_bind_interdomain 0
 #define EVTCHNOP_bind_virq 1
 #define EVTCHNOP_close 3
 #define EVTCHNOP_send 4
+#define EVTCHNOP_alloc_unbound 6
 #define EVTCHNOP_unmask 9
 #define VIRQ_TIMER 0
 
@@ -193,6 +195,17 @@ struct sched_shutdown {
 };
 struct evtchn_send {
 	uint32_t port;
+};
+struct evtchn_bind_interdomain {
+	uint16_t remote_dom;
+	uint16_t pad;
+	uint32_t remote_port;
+	uint32_t local_port; /* out */
+};
+struct evtchn_alloc_unbound {
+	uint16_t dom;
+	uint16_t remote_dom;
+	uint32_t port; /* out */
 };
 struct evtchn_bind_virq {
 	uint32_t virq;

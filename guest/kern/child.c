@@ -190,6 +190,8 @@ long sys_wait4(long pid, long status, long options, long usage)
 	pid = (int)pid;
 	if (options & ~KNOWN_OPTIONS || options & (WEXITED | WNOWAIT))
 		return -EINVAL;
+	if (pid == INT_MIN) /* as Linux: no group has that number */
+		return -ESRCH;
 	r = await(pid, options | WEXITED, &c);
 	if (r || !c)
 		return r;

@@ -1,11 +1,10 @@
 /*
  * common.c: what a family shares since a fork: the flags and positions of files that were open then, what is in regular
  * files among them, and pipes. Before a fork they go to the family area; a pVM that never forks has none there.
- * What does not fit stays a copy, and so do the console, folders, and things that have no bytes.
+ * What does not fit stays a copy, and so do the console, folders, timers and epoll sets.
  */
 #include "common.h"
 #include "family.h"
-#include "pipe.h"
 
 struct open_data {
 	uint32_t flags, pad;
@@ -65,6 +64,29 @@ void file_pos_leave(struct file *f)
 	object_unlock(o);
 }
 
+uint64_t *file_word(struct file *f)
+{
+	struct object *o = object_of(f);
+
+	return o ? &data_of(o)->pos : f->common ? NULL : &f->pos;
+}
+
+void file_changed(struct file *f)
+{
+	struct object *o = object_of(f);
+
+	if (o)
+		object_changed(o);
+}
+
+void file_await(struct file *f)
+{
+	struct object *o = object_of(f);
+
+	if (o)
+		object_await(o);
+}
+
 static void share_file(struct file *f)
 {
 	uint32_t number = object_new(KIND_OPEN);
@@ -89,16 +111,6 @@ void file_leave(struct file *f)
 
 /* ---- before a fork ---- */
 
-static bool is_pipe(const struct file *f)
-{
-	return f->ops == &pipe_ops || f->ops == &fifo_ops;
-}
-
-static bool worth(const struct file *f)
-{
-	return !f->common && (is_pipe(f) || f->ops == &ramfs_ops);
-}
-
 void common_share(void)
 {
 	bool full = false;
@@ -108,8 +120,8 @@ void common_share(void)
 
 		if (file_of(fd, &f))
 			continue;
-		if (worth(f) && !family_enter()) {
-			if (is_pipe(f) ? !pipe_share(f->node->pipe, f->node) : f->node->pages.common || !node_share(f->node))
+		if (!f->common && f->ops->share && !family_enter()) {
+			if (!f->ops->share(f))
 				share_file(f);
 			full = full || !f->common;
 		}
@@ -139,5 +151,14 @@ void common_drop_all(void)
 
 void common_news(void)
 {
+	for (struct list_node *n = files.next; n != &files; n = n->next) {
+		struct file *f = CONTAINER_OF(n, struct file, on_common);
+		struct object *o = f->ops->news ? object_of(f) : NULL;
+
+		if (!o || RELAXED(o->changes) == f->changes)
+			continue;
+		f->changes = RELAXED(o->changes);
+		f->ops->news(f);
+	}
 	pipes_news();
 }

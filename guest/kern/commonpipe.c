@@ -10,6 +10,7 @@
 struct pipe_data {
 	uint32_t head, tail;
 	uint32_t opens[2];
+	uint32_t shut;
 	uint32_t page[PIPE_PAGES]; /* 0: there is none yet */
 };
 
@@ -31,6 +32,7 @@ static void ends_of(struct pipe *p, struct object *o)
 	p->any_writers = object_held(o, END_WRITE);
 	p->reader_opens = RELAXED(data_of(o)->opens[END_READ]);
 	p->writer_opens = RELAXED(data_of(o)->opens[END_WRITE]);
+	p->shut = RELAXED(data_of(o)->shut);
 }
 
 /* ---- becoming one ---- */
@@ -43,6 +45,7 @@ static bool fill(struct pipe *p, struct object *o, uint32_t number)
 	d->tail = p->tail;
 	d->opens[END_READ] = p->reader_opens;
 	d->opens[END_WRITE] = p->writer_opens;
+	d->shut = p->shut;
 	for (int i = 0; i < PIPE_PAGES; i++) {
 		if (!p->page[i])
 			continue;
@@ -54,7 +57,7 @@ static bool fill(struct pipe *p, struct object *o, uint32_t number)
 	return true;
 }
 
-long pipe_share(struct pipe *p, struct inode *n)
+long pipe_share(struct pipe *p, struct inode *readers, struct inode *writers)
 {
 	uint32_t number = p->common ? FAMILY_NO_PAGE : object_new(KIND_PIPE);
 	struct object *o = family_page(number);
@@ -74,7 +77,8 @@ long pipe_share(struct pipe *p, struct inode *n)
 	for (int i = 0; i < PIPE_PAGES; i++)
 		if (p->page[i])
 			page_free(p->page[i], 1);
-	p->node = n;
+	p->node[END_READ] = readers;
+	p->node[END_WRITE] = writers;
 	p->common = number;
 	list_add_tail(&pipes, &p->on_common);
 	return 0;
@@ -159,6 +163,18 @@ void pipe_look(struct pipe *p)
 		p->head = p->tail + PIPE_SIZE;
 }
 
+void pipe_describe(struct object *o, struct kx_object *e)
+{
+	uint32_t tail = RELAXED(data_of(o)->tail), head = RELAXED(data_of(o)->head);
+
+	e->kind = KX_OBJECT_PIPE;
+	e->id = family_number(o);
+	e->bytes = MIN(head - tail, (uint32_t)PIPE_SIZE);
+	e->room = PIPE_SIZE;
+	e->held[END_READ] = object_holders(o, END_READ, e->readers);
+	e->held[END_WRITE] = object_holders(o, END_WRITE, e->writers);
+}
+
 void pipe_await(struct pipe *p)
 {
 	struct object *o = p->common ? object_of(p) : NULL;
@@ -193,6 +209,16 @@ void pipe_common_ends(struct pipe *p, int readers, int writers)
 		end_moves(p, END_WRITE, p->writers, writers);
 	if (p->readers + (uint32_t)readers == 0 && p->writers + (uint32_t)writers == 0)
 		leave(p);
+}
+
+void pipe_common_shut(struct pipe *p, uint32_t side)
+{
+	struct object *o = p->common ? object_of(p) : NULL;
+
+	if (!o)
+		return;
+	__atomic_fetch_or(&data_of(o)->shut, side, __ATOMIC_SEQ_CST);
+	object_changed(o);
 }
 
 /* ---- all of them ---- */
@@ -239,6 +265,7 @@ void pipes_news(void)
 			continue;
 		p->changes = changes;
 		wake_all(&p->q);
-		inode_event(p->node);
+		inode_event(p->node[END_READ]);
+		inode_event(p->node[END_WRITE]);
 	}
 }

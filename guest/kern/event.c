@@ -86,6 +86,9 @@ static void run_command(const struct kx_cmd *c)
 	case KX_CMD_GONE:
 		family_gone((int)c->arg0, (int)c->a[0], (int)c->a[1]);
 		break;
+	case KX_CMD_TASK:
+		task_command();
+		break;
 	case KX_CMD_FORK:
 		fork_command(c->a[0]);
 		break;
@@ -162,5 +165,6 @@ void events_handle(int in_upcall)
 	/* Who waited for this event runs before a thread that only computes. */
 	if (in_upcall && idle && runnable_others())
 		resched = 1;
+	tasks_if_wanted();
 	fork_if_wanted();
 }

@@ -18,6 +18,7 @@ static void shut_down(int status, unsigned reason)
 
 void exit_process(int status)
 {
+	robust_exit_all();
 	family_exit();
 	shut_down(status, SHUTDOWN_poweroff);
 }
@@ -25,6 +26,7 @@ void exit_process(int status)
 void exit_crashed(const struct kx_crash *c)
 {
 	*(struct kx_crash *)&control->crash = *c;
+	robust_exit_all();
 	family_exit();
 	shut_down((int)c->signo, SHUTDOWN_crash);
 }

@@ -5,6 +5,7 @@
  * leaves pages that say whose they are, and a lock with its place: who hears of its end (family_gone) puts that right.
  */
 #include "family.h"
+#include "bell.h"
 #include "futex.h"
 #include "hyper.h"
 #include "process.h"
@@ -17,6 +18,7 @@ struct layout {
 	uint32_t pad[14];
 	uint32_t owner[KX_FAMILY_PAGES]; /* 0: free; an object's page; or MAKING | place */
 	struct family_ipc ipc;
+	struct family_bells bells;
 };
 
 #define area ((struct layout *)KX_FAMILY_VA)
@@ -79,50 +81,7 @@ static bool clear_bit(uint64_t *set, uint32_t place)
 	return __atomic_fetch_and(&set[place / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
 }
 
-/* ---- ringing ---- */
-
-static void send(uint32_t place)
-{
-	struct evtchn_send s = {KX_PORT_MEMBER + place};
-	uint32_t pid = RELAXED(area->members[place].pid);
-
-	if (control->flags & KX_F_BELLS) {
-		hyper_event_channel(EVTCHNOP_send, &s);
-		return;
-	}
-	for (int i = 0; i <= KX_RINGS; i++) {
-		uint32_t was = 0;
-
-		if (i == KX_RINGS)
-			control->rings[0] = KX_RING_ALL;
-		else if (__atomic_compare_exchange_n((uint32_t *)&control->rings[i], &was, pid, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) || was == pid)
-			break;
-	}
-	doorbell();
-}
-
-static void ring(uint32_t place)
-{
-	struct kx_member *m = &area->members[place];
-
-	__atomic_store_n(&m->rung, 1, __ATOMIC_SEQ_CST);
-	if (place != mine - 1 && __atomic_load_n(&m->asleep, __ATOMIC_SEQ_CST))
-		send(place);
-}
-
-bool family_sleeps(void)
-{
-	if (!mine)
-		return true;
-	__atomic_store_n(&self()->asleep, 1, __ATOMIC_SEQ_CST);
-	return !__atomic_load_n(&self()->rung, __ATOMIC_SEQ_CST);
-}
-
-void family_awake(void)
-{
-	if (mine)
-		__atomic_store_n(&self()->asleep, 0, __ATOMIC_SEQ_CST);
-}
+/* ---- waiting ---- */
 
 void object_changed(struct object *o)
 {
@@ -134,7 +93,7 @@ void object_changed(struct object *o)
 		uint64_t set = RELAXED(o->waiting[w]) ? __atomic_exchange_n(&o->waiting[w], 0, __ATOMIC_SEQ_CST) : 0;
 
 		for (; set; set &= set - 1)
-			ring(w * 64 + (uint32_t)__builtin_ctzl(set));
+			member_ring(w * 64 + (uint32_t)__builtin_ctzl(set));
 	}
 }
 
@@ -142,6 +101,7 @@ void object_await(struct object *o)
 {
 	set_bit(o->waiting, mine - 1);
 	__atomic_store_n(&o->waits, 1, __ATOMIC_SEQ_CST);
+	lines_offer(o);
 }
 
 /* ---- pages ---- */
@@ -180,6 +140,15 @@ static uint32_t next; /* where it is worth to look for a free page */
 uint32_t family_top(void)
 {
 	return MIN(RELAXED(area->top), pages());
+}
+
+uint32_t family_used(void)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = FIRST_PAGE, n = mine ? family_top() : 0; i < n; i++)
+		used += RELAXED(area->owner[i]) != 0;
+	return used;
 }
 
 /* Those that have it are found up to top: it moves before anybody can rely on it. */
@@ -337,19 +306,30 @@ long object_lock_patient(struct object *o)
 
 /* ---- the lock of ipc.c ---- */
 
+struct family_bells *family_bells(void)
+{
+	return &area->bells;
+}
+
 struct family_ipc *family_ipc(void)
 {
 	return &area->ipc;
 }
 
+/* Who is woken meanwhile would have to wait for it. */
 long family_ipc_lock(void)
 {
-	return take_lock(&area->ipc.lock);
+	long err = take_lock(&area->ipc.lock);
+
+	if (!err)
+		bells_hold(true);
+	return err;
 }
 
 void family_ipc_unlock(void)
 {
 	free_lock(&area->ipc.lock);
+	bells_hold(false);
 }
 
 /* Takes the lock over from a member that is no more. */
@@ -389,6 +369,17 @@ bool object_held(const struct object *o, enum end end)
 		if (__atomic_load_n(&o->holders[end][w], __ATOMIC_SEQ_CST))
 			return true;
 	return false;
+}
+
+uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS])
+{
+	uint32_t n = 0;
+
+	for (uint32_t w = 0; w < HOLDERS; w++)
+		for (uint64_t set = RELAXED(o->holders[end][w]); set; set &= set - 1, n++)
+			if (n < KX_OBJECT_PIDS)
+				pids[n] = family_pid(w * 64 + (uint32_t)__builtin_ctzl(set));
+	return n;
 }
 
 static bool held(const struct object *o)
@@ -457,7 +448,12 @@ bool object_join(uint32_t page, enum kind kind)
 
 bool object_mine(const struct object *o)
 {
-	return RELAXED(o->holders[END_READ][(mine - 1) / 64]) >> (mine - 1) % 64 & 1;
+	return object_has(o, mine - 1);
+}
+
+bool object_has(const struct object *o, uint32_t place)
+{
+	return RELAXED(o->holders[END_READ][place / 64]) >> place % 64 & 1;
 }
 
 void object_release(uint32_t page)
@@ -552,11 +548,13 @@ long family_enter(void)
 
 		if (RELAXED(m->pid) || !__atomic_compare_exchange_n(&m->pid, &was, control->domid, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
+		__atomic_fetch_add(&m->turns, 1, __ATOMIC_SEQ_CST);
 		m->rung = m->asleep = m->defers = 0;
 		births_expected = m->births;
 		mine = i + 1;
 		control->family_place = mine;
 		control->family_state = KX_FAMILY_IN;
+		lines_begin();
 		return 0;
 	}
 	return -ENOMEM;
@@ -586,7 +584,7 @@ void family_child(void)
 	__atomic_fetch_add(&area->members[parent - 1].births, 1, __ATOMIC_SEQ_CST);
 	control->main_ns = (uint64_t)now;
 	if (__atomic_load_n(&area->members[parent - 1].defers, __ATOMIC_SEQ_CST))
-		ring(parent - 1);
+		member_ring(parent - 1);
 }
 
 void family_born(long children)
@@ -650,6 +648,7 @@ static bool bury(uint32_t place)
 		free_lock(&area->lock);
 	}
 	ipc_gone(place);
+	robust_gone(place);
 	clean(place);
 	__atomic_compare_exchange_n(&m->pid, &pid, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	family_ipc_unlock();
@@ -709,6 +708,7 @@ void family_exit(void)
 		family_ipc_unlock();
 	}
 	ipc_drop_all();
+	robust_drop();
 	common_drop_all();
 	if (!list_empty(&deferred) || locked)
 		return; /* the engine has the others see to it */
@@ -723,6 +723,7 @@ void family_events(void)
 		return;
 	if (!list_empty(&deferred) && all_born())
 		drop_deferred();
+	member_signals();
 	common_news();
 	ipc_news();
 	futex_news();

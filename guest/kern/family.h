@@ -12,7 +12,7 @@
 
 #define HOLDERS (KX_MEMBERS / 64)
 
-enum kind { KIND_NONE, KIND_PIPE, KIND_FILE, KIND_OPEN, KIND_QUEUE, KIND_SEMAPHORES, KIND_SEGMENT };
+enum kind { KIND_NONE, KIND_PIPE, KIND_FILE, KIND_OPEN, KIND_QUEUE, KIND_SEMAPHORES, KIND_SEGMENT, KIND_ROBUST };
 
 /* Which of its two sets of holders: a pipe's readers and writers; everything else has the first only. */
 enum end { END_READ, END_WRITE };
@@ -59,6 +59,7 @@ void *family_page(uint32_t page);
 uint32_t family_number(const void *page);
 /* The object that a page belongs to, if it is one of that kind; 0. */
 uint32_t family_owner(uint32_t page, enum kind kind);
+uint32_t family_used(void); /* pages that are somebody's */
 /* The page after the last that ever was anybody's. */
 uint32_t family_top(void);
 
@@ -73,10 +74,13 @@ void object_drop(uint32_t page, enum end end);
 /* Holds what others may be dropping at the same time; false: it is no more. */
 bool object_join(uint32_t page, enum kind kind);
 bool object_mine(const struct object *o); /* we hold its first end */
+bool object_has(const struct object *o, uint32_t place); /* ... and so for any member, from 0 */
 /* It does not stay any more: goes now, or with its last holder. */
 void object_release(uint32_t page);
 /* Whether anybody holds it; we do until what we dropped has been (family.c). */
 bool object_held(const struct object *o, enum end end);
+/* How many do, and the PIDs of the first of them. */
+uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS]);
 void object_changed(struct object *o); /* rings those that wait */
 void object_await(struct object *o);   /* from now on we are rung; look again after it */
 
@@ -114,7 +118,17 @@ bool shm_covers(uint64_t va, size_t n); /* all of it is memory of one segment th
 uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0: none */
 /* Whether any of it is; then that is unmapped. */
 bool shm_unmap(uint64_t va, size_t n);
+uint32_t shm_range(struct object *o, uint32_t *first); /* how many pages a segment has, from which on; 0: nonsense */
 struct object *shm_object(uint64_t va); /* the segment that we have there; NULL: none */
+
+/* ---- robust.c: mutexes of a member that ends ---- */
+
+void robust_gone(uint32_t place); /* what it had in shared memory is handed on */
+void robust_drop(void);           /* we are going */
+
+/* ---- commonpipe.c: a pipe, as anybody sees it ---- */
+
+void pipe_describe(struct object *o, struct kx_object *e);
 
 /* ---- common.c: what of the file layer is in the area ---- */
 

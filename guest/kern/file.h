@@ -57,6 +57,9 @@ struct file_ops {
 	long (*ioctl)(struct file *f, unsigned long request, long arg); /* NULL, or -ENOTTY: not a known request */
 	long (*open)(struct file *f); /* may sleep; on error, close is not called */
 	void (*close)(struct file *f);
+	/* Before a fork: what is behind it goes to the family area; 0 or -ENOSPC. NULL: it stays a copy. */
+	long (*share)(struct file *f);
+	void (*news)(struct file *f); /* relatives have called file_changed */
 	bool stream; /* has no position: lseek and pread give ESPIPE */
 };
 
@@ -189,7 +192,6 @@ extern const struct file_ops ramfs_ops;
 /* What a page's place in the tree holds where base must not show through and no page was needed: it reads as zeroes. */
 extern const uint8_t ramfs_zeroes[KX_PAGE_SIZE];
 #define BLANK ((void *)ramfs_zeroes)
-long node_share(struct inode *n); /* its pages go to the family area; -ENOSPC: they stay */
 void pages_free(struct pages *p);
 long ramfs_truncate(struct inode *n, uint64_t size);
 long ramfs_allocate(struct inode *n, uint64_t from, uint64_t to, bool keep_size);
@@ -247,7 +249,7 @@ struct dent *cwd_get(void); /* counted */
 struct file {
 	uint32_t refs;
 	int flags;           /* O_* of open, without the creation flags */
-	uint64_t pos;
+	uint64_t pos;        /* of an eventfd: its count */
 	struct inode *node;  /* counted */
 	struct dent *dent;   /* counted, or NULL */
 	const struct file_ops *ops;
@@ -255,6 +257,7 @@ struct file {
 	struct list_node watchers; /* struct epoll_item, by on_file */
 	int owner;           /* F_SETOWN */
 	uint32_t common;     /* object of the family area that has flags and pos, or 0 */
+	uint32_t changes;    /* of that object, as of the last look */
 	struct list_node on_common;
 };
 
@@ -266,6 +269,9 @@ void file_set_flags(struct file *f, int set, int clear);
 long file_pos_enter(struct file *f); /* as node_enter, for pos */
 void file_pos_leave(struct file *f);
 void file_leave(struct file *f); /* it is going */
+uint64_t *file_word(struct file *f);  /* pos, wherever it is; NULL: a relative has spoilt it */
+void file_changed(struct file *f);    /* that has changed: who has it looks */
+void file_await(struct file *f);      /* file_ops.news comes when relatives change it; look again after it */
 
 /* Takes over the references to n and d, even if it fails. */
 struct file *file_new(struct inode *n, struct dent *d, const struct file_ops *ops, int flags);

@@ -38,6 +38,7 @@ static void become_child(void)
 	random_init();
 	console_init();
 	events_init();
+	robust_forked();
 	family_child();
 	tty_forked();
 	signals_discard(~0UL);

@@ -13,6 +13,24 @@ _Static_assert(KX_FAMILY_PAGES <= 1 << PAGE_BITS, "a page's number fits");
 
 static struct waitq changed = WAITQ_INIT(changed); /* who waits for any object */
 static bool used;
+static bool watched; /* by the engine */
+
+bool ipc_outside;
+
+uint32_t ipc_who(void)
+{
+	return ipc_outside ? 0 : control->domid;
+}
+
+static uint32_t who_uid(void)
+{
+	return ipc_outside ? 0 : effective_uid();
+}
+
+static uint32_t who_gid(void)
+{
+	return ipc_outside ? 0 : effective_gid();
+}
 
 /* ---- the journal ---- */
 
@@ -67,6 +85,8 @@ long ipc_begin(void)
 	if (family_enter())
 		return -ENOSPC;
 	used = true;
+	if (ipc_outside)
+		return ipc_try() ? 0 : -EBUSY;
 	end = now_ns() + PATIENCE_NS;
 	while (!ipc_try()) {
 		if (now_ns() > end)
@@ -94,15 +114,30 @@ int ipc_wait(struct object *o, int64_t deadline)
 	return wait_on(&changed, deadline);
 }
 
+static void look_again(void)
+{
+	wake_all(&changed);
+	if (!watched)
+		return;
+	watched = false;
+	task_news();
+}
+
+void ipc_watch(struct object *o)
+{
+	object_await(o);
+	watched = true;
+}
+
 void ipc_happened(struct object *o)
 {
 	object_changed(o);
-	wake_all(&changed);
+	look_again();
 }
 
 void ipc_news(void)
 {
-	wake_all(&changed);
+	look_again();
 }
 
 bool ipc_used(void)
@@ -167,7 +202,7 @@ int64_t ipc_time(void)
 
 long ipc_allowed(const struct ipc_head *h, uint32_t want)
 {
-	uint32_t uid = effective_uid(), mode = RELAXED(h->mode);
+	uint32_t uid = who_uid(), mode = RELAXED(h->mode);
 
 	if (!uid)
 		return 0;
@@ -181,7 +216,7 @@ long ipc_allowed(const struct ipc_head *h, uint32_t want)
 
 long ipc_owner(const struct ipc_head *h)
 {
-	uint32_t uid = effective_uid();
+	uint32_t uid = who_uid();
 
 	return !uid || uid == RELAXED(h->uid) || uid == RELAXED(h->cuid) ? 0 : -EPERM;
 }
@@ -214,8 +249,8 @@ static long make(const struct ipc_kind *k, uint32_t key, size_t size, long flags
 		return -ENOSPC;
 	h = ipc_head(o);
 	h->key = key;
-	h->uid = h->cuid = effective_uid();
-	h->gid = h->cgid = effective_gid();
+	h->uid = h->cuid = who_uid();
+	h->gid = h->cgid = who_gid();
 	h->mode = (uint32_t)flags & 0777;
 	h->ctime = ipc_time();
 	err = k->make(o, page, size);
@@ -251,6 +286,33 @@ void ipc_remove(struct object *o)
 	__atomic_store_n(&ipc_head(o)->id, 0, __ATOMIC_SEQ_CST);
 	ipc_happened(o);
 	object_release(family_number(o));
+}
+
+bool ipc_describe(uint32_t page, struct kx_object *e)
+{
+	struct object *o = object_at(page, KIND_PIPE);
+	const struct ipc_head *h;
+
+	memset(e, 0, sizeof(*e));
+	if (o) {
+		pipe_describe(o, e);
+		return true;
+	}
+	if ((o = ipc_at(page, KIND_QUEUE)))
+		queue_describe(o, e);
+	else if ((o = ipc_at(page, KIND_SEMAPHORES)))
+		set_describe(o, e);
+	else if ((o = ipc_at(page, KIND_SEGMENT)))
+		segment_describe(o, e);
+	else
+		return false;
+	h = ipc_head(o);
+	e->id = RELAXED(h->id);
+	e->key = RELAXED(h->key);
+	e->mode = RELAXED(h->mode);
+	e->uid = RELAXED(h->uid);
+	e->gid = RELAXED(h->gid);
+	return true;
 }
 
 /* ---- parts ---- */

@@ -41,13 +41,22 @@ struct ipc_head {
 
 /* ---- the lock ---- */
 
-/* Enters the family and takes the lock, may sleep: 0; -ENOSPC: there is no family area; -EIO: somebody keeps the lock. */
+/* A task is being done: nothing sleeps, everything is allowed, and whoever did it is PID 0. */
+extern bool ipc_outside;
+uint32_t ipc_who(void); /* whose PID an object gets */
+
+/*
+ * Enters the family and takes the lock, may sleep: 0; -ENOSPC: there is no family area; -EIO: somebody keeps the lock;
+ * of a task, -EBUSY: somebody has it.
+ */
 long ipc_begin(void);
 bool ipc_try(void); /* the lock, at once; false: somebody has it */
 void ipc_end(void);
 void ipc_set(uint32_t *word, uint32_t value);
 void ipc_commit(void); /* what was changed so far stays */
 void ipc_back(void); /* everything is as at ipc_begin, or ipc_commit */
+/* The engine hears of it when something may have happened to the object; look again after it. */
+void ipc_watch(struct object *o);
 /* Ends, and sleeps until something may have happened to the object: as wait_on. */
 int ipc_wait(struct object *o, int64_t deadline);
 void ipc_happened(struct object *o); /* whoever waits for the object looks */
@@ -135,6 +144,17 @@ static inline int part_value(const struct part_entry *e)
 {
 	return (int16_t)RELAXED(e->what);
 }
+
+/* ---- of tasks ---- */
+
+/* What is in that place, if it is a pipe, or an object with a number. */
+bool ipc_describe(uint32_t page, struct kx_object *e);
+void queue_full(struct object *o); /* who takes a message rings: somebody waits for room; the lock is held */
+void queue_describe(struct object *o, struct kx_object *e);
+void set_describe(struct object *o, struct kx_object *e);
+void segment_describe(struct object *o, struct kx_object *e);
+/* Moves bytes to or from a segment: how many there were. */
+long shm_copy(long id, uint64_t offset, char *buf, uint64_t n, bool write);
 
 /* ---- sem.c, shm.c ---- */
 

@@ -45,7 +45,7 @@ struct queue {
 	uint32_t most;        /* bytes */
 	uint32_t pages;
 	uint32_t sender, receiver; /* PIDs of the last ones */
-	uint32_t pad;
+	uint32_t full; /* somebody waits for room */
 	int64_t sent, received;
 	uint32_t page[QUEUE_PAGES];
 };
@@ -214,9 +214,14 @@ static long put(struct object *o, int64_t type, char *text, size_t size)
 	ipc_set(&q->last, number);
 	ipc_set(&q->count, RELAXED(q->count) + 1);
 	ipc_set(&q->bytes, RELAXED(q->bytes) + (uint32_t)size);
-	ipc_set(&q->sender, control->domid);
+	ipc_set(&q->sender, ipc_who());
 	ipc_set_time(&q->sent, ipc_time());
 	return 0;
+}
+
+void queue_full(struct object *o)
+{
+	ipc_set(&queue_of(o)->full, 1);
 }
 
 long sys_msgsnd(long id, long message, long size, long flags)
@@ -245,6 +250,7 @@ long sys_msgsnd(long id, long message, long size, long flags)
 			ipc_back();
 		if (err != -EAGAIN || flags & IPC_NOWAIT)
 			break;
+		queue_full(o);
 		err = ipc_wait(o, FOREVER);
 		if (err)
 			return err;
@@ -325,7 +331,7 @@ static long take(struct object *o, char *message, size_t room, int64_t wanted, l
 	ipc_set(&q->free, number);
 	ipc_set(&q->count, RELAXED(q->count) - 1);
 	ipc_set(&q->bytes, RELAXED(q->bytes) - (uint32_t)size);
-	ipc_set(&q->receiver, control->domid);
+	ipc_set(&q->receiver, ipc_who());
 	ipc_set_time(&q->received, ipc_time());
 	return (long)MIN(size, room);
 }
@@ -356,7 +362,10 @@ long sys_msgrcv(long id, long message, long size, long type, long flags)
 			return r;
 	}
 	if (r >= 0) {
-		ipc_happened(o);
+		if (RELAXED(queue_of(o)->full)) { /* else those who wait want messages, not room */
+			ipc_set(&queue_of(o)->full, 0);
+			ipc_happened(o);
+		}
 		ipc_commit();
 		if (!RELAXED(queue_of(o)->count))
 			fewer_units(o);
@@ -461,7 +470,20 @@ long sys_msgctl(long id, long command, long user)
 	return r;
 }
 
-/* ---- /proc/sysvipc ---- */
+/* ---- as others see it ---- */
+
+void queue_describe(struct object *o, struct kx_object *e)
+{
+	struct queue *q = queue_of(o);
+
+	e->kind = KX_OBJECT_QUEUE;
+	e->count = RELAXED(q->count);
+	e->bytes = RELAXED(q->bytes);
+	e->room = RELAXED(q->most);
+	e->pids[0] = RELAXED(q->sender);
+	e->pids[1] = RELAXED(q->receiver);
+}
+
 
 void show_queues(struct text *t)
 {

@@ -1,4 +1,4 @@
-/* pipe.c: pipes and FIFOs. */
+/* pipe.c: pipes and FIFOs, and the queues under them. */
 #include "pipe.h"
 
 #include <sys/ioctl.h>
@@ -43,14 +43,16 @@ static size_t used(const struct pipe *p)
 	return p->head - p->tail;
 }
 
+/* Somebody may take what is put in. */
 static bool has_readers(const struct pipe *p)
 {
-	return p->readers || p->any_readers;
+	return (p->readers || p->any_readers) && !p->shut;
 }
 
+/* Something may yet come. */
 static bool has_writers(const struct pipe *p)
 {
-	return p->writers || p->any_writers;
+	return p->endless ? !(p->shut & PIPE_SHUT_READER) : (p->writers || p->any_writers) && !p->shut;
 }
 
 /* Until something has changed, or, after -EBUSY, for a moment. */
@@ -80,30 +82,45 @@ static bool has_newest(struct pipe *p, uint32_t at)
 
 /* ---- bytes out ---- */
 
-static long take(struct pipe *p, struct uio *u)
+/* So many bytes have been taken, of one page. */
+static void taken(struct pipe *p, size_t n)
+{
+	p->tail += n;
+	if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
+		page_free(*page_at(p, p->tail - 1), 1);
+		*page_at(p, p->tail - 1) = NULL;
+	}
+}
+
+/* At most max bytes. */
+static long take(struct pipe *p, struct uio *u, size_t max)
 {
 	long done = 0;
 
-	while (u->left && used(p)) {
-		size_t chunk = MIN(MIN(used(p), to_page_end(p->tail)), u->left);
+	while (max) {
+		size_t chunk = MIN(to_page_end(p->tail), max);
 		long got = *page_at(p, p->tail) ? uio_out(u, *page_at(p, p->tail) + p->tail % PAGE_SIZE, chunk) : -EIO;
 
 		if (got < 0)
 			return done ? done : got;
-		p->tail += got;
-		if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
-			page_free(*page_at(p, p->tail - 1), 1);
-			*page_at(p, p->tail - 1) = NULL;
-		}
+		taken(p, got);
 		done += got;
+		max -= got;
 		if ((size_t)got < chunk)
 			break;
 	}
+	return done;
+}
+
+static void leave_reading(struct pipe *p, struct inode *n, bool took)
+{
 	if (!p->common && !used(p)) {
 		drop_pages(p);
 		p->head = p->tail = 0;
 	}
-	return done;
+	pipe_leave(p, took);
+	if (took)
+		changed(p, n);
 }
 
 /* 0 and the pipe entered if it has bytes, -EAGAIN, -EBUSY, or 1 at the end. */
@@ -118,39 +135,49 @@ static long enter_to_get(struct pipe *p)
 	return err;
 }
 
-long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
+/* As enter_to_get, but for the bytes it waits, and for a relative anyway. */
+static long await_bytes(struct pipe *p, bool nonblock)
 {
-	long got, err;
+	for (;;) {
+		long err = enter_to_get(p);
 
-	if (!u->left)
-		return 0;
-	while ((err = enter_to_get(p))) {
-		if (err == 1)
-			return 0;
-		if (err == -EAGAIN) {
-			if (nonblock)
-				return -EAGAIN;
+		if (err == -EAGAIN && !nonblock) {
 			pipe_await(p);
 			err = enter_to_get(p);
 		}
-		if (!err)
-			break;
-		if (err == 1)
-			return 0;
-		if (err != -EBUSY && err != -EAGAIN)
+		if (err != -EBUSY && (err != -EAGAIN || nonblock))
 			return err;
 		err = sleep_on_pipe(p, err);
 		if (err)
 			return err;
 	}
-	got = take(p, u);
-	pipe_leave(p, got > 0);
-	if (got > 0)
-		changed(p, n);
+}
+
+long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
+{
+	long got;
+
+	if (!u->left)
+		return 0;
+	got = await_bytes(p, nonblock);
+	if (got)
+		return got == 1 ? 0 : got;
+	got = take(p, u, MIN(used(p), u->left));
+	leave_reading(p, n, got > 0);
 	return got;
 }
 
 /* ---- bytes in ---- */
+
+/* Where the next byte goes; NULL: memory is short. */
+static char *place(struct pipe *p)
+{
+	char **page = page_at(p, p->head);
+
+	if (!*page)
+		*page = p->common ? pipe_common_page(p) : page_alloc(1);
+	return *page ? *page + p->head % PAGE_SIZE : NULL;
+}
 
 /* At most max bytes. */
 static long put(struct pipe *p, struct uio *u, size_t max)
@@ -159,12 +186,9 @@ static long put(struct pipe *p, struct uio *u, size_t max)
 
 	while (max) {
 		size_t chunk = MIN(to_page_end(p->head), max);
-		char **page = page_at(p, p->head);
-		long got;
+		char *to = place(p);
+		long got = to ? uio_in(u, to, chunk) : -ENOMEM;
 
-		if (!*page)
-			*page = p->common ? pipe_common_page(p) : page_alloc(1);
-		got = *page ? uio_in(u, *page + p->head % PAGE_SIZE, chunk) : -ENOMEM;
 		if (got < 0)
 			return done ? done : got;
 		p->head += got;
@@ -197,6 +221,23 @@ static long enter_to_put(struct pipe *p, size_t room)
 	return err;
 }
 
+static long await_room(struct pipe *p, size_t room, bool nonblock)
+{
+	for (;;) {
+		long err = enter_to_put(p, room);
+
+		if (err == -EAGAIN && !nonblock) {
+			pipe_await(p);
+			err = enter_to_put(p, room);
+		}
+		if (err != -EBUSY && (err != -EAGAIN || nonblock))
+			return err;
+		err = sleep_on_pipe(p, err);
+		if (err)
+			return err;
+	}
+}
+
 /* What is at most PIPE_BUF goes in whole or not at all. */
 long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet)
 {
@@ -204,31 +245,111 @@ long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, boo
 	long done = 0, err;
 
 	while (u->left) {
-		size_t room = MIN(whole, u->left);
-
-		err = enter_to_put(p, room);
-		if (err == -EAGAIN && !nonblock) {
-			pipe_await(p);
-			err = enter_to_put(p, room);
-		}
-		if (!err) {
-			err = put(p, u, MIN(PIPE_SIZE - used(p), u->left));
-			pipe_leave(p, err > 0);
-			if (err <= 0)
-				return done ? done : err;
-			changed(p, n);
-			done += err;
-			continue;
-		}
-		if (err == -EPIPE)
-			return done ? done : broken(quiet);
-		if (err == -EBUSY || (err == -EAGAIN && !nonblock))
-			err = sleep_on_pipe(p, err);
+		err = await_room(p, MIN(whole, u->left), nonblock);
 		if (err)
+			return done ? done : err == -EPIPE ? broken(quiet) : err;
+		err = put(p, u, MIN(PIPE_SIZE - used(p), u->left));
+		pipe_leave(p, err > 0);
+		if (err <= 0)
 			return done ? done : err;
+		changed(p, n);
+		done += err;
 	}
 	return done;
 }
+
+/* ---- messages: their length, in four bytes that lie in one page, and their bytes, up to the next multiple of four ---- */
+
+#define LENGTH sizeof(uint32_t)
+
+static size_t padding(size_t n)
+{
+	return -n % LENGTH;
+}
+
+/* The length of the message that is there, whoever wrote it, or -EIO. The pipe is entered. */
+static long length_at(struct pipe *p, uint32_t at)
+{
+	size_t left = p->head - at;
+	uint32_t n;
+
+	if (at % LENGTH || left < LENGTH || !*page_at(p, at))
+		return -EIO;
+	n = __atomic_load_n((uint32_t *)(*page_at(p, at) + at % PAGE_SIZE), __ATOMIC_RELAXED);
+	return n <= PIPE_SIZE && n + padding(n) <= left - LENGTH ? (long)n : -EIO;
+}
+
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, size_t *size)
+{
+	long got = await_bytes(p, nonblock), length;
+
+	*size = 0;
+	if (got)
+		return got != 1 ? got : p->endless && nonblock ? -EAGAIN : 0;
+	length = length_at(p, p->tail);
+	if (length < 0) {
+		pipe_leave(p, false);
+		return length;
+	}
+	taken(p, LENGTH);
+	got = take(p, u, MIN((size_t)length, u->left));
+	/* What was not wanted, or could not be stored, is lost. */
+	for (size_t rest = (size_t)length + padding(length) - (size_t)MAX(got, 0L), chunk; rest; rest -= chunk) {
+		chunk = MIN(rest, to_page_end(p->tail));
+		taken(p, chunk);
+	}
+	leave_reading(p, n, true);
+	*size = (size_t)length;
+	return got;
+}
+
+long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
+{
+	size_t length = u->left;
+	char *to;
+	long err;
+
+	if (length > PIPE_SIZE - LENGTH)
+		return -EMSGSIZE;
+	err = await_room(p, LENGTH + length + padding(length), nonblock);
+	if (err)
+		return err;
+	to = p->head % LENGTH ? NULL : place(p);
+	if (!to) {
+		pipe_leave(p, false);
+		return p->head % LENGTH ? -EIO : -ENOMEM; /* a relative has spoilt it, or memory is short */
+	}
+	*(uint32_t *)to = (uint32_t)length;
+	p->head += LENGTH;
+	err = put(p, u, length);
+	if (err != (long)length) { /* nothing has happened: what is beyond the head is not there */
+		p->head -= LENGTH + (uint32_t)MAX(err, 0L);
+		leave_reading(p, n, false);
+		return err < 0 ? err : -EFAULT;
+	}
+	p->head += padding(length);
+	pipe_leave(p, true);
+	changed(p, n);
+	return err;
+}
+
+size_t pipe_messages(struct pipe *p, bool first)
+{
+	size_t sum = 0;
+	long n;
+
+	if (await_bytes(p, true))
+		return 0;
+	for (uint32_t at = p->tail; at != p->head && (n = length_at(p, at)) >= 0; at += LENGTH + n + padding(n)) {
+		sum += n;
+		if (first)
+			break;
+	}
+	pipe_leave(p, false);
+	return sum;
+}
+
+/* ---- both ---- */
 
 int pipe_state(struct pipe *p, bool reads, bool writes)
 {
@@ -247,6 +368,13 @@ size_t pipe_used(struct pipe *p)
 {
 	pipe_look(p);
 	return used(p);
+}
+
+void pipe_shut(struct pipe *p, struct inode *n, uint32_t side)
+{
+	pipe_common_shut(p, side);
+	p->shut |= side;
+	changed(p, n);
 }
 
 void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers)
@@ -308,6 +436,11 @@ static long pipe_open(struct file *f)
 	return 0;
 }
 
+static long pipe_file_share(struct file *f)
+{
+	return pipe_share(f->node->pipe, f->node, f->node);
+}
+
 const struct file_ops pipe_ops = {
 	.name = "pipe",
 	.read = pipe_read,
@@ -316,6 +449,7 @@ const struct file_ops pipe_ops = {
 	.ioctl = pipe_ioctl,
 	.open = pipe_open,
 	.close = pipe_close,
+	.share = pipe_file_share,
 	.stream = true,
 };
 
@@ -366,6 +500,7 @@ const struct file_ops fifo_ops = {
 	.ioctl = pipe_ioctl,
 	.open = fifo_open,
 	.close = pipe_close,
+	.share = pipe_file_share,
 	.stream = true,
 };
 

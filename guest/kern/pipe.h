@@ -1,4 +1,4 @@
-/* pipe.h: the byte queues under pipes, FIFOs and socket pairs. */
+/* pipe.h: the queues under pipes, FIFOs and socket pairs: of bytes, or of messages. */
 #ifndef PIPE_H
 #define PIPE_H
 
@@ -12,23 +12,38 @@ struct pipe {
 	uint32_t head, tail;    /* run freely; head - tail bytes are in the pipe */
 	uint32_t readers, writers; /* files of ours */
 	uint32_t reader_opens, writer_opens; /* ever: what open() of a FIFO waits for */
+	uint32_t shut;  /* PIPE_SHUT_*: no more bytes get in */
+	bool endless;   /* it does not end with its last writer: of datagrams */
 	struct waitq q;
-	/* In the family area, if not 0: head, tail, page, opens and the next two are the area's, as of the last look. */
+	/* In the family area, if not 0: head, tail, page, opens, shut and the next two are the area's, as of the last look. */
 	uint32_t common;
 	bool any_readers, any_writers; /* any member has such ends */
 	uint32_t changes;
-	struct inode *node;
+	struct inode *node[2]; /* who is polled: of its readers, its writers */
 	struct list_node on_common;
 };
+
+/* Which side has done it, with shutdown(). */
+#define PIPE_SHUT_READER 1
+#define PIPE_SHUT_WRITER 2
 
 struct pipe *pipe_new(void); /* pipe_free it; NULL when memory is short */
 /* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep. */
 long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
 /* -EPIPE if nobody reads; with SIGPIPE unless quiet. */
 long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet);
+/*
+ * The same of whole messages. *size: what the message had; what does not fit is lost. -EMSGSIZE: it can never fit; -EPIPE comes
+ * without the signal.
+ */
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, size_t *size);
+long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
+/* Bytes of the first message, or of all; may sleep. */
+size_t pipe_messages(struct pipe *p, bool first);
 /* POLL* for one who reads, writes or both. */
 int pipe_state(struct pipe *p, bool reads, bool writes);
 size_t pipe_used(struct pipe *p);
+void pipe_shut(struct pipe *p, struct inode *n, uint32_t side);
 /* So many readers and writers more. */
 void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers);
 /* Two descriptors into the program's array; takes over both files, either of which may be NULL. */
@@ -36,7 +51,8 @@ long install_pair(struct file *a, struct file *b, long flags, long user);
 
 /* ---- commonpipe.c: pipes that a family shares; all of these do nothing for others ---- */
 
-long pipe_share(struct pipe *p, struct inode *n); /* its bytes go to the family area; -ENOSPC: they stay */
+/* Its bytes go to the family area; -ENOSPC: they stay. Who is polled: node. */
+long pipe_share(struct pipe *p, struct inode *readers, struct inode *writers);
 /* Around every change: in between the pipe is as the family has it. 0, -EBUSY: a relative works on it, or -EIO. */
 long pipe_enter(struct pipe *p);
 void pipe_leave(struct pipe *p, bool changed);
@@ -44,5 +60,6 @@ void pipe_look(struct pipe *p);  /* the same to look only */
 void pipe_await(struct pipe *p); /* q is woken from now on when relatives change something; look again after it */
 char *pipe_common_page(struct pipe *p); /* NULL: the area is full */
 void pipe_common_ends(struct pipe *p, int readers, int writers); /* before the counts change */
+void pipe_common_shut(struct pipe *p, uint32_t side);
 
 #endif

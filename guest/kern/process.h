@@ -28,6 +28,8 @@ void *fpu_area(struct thread *t); /* where its vector state is kept; NULL: memor
 /* ---- thread.c ---- */
 
 extern struct thread main_thread;
+/* The first thread has the PID, the others that and a multiple of this: so no two in a family have the same. */
+#define TID_STEP 0x10000
 struct thread *thread_find(int tid);
 void thread_free(struct thread *t);
 void thread_drop(struct thread *t); /* another one: it never was */
@@ -37,6 +39,13 @@ static inline struct frame *thread_frame(const struct thread *t)
 {
 	return (struct frame *)t->kstack - 1;
 }
+
+/* ---- robust.c ---- */
+
+void robust_exit(struct thread *t); /* it is going: its mutexes are handed on */
+void robust_exit_all(void);
+void robust_forget(const struct thread *t); /* it has gone */
+void robust_forked(void); /* this is a child: it has no list yet */
 
 /* ---- futex.c ---- */
 
@@ -56,6 +65,12 @@ void posix_timers_forked(void); /* posixtimer.c: there are none */
 long fork_split(uint64_t token);
 void fork_command(uint64_t token); /* the engine wants a fork */
 void fork_if_wanted(void);
+
+/* ---- task.c ---- */
+
+void task_command(void); /* the engine has a task */
+void task_news(void);    /* what a task waited for may have come */
+void tasks_if_wanted(void);
 
 /* ---- child.c ---- */
 

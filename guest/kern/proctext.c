@@ -1,4 +1,5 @@
 /* proctext.c: what the files of /proc say. */
+#include "family.h"
 #include "proc.h"
 
 #include <sys/mman.h>
@@ -88,6 +89,7 @@ static void show_meminfo(struct text *t)
 	text_add(t, "MemAvailable:   %8lu kB\n", (unsigned long)mi.free * 4);
 	text_add(t, "Buffers:        %8u kB\nCached:         %8u kB\n", 0, 0);
 	text_add(t, "SwapTotal:      %8u kB\nSwapFree:       %8u kB\n", 0, 0);
+	text_add(t, "Shmem:          %8lu kB\n", family_used() * PAGE_SIZE / 1024);
 	text_add(t, "Slab:           %8lu kB\n", (unsigned long)mi.kernel * 4);
 }
 

@@ -210,7 +210,8 @@ static uint64_t next_page(const struct pages *p, uint64_t index)
 	return p->common ? common_next(p, index) : page_next(p->root, p->height, 0, index);
 }
 
-long node_share(struct inode *n)
+/* Its pages go to the family area; -ENOSPC: they stay. */
+static long node_share(struct inode *n)
 {
 	struct pages *p = &n->pages, copy = *p;
 	uint64_t base_end = PAGE_UP(p->base_len) >> PAGE_SHIFT, i;
@@ -335,7 +336,12 @@ static long ramfs_write(struct file *f, struct uio *u, uint64_t *pos)
 	return done;
 }
 
-const struct file_ops ramfs_ops = {.read = ramfs_read, .write = ramfs_write};
+static long ramfs_share(struct file *f)
+{
+	return f->node->pages.common ? 0 : node_share(f->node);
+}
+
+const struct file_ops ramfs_ops = {.read = ramfs_read, .write = ramfs_write, .share = ramfs_share};
 
 /* ---- size and holes ---- */
 

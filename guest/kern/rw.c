@@ -21,7 +21,7 @@ static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 	n = own ? file_pos_enter(f) : 0;
 	if (n)
 		return n;
-	at = pos ? *pos : f->pos;
+	at = pos ? *pos : own ? f->pos : 0;
 	n = at > INT64_MAX - u->left ? -EINVAL : fn(f, u, &at);
 	if (pos && !f->ops->stream)
 		*pos = at;

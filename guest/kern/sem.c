@@ -436,7 +436,14 @@ long sys_semctl(long id, long index, long command, long arg)
 	return r;
 }
 
-/* ---- /proc/sysvipc ---- */
+/* ---- as others see it ---- */
+
+void set_describe(struct object *o, struct kx_object *e)
+{
+	e->kind = KX_OBJECT_SEMAPHORES;
+	e->count = count_of(o);
+}
+
 
 void show_semaphores(struct text *t)
 {

@@ -95,13 +95,21 @@ static struct have *have_object(uint32_t object)
 	return NULL;
 }
 
+uint32_t shm_range(struct object *o, uint32_t *first)
+{
+	uint32_t pages = RELAXED(segment_of(o)->pages);
+
+	*first = RELAXED(segment_of(o)->first);
+	return pages <= PAGES_MAX && *first < KX_FAMILY_PAGES ? pages : 0;
+}
+
 /* The caller holds the object. NULL: what it says of itself is nonsense, or memory is short. */
 static struct have *have_add(struct object *o)
 {
-	uint32_t first = RELAXED(segment_of(o)->first), pages = RELAXED(segment_of(o)->pages);
+	uint32_t first, pages = shm_range(o, &first);
 	struct have *h;
 
-	if (!pages || pages > PAGES_MAX || !family_page(first) || !family_page(first + pages - 1))
+	if (!pages || !family_page(first) || !family_page(first + pages - 1))
 		return NULL;
 	h = kzalloc(sizeof(*h));
 	if (!h)
@@ -132,7 +140,7 @@ static long make(struct object *o, uint32_t page, size_t size)
 	s->size = size;
 	s->pages = (uint32_t)(PAGE_UP(size) >> PAGE_SHIFT);
 	s->first = family_alloc_run(page, s->pages);
-	s->maker = control->domid;
+	s->maker = ipc_who();
 	return s->first ? 0 : -ENOSPC;
 }
 
@@ -376,7 +384,48 @@ long sys_shmctl(long id, long command, long user)
 	return r;
 }
 
-/* ---- /proc/sysvipc ---- */
+/* ---- as others see it ---- */
+
+void segment_describe(struct object *o, struct kx_object *e)
+{
+	struct segment *s = segment_of(o);
+
+	e->kind = KX_OBJECT_SEGMENT;
+	e->count = (uint32_t)attachments(o);
+	e->bytes = RELAXED(s->size);
+	e->pids[0] = RELAXED(s->maker);
+	e->pids[1] = RELAXED(s->last);
+	e->held[END_READ] = object_holders(o, END_READ, e->readers);
+}
+
+static long copy(struct object *o, uint64_t offset, char *buf, uint64_t n, bool write)
+{
+	uint64_t size = MIN(RELAXED(segment_of(o)->size), PAGES_MAX * PAGE_SIZE);
+	uint32_t first = RELAXED(segment_of(o)->first);
+	char *at = family_page(first);
+
+	if (offset > size)
+		return -ERANGE;
+	if (!size || !at || !family_page(first + (uint32_t)((size - 1) >> PAGE_SHIFT)))
+		return -EIO;
+	n = MIN(n, size - offset);
+	memcpy(write ? at + offset : buf, write ? buf : at + offset, n);
+	return (long)n;
+}
+
+long shm_copy(long id, uint64_t offset, char *buf, uint64_t n, bool write)
+{
+	struct object *o;
+	long r = ipc_begin();
+
+	if (r)
+		return r;
+	o = ipc_find(id, KIND_SEGMENT);
+	r = o ? copy(o, offset, buf, n, write) : -EINVAL;
+	ipc_end();
+	return r;
+}
+
 
 void show_segments(struct text *t)
 {

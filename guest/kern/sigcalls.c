@@ -1,4 +1,5 @@
 /* sigcalls.c: the system calls of signals. */
+#include "bell.h"
 #include "process.h"
 
 #define UNBLOCKABLE (SIGBIT(SIGKILL) | SIGBIT(SIGSTOP))
@@ -139,6 +140,8 @@ long sys_kill(long pid, long sig)
 		return -EINVAL;
 	if (pid < -1 && -pid != process_group())
 		return -ESRCH;
+	if (pid != main_thread.tid && member_signal(pid, (int)sig))
+		return 0;
 	if (pid != main_thread.tid)
 		r = engine_call(KX_CALL_KILL, 0, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
 	if (pid > 0 && pid != main_thread.tid)

@@ -1,4 +1,7 @@
-/* socketpair.c: connected pairs of local stream sockets: two byte queues, crosswise. */
+/*
+ * socketpair.c: connected pairs of local sockets: two queues, crosswise, of bytes or of messages. Sockets of datagrams do not
+ * hear of the other's end.
+ */
 #include "pipe.h"
 
 #include <sys/ioctl.h>
@@ -7,10 +10,10 @@
 #define SOCK_TYPE_MASK 0xf /* as Linux */
 
 struct channel {
+	int type; /* SOCK_* */
 	struct pipe *in, *out;
 	struct inode *peer; /* counted: what happens here, the other side polls */
 	struct queues *both;
-	bool read_shut, write_shut;
 };
 
 /* What the two ends share. */
@@ -28,29 +31,38 @@ static void queues_put(struct queues *q)
 	kfree(q);
 }
 
-static long channel_get(struct file *f, struct uio *u, bool nonblock)
+/* ---- moving ---- */
+
+/* *size: of the message, or bytes moved. */
+static long channel_get(struct file *f, struct uio *u, bool nonblock, size_t *size)
 {
 	struct channel *c = f->priv;
+	long got;
 
-	return c->read_shut ? 0 : pipe_get(c->in, c->peer, u, nonblock);
+	if (c->type != SOCK_STREAM)
+		return pipe_get_message(c->in, c->peer, u, nonblock, size);
+	got = pipe_get(c->in, c->peer, u, nonblock);
+	*size = (size_t)MAX(got, 0L);
+	return got;
 }
 
 static long channel_put(struct file *f, struct uio *u, bool nonblock, bool quiet)
 {
 	struct channel *c = f->priv;
+	long done;
 
-	if (c->write_shut) {
-		if (!quiet)
-			signal_thread(cur, SIGPIPE, NULL);
-		return -EPIPE;
-	}
-	return pipe_put(c->out, c->peer, u, nonblock, quiet);
+	if (c->type == SOCK_STREAM)
+		return pipe_put(c->out, c->peer, u, nonblock, quiet);
+	done = pipe_put_message(c->out, c->peer, u, nonblock);
+	return done == -EPIPE && c->type == SOCK_DGRAM && !c->out->shut ? -ECONNREFUSED : done;
 }
 
 static long socket_read(struct file *f, struct uio *u, uint64_t *pos)
 {
+	size_t size;
+
 	(void)pos;
-	return channel_get(f, u, f->flags & O_NONBLOCK);
+	return u->left ? channel_get(f, u, f->flags & O_NONBLOCK, &size) : 0;
 }
 
 static long socket_write(struct file *f, struct uio *u, uint64_t *pos)
@@ -63,11 +75,12 @@ static int socket_poll(struct file *f)
 {
 	const struct channel *c = f->priv;
 	int in = pipe_state(c->in, true, false), out = pipe_state(c->out, false, true), state;
+	bool sends = c->type == SOCK_DGRAM ? !(c->out->shut & PIPE_SHUT_WRITER) : !(out & POLLERR);
 
 	state = (in & (POLLIN | POLLRDNORM)) | (out & (POLLOUT | POLLWRNORM));
-	if (in & POLLHUP || c->read_shut)
+	if (in & POLLHUP)
 		state |= POLLIN | POLLRDNORM | POLLRDHUP;
-	if (in & POLLHUP && (out & POLLERR || c->write_shut))
+	if (in & POLLHUP && !sends)
 		state |= POLLHUP;
 	return out & POLLERR ? state | POLLOUT | POLLWRNORM : state;
 }
@@ -75,31 +88,31 @@ static int socket_poll(struct file *f)
 static long socket_ioctl(struct file *f, unsigned long request, long arg)
 {
 	const struct channel *c = f->priv;
-	int n = (int)pipe_used(c->in);
+	int n;
 
-	return request == FIONREAD ? copy_out((void *)arg, &n, sizeof(n)) : -ENOTTY;
-}
-
-static void shut(struct channel *c, bool reads, bool writes)
-{
-	if (reads && !c->read_shut) {
-		c->read_shut = true;
-		pipe_ends(c->in, c->peer, -1, 0);
-	}
-	if (writes && !c->write_shut) {
-		c->write_shut = true;
-		pipe_ends(c->out, c->peer, 0, -1);
-	}
+	if (request != FIONREAD)
+		return -ENOTTY;
+	n = (int)(c->type == SOCK_STREAM ? pipe_used(c->in) : pipe_messages(c->in, c->type == SOCK_DGRAM));
+	return copy_out((void *)arg, &n, sizeof(n));
 }
 
 static void socket_close(struct file *f)
 {
 	struct channel *c = f->priv;
 
-	shut(c, true, true);
+	pipe_ends(c->in, c->peer, -1, 0);
+	pipe_ends(c->out, c->peer, 0, -1);
 	queues_put(c->both);
 	inode_put(c->peer);
 	kfree(c);
+}
+
+static long socket_share(struct file *f)
+{
+	const struct channel *c = f->priv;
+	long err = pipe_share(c->in, f->node, c->peer);
+
+	return err ? err : pipe_share(c->out, c->peer, f->node);
 }
 
 static long socket_open(struct file *f)
@@ -116,12 +129,13 @@ static const struct file_ops socket_ops = {
 	.ioctl = socket_ioctl,
 	.open = socket_open,
 	.close = socket_close,
+	.share = socket_share,
 	.stream = true,
 };
 
 /* ---- making them ---- */
 
-static struct file *new_end(struct queues *q, int side, int flags)
+static struct file *new_end(struct queues *q, int type, int side, int flags)
 {
 	struct channel *c = kzalloc(sizeof(*c));
 	struct file *f;
@@ -134,6 +148,7 @@ static struct file *new_end(struct queues *q, int side, int flags)
 		return NULL;
 	}
 	f->node->mode = S_IFSOCK | 0777;
+	c->type = type;
 	c->in = q->pipe[side];
 	c->out = q->pipe[!side];
 	c->both = q;
@@ -153,7 +168,7 @@ static void meet(struct file *a, struct file *b)
 
 long sys_socketpair(long domain, long type, long protocol, long user)
 {
-	int kind = (int)type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK), flags = (int)type & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+	int kind = (int)type & SOCK_TYPE_MASK, flags = (int)type & SOCK_NONBLOCK ? O_NONBLOCK : 0;
 	struct queues *q;
 	struct file *a, *b;
 
@@ -161,16 +176,20 @@ long sys_socketpair(long domain, long type, long protocol, long user)
 		return -EINVAL;
 	if (domain != AF_UNIX)
 		return -EAFNOSUPPORT;
-	if (kind != SOCK_STREAM || (protocol && protocol != AF_UNIX))
-		return kind != SOCK_STREAM ? -ESOCKTNOSUPPORT : -EPROTONOSUPPORT;
+	if (protocol && protocol != AF_UNIX)
+		return -EPROTONOSUPPORT;
+	if (kind == SOCK_RAW) /* as Linux */
+		kind = SOCK_DGRAM;
+	if (kind != SOCK_STREAM && kind != SOCK_DGRAM && kind != SOCK_SEQPACKET)
+		return -ESOCKTNOSUPPORT;
 	q = kzalloc(sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	q->refs = 1;
 	q->pipe[0] = pipe_new();
 	q->pipe[1] = pipe_new();
-	a = q->pipe[0] && q->pipe[1] ? new_end(q, 0, flags) : NULL;
-	b = a ? new_end(q, 1, flags) : NULL;
+	a = q->pipe[0] && q->pipe[1] ? new_end(q, kind, 0, flags) : NULL;
+	b = a ? new_end(q, kind, 1, flags) : NULL;
 	if (!b) {
 		if (a)
 			((struct channel *)a->priv)->peer = inode_get(a->node);
@@ -178,6 +197,7 @@ long sys_socketpair(long domain, long type, long protocol, long user)
 		queues_put(q);
 		return -ENOMEM;
 	}
+	q->pipe[0]->endless = q->pipe[1]->endless = kind == SOCK_DGRAM;
 	meet(a, b);
 	queues_put(q);
 	return install_pair(a, b, type & SOCK_CLOEXEC ? O_CLOEXEC : 0, user);
@@ -198,38 +218,51 @@ static long socket_of(long fd, struct file **f)
 
 long sys_shutdown(long fd, long how)
 {
+	struct channel *c;
 	struct file *f;
 	long err = socket_of(fd, &f);
 
 	if (err)
 		return err;
+	c = f->priv;
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		err = -EINVAL;
-	else
-		shut(f->priv, how != SHUT_WR, how != SHUT_RD);
+	if (!err && how != SHUT_WR)
+		pipe_shut(c->in, c->peer, PIPE_SHUT_READER);
+	if (!err && how != SHUT_RD)
+		pipe_shut(c->out, c->peer, PIPE_SHUT_WRITER);
 	file_put(f);
 	return err;
 }
 
-static long channel_send(struct file *f, struct uio *u, long flags)
+static long channel_send(struct file *f, struct uio *u, long flags, int *out)
 {
-	if (flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE))
+	*out = 0;
+	if (flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR))
 		return -EOPNOTSUPP;
 	return channel_put(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, flags & MSG_NOSIGNAL);
 }
 
-static long channel_receive(struct file *f, struct uio *u, long flags)
+/* *out: flags for the receiver. */
+static long channel_receive(struct file *f, struct uio *u, long flags, int *out)
 {
+	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM;
 	long done = 0, got;
+	size_t size;
 
-	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC))
+	*out = 0;
+	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | (stream ? 0 : MSG_TRUNC)))
 		return -EOPNOTSUPP;
 	do {
-		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT);
+		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, &size);
+		if (got >= 0 && (size_t)got < size)
+			*out = MSG_TRUNC;
+		if (got >= 0 && flags & MSG_TRUNC)
+			got = (long)size;
 		if (got <= 0)
 			return done ? done : got;
 		done += got;
-	} while (flags & MSG_WAITALL && u->left);
+	} while (stream && flags & MSG_WAITALL && u->left);
 	return done;
 }
 
@@ -237,13 +270,14 @@ long sys_sendto(long fd, long buf, long n, long flags, long addr, long len)
 {
 	struct uio u;
 	struct file *f;
+	int out;
 	long err = socket_of(fd, &f);
 
 	(void)len;
 	if (err)
 		return err;
 	uio_single(&u, (void *)buf, n);
-	err = addr ? -EISCONN : channel_send(f, &u, flags);
+	err = addr ? -EISCONN : channel_send(f, &u, flags, &out);
 	file_put(f);
 	return err;
 }
@@ -253,12 +287,13 @@ long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_le
 	const socklen_t none = 0;
 	struct uio u;
 	struct file *f;
+	int out;
 	long err = socket_of(fd, &f);
 
 	if (err)
 		return err;
 	uio_single(&u, (void *)buf, n);
-	err = channel_receive(f, &u, flags);
+	err = channel_receive(f, &u, flags, &out);
 	file_put(f);
 	if (err >= 0 && addr && copy_out((void *)user_len, &none, sizeof(none)))
 		return -EFAULT;
@@ -266,7 +301,7 @@ long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_le
 }
 
 /* No ancillary data: a pVM has nobody to pass descriptors to. */
-static long message(long fd, long user, long flags, long (*move)(struct file *, struct uio *, long), struct msghdr *m)
+static long message(long fd, long user, long flags, long (*move)(struct file *, struct uio *, long, int *), struct msghdr *m)
 {
 	struct uio u;
 	struct file *f;
@@ -280,7 +315,7 @@ static long message(long fd, long user, long flags, long (*move)(struct file *, 
 	if (!err)
 		err = uio_vector(&u, (long)m->msg_iov, m->msg_iovlen);
 	if (!err) {
-		err = move(f, &u, flags);
+		err = move(f, &u, flags, &m->msg_flags);
 		uio_end(&u);
 	}
 	file_put(f);
@@ -303,6 +338,5 @@ long sys_recvmsg(long fd, long user, long flags)
 		return n;
 	m.msg_namelen = 0;
 	m.msg_controllen = 0;
-	m.msg_flags = 0;
 	return copy_out((void *)user, &m, sizeof(m)) ? -EFAULT : n;
 }

@@ -14,7 +14,7 @@
 	 CLONE_CHILD_CLEARTID | CLONE_DETACHED)
 #define KSTACK_PAGES (KSTACK_SIZE / PAGE_SIZE + 1) /* with the page below that is not mapped */
 #define STACK_CACHE 16
-#define TID_MAX (1 << 22)
+#define TID_MAX (1 << 29) /* see TID_STEP; the C library keeps other things in the bits above */
 
 /* ---- kernel stacks ---- */
 
@@ -61,10 +61,10 @@ static int new_tid(void)
 {
 	static int last;
 
-	if (!last)
+	if (!last || last % TID_STEP != main_thread.tid) /* the first, or the first since a fork */
 		last = main_thread.tid;
 	do
-		last = last < TID_MAX ? last + 1 : main_thread.tid + 1;
+		last = last < TID_MAX ? last + TID_STEP : main_thread.tid + TID_STEP;
 	while (thread_find(last));
 	return last;
 }
@@ -171,34 +171,6 @@ void thread_drop(struct thread *t)
 	thread_free(t);
 }
 
-/* Mutexes that the thread held and listed: mark them and wake a waiter, as the list's owner died. */
-static void robust_exit(struct thread *t)
-{
-	struct {
-		uint64_t first;
-		int64_t futex_offset;
-		uint64_t pending;
-	} head;
-	uint64_t entry;
-	uint32_t word;
-
-	if (!t->robust_list || copy_in(&head, (void *)t->robust_list, sizeof(head)))
-		return;
-	entry = head.first;
-	for (int i = 0; i < ROBUST_LIMIT && entry != t->robust_list; i++) {
-		uint64_t addr = entry + head.futex_offset, next;
-
-		if (copy_in(&next, (void *)entry, sizeof(next)) || copy_in(&word, (void *)addr, sizeof(word)))
-			return;
-		if ((word & FUTEX_TID_MASK) == (uint32_t)t->tid) {
-			word = (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-			copy_out((void *)addr, &word, sizeof(word));
-			futex_wake(addr, 1, FUTEX_BITSET_ANY);
-		}
-		entry = next;
-	}
-}
-
 long sys_exit(long code)
 {
 	struct thread *t = cur;
@@ -207,6 +179,7 @@ long sys_exit(long code)
 	if (thread_count == 1)
 		exit_process((code & 0xff) << 8);
 	robust_exit(t);
+	robust_forget(t);
 	/* musl waits here for its thread list lock, and pthread_join for the thread. */
 	if (t->clear_child_tid && !copy_out((void *)t->clear_child_tid, &zero, sizeof(zero)))
 		futex_wake(t->clear_child_tid, 1, FUTEX_BITSET_ANY);
@@ -231,7 +204,7 @@ long sys_unmapself(long base, long size)
 	return sys_exit(0);
 }
 
-/* ---- thread pointer, name and list of robust mutexes ---- */
+/* ---- thread pointer and name ---- */
 
 void set_fs_base(uint64_t base)
 {
@@ -282,26 +255,4 @@ long sys_prctl(long op, long a)
 	default:
 		return -EINVAL;
 	}
-}
-
-#define ROBUST_HEAD_SIZE 24
-
-long sys_set_robust_list(long head, long len)
-{
-	if (len != ROBUST_HEAD_SIZE)
-		return -EINVAL;
-	cur->robust_list = head;
-	return 0;
-}
-
-long sys_get_robust_list(long tid, long head, long len)
-{
-	struct thread *t = tid ? thread_find((int)tid) : cur;
-	static const uint64_t size = ROBUST_HEAD_SIZE;
-
-	if (!t)
-		return -ESRCH;
-	if (copy_out((void *)len, &size, sizeof(size)))
-		return -EFAULT;
-	return copy_out((void *)head, &t->robust_list, sizeof(t->robust_list));
 }

@@ -28,6 +28,46 @@ void test_fork_returns(void)
 	EQ(ended(b), 0);
 }
 
+static volatile sig_atomic_t signalled;
+
+static void note_sender(int sig, siginfo_t *si, void *context)
+{
+	(void)sig, (void)context;
+	signalled = si->si_pid;
+}
+
+/* A relative that computes is interrupted; many signals one after the other arrive, each of them. */
+void test_fork_kill_busy(void)
+{
+	struct sigaction a = {.sa_sigaction = note_sender, .sa_flags = SA_SIGINFO};
+	pid_t me = getpid(), child;
+	int p[2];
+	char c;
+
+	EQ(pipe(p), 0);
+	hold_signal(SIGUSR2);
+	EQ(sigaction(SIGUSR1, &a, NULL), 0);
+	IN_CHILD(child) {
+		signalled = 0;
+		EQ(write(p[1], "", 1), 1);
+		for (int i = 0; i < 20; i++) {
+			while (!signalled)
+				;
+			EQ(signalled, me);
+			signalled = 0;
+			EQ(kill(me, SIGUSR2), 0);
+		}
+	}
+	EQ(read(p[0], &c, 1), 1);
+	for (int i = 0; i < 20; i++) {
+		EQ(kill(child, SIGUSR1), 0);
+		EQ(await_signal(SIGUSR2).si_pid, child);
+	}
+	EQ(ended(child), 0);
+	close(p[0]), close(p[1]);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 /* Parent to child, child to child, grandchild to grandparent. */
 void test_fork_kill(void)
 {

@@ -130,7 +130,8 @@ extern int children;              /* how many fork_many makes: -n */
 	T(tty_calls, ALL) T(random_call, ALL) T(etc_files, ALL) T(environment, ALL)                \
 	T(atexit_order, ALL) T(root_writable, PVM)                                                 \
 	/* fork.c */                                                                              \
-	T(fork_returns, ALL) T(fork_kill, ALL) T(fork_kill_errors, ALL) T(fork_orphan, ALL)        \
+	T(fork_returns, ALL) T(fork_kill, ALL) T(fork_kill_busy, ALL) T(fork_kill_errors, ALL) \
+	T(fork_orphan, ALL)                                                                       \
 	T(fork_deep, ALL) T(fork_many, ALL) T(fork_cycles, ALL) T(fork_one_thread, ALL)            \
 	T(fork_from_thread, ALL) T(fork_locks, ALL) T(fork_futex, ALL) T(fork_in_handler, ALL)     \
 	T(fork_spun, ALL) T(fork_atfork, ALL) T(fork_exit, ALL) T(vfork_call, ALL) T(exec_refused, PVM) \
@@ -156,6 +157,12 @@ extern int children;              /* how many fork_many makes: -n */
 	T(share_pipe_full, ALL) T(share_pipe_poll, ALL) T(share_pipe_epoll, ALL)                   \
 	T(share_pipe_threads, ALL) T(share_pipe_line, ALL) T(share_pipe_reopen, ALL)               \
 	T(share_pipe_signal, ALL) T(share_fifo, ALL) T(share_cycles, ALL) \
+	/* sockets.c */                                                                           \
+	T(pair_messages, ALL) T(pair_vectors, ALL) T(pair_full, ALL) T(pair_shutdown, ALL)         \
+	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
+	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
+	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
+	T(share_eventfd, ALL)                                                                     \
 	/* msgs.c */                                                                              \
 	T(msg_get, ALL) T(msg_types, ALL) T(msg_sizes, ALL) T(msg_errors, ALL) T(msg_full, ALL)    \
 	T(msg_fork, ALL) T(msg_blocks, ALL) T(msg_removed, ALL) T(msg_interrupted, ALL)            \
@@ -169,7 +176,18 @@ extern int children;              /* how many fork_many makes: -n */
 	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_fork, ALL) T(shm_removed, ALL)  \
 	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
 	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
-	T(shared_semaphore, ALL) T(shared_threads, ALL)
+	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
+	/* robust.c */                                                                            \
+	T(robust_thread, ALL) T(robust_given_up, ALL) T(robust_ends, ALL) T(robust_waiters, ALL)   \
+	T(robust_lists, ALL) T(robust_threads, ALL) T(robust_not, ALL) T(robust_count, ALL)        \
+	/* cycles.c */                                                                            \
+	T(cycles_queues, ALL) T(cycles_semaphores, ALL) T(cycles_segments, ALL)                    \
+	T(cycles_mappings, ALL) T(cycles_pipes, ALL) T(cycles_pairs, ALL)                          \
+	T(cycles_eventfds, ALL) T(cycles_files, ALL)                                              \
+	/* ipccases.c */                                                                          \
+	T(kill_each, ALL) T(kill_cannot_be_caught, ALL) T(pipe_no_descriptors, ALL)                \
+	T(pipe_readers, ALL) T(pipe_wakes_readers, ALL) T(wait_errors, ALL) T(fork_numbers, ALL)   \
+	T(fork_environment, ALL)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

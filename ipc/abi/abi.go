@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 4
+	AbiVersion = 5
 	PageSize   = 4096
 )
 
@@ -56,11 +56,13 @@ const (
 	ControlVa  = 0x10002000 // struct kx_control
 	CmdsVa     = 0x10003000 // struct kx_cmd[KX_CMDS]
 	ConinVa    = 0x10004000 // console input bytes
+	TaskVa     = 0x10005000 // struct kx_task, and its data
 	ConoutVa   = 0x10010000 // console output records
 	ArgsVa     = 0x10020000 // argument and environment strings
 	CtlSize    = 0x60000
 	Cmds       = 64
 	ConinSize  = 4096
+	TaskSize   = 32768
 	ConoutSize = 65536
 	ArgsSize   = 0x40000
 )
@@ -79,10 +81,11 @@ const (
 
 // kx_control.flags
 const (
-	FTty   = 1 // the console is a terminal: line discipline on, isatty() true
-	FStdin = 2 // standard input is attached; without it reads see end of file at once
-	FDirty = 4 // frames that the pVM gets itself may hold something else than zeroes
-	FBells = 8 // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
+	FTty   = 1  // the console is a terminal: line discipline on, isatty() true
+	FStdin = 2  // standard input is attached; without it reads see end of file at once
+	FDirty = 4  // frames that the pVM gets itself may hold something else than zeroes
+	FBells = 8  // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
+	FLook  = 16 // before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it
 )
 
 const (
@@ -126,6 +129,7 @@ const (
 	CmdEof     = 3 // no more standard input will come
 	CmdChild   = 4 // arg0: PID of a child; a[0]: its wait(2) status word; a[1]: CPU time so far, ns
 	CmdGone    = 6 // arg0: PID of a member that ended and may have left something in the family area; a[0]: its parent's if it never came to main_ns, or 0; a[1]: its parent's if its fork has failed although it did, or 0
+	CmdTask    = 7 // make a KX_CALL_TASK
 	CmdFork    = 5 // fork from outside: make a KX_CALL_FORK with a[2] = a[0] of this; it is no 0
 )
 
@@ -136,6 +140,31 @@ const (
 	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
+	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
+)
+
+// Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
+// without sleeping, with root's rights, and in the name of PID 0; it makes the call again with the result, and finds the next one. Results are as of the calls
+// of System V that are named here; -EBUSY: a relative has the lock, ask again.
+const (
+	TaskQueue   = 1 // msgget: a[0]: key; a[1]: flags; a number
+	TaskSend    = 2 // msgsnd: a[0]: number; type; data; a[1]: as of KX_TASK_RECEIVE, when there may be room
+	TaskReceive = 3 // msgrcv: a[0]: number; type: the one wanted, and then that of the message; data; a[1]: 1: on -ENOMSG make a KX_CALL_TASK with a[2] = 1 when something has happened
+	TaskSegment = 4 // shmget: a[0]: key; a[1]: flags; a[2]: bytes; a number
+	TaskRead    = 5 // a[0]: number; a[1]: offset; a[2]: bytes; data; how many bytes there are
+	TaskWrite   = 6 // a[0]: number; a[1]: offset; data; how many bytes there was room for
+	TaskRemove  = 7 // a[0]: number of a queue, a segment or a set of semaphores
+	TaskList    = 8 // a[0]: page after which to begin, and then after which to go on, or 0; data: struct kx_object, so many
+	TaskKey     = 9 // ftok: a[0]: project; data: a path; the key, unsigned
+)
+
+// kx_object.kind
+const (
+	ObjectQueue      = 1
+	ObjectSemaphores = 2
+	ObjectSegment    = 3
+	ObjectPipe       = 4
+	ObjectPids       = 8
 )
 
 // Fork. The child is a domain with the parent's memory as it was while the parent blocked, and a control
@@ -182,10 +211,11 @@ const (
 type KxMember struct {
 	Pid    uint32 // 0: nobody's
 	Rung   uint32 // something happened that it may wait for
-	Asleep uint32 // it has to be woken to see that
+	Asleep uint32 // 1: it has to be woken to see that; 2: it looks all the time
 	Births uint32 // how many of its children have found their places; runs freely
 	Defers uint32 // it waits for that to move
-	Pad    [3]uint32
+	Turns  uint32 // how many have had the place; runs freely
+	Pad    [2]uint32
 }
 
 // KxNote is struct kx_note.
@@ -267,6 +297,36 @@ type KxCall struct {
 	Result int64
 }
 
+// KxTask is struct kx_task.
+//
+// Its data follow.
+type KxTask struct {
+	Op   uint32 // KX_TASK_*
+	Size uint32 // of the data, bytes
+	A    [3]uint64
+	Type int64
+}
+
+// KxObject is struct kx_object.
+//
+// Something that a family shares, as a member finds it.
+type KxObject struct {
+	Kind    uint32 // KX_OBJECT_*
+	Id      uint32 // its number; of a pipe: its page
+	Key     uint32
+	Mode    uint32
+	Uid     uint32
+	Gid     uint32
+	Count   uint32 // messages, semaphores, attachments
+	Pad     uint32
+	Bytes   uint64             // in a queue, in a pipe, of a segment
+	Room    uint64             // the most bytes of a queue or a pipe
+	Pids    [2]uint32          // of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last
+	Held    [2]uint32          // how many members have a pipe's reading and its writing end; a segment, the first
+	Readers [ObjectPids]uint32 // some of them
+	Writers [ObjectPids]uint32
+}
+
 // KxRange is struct kx_range.
 //
 // Pages of the RAM window.
@@ -316,7 +376,7 @@ type KxControl struct {
 	FamilyState uint32 // KX_FAMILY_*; the pVM's, as what follows
 	FamilyPlace uint32 // its place in the family area, plus 1; 0: it has none
 	Pad         uint32
-	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify, without KX_F_BELLS; it sets them to 0
+	Rings       [Rings]uint32 // PIDs of relatives that the engine should notify; it sets them to 0
 
 	Reason      uint32 // KX_REASON_*, valid in KX_STATE_EXITED
 	RangesCount uint32 // of ranges, for KX_FORK_SHARED
@@ -386,11 +446,13 @@ const (
 )
 
 const (
-	EvtchnopBindVirq = 1
-	EvtchnopClose    = 3
-	EvtchnopSend     = 4
-	EvtchnopUnmask   = 9
-	VirqTimer        = 0
+	EvtchnopBindInterdomain = 0
+	EvtchnopBindVirq        = 1
+	EvtchnopClose           = 3
+	EvtchnopSend            = 4
+	EvtchnopAllocUnbound    = 6
+	EvtchnopUnmask          = 9
+	VirqTimer               = 0
 )
 
 const (
@@ -562,6 +624,21 @@ type SchedShutdown struct {
 // EvtchnSend is struct evtchn_send.
 type EvtchnSend struct {
 	Port uint32
+}
+
+// EvtchnBindInterdomain is struct evtchn_bind_interdomain.
+type EvtchnBindInterdomain struct {
+	RemoteDom  uint16
+	Pad        uint16
+	RemotePort uint32
+	LocalPort  uint32 // out
+}
+
+// EvtchnAllocUnbound is struct evtchn_alloc_unbound.
+type EvtchnAllocUnbound struct {
+	Dom       uint16
+	RemoteDom uint16
+	Port      uint32 // out
 }
 
 // EvtchnBindVirq is struct evtchn_bind_virq.

@@ -75,6 +75,7 @@ func TestAreas(t *testing.T) {
 		{"kx_control", ControlVa, uint64(unsafe.Sizeof(KxControl{}))},
 		{"commands", CmdsVa, Cmds * uint64(unsafe.Sizeof(KxCmd{}))},
 		{"console input", ConinVa, ConinSize},
+		{"task", TaskVa, TaskSize},
 		{"console output", ConoutVa, ConoutSize},
 		{"arguments", ArgsVa, ArgsSize},
 	}

@@ -144,6 +144,15 @@ func TestLimits(t *testing.T) {
 		t.Errorf("CPUs %v, want all", d.CPUs)
 	}
 
+	h.output(t, "limit", "--no-spin", "s")
+	if !h.inspect(t, "s").NoSpin {
+		t.Error("it may spin")
+	}
+	h.output(t, "limit", "--no-spin=false", "s")
+	if h.inspect(t, "s").NoSpin {
+		t.Error("it may not spin")
+	}
+
 	// Only root may raise a weight again, so it goes down from step to step.
 	most := strconv.FormatUint(h.inspect(t, "s").MaxMem, 10)
 	h.output(t, "limit", "--weight", "82", "--cpus", strconv.Itoa(one), "-m", most, "s")

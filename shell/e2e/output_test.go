@@ -52,7 +52,8 @@ func (o *output) expect(t testing.TB, re string) []string {
 		select {
 		case <-o.wake:
 		case <-end:
-			t.Fatalf("%q does not appear; after the last match:\n%s", re, rest)
+			const shown = 1000 // a long one hides other tests'
+			t.Fatalf("%q does not appear; after the last match, the end of %d bytes:\n%s", re, len(rest), rest[max(0, len(rest)-shown):])
 		}
 	}
 }

@@ -90,3 +90,35 @@ func TestStatus(t *testing.T) {
 		t.Errorf("without a file: status %d, want 2", status)
 	}
 }
+
+func TestGuest(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	list := write("calls.txt", "# of calls\ngood01 a b\nbad01 b c # the second\n\ngone01 d\nnone01 - nobody has it\n")
+	native := write("native", "ok a\nnoise\nok b\nok c\nok d\n")
+	pvm := write("pvm", "ok a\nok b\r\nFAIL c: x.c:1: broken\n")
+	out, status := try(t, "guest", list, "native="+native, "pVM="+pvm)
+	var lines []string
+	for line := range strings.Lines(out) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	want := "CALLS.TXT native pVM\nbad01 pass fail c: x.c:1: broken\ngone01 pass fail d: did not end\ngood01 pass pass\n" +
+		"none01 not run not run nobody has it\nnative: 3 pass, 0 fail, 1 not run\npVM: 1 pass, 2 fail, 1 not run\n"
+	if got := strings.TrimSpace(strings.Join(lines, "\n")) + "\n"; got != want || status != 1 {
+		t.Errorf("status %d, want 1:\n%s\nwant\n%s", status, got, want)
+	}
+	if out, status := try(t, "guest", list, "native="+native); status != 0 {
+		t.Errorf("status %d, want 0:\n%s", status, out)
+	}
+	for _, bad := range [][]string{{list}, {list, "native"}, {list, "native=" + dir + "/none"}, {dir + "/none", "native=" + native}, {write("empty", "alone01\n"), "native=" + native}} {
+		if _, status := try(t, append([]string{"guest"}, bad...)...); status != 2 {
+			t.Errorf("%q: status %d, want 2", bad, status)
+		}
+	}
+}

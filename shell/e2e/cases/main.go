@@ -2,6 +2,7 @@
 //
 //	cases run [-v] -o FILE -- COMMAND...     COMMAND prints what go test -json does
 //	cases table NAME=FILE...                 a column for each file, in this order
+//	cases guest LIST NAME=FILE...            the same of what the guest test program printed, for the cases in LIST
 package main
 
 import (
@@ -20,7 +21,8 @@ import (
 )
 
 const usage = `usage: cases run [-v] -o FILE -- COMMAND...   run tests, keep their results
-       cases table NAME=FILE...               which case ran where`
+       cases table NAME=FILE...               which case ran where
+       cases guest LIST NAME=FILE...          which case of the guest test program ran where`
 
 func main() {
 	status, err := command(os.Args[1:], os.Stdout)
@@ -46,6 +48,8 @@ func command(args []string, out io.Writer) (status int, err error) {
 		return run(rest, *file, *verbose, out)
 	case args[0] == "table" && len(rest) > 0:
 		return 0, table(rest, out)
+	case args[0] == "guest" && len(rest) > 1:
+		return guest(rest[0], rest[1:], out)
 	}
 	return 2, errors.New(usage)
 }

@@ -8,12 +8,17 @@
 #include "process.h"
 #include "trials.h"
 
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 long sys_pipe2(long user, long flags), sys_close(long fd), sys_read(long fd, long buf, long n), sys_write(long fd, long buf, long n);
 long sys_openat(long dirfd, long path, long flags, long mode), sys_lseek(long fd, long off, long whence), sys_ftruncate(long fd, long size);
 long sys_fcntl(long fd, long cmd, long arg), sys_fallocate(long fd, long mode, long off, long len), sys_fstat(long fd, long st);
+long sys_socketpair(long domain, long type, long protocol, long user), sys_shutdown(long fd, long how), sys_ioctl(long fd, long request, long arg);
+long sys_eventfd2(long initial, long flags);
 long sys_pwrite64(long fd, long buf, long n, long off), sys_pread64(long fd, long buf, long n, long off);
 
 unsigned seed = 1;
@@ -247,6 +252,8 @@ static int naps;
 
 int nap_once(void)
 {
+	family_sleeps();
+	family_awake();
 	family_events();
 	return ++naps % 4 ? 0 : -EINTR;
 }
@@ -256,8 +263,9 @@ static void act(const int *fds, int n)
 	static char buf[70000];
 	int fd = fds[random_below_((unsigned)n)];
 	struct stat st;
+	int pending;
 
-	switch (random_below_(10)) {
+	switch (random_below_(12)) {
 	case 0: case 1:
 		sys_read(fd, (long)buf, random_below_(sizeof(buf)));
 		break;
@@ -279,15 +287,23 @@ static void act(const int *fds, int n)
 	case 8:
 		sys_fstat(fd, (long)&st);
 		break;
+	case 9:
+		sys_ioctl(fd, FIONREAD, (long)&pending);
+		break;
+	case 10:
+		sys_shutdown(fd, random_below_(30));
+		break;
 	default:
 		family_gone((int)random_below_(100), (int)random_below_(3), (int)random_below_(3));
 	}
 	CHECK(sys_fcntl(fd, F_GETFL, 0) >= 0);
 }
 
+#define SCRIBBLED 11 /* files */
+
 static void trial_scribble(void)
 {
-	int fds[6], pid = fork();
+	int fds[SCRIBBLED], pid = fork();
 
 	if (pid) {
 		int status;
@@ -296,17 +312,21 @@ static void trial_scribble(void)
 		return;
 	}
 	alarm(120);
+	if (random_below_(2)) /* lines between members, as on Xen */
+		control->flags &= ~KX_F_BELLS;
 	CHECK(mmap((void *)KX_FAMILY_VA, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)KX_FAMILY_VA);
 	shim_waits = nap_once;
 	CHECK(!sys_pipe2((long)fds, 0) && !sys_pipe2((long)(fds + 2), O_NONBLOCK));
 	fds[4] = (int)sys_openat(AT_FDCWD, (long)"/a", O_RDWR | O_CREAT, 0600);
 	fds[5] = (int)sys_openat(AT_FDCWD, (long)"/b", O_RDWR | O_CREAT, 0600);
+	CHECK(!sys_socketpair(AF_UNIX, SOCK_DGRAM, 0, (long)(fds + 6)) && !sys_socketpair(AF_UNIX, SOCK_SEQPACKET, 0, (long)(fds + 8)));
+	fds[10] = (int)sys_eventfd2(3, random_below_(2) ? EFD_SEMAPHORE : 0);
 	common_share();
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 100; i++) {
 		scribble();
-		act(fds, 6);
+		act(fds, SCRIBBLED);
 	}
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < SCRIBBLED; i++)
 		sys_close(fds[i]);
 	family_exit();
 	_exit(0);
@@ -317,8 +337,9 @@ static void trial_scribble(void)
 static int growths;
 
 /* The engine gives a page each time, and a relative takes the first two of them. */
-static long grow(uint32_t op, uint64_t pages)
+static long grow(uint32_t op, uint64_t pages, uint64_t unused)
 {
+	(void)unused;
 	CHECK(op == KX_CALL_FAMILY && pages == control->family_pages + 1);
 	control->family_pages = (uint32_t)pages;
 	if (growths++ < 2)
@@ -361,13 +382,16 @@ int main(int argc, char **argv)
 		trial_ipc_scribble();
 	}
 	trial_growth();
+	trial_tasks();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();
 		trial_readers();
 		trial_files();
+		trial_pairs();
 		trial_ipc();
 		trial_ipc();
+		trial_tasks_of_killed();
 		if (!i) /* the file stays there as long as it has a name */
 			used = objects_held();
 		CHECK(objects_held() == used);

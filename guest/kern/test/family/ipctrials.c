@@ -121,6 +121,7 @@ void trial_ipc(void)
 {
 	uint32_t used = pages_used();
 
+	trial_robust();
 	queue_of_killed();
 	semaphores_of_killed();
 	segment_of_killed();
@@ -162,6 +163,8 @@ static void act(long *ids)
 		va = sys_shmat(ids[2], 0, 0);
 		if (va > 0 && shm_covers((uint64_t)va, 1))
 			*(volatile char *)va = 1;
+		if (va > 0 && shm_covers((uint64_t)va, 9000))
+			trial_robust_nonsense(va, 9000);
 		if (va > 0)
 			sys_shmdt(va);
 		break;
@@ -198,6 +201,8 @@ void trial_ipc_scribble(void)
 	ids[2] = sys_shmget(8, 9000, IPC_CREAT | 0600);
 	for (int i = 0; i < 200; i++) {
 		act(ids);
+		if (i % 3 == 0)
+			random_task();
 		scribble();
 	}
 	family_exit();

@@ -10,7 +10,7 @@
 
 #define AREA ((uint32_t *)KX_FAMILY_VA)
 #define AREA_SIZE (KX_FAMILY_PAGES * PAGE_SIZE)
-#define HEADER 20 /* pages that the area's own tables have, at most */
+#define HEADER 32 /* pages that the area's own tables have, at most */
 
 extern unsigned seed;
 unsigned random_below_(unsigned n);
@@ -27,6 +27,19 @@ void reap(int options);  /* waits for children as waitpid, and tells of their en
 int fork_member(void);   /* fork; the child has its place in the family */
 void scribble(void);     /* somewhere in the area, and in objects */
 int nap_once(void);      /* for shim_waits: every fourth sleep ends with -EINTR */
+
+/* pairtrials.c */
+void trial_pairs(void);
+
+/* robusttrials.c */
+void trial_robust(void);
+void trial_robust_nonsense(long va, size_t n); /* in a segment of which that is memory */
+
+/* tasktrials.c */
+long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uint32_t size); /* the data are where they belong; its result */
+long random_task(void); /* of any kind, about an object of any number */
+void trial_tasks(void);
+void trial_tasks_of_killed(void);
 
 /* ipctrials.c */
 void trial_ipc(void);

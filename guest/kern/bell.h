@@ -1,0 +1,43 @@
+/*
+ * bell.h: how members of a family wake each other. Who has something for another sets its rung, and rings only if that one
+ * sleeps.
+ */
+#ifndef BELL_H
+#define BELL_H
+
+#include "family.h"
+
+/* ---- bell.c ---- */
+
+void member_ring(uint32_t place); /* something happened that the member in that place may wait for */
+/* While it is on, nobody is woken: he would only wait for the lock that we hold. */
+void bells_hold(bool on);
+/* A signal for a relative, which the engine need not know of; false: it has to. */
+bool member_signal(long pid, int sig);
+void member_signals(void); /* what has come */
+
+/* ---- line.c: event channels between members, where the hypervisor has no bells (KX_F_BELLS) ---- */
+
+bool line_send(uint32_t place);            /* false: there is none yet, but it was asked for */
+void lines_offer(const struct object *o);  /* who has the object will be able to wake us */
+void lines_listen(bool on);                /* whether they interrupt: only while we sleep */
+void lines_begin(void);                    /* we have a place, and no line yet: those of a parent are its own */
+
+/* ---- both, in the area ---- */
+
+#define OFFERS 4 /* of a member, that nobody has taken up */
+
+struct line_offer {
+	uint32_t to;   /* the place that it is for, plus 1, and LINE_*; 0: nobody's */
+	uint32_t port; /* that waits for a binding */
+};
+
+struct family_bells {
+	uint64_t signal[KX_MEMBERS]; /* for the member in that place: its PID | number << 16 | sender << 32; 0: none */
+	uint32_t asks[KX_MEMBERS];   /* who wants a line to the member in that place, plus 1; 0: nobody */
+	struct line_offer offers[KX_MEMBERS][OFFERS];
+};
+
+struct family_bells *family_bells(void);
+
+#endif

@@ -1,0 +1,39 @@
+package e2e
+
+import (
+	"testing"
+
+	"kxsh/engine/bench"
+)
+
+// bench ipc measures every kind of exchange on both sides, and says how they compare.
+func TestBenchIPC(t *testing.T) {
+	h := newHome(t)
+	out, errs, code := h.run(t, "bench", "--quick", "--json", "ipc")
+	if code != 0 {
+		t.Fatalf("status %d: %s", code, errs)
+	}
+	var r bench.Report
+	unmarshal(t, out, &r)
+	seen := map[string]*bench.Series{}
+	for _, s := range r.Series {
+		seen[s.Name] = s
+	}
+	for _, name := range []string{
+		"pipe: make, write, read", "pipe, round trip", "pipe, one way to a sleeper", "pipe, a write of 4 KiB",
+		"pipe, a write of 64 KiB", "message queue, round trip", "kill, round trip", "exit to wait",
+		"shared memory, futex round trip", "shared memory, spinning round trip",
+		"lineal pair, first contact", "lineal pair, after", "siblings, first contact", "siblings, after",
+	} {
+		linux, ours := seen[name+": Linux"], seen[name+": pVM"]
+		if linux == nil || ours == nil {
+			t.Fatalf("no %q in %s", name, out)
+		}
+		if linux.N < 10 || ours.N != linux.N || ours.Median <= 0 || ours.P99 < ours.Median || ours.Ratio <= 0 {
+			t.Errorf("%s: %+v beside %+v", name, ours, linux)
+		}
+	}
+	if len(r.Values) != 1 || r.Values[0].Value <= 0 {
+		t.Errorf("values: %+v", r.Values)
+	}
+}
