@@ -242,16 +242,15 @@ void pipes_hold_all(void)
 	}
 }
 
+/* Readers first, of all of them: who sees the end of one queue of a socket pair cannot send through the other any more. */
 void pipes_drop_all(void)
 {
-	EACH_PIPE(n) {
-		struct pipe *p = pipe_of(n);
-
-		if (p->readers)
-			object_drop(p->common, END_READ);
-		if (p->writers)
-			object_drop(p->common, END_WRITE);
-	}
+	EACH_PIPE(n)
+		if (pipe_of(n)->readers)
+			object_drop(pipe_of(n)->common, END_READ);
+	EACH_PIPE(n)
+		if (pipe_of(n)->writers)
+			object_drop(pipe_of(n)->common, END_WRITE);
 }
 
 void pipes_news(void)
