@@ -614,6 +614,8 @@ static void clean(uint32_t place)
 		__atomic_compare_exchange_n(&o->lock, &lock, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 		clear_bit(o->waiting, place);
 		drop_locked(i, END_READ, place);
+	}
+	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) { /* only then: pipes_drop_all */
 		drop_locked(i, END_WRITE, place);
 		take_apart(i);
 	}
