@@ -118,6 +118,14 @@ void family_gone(int pid, int unborn_of, int unforked_of)
 	(void)pid, (void)unborn_of, (void)unforked_of;
 }
 
+void task_command(void)
+{
+}
+
+void tasks_if_wanted(void)
+{
+}
+
 void family_events(void)
 {
 }
