@@ -74,7 +74,9 @@ func run(args []string, file string, verbose bool, out io.Writer) (status int, e
 	if err != nil {
 		return 2, err
 	}
-	signal.Ignore(os.Interrupt) // the command hears of it too, and its end is ours
+	// The command hears of these too, and its end is ours; and it ignores none of them, as it would if we did, for shells
+	// that tests start could not trap what is ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	if err := cmd.Start(); err != nil {
 		return 2, err
 	}
