@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -321,6 +324,7 @@ func (b *fork) clone() error {
 	copy(order.Title[:titleSize-1], title(n.id, b.f.Boot.Name))
 	pid, err := b.tell(listener, order)
 	if err != nil {
+		b.endUntold()
 		return err
 	}
 	b.steps.OnFailure(func() { b.endChild(pid) })
@@ -337,6 +341,34 @@ func (b *fork) clone() error {
 		return fmt.Errorf("%w: its process lies", xen.ErrNoFork)
 	}
 	return nil
+}
+
+// endUntold ends a child that a stub has made without saying so, because it was killed between the two. It can be told by the
+// control area, wherever it has the file by now; one of two looks is not in the middle of moving it.
+func (b *fork) endUntold() {
+	for range 2 {
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err == nil && pid != b.old.pid && isStub(pid, b.h.key) && hasFile(pid, b.child.ctl) {
+				unix.Kill(pid, unix.SIGKILL)
+				wait4(pid)
+			}
+		}
+	}
+}
+
+// hasFile tells whether a process has a file of ours open.
+func hasFile(pid, fd int) bool {
+	var want, st unix.Stat_t
+	if unix.Fstat(fd, &want) != nil {
+		return false
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return unix.Stat(filepath.Join(dir, e.Name()), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino
+	})
 }
 
 // endChild ends the process that a stub says it has made. That is a guest's word: nobody else's process is ended. The

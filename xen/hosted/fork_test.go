@@ -107,6 +107,42 @@ func TestForkHostile(t *testing.T) {
 	}
 }
 
+// TestForkUntold has a parent killed when its stub has made the child, and has not said so: the child, which need not be let go,
+// is ended.
+func TestForkUntold(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	m := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	remove(t, m.Child())
+	f, d := m.Called(0), m.Domain.(*Domain)
+	f.Ready = func(xen.Domain) error { return nil }
+	b := &fork{h: h, d: d, f: f, old: d.proc.Load(), image: -1}
+	defer b.closeSpare()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(b.check())
+	must(b.files())
+	must(b.boot())
+	listener, err := b.old.take(fdListen)
+	must(err)
+	defer unix.Close(listener)
+	pid, err := b.tell(listener, &stubFork{RIP: f.RIP, RSP: f.RSP, Number: forkNumber.Add(1) | 1<<31})
+	must(err)
+	child, err := pidfdOpen(pid)
+	must(err)
+	defer unix.Close(child)
+	m.Domain.Destroy()
+	<-m.Gone()
+	b.endUntold()
+	within(t, "the end of a child that nobody was told of", func() bool { return hasEnded(child) })
+	h.set(b.place.ID, nil)
+	remove(t, d)
+}
+
 // TestForkUnborn has a stub fork for an engine that has died, after its successor has looked who is there: what it makes is
 // ended, and the parent can be forked.
 func TestForkUnborn(t *testing.T) {
