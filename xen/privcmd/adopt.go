@@ -127,7 +127,7 @@ func (d *Domain) remap() error {
 	for i := range uint64(ctlPages) {
 		mfn, err := w.frame(abi.CtlVa + i*pageSize)
 		if err != nil {
-			if i < coninEnd || i >= conoutPage && i <= argsPage {
+			if i < taskEnd || i >= conoutPage && i <= argsPage {
 				return err
 			}
 			mfn = mfns[0]

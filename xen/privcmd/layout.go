@@ -61,10 +61,10 @@ type layout struct {
 	written               int // tables, from the first on, that have entries
 }
 
-// Pages of the control area: nobody needs those between the ring for console input and that for output.
+// Pages of the control area: nobody needs those between the task and the ring for console output.
 const (
 	sharedPage = (abi.SharedVa - abi.CtlVa) / pageSize
-	coninEnd   = (abi.ConinVa - abi.CtlVa + abi.ConinSize) / pageSize
+	taskEnd    = (abi.TaskVa - abi.CtlVa + abi.TaskSize) / pageSize
 	conoutPage = (abi.ConoutVa - abi.CtlVa) / pageSize
 	argsPage   = (abi.ArgsVa - abi.CtlVa) / pageSize
 )
@@ -105,7 +105,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 // front is how many pages of the control area are before the ring for console output, or before the gap.
 func (s shape) front() uint64 {
 	if s.lean {
-		return coninEnd
+		return taskEnd
 	}
 	return conoutPage
 }

@@ -77,7 +77,7 @@ func TestTables(t *testing.T) {
 		expect(base, l.ram, shape.ready, spanFresh)
 		expect(abi.P2mVa, l.p2m, l.ctl-l.p2m, spanData)
 		for i, mfn := range l.control(mfns) {
-			if va := abi.CtlVa + uint64(i)*pageSize; va < abi.ConinVa+abi.ConinSize || !shape.lean || va >= abi.ConoutVa && va < abi.ArgsVa+shape.args*pageSize {
+			if va := abi.CtlVa + uint64(i)*pageSize; va < abi.TaskVa+abi.TaskSize || !shape.lean || va >= abi.ConoutVa && va < abi.ArgsVa+shape.args*pageSize {
 				want[va] = mfn<<pageShift | spanData
 			} else if mfn != mfns[l.ctl] {
 				t.Fatalf("%#x has frame %#x", va, mfn)
