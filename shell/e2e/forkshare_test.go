@@ -30,8 +30,8 @@ func TestSharedAdopted(t *testing.T) {
 	ends := func(root int) {
 		t.Helper()
 		out := strings.Fields(h.output(t, "-c", fmt.Sprintf("wait %[1]d; echo $?; logs %[1]d", root)))
-		out = slices.Compact(out) // what an engine has logged, and not taken, when it dies, the next one logs again
-		for i, line := range out[1 : len(out)-1] {
+		// What an engine has logged, and not taken, when it dies, the next one logs again.
+		for i, line := range slices.Compact(out[1 : len(out)-1]) {
 			if line != strconv.Itoa(i) {
 				t.Errorf("line %d: %s", i, line)
 			}
