@@ -31,12 +31,7 @@ func (s stray) lives() bool {
 // which no guest can change.
 func scan(key string) map[xen.DomID]stray {
 	strays := map[xen.DomID]stray{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !isStub(pid, key) {
-			continue
-		}
+	for _, pid := range stubs(key) {
 		start, err := startTime(pid)
 		if err != nil {
 			continue
@@ -57,15 +52,8 @@ func scan(key string) map[xen.DomID]stray {
 // endWith ends the stub that has a control area, if there is one: a child of ours of which the
 // zygote never told.
 func endWith(key string, ctl int) {
-	var want, st unix.Stat_t
-	if unix.Fstat(ctl, &want) != nil {
-		return
-	}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !isStub(pid, key) || unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), &st) != nil ||
-			st.Dev != want.Dev || st.Ino != want.Ino {
+	for _, pid := range stubs(key) {
+		if !isFile(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), ctl) {
 			continue
 		}
 		if pidfd, err := unix.PidfdOpen(pid, 0); err == nil {
@@ -73,6 +61,23 @@ func endWith(key string, ctl int) {
 			unix.Close(pidfd)
 		}
 	}
+}
+
+// stubs are the processes that are stubs of an engine with this key.
+func stubs(key string) (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && isStub(pid, key) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// isFile tells whether a path leads to a file that we have open.
+func isFile(path string, fd int) bool {
+	var want, st unix.Stat_t
+	return unix.Fstat(fd, &want) == nil && unix.Stat(path, &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino
 }
 
 // isStub tells whether a process is a stub of an engine with this key. Others can run a program of

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,12 +66,7 @@ func engineMain(args []string) {
 
 // stubsOf counts the living processes of a key: domains, and others.
 func stubsOf(key string) (domains, others int) {
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !isStub(pid, fileKey(key)) {
-			continue
-		}
+	for _, pid := range stubs(fileKey(key)) {
 		if _, ok := domainOf(pid); ok {
 			domains++
 		} else {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -347,10 +346,8 @@ func (b *fork) clone() error {
 // control area, wherever it has the file by now; one of two looks is not in the middle of moving it.
 func (b *fork) endUntold() {
 	for range 2 {
-		entries, _ := os.ReadDir("/proc")
-		for _, e := range entries {
-			pid, err := strconv.Atoi(e.Name())
-			if err == nil && pid != b.old.pid && isStub(pid, b.h.key) && hasFile(pid, b.child.ctl) {
+		for _, pid := range stubs(b.h.key) {
+			if pid != b.old.pid && hasFile(pid, b.child.ctl) {
 				unix.Kill(pid, unix.SIGKILL)
 				wait4(pid)
 			}
@@ -360,15 +357,9 @@ func (b *fork) endUntold() {
 
 // hasFile tells whether a process has a file of ours open.
 func hasFile(pid, fd int) bool {
-	var want, st unix.Stat_t
-	if unix.Fstat(fd, &want) != nil {
-		return false
-	}
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, _ := os.ReadDir(dir)
-	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		return unix.Stat(filepath.Join(dir, e.Name()), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino
-	})
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isFile(filepath.Join(dir, e.Name()), fd) })
 }
 
 // endChild ends the process that a stub says it has made. That is a guest's word: nobody else's process is ended. The
@@ -390,9 +381,7 @@ func (b *fork) endChild(pid int) {
 
 // isOurs tells whether a process has the control area that the child was given.
 func (b *fork) isOurs(pid int) bool {
-	var want, st unix.Stat_t
-	return isStub(pid, b.h.key) && unix.Fstat(b.child.ctl, &want) == nil &&
-		unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino
+	return isStub(pid, b.h.key) && isFile(fmt.Sprintf("/proc/%d/fd/%d", pid, fdCtl), b.child.ctl)
 }
 
 // ---- both ----

@@ -161,9 +161,7 @@ func (h *Hypervisor) dismiss(p *process) {
 
 // sharesFrames tells whether a process is of the same family: it has the same file of frames.
 func (p *process) sharesFrames(pid int) bool {
-	var own, other unix.Stat_t
-	return unix.Fstat(p.ram, &own) == nil && unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fdRAM), &other) == nil &&
-		own.Dev == other.Dev && own.Ino == other.Ino
+	return isFile(fmt.Sprintf("/proc/%d/fd/%d", pid, fdRAM), p.ram)
 }
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
