@@ -234,3 +234,18 @@ func machine(hv *xen.Info) string {
 	}
 	return line
 }
+
+// host is the hypervisor, without a pool, and what it is; the caller closes it.
+func (b *Bench) host() (hv xen.Hypervisor, info xen.Info, err error) {
+	if hv, err = b.Open(b.dir, 0); err != nil {
+		return nil, info, err
+	}
+	if err = hv.SetPool(0); err == nil {
+		info, err = hv.Info()
+	}
+	if err != nil {
+		hv.Close()
+		return nil, info, err
+	}
+	return hv, info, nil
+}

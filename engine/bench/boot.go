@@ -20,18 +20,11 @@ import (
 // of the same source as a static Linux program, and on Xen beside xl create of the same image; then
 // how many resident pVMs behave.
 func (b *Bench) boot(ctx context.Context) error {
-	hv, err := b.Open(b.dir, 0)
+	hv, info, err := b.host()
 	if err != nil {
 		return err
 	}
 	defer hv.Close()
-	if err := hv.SetPool(0); err != nil {
-		return err
-	}
-	info, err := hv.Info()
-	if err != nil {
-		return err
-	}
 	image, err := b.program("stamp.kx")
 	if err != nil {
 		return err

@@ -92,18 +92,11 @@ func (p pair) sum(peer pair, target float64) {
 // fork measures from before fork() to the first instruction of the child and to the parent's next, beside the same
 // source as a Linux process; what copying costs later; what an idle child weighs.
 func (b *Bench) fork(ctx context.Context) (err error) {
-	hv, err := b.Open(b.dir, 0)
+	hv, info, err := b.host()
 	if err != nil {
 		return err
 	}
 	defer hv.Close()
-	if err := hv.SetPool(0); err != nil {
-		return err
-	}
-	info, err := hv.Info()
-	if err != nil {
-		return err
-	}
 	g := forkHosted
 	if info.Name == "xen" {
 		g = forkXen

@@ -49,18 +49,11 @@ const nonLineal = 2
 
 // ipc measures what goes between members of a family, beside the same source as Linux processes.
 func (b *Bench) ipc(ctx context.Context) (err error) {
-	hv, err := b.Open(b.dir, 0)
+	hv, info, err := b.host()
 	if err != nil {
 		return err
 	}
 	defer hv.Close()
-	if err := hv.SetPool(0); err != nil {
-		return err
-	}
-	info, err := hv.Info()
-	if err != nil {
-		return err
-	}
 	e, err := b.engines(ctx, hv)
 	if err != nil {
 		return err
