@@ -83,15 +83,20 @@ static bool clear_bit(uint64_t *set, uint32_t place)
 
 /* ---- waiting ---- */
 
+/*
+ * changes moves when nobody can begin to wait for this ring any more: who began before that sees that it moved, who does later
+ * sees what changed.
+ */
 void object_changed(struct object *o)
 {
-	__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&o->waits, __ATOMIC_SEQ_CST))
 		return;
 	__atomic_store_n(&o->waits, 0, __ATOMIC_SEQ_CST);
 	for (uint32_t w = 0; w < HOLDERS; w++) {
 		uint64_t set = RELAXED(o->waiting[w]) ? __atomic_exchange_n(&o->waiting[w], 0, __ATOMIC_SEQ_CST) : 0;
 
+		if (set)
+			__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST);
 		for (; set; set &= set - 1)
 			member_ring(w * 64 + (uint32_t)__builtin_ctzl(set));
 	}
@@ -612,6 +617,8 @@ static void clean(uint32_t place)
 		if (!o || !RELAXED(o->kind))
 			continue;
 		__atomic_compare_exchange_n(&o->lock, &lock, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST); /* it may have been about to ring somebody */
+		__atomic_store_n(&o->waits, 1, __ATOMIC_SEQ_CST);
 		clear_bit(o->waiting, place);
 		drop_locked(i, END_READ, place);
 	}
@@ -661,6 +668,12 @@ static bool bury(uint32_t place)
 
 static uint32_t put_off_pids[KX_MEMBERS]; /* who was in the places that are to be cleared later */
 
+/* A member that was killed may have been about to ring us. */
+static void ring_self(void)
+{
+	__atomic_store_n(&self()->rung, 1, __ATOMIC_SEQ_CST);
+}
+
 static void bury_later(struct ktimer *t)
 {
 	bool more = false;
@@ -670,6 +683,8 @@ static void bury_later(struct ktimer *t)
 			put_off_pids[i] = 0;
 		more = more || put_off_pids[i];
 	}
+	if (mine)
+		ring_self();
 	if (more)
 		ktimer_set(t, deadline_after(LATER_NS));
 }
@@ -696,6 +711,7 @@ void family_gone(int pid, int unborn_of, int unforked_of)
 	for (uint32_t i = 0; i < KX_MEMBERS; i++)
 		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i))
 			put_off(i);
+	ring_self();
 }
 
 void family_exit(void)

@@ -28,8 +28,8 @@ static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bi
 	uint32_t now;
 
 	if (o) { /* before the word is looked at, so that whoever changes it then sees us */
+		cur->futex_seen = RELAXED(o->changes); /* before that, so that no ring for us is taken for an older one */
 		object_await(o);
-		cur->futex_seen = RELAXED(o->changes);
 	}
 	if (copy_in(&now, (void *)addr, sizeof(now)))
 		return -EFAULT;

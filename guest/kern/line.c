@@ -83,7 +83,10 @@ static uint32_t port_bind(uint32_t pid, uint32_t port)
 	return 0;
 }
 
-/* An event that came while its port was masked would hide the next one: it is forgotten, and rung is looked at after this. */
+/*
+ * An event that came while its port was masked would hide the next one: it is forgotten, and rung is looked at after this. Only
+ * once the port is unmasked, or one that comes in between would hide it as well.
+ */
 void lines_listen(bool on)
 {
 	struct shared_info *s = (struct shared_info *)KX_SHARED_VA;
@@ -95,8 +98,8 @@ void lines_listen(bool on)
 			__atomic_fetch_or(&s->evtchn_mask[w], ports[w], __ATOMIC_SEQ_CST);
 			continue;
 		}
-		__atomic_fetch_and(&s->evtchn_pending[w], ~ports[w], __ATOMIC_SEQ_CST);
 		__atomic_fetch_and(&s->evtchn_mask[w], ~ports[w], __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&s->evtchn_pending[w], ~ports[w], __ATOMIC_SEQ_CST);
 	}
 }
 

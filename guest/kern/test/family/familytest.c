@@ -363,6 +363,45 @@ static void trial_growth(void)
 		object_drop(page, END_READ);
 }
 
+static void pause_below(unsigned n)
+{
+	for (n = random_below_(n); n; n--)
+		__builtin_ia32_pause();
+}
+
+/* Who is rung finds that something changed since he began to wait, or he would take it for a ring that was meant for another. */
+static void trial_rings(void)
+{
+	uint32_t page;
+	struct object *o;
+	volatile uint32_t *rung;
+	int pid;
+
+	CHECK(!family_enter());
+	page = object_new(KIND_OPEN);
+	o = object_at(page, KIND_OPEN);
+	rung = &((volatile struct kx_member *)KX_FAMILY_VA)[control->family_place - 1].rung;
+	pid = fork_member();
+	while (!pid) {
+		object_changed(o);
+		pause_below(100); /* so that it has looked before the next one */
+	}
+	for (int i = 0; i < 300000; i++) {
+		uint32_t seen;
+
+		pause_below(100);
+		*rung = 0;
+		seen = RELAXED(o->changes);
+		object_await(o);
+		while (!*rung)
+			;
+		CHECK(RELAXED(o->changes) != seen);
+	}
+	kill(pid, SIGKILL);
+	reap(0);
+	object_drop(page, END_READ);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 8;
@@ -383,6 +422,7 @@ int main(int argc, char **argv)
 	}
 	trial_growth();
 	trial_tasks();
+	trial_rings();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();

@@ -1,7 +1,7 @@
 /*
  * wakes: a parent and a worker that answer each other by pipes, and two of its children that do by a queue, each time when the
- * other one sleeps. A worker that ends is followed by another, each of which is said. SIGTERM: prints for pipes and queue how many
- * rounds there were and the longest time between two, in ms, and ends. With an argument each worker
+ * other one sleeps. A worker that ends is followed by another, each of which is said when it has answered. SIGTERM: prints for
+ * pipes and queue how many rounds there were and the longest time that one took, in ms, and ends. With an argument each worker
  * also never stops to ring everybody that it can.
  */
 #include <pthread.h>
@@ -39,13 +39,19 @@ static long now(void)
 	return t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void count(struct tally *t)
+/* How long the round took that ends now. */
+static void measure(struct tally *t)
 {
 	long n = now();
 
 	if (t->last && n - t->last > t->longest)
 		t->longest = n - t->last;
 	t->last = n;
+}
+
+static void count(struct tally *t)
+{
+	measure(t);
 	t->rounds++;
 	usleep(2000); /* so that the other one sleeps */
 }
@@ -140,8 +146,6 @@ static pid_t worker(int *in, int *out, int flooding)
 	close(to[0]), close(back[1]);
 	*in = back[0];
 	*out = to[1];
-	printf("worker %d\n", pid);
-	fflush(stdout);
 	return pid;
 }
 
@@ -162,6 +166,10 @@ int main(int argc, char **argv)
 		char c = 0;
 
 		if (write(out, &c, 1) == 1 && read(in, &c, 1) == 1) {
+			if (!tallies[0].last) {
+				printf("worker %d\n", pid);
+				fflush(stdout);
+			}
 			count(&tallies[0]);
 			continue;
 		}
@@ -172,6 +180,7 @@ int main(int argc, char **argv)
 		pid = worker(&in, &out, argc > 1);
 		tallies[0].last = 0;
 	}
+	measure(&tallies[0]), measure(&tallies[1]); /* one of which no end was seen */
 	printf("pipes %ld %ld queue %ld %ld\n", tallies[0].rounds, tallies[0].longest / 1000000, tallies[1].rounds, tallies[1].longest / 1000000);
 	fflush(stdout);
 	kill(0, SIGKILL);
