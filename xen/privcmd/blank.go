@@ -157,13 +157,18 @@ func (b *blank) close() {
 	b.h.c.munmap(b.d.area)
 }
 
-// watch makes a domain of the blank, which is known from now on.
-func (b *blank) watch(hypercallPage uint64, g geometry, name string) error {
+// shaped says what of the blank the domain uses, and where that is.
+func (b *blank) shaped(g geometry) {
 	d := b.d
-	d.remotePort, d.hypercallPage, d.top = b.evtchn, hypercallPage, b.mfns[b.l.tables]
-	d.geometry, d.name, d.fresh = g, name, true
-	d.list = b.mfns[b.l.p2m:b.l.ctl]
+	d.geometry, d.top, d.list = g, b.mfns[b.l.tables], b.mfns[b.l.p2m:b.l.ctl]
 	d.leaves, _ = g.leavesOf(func(va uint64) (uint64, error) { return b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil })
+}
+
+// watch makes a domain of the blank, which is known from now on.
+func (b *blank) watch(hypercallPage uint64, name string) error {
+	d := b.d
+	d.remotePort, d.hypercallPage = b.evtchn, hypercallPage
+	d.name, d.fresh = name, true
 	if err := b.h.add(d); err != nil {
 		return err
 	}

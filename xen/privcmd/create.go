@@ -218,8 +218,8 @@ func (b *build) vcpu() error {
 
 // watch hands everything over.
 func (b *build) watch() error {
-	g := geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.img.pages, pages: b.pages}
+	b.shaped(geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.img.pages, pages: b.pages})
 	b.h.familyOf(b.d.id).join(b.d)
 	b.steps.OnFailure(func() { b.d.family.leave(b.d) })
-	return b.blank.watch(b.img.hypercallPage, g, b.c.Boot.Name)
+	return b.blank.watch(b.img.hypercallPage, b.c.Boot.Name)
 }

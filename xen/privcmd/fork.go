@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"sync/atomic"
 	"unsafe"
 
@@ -22,7 +23,8 @@ type fork struct {
 	marked  bool // abi.ForkMarked
 	sharing bool // frames are shared: abi.ForkShared
 	apart   apart
-	pages   []forked
+	own     []forked
+	shared  *shared
 	context *vcpuContext // the parent's
 	steps   xen.Steps
 }
@@ -34,7 +36,8 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 		return nil, err
 	}
 	defer d.mu.RUnlock()
-	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry}
+	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry, shared: sharedPool.Get().(*shared)}
+	defer f.shared.done()
 	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
 	if err == nil && f.blank == nil {
 		f.blank = newBlank(d.h, f.shape(), f.geo.ramVA, &f.steps)
@@ -74,6 +77,8 @@ func (f *fork) check() error {
 	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
 		f.apart = f.parent.ranges()
 		f.sharing = f.h.scrubs // a frame that its owner has given back is free when the last relative lets go, who cannot clear it
+	} else {
+		f.apart = slices.Repeat(apart{kindCopied}, int(f.geo.frames()))
 	}
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
@@ -162,10 +167,8 @@ func (f *fork) read() (err error) {
 		n := min(len(tables), windowFrames)
 		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
 			for at := range n {
-				first := f.geo.address(frame) >> pageShift % perTable
-				entries, place := words(area[at*pageSize:][:pageSize])[first:], tables[at]<<pageShift+first*8
-				entries = entries[:min(uint64(len(entries)), f.run(frame))]
-				if err := f.sort(frame, place, entries, numbers); err != nil {
+				entries := words(area[at*pageSize:][:pageSize])[:min(perTable, f.run(frame))]
+				if err := f.sort(frame, entries, numbers); err != nil {
 					return err
 				}
 				frame += uint64(len(entries))
@@ -213,47 +216,47 @@ func (f *fork) numbersOf(p *Domain) (numbers []uint64, err error) {
 // keep finds the frames that the parent has not mapped, but wants.
 func (f *fork) keep() error {
 	var kept []*forked
-	for i := range f.pages {
-		if p := &f.pages[i]; p.bits == pteKept {
-			kept = append(kept, p)
+	var frames []uint32
+	for i := range f.own {
+		if p := &f.own[i]; p.bits == pteKept {
+			kept, frames = append(kept, p), append(frames, uint32(p.frame))
 		}
 	}
-	return f.eachNumber(f.parent.id, f.parent.list, false, kept, func(p *forked, number *uint64) { p.from = *number })
+	return f.eachNumber(view{f.parent.id, f.parent.list, false}, frames, func(i int, number *uint64) { kept[i].from = atomic.LoadUint64(number) })
 }
 
-// eachNumber calls at for pages, which are in order, with the place of each in a domain's list of machine frame numbers.
-func (f *fork) eachNumber(id xen.DomID, list []uint64, writable bool, pages []*forked, at func(*forked, *uint64)) error {
-	entry := func(p *forked) uint64 { return f.l.numbers - f.geo.image + p.frame }
-	for len(pages) > 0 {
-		page, n := entry(pages[0])/perTable, 1
-		for n < len(pages) && entry(pages[n])/perTable == page {
-			n++
+// eachNumber calls at with the place of each of some frames, which are in order, in a domain's list of machine frame numbers.
+func (f *fork) eachNumber(list view, frames []uint32, at func(i int, number *uint64)) error {
+	first := f.l.numbers - f.geo.image
+	for done := 0; done < len(frames); {
+		shown, ends := view{id: list.id, writable: list.writable}, []int(nil)
+		for end := done; end < len(frames) && len(ends) < windowFrames; ends = append(ends, end) {
+			page := (first + uint64(frames[end])) / perTable
+			shown.mfns = append(shown.mfns, list.mfns[page])
+			end += sort.Search(len(frames)-end, func(k int) bool { return (first+uint64(frames[end+k]))/perTable > page })
 		}
-		err := f.h.window.with(f.h.c, view{id, list[page:][:1], writable}, func(area []byte) error {
-			for _, p := range pages[:n] {
-				at(p, &words(area)[entry(p)%perTable])
+		err := f.h.window.with(f.h.c, shown, func(area []byte) error {
+			for page, end := range ends {
+				numbers := words(area[page*pageSize:][:pageSize])
+				for ; done < end; done++ {
+					at(done, &numbers[(first+uint64(frames[done]))%perTable])
+				}
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		pages = pages[n:]
 	}
 	return nil
 }
 
-// forked is a page of the child that is not as a blank has it.
+// forked is a page of the child that is not as a blank has it, and its own.
 type forked struct {
 	frame uint64 // pseudo-physical
 	bits  uint64 // of the child's page table entry
 	from  uint64 // the parent's machine frame if its content is wanted, or 0
 	to    uint64 // the child's
-
-	// Of a page that is shared instead of copied: the parent's page table entry, its machine address, and whose from is.
-	shared       bool
-	entry, place uint64
-	owner        xen.DomID
 }
 
 // run is how many pages follow from a frame on, of the image or of the window.
@@ -266,41 +269,40 @@ func (f *fork) run(frame uint64) uint64 {
 
 // sort finds out what is to be done for pages of image or window, by their page table entries. Without the parent's promise
 // (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
-// place is the machine address of the first entry.
-func (f *fork) sort(frame, place uint64, entries, numbers []uint64) error {
-	image := frame < f.geo.image
+func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
+	// The loop is what most of a large window's time goes to.
+	image, apart, marked, sharing, shared := frame < f.geo.image, f.apart[frame:][:len(entries)], f.marked, f.sharing, f.shared
 	for i := range entries {
 		entry := atomic.LoadUint64(&entries[i])
-		if f.marked && entry&(ptePresent|pteKept) == 0 {
-			continue // most of a large window
+		kind, present := apart[i], entry&ptePresent != 0
+		switch {
+		case marked && entry&(ptePresent|pteKept) == 0:
+			continue
+		case present && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0):
+			continue // the child gets a page of zeroes when it looks
+		case present && kind == kindShared && sharing && (!image || entry&pteWrite == 0):
+			shared.frames, shared.entries = append(shared.frames, uint32(frame)+uint32(i)), append(shared.entries, entry)
+			continue
 		}
 		p := forked{frame: frame + uint64(i)}
-		kind := f.apart.kind(&f.geo, p.frame)
-		if entry&ptePresent != 0 && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0) {
-			continue // the child gets a page of zeroes when it looks
-		}
 		switch {
-		case entry&ptePresent != 0:
+		case present:
 			mfn := entry & pteFrame >> pageShift
 			if numbers != nil && numbers[p.frame] != mfn {
 				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
 			}
 			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
-			if !f.marked || image || entry&pteDirty != 0 {
+			if !marked || image || entry&pteDirty != 0 {
 				p.bits |= pteDirty
 				p.from = mfn
-				if p.shared = f.sharing && kind == kindShared && (!image || entry&pteWrite == 0); p.shared {
-					p.bits &^= pteWrite
-					p.entry, p.place = entry, place+uint64(i)*8
-				}
 			}
-		case !f.marked:
+		case !marked:
 			p.from = numbers[p.frame]
 		case entry&pteKept != 0:
 			p.bits = pteKept
 		}
 		if p.bits != 0 || p.from != 0 {
-			f.pages = append(f.pages, p)
+			f.own = append(f.own, p)
 		}
 	}
 	return nil
@@ -312,18 +314,14 @@ func (f *fork) frames() error {
 		return err
 	}
 	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
-	var own []*forked
-	for i := range f.pages {
-		if p := &f.pages[i]; !p.shared {
-			own = append(own, p)
-		}
-	}
-	mfns := make([]uint64, len(own))
+	f.shaped(geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages})
+	mfns := make([]uint64, len(f.own))
 	if err := f.h.c.populate(f.d.id, mfns); err != nil {
 		return err
 	}
 	var zero []uint64
-	for i, p := range own {
+	for i := range f.own {
+		p := &f.own[i]
 		if p.to = mfns[i]; p.from == 0 && f.h.dirty {
 			zero = append(zero, p.to)
 		}
@@ -333,8 +331,8 @@ func (f *fork) frames() error {
 
 func (f *fork) copy() error {
 	var from, to []uint64
-	for i := range f.pages {
-		if p := &f.pages[i]; p.from != 0 && !p.shared {
+	for i := range f.own {
+		if p := &f.own[i]; p.from != 0 {
 			from, to = append(from, p.from), append(to, p.to)
 		}
 	}
@@ -344,12 +342,12 @@ func (f *fork) copy() error {
 // mapped makes the child's page table entries those of the parent, with its own frames.
 func (f *fork) mapped() error {
 	var ops []mmuUpdate
-	for i := range f.pages {
-		p := &f.pages[i]
-		if p.bits == 0 || p.shared {
+	for i := range f.own {
+		p := &f.own[i]
+		if p.bits == 0 {
 			continue
 		}
-		op := mmuUpdate{Ptr: f.l.entry(f.mfns, f.geo.address(p.frame)), Val: p.bits}
+		op := mmuUpdate{Ptr: f.geo.entry(f.d.leaves, p.frame), Val: p.bits}
 		if p.bits&ptePresent != 0 {
 			op.Val |= p.to << pageShift
 		}
@@ -359,26 +357,17 @@ func (f *fork) mapped() error {
 	return err
 }
 
-// list writes the child's list of machine frame numbers, of which the beginning is mapped already.
+// list writes the child's list of machine frame numbers.
 func (f *fork) list() error {
-	list, first := f.listed(), f.l.numbers-f.geo.image
-	number := func(p *forked) uint64 {
-		if p.shared {
-			return p.to | abi.MfnShared | uint64(p.owner)<<abi.MfnOwnerShift
-		}
-		return p.to
+	list, own := view{f.d.id, f.d.list, true}, make([]uint32, len(f.own))
+	for i := range f.own {
+		own[i] = uint32(f.own[i].frame)
 	}
-	var rest []*forked
-	for i := range f.pages {
-		p := &f.pages[i]
-		if at := first + p.frame; at < uint64(len(list)) {
-			list[at] = number(p)
-		} else {
-			rest = append(rest, p)
-		}
+	if err := f.eachNumber(list, own, func(i int, number *uint64) { *number = f.own[i].to }); err != nil {
+		return err
 	}
-	// The others are in pages that are not mapped.
-	return f.eachNumber(f.d.id, f.mfns[f.l.p2m:f.l.ctl], true, rest, func(p *forked, at *uint64) { *at = number(p) })
+	owners := f.shared.owners
+	return f.eachNumber(list, f.shared.frames, func(i int, number *uint64) { *number = abi.MfnShared | uint64(owners[i])<<abi.MfnOwnerShift })
 }
 
 // boot writes start_info and the boot parameters.
@@ -396,7 +385,6 @@ func (f *fork) boot() error {
 
 // family maps what the family shares.
 func (f *fork) family() error {
-	f.d.top = f.mfns[f.l.tables]
 	err := f.d.joinFamily(f.parent)
 	if err == nil {
 		f.steps.OnFailure(func() { f.d.family.leave(f.d) })
@@ -420,8 +408,7 @@ func (f *fork) vcpu() error {
 
 // watch hands the child over.
 func (f *fork) watch() error {
-	g := geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages}
-	return f.blank.watch(f.parent.hypercallPage, g, f.f.Boot.Name)
+	return f.blank.watch(f.parent.hypercallPage, f.f.Boot.Name)
 }
 
 // ready hands the child over.

@@ -178,6 +178,14 @@ func (g *geometry) leavesOf(table func(va uint64) (uint64, error)) (leaves []uin
 	return leaves, nil
 }
 
+// entry is the machine address of a frame's page table entry, in tables that leavesOf found.
+func (g *geometry) entry(leaves []uint64, frame uint64) uint64 {
+	if frame >= g.image { // image and window begin with a table of their own
+		frame += -g.image % perTable
+	}
+	return leaves[frame/perTable]<<pageShift + frame%perTable*8
+}
+
 // randomBase places a RAM window; one that could be moved, if it is not too large.
 func randomBase(pages uint64) uint64 {
 	slots := (abi.RamEnd - abi.RamMin - pages*pageSize) / ramAlign

@@ -128,7 +128,7 @@ func (d *Domain) give(va uint64) (bool, error) {
 		return false, err
 	}
 	shared := number&abi.MfnShared != 0 && entry&ptePresent != 0
-	if !shared && (entry&ptePresent != 0 || !d.ranges().holds(page)) {
+	if !shared && (entry&ptePresent != 0 || d.ranges()[g.image+page] == kindShared) {
 		return false, nil
 	}
 	owner, own := xen.DomID(number>>abi.MfnOwnerShift&abi.MfnOwner), number&abi.MfnFrame

@@ -118,6 +118,23 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestEntries holds that a domain's geometry finds the same page table entries as its builder's layout.
+func TestEntries(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	for range 30 {
+		slots, ram := uint64(r.Intn(1200)+1), uint64(r.Intn(6000)+2)
+		l := newLayout(shapeFor(slots, ram, 0), randomBase(ram))
+		g := geometry{shape: l.shape, ramVA: l.ramVA, image: 1 + uint64(r.Intn(int(slots))), pages: ram}
+		mfns := shuffled(r, l.shared+1)
+		leaves, _ := g.leavesOf(func(va uint64) (uint64, error) { return l.own(mfns)[l.byKey[keyOf(1, va)]], nil })
+		for frame := range g.frames() {
+			if at := g.entry(leaves, frame); at != l.entry(mfns, g.address(frame)) {
+				t.Fatalf("frame %d of %+v has its entry at %#x", frame, g, at)
+			}
+		}
+	}
+}
+
 // TestTablesRefuse holds that what must not be is not built.
 func TestTablesRefuse(t *testing.T) {
 	for name, spans := range map[string][]span{

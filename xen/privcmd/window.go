@@ -109,14 +109,18 @@ func (w *window) with(c *conn, v view, f func(area []byte) error) error {
 // show lets the window's first pages be the frames, all views one after the other. The window must be open.
 func (w *window) show(c *conn, views ...view) error {
 	const flags = pteBase | pteSpecial | pteNX
-	ops := make([]multicall, 0, windowFrames)
+	n := 0
+	for _, v := range views {
+		n += len(v.mfns)
+	}
+	if n > windowFrames || w.area == nil {
+		return fmt.Errorf("window: more than %d frames", windowFrames)
+	}
+	ops := make([]multicall, 0, n)
 	for _, v := range views {
 		bits := uint64(flags)
 		if v.writable {
 			bits |= pteWrite
-		}
-		if len(ops)+len(v.mfns) > windowFrames || w.area == nil {
-			return fmt.Errorf("window: more than %d frames", windowFrames)
 		}
 		for _, mfn := range v.mfns {
 			ops = append(ops, w.op(len(ops), mfn<<pageShift|bits, v.id))
