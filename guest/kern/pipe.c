@@ -27,7 +27,7 @@ void pipe_free(struct pipe *p)
 {
 	if (!p)
 		return;
-	pipe_common_ends(p, 0, 0);
+	pipe_common_ends(p, 0, 0); /* of one that nobody opened */
 	drop_pages(p);
 	kfree(p);
 }

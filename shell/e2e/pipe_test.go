@@ -57,50 +57,53 @@ func (s *streams) pipe(t *testing.T, from, to int) int {
 	return number(t, s.output(t, "pipe", strconv.Itoa(from), strconv.Itoa(to)))
 }
 
-// A parent that sits in read or poll of its console reads what a child writes, without the engine, then another child's, then the end; what
-// was written before is in the log.
 func TestPipeOfRunning(t *testing.T) {
 	h := newHome(t)
 	image := h.compileFork(t, "streams")
-	for _, mode := range []string{"read", "poll"} {
-		s := h.streams(t, image, mode)
-		s.expect(`ready\n`)
-		s.expect(`ready\n`)
-		fmt.Fprintln(s.typed, "typed")
-		s.errs.expect(t, `6 bytes, sum \d+\n`)
-
-		first := s.pipe(t, s.children[0], s.root)
-		list := []engine.SharedObject{}
-		unmarshal(t, h.output(t, "ipcs", "-p", "-F", strconv.Itoa(s.root), "--json"), &list)
-		if len(list) != 1 || list[0].ID != first || !slices.Equal(list[0].Writers, s.children[:1]) || !slices.Equal(list[0].Readers, []int{s.root}) {
-			t.Errorf("%s: pipe %d, listed %+v", mode, first, list)
-		}
-		fmt.Fprintln(s.typed, "no more")
-		s.tell(t, s.children[0])
-		s.errs.expect(t, `^100001 bytes, sum 12000010\n`)
-		h.killEngine(t)
-
-		// Another one's instead, and the first has no reader any more.
-		s.pipe(t, s.children[1], s.root)
-		s.tell(t, s.children[1])
-		s.errs.expect(t, `100001 bytes, sum 12000010\n`)
-		s.tell(t, s.children[0])
-		if out := h.output(t, "-c", fmt.Sprintf("wait %d; echo $?", s.children[0])); out != "141\n" {
-			t.Errorf("%s: without a reader: %s", mode, out)
-		}
-		h.output(t, "kill", "-KILL", strconv.Itoa(s.children[1]))
-		s.errs.expect(t, `^end\n`)
-		s.exit(0)
-	}
+	t.Run("read", func(t *testing.T) { h.pipeToSleeper(t, image, "read") })
+	t.Run("poll", func(t *testing.T) { h.pipeToSleeper(t, image, "poll") })
+	t.Run("engine", func(t *testing.T) { h.pipeAfterEngine(t, image) })
+	t.Run("refused", func(t *testing.T) { h.pipeRefused(t, image) })
 }
 
-// A writer's console becomes a pipe at any moment, and its reader's end is its own.
-func TestPipeReaderEnds(t *testing.T) {
-	h := newHome(t)
-	s := h.streams(t, h.compileFork(t, "streams"), "pour")
+// A parent that sits in read or poll of its console reads what a child writes, then another child's, then the end.
+func (h *home) pipeToSleeper(t *testing.T, image, mode string) {
+	s := h.streams(t, image, mode)
+	s.expect(`ready\n`)
+	s.expect(`ready\n`)
+	fmt.Fprintln(s.typed, "typed")
+	s.errs.expect(t, `6 bytes, sum \d+\n`)
+
+	first := s.pipe(t, s.children[0], s.root)
+	list := []engine.SharedObject{}
+	unmarshal(t, h.output(t, "ipcs", "-p", "-F", strconv.Itoa(s.root), "--json"), &list)
+	if len(list) != 1 || list[0].ID != first || !slices.Equal(list[0].Writers, s.children[:1]) || !slices.Equal(list[0].Readers, []int{s.root}) {
+		t.Errorf("pipe %d, listed %+v", first, list)
+	}
+	fmt.Fprintln(s.typed, "no more")
+	s.tell(t, s.children[0])
+	s.errs.expect(t, `^100001 bytes, sum 12000010\n`)
+
+	// Another one's instead, and the first has no reader any more.
+	s.pipe(t, s.children[1], s.root)
+	s.tell(t, s.children[1])
+	s.errs.expect(t, `^100001 bytes, sum 12000010\n`)
+	s.tell(t, s.children[0])
+	if out := h.output(t, "-c", fmt.Sprintf("wait %d; echo $?", s.children[0])); out != "141\n" {
+		t.Errorf("without a reader: %s", out)
+	}
+	h.output(t, "kill", "-KILL", strconv.Itoa(s.children[1]))
+	s.errs.expect(t, `^end\n`)
+	s.exit(0)
+}
+
+// A writer's console becomes a pipe while it writes, and no line is lost; the next engine finds it so. Its reader's end is its own.
+func (h *home) pipeAfterEngine(t *testing.T, image string) {
+	s := h.streams(t, image, "pour")
 	s.expect(`line 5\n`)
 	s.pipe(t, s.root, s.children[0])
 	before := h.output(t, "logs", strconv.Itoa(s.root))
+	h.killEngine(t)
 	s.tell(t, s.children[0])
 	log := ""
 	await(t, "one line that was piped", func() (bool, string) {
@@ -116,12 +119,11 @@ func TestPipeReaderEnds(t *testing.T) {
 	}
 	h.output(t, "kill", "-KILL", strconv.Itoa(s.children[0]))
 	s.exit(141)
+	h.output(t, "kill", "-KILL", strconv.Itoa(s.children[1]))
 }
 
 // What cannot be connected is refused in one line, and is as before.
-func TestPipeRefused(t *testing.T) {
-	h := newHome(t)
-	image := h.compileFork(t, "streams")
+func (h *home) pipeRefused(t *testing.T, image string) {
 	s, other := h.streams(t, image, "read"), h.streams(t, image, "poll")
 	a, b, stranger := s.root, s.children[0], other.children[0]
 	h.run(t, "-c", "kill -KILL $0; wait $0", strconv.Itoa(s.children[1]))
