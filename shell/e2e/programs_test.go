@@ -22,10 +22,14 @@ func TestUsertests(t *testing.T) {
 	}
 }
 
-// And on a terminal, for the tests of the line discipline.
+// And on a terminal; where the machine is emulated, those that look whether there is one.
 func TestUsertestsOnATerminal(t *testing.T) {
 	h := newHome(t)
-	term := h.terminal(t, "run", filepath.Join(root, "guest/test/usertests.kx"), "-n", "5")
+	args := []string{"run", filepath.Join(root, "guest/test/usertests.kx"), "-n", "5"}
+	if slowness > 1 {
+		args = append(args, "tty_calls", "fork_console")
+	}
+	term := h.terminal(t, args...)
 	term.expect(`\d+ passed, \d+ failed`)
 	for line := range strings.Lines(term.out.String()) {
 		if strings.Contains(line, "FAIL ") {
