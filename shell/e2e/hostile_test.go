@@ -33,12 +33,7 @@ func newArena(t *testing.T) *arena {
 // compile builds a program of testdata/hostile.
 func (h *home) compile(t *testing.T, name string) string {
 	t.Helper()
-	image := filepath.Join(h.dir, name+".kx")
-	src := filepath.Join(root, "shell/e2e/testdata/hostile", name+".c")
-	if out, errs, code := h.run(t, "cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", image, src); code != 0 {
-		t.Fatalf("cc %s: %s%s", name, out, errs)
-	}
-	return image
+	return h.image(t, filepath.Join(root, "shell/e2e/testdata/hostile", name+".c"), "-O1", "-Wall", "-Wextra", "-Werror")
 }
 
 // output runs kxsh, which must succeed and say nothing on standard error.
