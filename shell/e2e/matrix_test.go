@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -50,14 +49,14 @@ func (h *home) tell(t *testing.T, families []reach, what string) []string {
 func TestFamilyMatrix(t *testing.T) {
 	h := newHome(t)
 	image := h.compileFork(t, "matrix")
-	h.output(t, "run", filepath.Join(root, "guest/apps/hello.kx")) // else -PID of the first may be -1: everybody
+	// The first of all does nothing: -PID of a family's root must not be -1, everybody.
+	roots := strings.Fields(h.output(t, "-c", `run $APPS/hello.kx >/dev/null; for i in 0 1 2; do run -d -m 16M $0 $i; done`, image))
 	var families [3]reach
 	var all strings.Builder
 	for i := range families {
 		r := &families[i]
-		root := h.launch(t, image, strconv.Itoa(i))
 		await(t, "what there is of a family", func() (bool, string) {
-			r.line = h.output(t, "logs", strconv.Itoa(root))
+			r.line = h.output(t, "logs", roots[i])
 			var index int
 			n, _ := fmt.Sscan(r.line, &index, &r.pids[0], &r.pids[1], &r.queue, &r.set, &r.segment)
 			return n == 6, r.line
@@ -173,7 +172,7 @@ func (h *home) apart(t *testing.T, families []reach) {
 // matrixFromShell names objects of one family as those of another; in the end each family's are removed as its own.
 func (h *home) matrixFromShell(t *testing.T, families []reach) {
 	t.Helper()
-	const script = `
+	const tries = `
 		try() { name=$1; shift; if "$@" >/dev/null 2>&1; then printf " $name"; fi; }
 		for each in "$@"; do
 			set -- $each
@@ -184,7 +183,7 @@ func (h *home) matrixFromShell(t *testing.T, families []reach) {
 			[ $5 = own ] || { try queue ipcrm -F $1 -q $2; try set ipcrm -F $1 -s $3; try segment ipcrm -F $1 -m $4; }
 			echo
 		done`
-	args := []string{"-c", script, "matrix"}
+	args := []string{"-c", tries, "matrix"}
 	var want strings.Builder
 	for f := range families {
 		for g, r := range families {
@@ -200,7 +199,9 @@ func (h *home) matrixFromShell(t *testing.T, families []reach) {
 	if got := h.output(t, args...); got != want.String() {
 		t.Errorf("from the shell, each family with the numbers of each:\n%s", got)
 	}
-	for _, r := range families {
-		h.output(t, "ipcrm", "-F", strconv.Itoa(r.pids[0]), r.set, r.segment, r.queue) // without the queue they end
+	var script strings.Builder
+	for _, r := range families { // without the queue they end
+		fmt.Fprintf(&script, "ipcrm -F %d %s %s %s; ", r.pids[0], r.set, r.segment, r.queue)
 	}
+	h.output(t, "-c", script.String())
 }
