@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --help'
 		kind=image once= leading=yes raw=
@@ -107,6 +107,10 @@ _kxsh_command() {
 		flags='-F --family --help'
 		kind=none once= leading= raw=
 		words='' ;;
+	'pipe')
+		flags='--help'
+		kind=pvm once= leading= raw=
+		words='' ;;
 	'ipcs')
 		flags='-q --queues -m --shmems -s --semaphores -p --pipes -F --family --json --no-headers --help'
 		kind=none once= leading= raw=
@@ -126,7 +130,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=

@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -141,6 +141,7 @@ complete -c kxsh -n __kxsh_first -a msgrcv -d 'receive a message from a family\'
 complete -c kxsh -n __kxsh_first -a shmget -d 'print the number of a family\'s segment of shared memory'
 complete -c kxsh -n __kxsh_first -a shmread -d 'print bytes of a family\'s segment of shared memory, as they are'
 complete -c kxsh -n __kxsh_first -a shmwrite -d 'write bytes to a family\'s segment of shared memory'
+complete -c kxsh -n __kxsh_first -a pipe -d 'connect the standard output of a running pVM to the standard input of a relative'
 complete -c kxsh -n __kxsh_first -a ipcs -d 'list what families share: message queues, shared memory, semaphores and pipes'
 complete -c kxsh -n __kxsh_first -a ipcrm -d 'remove message queues, shared memory and semaphores of a family'
 complete -c kxsh -n __kxsh_first -a info -d 'describe engine, hypervisor and host'
@@ -380,6 +381,10 @@ complete -c kxsh -n '__kxsh_in shmread' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in shmwrite' -s F -l family -r -f -k -a '(__kxsh_pvms)' -d 'the family, by one of its members (default: the only one that runs)'
 complete -c kxsh -n '__kxsh_in shmwrite' -l help -d 'explain the command'
 
+# pipe
+complete -c kxsh -n '__kxsh_in pipe' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in pipe' -f -k -a '(__kxsh_pvms)'
+
 # ipcs
 complete -c kxsh -n '__kxsh_in ipcs' -s q -l queues -d 'message queues'
 complete -c kxsh -n '__kxsh_in ipcs' -s m -l shmems -d 'segments of shared memory'
@@ -409,7 +414,7 @@ complete -c kxsh -n '__kxsh_in cc' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite ipcs ipcrm info cc help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

@@ -201,6 +201,7 @@ const (
 	IPCReceive = "receive" // msgrcv of Type from ID, with Wait when there is one: Type, Data
 	IPCRead    = "read"    // Size bytes of segment ID from Offset on, at most 1 MiB: Data
 	IPCWrite   = "write"   // Data to segment ID from Offset on: Size, less than len(Data) where the segment ends
+	IPCPipe    = "pipe"    // from the standard output of this pVM to the standard input of To, of the same family: ID, a pipe's
 	IPCRemove  = "remove"  // the queue, segment or set of semaphores ID
 )
 
@@ -208,6 +209,7 @@ const (
 type IPCRequest struct {
 	Op      string `json:"op"` // IPCList and its neighbours
 	ID      int    `json:"id,omitempty"`
+	To      int    `json:"to,omitempty"`  // PID
 	Key     uint32 `json:"key,omitempty"` // 0: private
 	Type    int64  `json:"type,omitempty"`
 	Offset  uint64 `json:"offset,omitempty"`
@@ -323,7 +325,7 @@ type LogReader interface {
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Type  string    `json:"type"` // started, exited, signalled, paused, resumed, restarted, adopted, limit, refused, corrupt, engine
+	Type  string    `json:"type"` // started, exited, signalled, paused, resumed, restarted, adopted, piped, limit, refused, corrupt, engine
 	PID   int       `json:"pid,omitempty"`
 	Name  string    `json:"name,omitempty"`
 	Child int       `json:"child,omitempty"` // of a forked event

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
@@ -38,7 +40,7 @@ func (e *Engine) serve(p *pvm) {
 	p.dom.Notify() // if it has gone: tend will see
 }
 
-// callKill is kill(2) by a member of a family: it reaches the family, and nobody else. No PID is a group
+// callKill is kill(2) by a member of a family: it reaches the family, and nobody else, whose PIDs it learns nothing of. No PID is a group
 // of its own: 0, -1 and every other group mean the family but the caller.
 func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 	if sig > maxSignal {
@@ -59,7 +61,11 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 			q.doomed = q.doomed || s == unix.SIGKILL
 		}
 	}
+	stranger := len(found) == 0 && pid > 0 && len(e.those(func(q *pvm) bool { return int64(q.pid) == pid && q.rec.Exit == nil })) > 0
 	e.mu.Unlock()
+	if stranger {
+		e.refusedCall(p, "kill", fmt.Sprintf("%d is of another family", pid))
+	}
 	if len(found) == 0 {
 		return -int64(unix.ESRCH)
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -22,9 +21,9 @@ var errDoomed = errors.New("it is being killed")
 
 // family is a root and all its descendants, as long as one of them lives or is a zombie.
 type family struct {
-	members int       // zombies, and children that are being made, included
-	limit   int       // 0: the engine's
-	refused time.Time // when it was last said that a fork was refused
+	members int                  // zombies, and children that are being made, included
+	limit   int                  // 0: the engine's
+	refused map[string]time.Time // by call: when it was last said that one was refused
 }
 
 // join counts a pVM as a member of its family. The caller holds e.mu.
@@ -242,16 +241,19 @@ func familyError(number, limit int) *Error {
 	return errf(CodeLimit, "family %d has %d members, as many as it may: limit --family N %%%d allows more", number, limit, number)
 }
 
-// refusedFork says once a second of each family that a fork was refused: a program may try for ever.
-func (e *Engine) refusedFork(p *pvm, err error) {
+// refusedCall says once a second of each family and call that one was refused: a program may try for ever.
+func (e *Engine) refusedCall(p *pvm, call, why string) {
 	e.mu.Lock()
 	f := e.families[p.rec.Family]
-	quiet := f != nil && time.Since(f.refused) < time.Second
+	quiet := f != nil && time.Since(f.refused[call]) < time.Second
 	if f != nil && !quiet {
-		f.refused = time.Now()
+		if f.refused == nil {
+			f.refused = map[string]time.Time{}
+		}
+		f.refused[call] = time.Now()
 	}
 	e.mu.Unlock()
 	if !quiet {
-		e.events.add(Event{Type: "refused", PID: p.pid, Name: p.rec.Name, Text: fmt.Sprintf("fork: %v", err)})
+		e.events.addf("refused", &p.rec.Process, "%s: %s", call, why)
 	}
 }

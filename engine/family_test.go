@@ -330,6 +330,9 @@ func TestKillCall(t *testing.T) {
 	if p := process(t, e, stranger, false); p == nil {
 		t.Error("a stranger suffered")
 	}
+	if evs := eventsOf(t, e, "refused"); len(evs) != 1 || evs[0].PID != pid || evs[0].Text != fmt.Sprintf("kill: %d is of another family", stranger) {
+		t.Errorf("events %+v", evs)
+	}
 }
 
 // Children wait for whoever must not lose anything of the root's console, as the root does.

@@ -107,7 +107,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	var s steps
 	fail := func(err error) (*pvm, error) {
 		s.unwind()
-		e.refusedFork(p, err)
+		e.refusedCall(p, "fork", err.Error())
 		return nil, err
 	}
 	var parent record

@@ -48,6 +48,8 @@ func (e *Engine) IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, err
 		err = e.ipcReceive(ctx, f, &r, reply)
 	case IPCRead, IPCWrite:
 		err = e.ipcMove(ctx, f, &r, reply)
+	case IPCPipe:
+		reply.ID, err = e.ipcPipe(ctx, pid, r.To)
 	case IPCRemove:
 		_, err = e.ipcDo(ctx, f, r.ID, &ipc.Task{Op: abi.TaskRemove, A: [3]uint64{uint64(r.ID)}})
 	default:

@@ -81,6 +81,8 @@ var commandTests = []struct {
 	{`run -d spin.kx >/dev/null; ftok /abc A; ftok /abc 3; ftok / 0x102`, "0x41000004\n0x03000004\n0x02000001\n", "", 0},
 	{`run -d spin.kx >/dev/null; ipcrm 11 -q 11 -Q 42 -M 0xfffffffe -s 13; echo $?; ipcrm -m 11 -S 9 20; echo $?; ipcrm; echo $?; ipcrm -Q 0; echo $?`, "0\n1\n2\n1\n",
 		"ipcrm: \\(11\\): no such segment\nipcrm: \\(9\\): no such semaphores\nipcrm: \\(20\\): no such object\nipcrm: usage: .*\nipcrm: \\(0\\): no such queue\n", 0},
+	{`run -d --name a spin.kx >/dev/null; run -d spin.kx >/dev/null; fork a; pipe a 3; pipe 1 2; echo $?; pipe a 9; pipe nosuch 1; pipe 9 1; pipe 1; echo $?`, "3\n14\n1\n2\n",
+		"pipe: 1 and 2 are of different families\npipe: \\(9\\): no such pVM\npipe: \\(nosuch\\): no such pVM\npipe: \\(9\\): no such pVM\npipe: usage: .*\n", 0},
 	{`run -d spin.kx >/dev/null; { sleep 0.3; kill -INT $$; } & trap 'echo stopped' INT; msgrcv 11; echo $?`, "stopped\n130\n", "", 0},
 
 	// kill and wait

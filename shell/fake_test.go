@@ -563,6 +563,14 @@ func (f *fake) IPC(ctx context.Context, pid int, r engine.IPCRequest) (*engine.I
 		reply.Size = uint64(len(reply.Data))
 	case engine.IPCWrite:
 		reply.Size = uint64(copy(f.segment[r.Offset:], r.Data))
+	case engine.IPCPipe:
+		switch to := f.pvms[r.To]; {
+		case to == nil:
+			return nil, &engine.Error{Code: engine.CodeNoPVM, Msg: fmt.Sprintf("(%d): no such pVM", r.To)}
+		case to.Family != p.Family:
+			return nil, &engine.Error{Code: engine.CodeInvalid, Msg: fmt.Sprintf("%d and %d are of different families", pid, r.To)}
+		}
+		reply.ID = 14
 	case engine.IPCRemove:
 		if r.ID < 11 || r.ID > 13 {
 			return nil, &engine.Error{Code: engine.CodeInvalid, Msg: fmt.Sprintf("(%d): no such object", r.ID)}

@@ -17,7 +17,7 @@ var ipcsCommand = Command{
 	Synopsis: "[-q] [-m] [-s] [-p] [-F PID] [--json] [--no-headers]",
 	Short:    "list what families share: message queues, shared memory, semaphores and pipes",
 	Long: "COUNT is the messages of a queue, the attachments of a segment, the semaphores of a set. PIDS are a queue's last sender > receiver (0 is this\n" +
-		"shell), who has a segment, and who writes > reads a pipe. Pipes are listed from the fork on that shared them; their ID is for nothing else.",
+		"shell), who has a segment, and who writes > reads a pipe. Pipes are listed from the fork on that shared them, or from pipe on; their ID is for nothing else.",
 	Examples: []string{"ipcs -q", "ipcs -F web --json | jq '.[].bytes'"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("queues", "q", false, "message queues")

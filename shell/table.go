@@ -49,7 +49,7 @@ func commands() []Command {
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
 		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
-		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, ipcsCommand, ipcrmCommand,
+		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, ccCommand, helpCommand, versionCommand,
 	}
 }

@@ -137,6 +137,14 @@
 #define KX_TASK_REMOVE 7  /* a[0]: number of a queue, a segment or a set of semaphores */
 #define KX_TASK_LIST 8    /* a[0]: page after which to begin, and then after which to go on, or 0; data: struct kx_object, so many */
 #define KX_TASK_KEY 9     /* ftok: a[0]: project; data: a path; the key, unsigned */
+/*
+ * A pipe from one member's descriptor 1 to another's descriptor 0. The reader offers it, which changes nothing yet; the writer takes it up; the
+ * reader settles: if it was taken up, descriptor 0 becomes it, else it goes. Who offers does that after KX_OFFER_NS by itself. a[0] is one number, not 0, in all three.
+ */
+#define KX_TASK_OFFER 10  /* the page of a new pipe, as kx_object.id; -EBUSY: there is an offer already */
+#define KX_TASK_TAKE 11   /* a[1]: that page; -EINVAL: no such offer */
+#define KX_TASK_SETTLE 12 /* 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer */
+#define KX_OFFER_NS 10000000000
 
 /* kx_object.kind */
 #define KX_OBJECT_QUEUE 1

@@ -11,6 +11,7 @@ struct pipe_data {
 	uint32_t head, tail;
 	uint32_t opens[2];
 	uint32_t shut;
+	uint32_t offer; /* secret; 0: none, or no more */
 	uint32_t page[PIPE_PAGES]; /* 0: there is none yet */
 };
 
@@ -82,6 +83,17 @@ long pipe_share(struct pipe *p, struct inode *readers, struct inode *writers)
 	p->common = number;
 	list_add_tail(&pipes, &p->on_common);
 	return 0;
+}
+
+struct pipe *pipe_of_family(uint32_t page)
+{
+	struct pipe *p = pipe_new();
+
+	if (!p)
+		return NULL;
+	p->common = page;
+	list_add_tail(&pipes, &p->on_common);
+	return p;
 }
 
 static void leave(struct pipe *p)
@@ -219,6 +231,23 @@ void pipe_common_shut(struct pipe *p, uint32_t side)
 		return;
 	__atomic_fetch_or(&data_of(o)->shut, side, __ATOMIC_SEQ_CST);
 	object_changed(o);
+}
+
+/* ---- offered to a relative ---- */
+
+void pipe_offer(struct pipe *p, uint32_t secret)
+{
+	struct object *o = object_of(p);
+
+	if (o)
+		__atomic_store_n(&data_of(o)->offer, secret, __ATOMIC_SEQ_CST);
+}
+
+bool pipe_claim(struct pipe *p, uint32_t secret)
+{
+	struct object *o = object_of(p);
+
+	return o && secret && __atomic_compare_exchange_n(&data_of(o)->offer, &secret, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /* ---- all of them ---- */

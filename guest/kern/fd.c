@@ -169,6 +169,14 @@ long fd_close(long fd)
 	return 0;
 }
 
+void fd_replace(int fd, struct file *f, bool cloexec)
+{
+	struct file *gone = slots[fd].file;
+
+	slots[fd] = (struct slot){f, cloexec};
+	file_put(gone);
+}
+
 void fd_set_cloexec(long fd, bool on)
 {
 	slot_of(fd)->cloexec = on;
@@ -208,7 +216,7 @@ long sys_dup(long fd)
 
 static long dup_to(long old, long new, bool cloexec)
 {
-	struct file *f, *gone;
+	struct file *f;
 	long err;
 
 	if ((int)new < 0 || (int)new >= limit())
@@ -221,9 +229,7 @@ static long dup_to(long old, long new, bool cloexec)
 		file_put(f);
 		return err;
 	}
-	gone = slots[(int)new].file;
-	slots[(int)new] = (struct slot){f, cloexec};
-	file_put(gone);
+	fd_replace((int)new, f, cloexec);
 	return (int)new;
 }
 

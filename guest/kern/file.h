@@ -285,6 +285,8 @@ bool fd_holds(int fd, const struct file *f);
 /* The lowest free descriptor, from min on; takes over f, even if it fails. */
 long fd_install(struct file *f, int min, bool cloexec);
 long fd_close(long fd);
+/* fd, which is less than 16 or open, becomes f, which is taken over. */
+void fd_replace(int fd, struct file *f, bool cloexec);
 void fd_set_cloexec(long fd, bool on); /* of an open descriptor */
 /* The first open descriptor at or after fd, or -1. */
 int fd_next(int fd);
@@ -300,6 +302,11 @@ static inline bool file_writes(const struct file *f)
 {
 	return (f->flags & (O_ACCMODE | O_PATH)) == O_WRONLY || (f->flags & (O_ACCMODE | O_PATH)) == O_RDWR;
 }
+
+/* ---- rw.c ---- */
+
+/* Who sleeps in a read of this file looks again what its descriptor is: that is another file now. */
+void readers_look_again(const struct file *f);
 
 /* ---- open.c, dev.c, pipe.c, poll.c, epoll.c, proc.c ---- */
 

@@ -40,6 +40,7 @@ static void become_child(void)
 	events_init();
 	robust_forked();
 	family_child();
+	offer_forked();
 	tty_forked();
 	signals_discard(~0UL);
 	children_forked();

@@ -249,6 +249,8 @@ struct thread {
 	uint64_t stack_top; /* of the program's stack, if it said so; 0 */
 	void *xsave_mem; /* of the vector state while preempted; NULL until that happens */
 
+	const struct file *reading; /* what it is in a read of; NULL */
+
 	uint64_t futex_addr;
 	uint32_t futex_bits;
 	uint32_t futex_seen;   /* changes of the segment that the word is in, when the wait began */

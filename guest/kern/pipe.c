@@ -27,8 +27,8 @@ void pipe_free(struct pipe *p)
 {
 	if (!p)
 		return;
-	if (!p->common)
-		drop_pages(p);
+	pipe_common_ends(p, 0, 0); /* of one that nobody opened */
+	drop_pages(p);
 	kfree(p);
 }
 
@@ -506,7 +506,21 @@ const struct file_ops fifo_ops = {
 
 /* ---- system calls ---- */
 
-static struct file *new_end(struct inode *n, int flags)
+struct inode *pipe_node(struct pipe *p)
+{
+	struct inode *n = p ? inode_new(S_IFIFO | 0600, FS_PIPE) : NULL;
+
+	if (!n) {
+		pipe_free(p);
+		return NULL;
+	}
+	n->nlink = 1;
+	n->pipe = p;
+	p->node[0] = p->node[1] = n;
+	return n;
+}
+
+struct file *pipe_end(struct inode *n, int flags)
 {
 	struct file *f = file_new(inode_get(n), NULL, &pipe_ops, flags);
 
@@ -549,17 +563,11 @@ long sys_pipe2(long user, long flags)
 
 	if (flags & ~(long)(O_CLOEXEC | O_NONBLOCK))
 		return -EINVAL;
-	n = inode_new(S_IFIFO | 0600, FS_PIPE);
+	n = pipe_node(pipe_new());
 	if (!n)
 		return -ENFILE;
-	n->nlink = 1;
-	n->pipe = pipe_new();
-	if (!n->pipe) {
-		inode_put(n);
-		return -ENFILE;
-	}
-	r = new_end(n, O_RDONLY | (int)(flags & O_NONBLOCK));
-	w = new_end(n, O_WRONLY | (int)(flags & O_NONBLOCK));
+	r = pipe_end(n, O_RDONLY | (int)(flags & O_NONBLOCK));
+	w = pipe_end(n, O_WRONLY | (int)(flags & O_NONBLOCK));
 	inode_put(n);
 	return install_pair(r, w, flags, user);
 }

@@ -28,6 +28,8 @@ struct pipe {
 #define PIPE_SHUT_WRITER 2
 
 struct pipe *pipe_new(void); /* pipe_free it; NULL when memory is short */
+struct inode *pipe_node(struct pipe *p); /* counted; takes over p, also if it is NULL; NULL when memory is short */
+struct file *pipe_end(struct inode *n, int flags); /* one file more that reads or writes it, or NULL */
 /* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep. */
 long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
 /* -EPIPE if nobody reads; with SIGPIPE unless quiet. */
@@ -61,5 +63,10 @@ void pipe_await(struct pipe *p); /* q is woken from now on when relatives change
 char *pipe_common_page(struct pipe *p); /* NULL: the area is full */
 void pipe_common_ends(struct pipe *p, int readers, int writers); /* before the counts change */
 void pipe_common_shut(struct pipe *p, uint32_t side);
+/* Who knows the secret, which is not 0, may take up the writing end of a shared pipe: once, or never if it is taken back before. */
+void pipe_offer(struct pipe *p, uint32_t secret);
+bool pipe_claim(struct pipe *p, uint32_t secret); /* takes it up, or back; false: it was already, or this pipe was never offered */
+/* A pipe of the family's, of which we hold no end yet. NULL: memory is short. */
+struct pipe *pipe_of_family(uint32_t page);
 
 #endif

@@ -72,6 +72,13 @@ void task_command(void); /* the engine has a task */
 void task_news(void);    /* what a task waited for may have come */
 void tasks_if_wanted(void);
 
+/* ---- offer.c: what the tasks KX_TASK_OFFER and its neighbours do ---- */
+
+long offer_make(uint32_t secret);
+long offer_take(uint32_t secret, uint32_t page);
+long offer_settle(uint32_t secret);
+void offer_forked(void); /* this is a child: the offer is its parent's */
+
 /* ---- child.c ---- */
 
 struct child;

@@ -1,5 +1,6 @@
 /* rw.c: reading, writing and moving the position. */
 #include "file.h"
+#include "process.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -22,7 +23,10 @@ static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 	if (n)
 		return n;
 	at = pos ? *pos : own ? f->pos : 0;
+	if (!out)
+		cur->reading = f;
 	n = at > INT64_MAX - u->left ? -EINVAL : fn(f, u, &at);
+	cur->reading = NULL;
 	if (pos && !f->ops->stream)
 		*pos = at;
 	if (own) {
@@ -30,6 +34,18 @@ static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 		file_pos_leave(f);
 	}
 	return n;
+}
+
+void readers_look_again(const struct file *f)
+{
+	for (struct list_node *n = threads.next; n != &threads; n = n->next) {
+		struct thread *t = CONTAINER_OF(n, struct thread, all);
+
+		if (t->reading != f || !t->interruptible)
+			continue;
+		thread_wake(t, -ERESTART);
+		t->wait_result = -ERESTART; /* also of one that was woken, and has not run yet */
+	}
 }
 
 static long single(long fd, long buf, long n, uint64_t *pos, bool out)

@@ -103,11 +103,15 @@ static long dispatch(const struct frame *f)
 {
 	long nr = f->nr;
 	syscall_fn fn = nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
+	long r;
 
 	if (!fn)
 		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) : unsupported(nr);
 	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */
-	return fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, user_word((const long *)f->rsp));
+	do
+		r = fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, user_word((const long *)f->rsp));
+	while (r == -ERESTART); /* readers_look_again */
+	return r;
 }
 
 /* Called by entry.S. Returns 0 if only the callee-saved registers and rax need to be loaded. */

@@ -129,6 +129,9 @@ static long run(void)
 	case KX_TASK_REMOVE: return discard((long)task->a[0]);
 	case KX_TASK_LIST: return list();
 	case KX_TASK_KEY: return key(size);
+	case KX_TASK_OFFER: return offer_make((uint32_t)task->a[0]);
+	case KX_TASK_TAKE: return offer_take((uint32_t)task->a[0], (uint32_t)task->a[1]);
+	case KX_TASK_SETTLE: return offer_settle((uint32_t)task->a[0]);
 	default: return -ENOSYS;
 	}
 }

@@ -156,6 +156,12 @@ const (
 	TaskRemove  = 7 // a[0]: number of a queue, a segment or a set of semaphores
 	TaskList    = 8 // a[0]: page after which to begin, and then after which to go on, or 0; data: struct kx_object, so many
 	TaskKey     = 9 // ftok: a[0]: project; data: a path; the key, unsigned
+	// A pipe from one member's descriptor 1 to another's descriptor 0. The reader offers it, which changes nothing yet; the writer takes it up; the
+	// reader settles: if it was taken up, descriptor 0 becomes it, else it goes. Who offers does that after KX_OFFER_NS by itself. a[0] is one number, not 0, in all three.
+	TaskOffer  = 10 // the page of a new pipe, as kx_object.id; -EBUSY: there is an offer already
+	TaskTake   = 11 // a[1]: that page; -EINVAL: no such offer
+	TaskSettle = 12 // 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer
+	OfferNs    = 10000000000
 )
 
 // kx_object.kind

@@ -107,7 +107,7 @@ func TestExitWithoutEngine(t *testing.T) {
 func TestEngineKilledWhileStarting(t *testing.T) {
 	h := newHome(t)
 	h.run(t, "ps")
-	s := h.start(t, "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do run -d $APPS/spin.kx; done")
+	s := h.start(t, "-c", strings.Repeat("run -d $APPS/spin.kx; ", max(16/slowness, 8)))
 	s.expect(`(?m)^\d+\n\d+\n\d+\n`)
 	h.killEngine(t)
 	<-s.done

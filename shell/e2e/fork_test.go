@@ -15,12 +15,7 @@ import (
 // compileFork builds a program of testdata/fork.
 func (h *home) compileFork(t *testing.T, name string) string {
 	t.Helper()
-	image := filepath.Join(h.dir, name+".kx")
-	src := filepath.Join(root, "shell/e2e/testdata/fork", name+".c")
-	if out, errs, code := h.run(t, "cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", image, src); code != 0 {
-		t.Fatalf("cc %s: %s%s", name, out, errs)
-	}
-	return image
+	return h.image(t, filepath.Join(root, "shell/e2e/testdata/fork", name+".c"), "-O2", "-Wall", "-Wextra", "-Werror")
 }
 
 // launch starts a pVM in the background.

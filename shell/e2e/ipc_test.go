@@ -11,12 +11,7 @@ import (
 // native compiles an example program for this machine.
 func (h *home) native(t *testing.T, app string) string {
 	t.Helper()
-	program := filepath.Join(h.dir, app)
-	src := filepath.Join(root, "guest/apps", app+".c")
-	if out, err := exec.Command("gcc", "-O2", "-std=gnu11", "-o", program, src).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
-	}
-	return program
+	return h.program(t, filepath.Join(root, "guest/apps", app+".c"), "-O2", "-std=gnu11")
 }
 
 // A pool of forked workers over message queues does as a family of pVMs what it does as Linux processes; one of its

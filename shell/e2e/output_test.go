@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"regexp"
 	"sync"
@@ -70,8 +71,17 @@ type session struct {
 // start starts kxsh in the background, without standard input.
 func (h *home) start(t testing.TB, args ...string) *session {
 	t.Helper()
+	return h.startInput(t, nil, args...)
+}
+
+// startInput is start with a standard input.
+func (h *home) startInput(t testing.TB, stdin *os.File, args ...string) *session {
+	t.Helper()
 	s := &session{t: t, cmd: h.command(args...), out: newOutput(), errs: newOutput(), done: make(chan struct{})}
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.errs
+	if stdin != nil {
+		s.cmd.Stdin = stdin
+	}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,14 @@ func TestUsertests(t *testing.T) {
 	}
 }
 
-// And on a terminal, for the tests of the line discipline.
+// And on a terminal; where the machine is emulated, those that look whether there is one.
 func TestUsertestsOnATerminal(t *testing.T) {
 	h := newHome(t)
-	term := h.terminal(t, "run", filepath.Join(root, "guest/test/usertests.kx"), "-n", "5")
+	args := []string{"run", filepath.Join(root, "guest/test/usertests.kx"), "-n", "5"}
+	if slowness > 1 {
+		args = append(args, "tty_calls", "fork_console")
+	}
+	term := h.terminal(t, args...)
 	term.expect(`\d+ passed, \d+ failed`)
 	for line := range strings.Lines(term.out.String()) {
 		if strings.Contains(line, "FAIL ") {
@@ -45,14 +49,9 @@ func TestLibcLikeNative(t *testing.T) {
 	for _, src := range srcs {
 		name := strings.TrimSuffix(filepath.Base(src), ".c")
 		t.Run(name, func(t *testing.T) {
-			native, image := filepath.Join(h.dir, name), filepath.Join(h.dir, name+".kx")
 			// The flags are those of guest/test/libc/Makefile.
-			flags := []string{"-O1", "-std=gnu11", "-w", src, "-lm", "-o"}
-			if out, err := exec.Command("gcc", append(flags, native)...).CombinedOutput(); err != nil {
-				t.Fatalf("gcc: %v\n%s", err, out)
-			}
-			h.output(t, append(append([]string{"cc"}, flags...), image)...)
-			cmd := exec.Command(native)
+			flags := []string{"-O1", "-std=gnu11", "-w", "-lm"}
+			image, cmd := h.image(t, src, flags...), exec.Command(h.program(t, src, flags...))
 			cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
 			want, err := cmd.Output()
 			if cmd.ProcessState == nil || !cmd.ProcessState.Exited() {

@@ -166,6 +166,11 @@ struct thread *thread_find(int tid)
 	return tid == main_thread.tid ? &main_thread : NULL;
 }
 
+void thread_wake(struct thread *t, int result)
+{
+	(void)t, (void)result;
+}
+
 #define TIMERS 16
 static struct ktimer *timers_set[TIMERS];
 
@@ -194,6 +199,13 @@ bool shim_timers(void)
 		t->fn(t);
 	}
 	return any;
+}
+
+void ktimer_cancel(struct ktimer *t)
+{
+	for (int i = 0; i < TIMERS; i++)
+		if (timers_set[i] == t)
+			timers_set[i] = NULL;
 }
 
 uint32_t effective_uid(void)
@@ -259,7 +271,7 @@ int64_t deadline_after(int64_t ns)
 	return ns == FOREVER ? FOREVER : now_ns() + ns;
 }
 
-struct thread main_thread = {.name = "main"};
+struct thread main_thread = {.name = "main", .all = {&threads, &threads}};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};
 int thread_count = 1;

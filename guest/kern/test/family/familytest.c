@@ -416,12 +416,14 @@ int main(int argc, char **argv)
 	control->family_pages = KX_FAMILY_PAGES;
 	control->flags |= KX_F_BELLS;
 	vfs_init();
+	CHECK(!fd_init_stdio());
 	for (unsigned i = 0; i < 4 * rounds; i++) {
 		trial_scribble();
 		trial_ipc_scribble();
 	}
 	trial_growth();
 	trial_tasks();
+	trial_offers();
 	trial_rings();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
@@ -432,6 +434,7 @@ int main(int argc, char **argv)
 		trial_ipc();
 		trial_ipc();
 		trial_tasks_of_killed();
+		trial_offers_of_killed();
 		if (!i) /* the file stays there as long as it has a name */
 			used = objects_held();
 		CHECK(objects_held() == used);

@@ -46,9 +46,14 @@ long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uin
 
 long random_task(void)
 {
-	uint32_t op = random_below_(KX_TASK_KEY), page = HEADER + random_below_(60);
+	uint32_t op, page = HEADER + random_below_(60);
 	uint64_t id = random_below_(3) ? (uint64_t)sys_msgget(1, IPC_CREAT) & 0x7fffffff : random_below_(20) << 13 | page;
 
+	do
+		op = random_below_(KX_TASK_SETTLE + 1);
+	while (op == KX_TASK_KEY);
+	if (op >= KX_TASK_OFFER)
+		return one_task(op, random_below_(3), page, 0, 0, 0);
 	if (op == KX_TASK_LIST || op == KX_TASK_QUEUE || op == KX_TASK_SEGMENT)
 		id = random_below_(100);
 	return one_task(op, id, random_below_(3) ? random_below_(2) * 01000 : random_below_(1 << 24), random_below_(40000),

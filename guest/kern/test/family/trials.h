@@ -41,6 +41,10 @@ long random_task(void); /* of any kind, about an object of any number */
 void trial_tasks(void);
 void trial_tasks_of_killed(void);
 
+/* offertrials.c */
+void trial_offers(void);
+void trial_offers_of_killed(void);
+
 /* ipctrials.c */
 void trial_ipc(void);
 void trial_ipc_scribble(void);
