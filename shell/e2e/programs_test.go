@@ -16,7 +16,7 @@ import (
 func TestUsertests(t *testing.T) {
 	h := newHome(t)
 	// With fewer children at a time where the machine is emulated.
-	out, errs, code := h.run(t, "run", "-m", "64M", filepath.Join(root, "guest/test/usertests.kx"), "-n", strconv.Itoa(max(50/slowness, 5)))
+	out, errs, code := h.run(t, "run", "-m", "64M", filepath.Join(root, "guest/test/usertests.kx"), "-n", strconv.Itoa(max(20/slowness, 5)))
 	if code != 0 || !strings.Contains(out, " passed, 0 failed") {
 		t.Errorf("status %d\n%s%s", code, out, errs)
 	}
