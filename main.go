@@ -211,6 +211,10 @@ func serve(s *settings, args []string) int {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
 		return 2
 	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "usage: engine %s\n", engineCommand.Synopsis)
+		return 2
+	}
 	background, _ := flags.GetBool("background")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -48,7 +48,7 @@ func TestBashOffers(t *testing.T) {
 		line, want string
 		kind       int
 	}{
-		{"kxsh p", "ps pstree pgrep pkill pidof pool", tab},
+		{"kxsh p", "ps pstree pgrep pkill pidof pool pipe", tab},
 		{"kxsh zzz", "[default]", tab},
 		{"kxsh --", "--command --hypervisor --socket --state --family-limit --log-level --color --config --no-start --version --help", tab},
 		{"kxsh --hypervisor ", "auto xen hosted", tab},

@@ -130,9 +130,10 @@ static bool shown(uint32_t page)
 	return true;
 }
 
+/* Without a place nothing of it is ours, whatever a parent had. */
 void *family_page(uint32_t page)
 {
-	return page >= FIRST_PAGE && shown(page) ? (void *)(KX_FAMILY_VA + page * PAGE_SIZE) : NULL;
+	return mine && page >= FIRST_PAGE && shown(page) ? (void *)(KX_FAMILY_VA + page * PAGE_SIZE) : NULL;
 }
 
 uint32_t family_number(const void *page)
@@ -525,8 +526,11 @@ static void drop_deferred(void)
  */
 void object_drop(uint32_t page, enum end end)
 {
-	struct deferred *d = all_born() ? NULL : kmalloc(sizeof(*d));
+	struct deferred *d;
 
+	if (!mine)
+		return;
+	d = all_born() ? NULL : kmalloc(sizeof(*d));
 	if (!d) {
 		drop_of(page, end, mine - 1);
 		return;

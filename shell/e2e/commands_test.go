@@ -284,6 +284,14 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// A word after engine is a mistake: nobody becomes an engine by it.
+func TestEngineTakesFlagsOnly(t *testing.T) {
+	h := newHome(t)
+	if out, errs, code := h.run(t, "engine", "stop"); out != "" || errs != "usage: engine [--background]\n" || code != 2 {
+		t.Errorf("engine stop: status %d\n%s%s", code, out, errs)
+	}
+}
+
 // logs -f shows what is written later, --since leaves out what was written before.
 func TestFollowLogs(t *testing.T) {
 	h := newHome(t)

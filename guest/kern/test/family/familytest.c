@@ -386,20 +386,51 @@ static void trial_rings(void)
 		object_changed(o);
 		pause_below(100); /* so that it has looked before the next one */
 	}
-	for (int i = 0; i < 300000; i++) {
+	for (int i = 0; i < 100000; i++) {
 		uint32_t seen;
 
 		pause_below(100);
 		*rung = 0;
 		seen = RELAXED(o->changes);
 		object_await(o);
-		while (!*rung)
-			;
+		for (unsigned n = 1; !*rung; n++)
+			CHECK(n % (1 << 20) || !waitpid(pid, NULL, WNOHANG)); /* it ends itself after a minute */
 		CHECK(RELAXED(o->changes) != seen);
 	}
 	kill(pid, SIGKILL);
 	reap(0);
 	object_drop(page, END_READ);
+}
+
+/* A child for which there is no place has lost what it would share, and that is all. */
+static void trial_no_place(void)
+{
+	struct kx_member *members = (struct kx_member *)KX_FAMILY_VA;
+	int fds[2], pid;
+	char c = 0;
+
+	CHECK(!sys_pipe2((long)fds, 0));
+	common_share();
+	for (uint32_t i = 0; i < KX_MEMBERS; i++)
+		members[i].pid += members[i].pid ? 0 : 1;
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		control->domid = (uint32_t)getpid();
+		family_child();
+		CHECK(!family_in());
+		CHECK(sys_read(fds[0], (long)&c, 1) == -EIO && sys_write(fds[1], (long)&c, 1) == -EIO);
+		CHECK(!sys_close(fds[0]) && !sys_close(fds[1]));
+		family_exit();
+		_exit(0);
+	}
+	family_born(1);
+	CHECK(waitpid(pid, &pid, 0) > 0 && !pid);
+	for (uint32_t i = 0; i < KX_MEMBERS; i++)
+		members[i].pid -= members[i].pid == 1;
+	CHECK(sys_write(fds[1], (long)&c, 1) == 1 && sys_read(fds[0], (long)&c, 1) == 1);
+	sys_close(fds[0]);
+	sys_close(fds[1]);
 }
 
 int main(int argc, char **argv)
@@ -425,6 +456,7 @@ int main(int argc, char **argv)
 	trial_tasks();
 	trial_offers();
 	trial_rings();
+	trial_no_place();
 	shim_waits = nap;
 	for (unsigned i = 0; i < rounds; i++) {
 		trial_writers();
