@@ -45,15 +45,12 @@ func (e *Engine) ipcPipe(ctx context.Context, from, to int) (int, error) {
 
 // pipeEnds are two running members of one family.
 func (e *Engine) pipeEnds(from, to int) (writer, reader *pvm, err error) {
-	for _, side := range []struct {
-		pid int
-		p   **pvm
-	}{{from, &writer}, {to, &reader}} {
-		p, err := e.findLive(side.pid, "only pVMs have a family")
-		if err != nil {
-			return nil, nil, err
-		}
-		*side.p = p
+	const why = "only pVMs have a family"
+	if writer, err = e.findLive(from, why); err != nil {
+		return nil, nil, err
+	}
+	if reader, err = e.findLive(to, why); err != nil {
+		return nil, nil, err
 	}
 	switch {
 	case writer == reader:

@@ -107,17 +107,13 @@ func TestForkHostile(t *testing.T) {
 	}
 }
 
-// TestForkUntold has a parent killed when its stub has made the child, and has not said so: the child, which need not be let go,
-// is ended.
-func TestForkUntold(t *testing.T) {
-	h := open(t, t.Name())
-	defer h.Close()
+// forkByHand begins a later fork of a domain, whose steps the test takes. The caller closes what is spare.
+func forkByHand(t *testing.T, h *Hypervisor) (*xentest.Forker, *fork, func(error)) {
+	t.Helper()
 	m := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
 	remove(t, m.Child())
-	f, d := m.Called(0), m.Domain.(*Domain)
-	f.Ready = func(xen.Domain) error { return nil }
-	b := &fork{h: h, d: d, f: f, old: d.proc.Load(), image: -1}
-	defer b.closeSpare()
+	d := m.Domain.(*Domain)
+	b := &fork{h: h, d: d, f: m.Called(0), old: d.proc.Load(), image: -1}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -125,12 +121,23 @@ func TestForkUntold(t *testing.T) {
 		}
 	}
 	must(b.check())
+	return m, b, must
+}
+
+// TestForkUntold has a parent killed when its stub has made the child, and has not said so: the child, which need not be let go,
+// is ended.
+func TestForkUntold(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	m, b, must := forkByHand(t, h)
+	defer b.closeSpare()
+	b.f.Ready = func(xen.Domain) error { return nil }
 	must(b.files())
 	must(b.boot())
 	listener, err := b.old.take(fdListen)
 	must(err)
 	defer unix.Close(listener)
-	pid, err := b.tell(listener, &stubFork{RIP: f.RIP, RSP: f.RSP, Number: forkNumber.Add(1) | 1<<31})
+	pid, err := b.tell(listener, &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31})
 	must(err)
 	child, err := pidfdOpen(pid)
 	must(err)
@@ -140,26 +147,15 @@ func TestForkUntold(t *testing.T) {
 	b.endUntold()
 	within(t, "the end of a child that nobody was told of", func() bool { return hasEnded(child) })
 	h.set(b.place.ID, nil)
-	remove(t, d)
+	remove(t, b.d)
 }
 
 // TestForkUnborn has a stub fork for an engine that has died, after its successor has looked who is there: what it makes is
 // ended, and the parent can be forked.
 func TestForkUnborn(t *testing.T) {
 	first := open(t, t.Name())
-	im := xentest.PrepareGuest(t, first)
-	m := xentest.StartForker(t, first, im, xentest.ForkerMemory)
-	remove(t, m.Child())
-	f, old := m.Called(0), m.Domain.(*Domain)
-	b := &fork{h: first, d: old, f: f, old: old.proc.Load(), image: -1}
+	_, b, must := forkByHand(t, first)
 	defer b.closeSpare()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(b.check())
 	must(first.Close())
 	h := open(t, t.Name())
 	defer h.Close()
@@ -168,11 +164,11 @@ func TestForkUnborn(t *testing.T) {
 	must(b.clone())
 	within(t, "the end of an unborn process", func() bool { return hasEnded(b.child.pidfd) })
 	reap(b.child.pidfd)
-	x, err := h.Adopt(old.id, old.Token())
+	x, err := h.Adopt(b.d.id, b.d.Token())
 	must(err)
 	d := xentest.AsForker(t, x)
 	defer remove(t, d)
-	c, err := d.Fork(context.Background(), f)
+	c, err := d.Fork(context.Background(), b.f)
 	must(err)
 	defer remove(t, c)
 	must(c.Unpause())

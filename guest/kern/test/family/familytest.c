@@ -54,6 +54,11 @@ static int nap(void)
 	return 0;
 }
 
+static volatile struct kx_member *own_member(void)
+{
+	return &((volatile struct kx_member *)KX_FAMILY_VA)[control->family_place - 1];
+}
+
 /* Goes on when the child has its place: births are the engine's and the parent's affair, tested elsewhere. */
 int fork_member(void)
 {
@@ -62,7 +67,7 @@ int fork_member(void)
 
 	common_share();
 	CHECK(family_in());
-	before = ((struct kx_member *)KX_FAMILY_VA)[control->family_place - 1].births;
+	before = own_member()->births;
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
@@ -73,7 +78,7 @@ int fork_member(void)
 		return 0;
 	}
 	family_born(1);
-	while (((volatile struct kx_member *)KX_FAMILY_VA)[control->family_place - 1].births == before)
+	while (own_member()->births == before)
 		usleep(50);
 	return pid;
 }
@@ -380,7 +385,7 @@ static void trial_rings(void)
 	CHECK(!family_enter());
 	page = object_new(KIND_OPEN);
 	o = object_at(page, KIND_OPEN);
-	rung = &((volatile struct kx_member *)KX_FAMILY_VA)[control->family_place - 1].rung;
+	rung = &own_member()->rung;
 	pid = fork_member();
 	while (!pid) {
 		object_changed(o);

@@ -10,7 +10,7 @@ static struct {
 		uint32_t remote_port;
 	} ports[SIDES][PORTS];
 	bool bell[SIDES];
-} hv __attribute__((section("side_data"))) = {.bell = {false}};
+} hv __attribute__((section("side_data")));
 
 /* ---- events ---- */
 

@@ -8,8 +8,8 @@ struct shared_info own_info;
 
 /* ---- memory ---- */
 
-static char arena[4096] __attribute__((aligned(16))) = {1};
-static size_t arena_used = 16;
+static char arena[4096] __attribute__((aligned(16)));
+static size_t arena_used;
 
 void *kzalloc(size_t n)
 {
