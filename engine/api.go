@@ -242,26 +242,31 @@ const (
 
 // SharedObject is something that a family shares, by the word of its members.
 type SharedObject struct {
-	Family      int    `json:"family"`
-	Kind        string `json:"kind"`
-	ID          int    `json:"id"`
-	Key         uint32 `json:"key"`
-	Mode        uint32 `json:"mode"` // permissions
-	UID         uint32 `json:"uid"`
-	GID         uint32 `json:"gid"`
-	Bytes       uint64 `json:"bytes"`               // in a queue or a pipe, of a segment
-	MaxBytes    uint64 `json:"max_bytes,omitempty"` // of a queue or a pipe
-	Count       int    `json:"count"`               // messages, semaphores, attachments
-	Removed     bool   `json:"removed,omitempty"`   // a segment that goes with its last attachment
-	Sender      int    `json:"sender,omitempty"`    // of the last message; 0: nobody, or the shell
-	Receiver    int    `json:"receiver,omitempty"`
-	Maker       int    `json:"maker,omitempty"`   // of a segment; 0: the shell
-	Last        int    `json:"last,omitempty"`    // who attached or detached it last
-	Readers     []int  `json:"readers,omitempty"` // PIDs of the first members that have a pipe's reading end, or a segment
-	Writers     []int  `json:"writers,omitempty"`
-	ReaderCount int    `json:"reader_count,omitempty"` // of a pipe: all of them
-	WriterCount int    `json:"writer_count,omitempty"`
+	Family      int     `json:"family"`
+	Kind        string  `json:"kind"`
+	ID          int     `json:"id"`
+	Key         uint32  `json:"key"`
+	Mode        uint32  `json:"mode"` // permissions
+	UID         uint32  `json:"uid"`
+	GID         uint32  `json:"gid"`
+	Bytes       uint64  `json:"bytes"`                      // in a queue or a pipe, of a segment
+	MaxBytes    uint64  `json:"max_bytes,omitempty"`        // of a queue or a pipe
+	TotalBytes  uint64  `json:"total_bytes,omitempty"`      // that have ever come into a queue or a pipe
+	Rate        *uint64 `json:"bytes_per_second,omitempty"` // that come into it now; nil: nobody has measured it, as inspect does
+	Count       int     `json:"count"`                      // messages, semaphores, attachments
+	Removed     bool    `json:"removed,omitempty"`          // a segment that goes with its last attachment
+	Sender      int     `json:"sender,omitempty"`           // of the last message; 0: nobody, or the shell
+	Receiver    int     `json:"receiver,omitempty"`
+	Maker       int     `json:"maker,omitempty"`   // of a segment; 0: the shell
+	Last        int     `json:"last,omitempty"`    // who attached or detached it last
+	Readers     []int   `json:"readers,omitempty"` // PIDs of the first members that have a pipe's reading end, or a segment
+	Writers     []int   `json:"writers,omitempty"`
+	ReaderCount int     `json:"reader_count,omitempty"` // of a pipe: all of them
+	WriterCount int     `json:"writer_count,omitempty"`
 }
+
+// Channel tells whether bytes go through it: it is a queue or a pipe.
+func (o *SharedObject) Channel() bool { return o.Kind == KindQueue || o.Kind == KindPipe }
 
 // Limits changes what is not nil.
 type Limits struct {
