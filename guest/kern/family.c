@@ -346,6 +346,14 @@ static bool inherit_ipc_lock(uint32_t place)
 	return __atomic_compare_exchange_n(&area->ipc.lock, &was, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/* It was not that member's any more. */
+static void return_ipc_lock(uint32_t place)
+{
+	uint32_t was = mine;
+
+	__atomic_compare_exchange_n(&area->ipc.lock, &was, place + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 /* ---- objects ---- */
 
 struct object *object_at(uint32_t page, enum kind kind)
@@ -649,13 +657,21 @@ static void sweep(void)
  * What a member has left is put right, and its place is free. False: somebody has a lock that is needed for it, who may himself
  * be dead without our having heard of it.
  */
-static bool bury(uint32_t place)
+static bool bury(uint32_t place, uint32_t pid)
 {
 	struct kx_member *m = &area->members[place];
-	uint32_t lock = place + 1, pid = RELAXED(m->pid);
+	uint32_t lock = place + 1;
+	bool inherited = inherit_ipc_lock(place);
 
-	if (!inherit_ipc_lock(place) && family_ipc_lock())
+	if (!inherited && family_ipc_lock())
 		return false;
+	if (RELAXED(m->pid) != pid) { /* somebody else was faster, and another member may have the place by now */
+		if (inherited)
+			return_ipc_lock(place);
+		else
+			family_ipc_unlock();
+		return true;
+	}
 	if (__atomic_compare_exchange_n(&area->lock, &lock, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 		sweep();
 		free_lock(&area->lock);
@@ -663,6 +679,7 @@ static bool bury(uint32_t place)
 	ipc_gone(place);
 	robust_gone(place);
 	clean(place);
+	member_signal_none(place, false);
 	__atomic_compare_exchange_n(&m->pid, &pid, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	family_ipc_unlock();
 	return true;
@@ -683,7 +700,7 @@ static void bury_later(struct ktimer *t)
 	bool more = false;
 
 	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
-		if (put_off_pids[i] && (!mine || RELAXED(area->members[i].pid) != put_off_pids[i] || bury(i)))
+		if (put_off_pids[i] && (!mine || bury(i, put_off_pids[i])))
 			put_off_pids[i] = 0;
 		more = more || put_off_pids[i];
 	}
@@ -695,26 +712,44 @@ static void bury_later(struct ktimer *t)
 
 static struct ktimer later = {.fn = bury_later};
 
-static void put_off(uint32_t place)
+static void put_off(uint32_t place, uint32_t pid)
 {
-	put_off_pids[place] = RELAXED(area->members[place].pid);
+	put_off_pids[place] = pid;
+	member_signal_none(place, true);
 	if (!later.node.next)
 		ktimer_set(&later, deadline_after(LATER_NS));
 }
 
-void family_gone(int pid, int unborn_of, int unforked_of)
+static void count_births(int unborn_of, int unforked_of)
 {
-	if (!mine || pid == (int)control->domid)
-		return;
 	if (unborn_of == (int)control->domid)
 		births_expected--;
 	if (unforked_of == (int)control->domid)
 		births_expected++;
 	if (all_born())
 		drop_deferred();
+}
+
+static bool has_place(uint32_t pid)
+{
+	for (uint32_t i = 0; pages() > FIRST_PAGE && i < KX_MEMBERS; i++)
+		if (RELAXED(area->members[i].pid) == pid)
+			return true;
+	return false;
+}
+
+/* Also who has nothing in the area yet sees to what a relative has left there: nobody else may be left who could. */
+void family_gone(int pid, int unborn_of, int unforked_of)
+{
+	if (pid == (int)control->domid)
+		return;
+	if (mine)
+		count_births(unborn_of, unforked_of);
+	else if (!has_place((uint32_t)pid) || family_enter())
+		return;
 	for (uint32_t i = 0; i < KX_MEMBERS; i++)
-		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i))
-			put_off(i);
+		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i, (uint32_t)pid))
+			put_off(i, (uint32_t)pid);
 	ring_self();
 }
 

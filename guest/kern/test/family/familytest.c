@@ -457,6 +457,9 @@ int main(int argc, char **argv)
 		trial_scribble();
 		trial_ipc_scribble();
 	}
+	trial_first_share();
+	trial_signal_to_dead();
+	trial_buried_by_another();
 	trial_growth();
 	trial_tasks();
 	trial_offers();
