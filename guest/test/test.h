@@ -160,6 +160,8 @@ extern int children;              /* how many fork_many makes: -n */
 	/* sockets.c */                                                                           \
 	T(pair_messages, ALL) T(pair_vectors, ALL) T(pair_full, ALL) T(pair_shutdown, ALL)         \
 	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
+	/* paircases.c */                                                                         \
+	T(pair_cases, ALL) T(pair_killed, ALL) T(pair_peek, ALL)                                  \
 	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
 	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
 	T(share_eventfd, ALL)                                                                     \

@@ -274,7 +274,7 @@ static void reader(void)
 		long n;
 
 		uio_single(&u, piece, PIECE);
-		n = pipe_get(common_pipe, NULL, &u, false);
+		n = pipe_get(common_pipe, NULL, &u, false, false);
 		say(n >= 0 && n <= PIECE && got + (size_t)n <= RECORDS * RECORD, "what was read");
 		if (!n)
 			break;
