@@ -18,16 +18,14 @@ static unsigned spares, givens;
 
 static int lazy(uint64_t page)
 {
-	uint64_t r = page >> (KX_LAZY_SHIFT - PAGE_SHIFT);
+	uint64_t r = page / REGION_PAGES;
 
 	return r < KX_LAZY_REGIONS && control->lazy[r / 64] >> r % 64 & 1;
 }
 
 int cow_settle(uint64_t first, uint64_t n)
 {
-	const uint64_t region = 1UL << (KX_LAZY_SHIFT - PAGE_SHIFT);
-
-	for (uint64_t i = first; mfn_list && i < first + n; i = (i | (region - 1)) + 1)
+	for (uint64_t i = first; mfn_list && i < first + n; i = (i / REGION_PAGES + 1) * REGION_PAGES)
 		if (lazy(i) && engine_call(KX_CALL_SETTLE, 0, (uint64_t)page_va(i), 0, 0))
 			return -ENOMEM;
 	return 0;
