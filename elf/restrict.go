@@ -77,8 +77,8 @@ func (a Algorithm) String() string { return algorithms[a] }
 
 // Need is a library that an image or a library links to, and the least version that will do.
 type Need struct {
-	Name    string
-	Version uint64
+	Name    string `json:"name"`
+	Version uint64 `json:"version"`
 }
 
 // Record is the restriction record of an image or a library.
@@ -96,7 +96,8 @@ type Record struct {
 	at        uint64 // where it begins in the file
 }
 
-// ReadRecord reads the restriction record of a file, and the whole file if it is signed. A file without one gives nil.
+// ReadRecord reads the restriction record of a file, and the whole file if it is signed. A file without one gives nil. What it says
+// is true of the bytes that r gave: who uses a file must use those, and read them once.
 func ReadRecord(r io.ReaderAt, size int64) (*Record, error) {
 	f, err := open(r, size)
 	if err != nil {
