@@ -2,12 +2,13 @@ package elf
 
 // Section types and flags.
 const (
-	sectionNull   = 0
-	sectionSymtab = 2
-	sectionStrtab = 3
-	sectionNote   = 7
-	sectionNobits = 8 // has no bytes in the file
-	sectionExec   = 4 // flag
+	sectionNull       = 0
+	sectionSymtab     = 2
+	sectionStrtab     = 3
+	sectionNote       = 7
+	sectionNobits     = 8     // has no bytes in the file
+	sectionExec       = 4     // flag
+	sectionCompressed = 0x800 // flag
 )
 
 // section is a section header whose bytes lie in the file.
