@@ -82,6 +82,7 @@ func TestBashOffers(t *testing.T) {
 		{"kxsh sign --loader ", "self app any", tab},
 		{"kxsh keygen -t ", "ed25519 rsa", tab},
 		{"kxsh verify ", "[default]", tab},
+		{"kxsh abidiff --", "--symbols-only --json --help", tab},
 		{"kxsh run hello.kx --", "[default]", tab},
 		{"kxsh inspect h", "hello.kx|[filenames plusdirs]", tab},
 		{"kxsh inspect d", "db|[filenames plusdirs]", tab},

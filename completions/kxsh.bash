@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --key --require --help'
 		kind=image once= leading=yes raw=
@@ -139,10 +139,14 @@ _kxsh_command() {
 		flags='--key --require --allow-sha1 --json --help'
 		kind=file once= leading= raw=
 		words='' ;;
+	'abidiff')
+		flags='--symbols-only --json --help'
+		kind=file once= leading= raw=
+		words='' ;;
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=

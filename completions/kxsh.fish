@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -150,6 +150,7 @@ complete -c kxsh -n __kxsh_first -a cc -d 'compile C into a pVM image'
 complete -c kxsh -n __kxsh_first -a keygen -d 'make a key to sign images and libraries with'
 complete -c kxsh -n __kxsh_first -a sign -d 'sign images and libraries, and say what restricts them'
 complete -c kxsh -n __kxsh_first -a verify -d 'check the signature of an image or a library, and its libraries'
+complete -c kxsh -n __kxsh_first -a abidiff -d 'tell whether a library can take the place of another'
 complete -c kxsh -n __kxsh_first -a help -d 'list the commands, or explain one'
 complete -c kxsh -n __kxsh_first -a version -d 'print the version'
 complete -c kxsh -n __kxsh_first -a top -d 'watch pVMs live'
@@ -442,9 +443,15 @@ complete -c kxsh -n '__kxsh_in verify' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in verify' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in verify' -F
 
+# abidiff
+complete -c kxsh -n '__kxsh_in abidiff' -l symbols-only -d 'do not compare types where there is no debug information'
+complete -c kxsh -n '__kxsh_in abidiff' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in abidiff' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in abidiff' -F
+
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
