@@ -166,7 +166,7 @@ func TestForkThief(t *testing.T) {
 	d := m.Domain.(*Domain)
 	defer g.end(d)
 	put := func(mfn uint64) (old uint64) {
-		first := newLayout(d.geometry.shape, d.geometry.ramVA).numbers + page
+		first := d.geometry.numbers() + page
 		list := g.frameOf(d, abi.P2mVa+first*8)
 		g.must(g.h.c.withFrames(d.id, []uint64{list}, protWrite, func(area []byte) error {
 			at := area[first%perTable*8:]
