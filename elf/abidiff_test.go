@@ -218,6 +218,22 @@ func TestABIOther(t *testing.T) {
 	}
 }
 
+// TestABIAssembler has functions of assembler, of which the debug information knows little.
+func TestABIAssembler(t *testing.T) {
+	asm := ".globl fast\n.type fast, @function\nfast: mov $1, %eax\n ret\n.size fast, . - fast\n.section .note.GNU-stack, \"\", @progbits\n"
+	build := func(asm string) []byte {
+		return readFile(t, gcc(t, map[string]string{"a.S": asm, "lib.c": "int slow(void) { return 1; }"}, "-shared", "-fPIC", "-nostdlib", "-g"))
+	}
+	old := build(asm)
+	if c := compareABI(t, old, build(strings.Replace(asm, "$1", "$2", 1))); len(c.Reasons) != 0 || c.Functions != 2 {
+		t.Errorf("%+v", c)
+	}
+	c := compareABI(t, old, build(strings.ReplaceAll(asm, "fast", "faster")))
+	if strings.Join(c.Reasons, "\n") != "function fast is removed" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestABIStripped compares what strip leaves: no debug information, and the exports.
 func TestABIStripped(t *testing.T) {
 	path := gcc(t, map[string]string{"lib.c": abiC}, "-shared", "-fPIC", "-nostdlib", "-g", "-w")

@@ -38,6 +38,7 @@ const (
 	tagVolatile    = 0x35
 	tagRestrict    = 0x37
 	tagPartialUnit = 0x3c
+	tagUnknownType = 0x3b // of an assembler's function
 	tagAtomic      = 0x47
 	tagCallSite    = 0x48
 
@@ -113,7 +114,7 @@ type attribute struct {
 var keptTags = map[uint32]bool{
 	tagArray: true, tagEnum: true, tagParameter: true, tagMember: true, tagPointer: true, tagUnit: true, tagStruct: true, tagSubroutine: true,
 	tagTypedef: true, tagUnion: true, tagUnspecified: true, tagSubrange: true, tagBase: true, tagConst: true, tagEnumerator: true, tagSubprogram: true,
-	tagVariable: true, tagVolatile: true, tagRestrict: true, tagPartialUnit: true, tagAtomic: true,
+	tagVariable: true, tagVolatile: true, tagRestrict: true, tagPartialUnit: true, tagUnknownType: true, tagAtomic: true,
 }
 
 // debugSections finds what is read of DWARF. A file that has none gives nil.

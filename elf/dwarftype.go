@@ -121,6 +121,8 @@ func (t *typeDiff) differ(x, y *die, a, b uint64, depth int) (string, error) {
 		return t.other(a, b), nil
 	}
 	switch x.tag {
+	case tagUnknownType:
+		return "", nil
 	case tagBase:
 		if x.size != y.size || x.at != y.at {
 			return t.other(a, b), nil
