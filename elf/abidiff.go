@@ -5,7 +5,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 )
 
 const (
@@ -339,9 +338,24 @@ func (c *Changes) export(name string, e export, now *ABI) {
 	}
 }
 
-// types compares the types of what both export, and of statics that both have.
+// types compares the types of what both export, and of statics that both have. Of those that reach the same struct that is to
+// blame the first is told, and how many others do.
 func (c *Changes) types(old, now *ABI, names []string) error {
 	t := newTypeDiff(old.debug, now.debug)
+	blamed := map[string]int{} // which reason it is
+	others := map[int]int{}
+	found := func(what string, d difference, err error) error {
+		if err != nil || d.text == "" {
+			return err
+		}
+		if at, ok := blamed[d.root]; ok && d.root != "" {
+			others[at]++
+			return nil
+		}
+		blamed[d.root] = len(c.Reasons)
+		c.add("%s: %s", what, d.text)
+		return nil
+	}
 	for _, name := range names {
 		e := old.exports[name]
 		n, ok := now.exports[name]
@@ -354,35 +368,32 @@ func (c *Changes) types(old, now *ABI, names []string) error {
 		}
 		a, known := from[name]
 		b, still := to[name]
-		var why string
+		var d difference
 		var err error
 		switch {
 		case !known: // assembler, most likely
 		case !still:
-			why = "there is no debug information about it any more"
+			d = differs("there is no debug information about it any more")
 		case e.typ == symbolFunc:
-			why, err = t.prototype(old.debug.find(a), now.debug.find(b), 0)
+			d, err = t.prototype(old.debug.find(a), now.debug.find(b), 0)
 		default:
-			why, err = t.compare(a, b, 0)
+			d, err = t.compare(a, b, 0)
 		}
-		if err != nil {
+		if err := found(e.kind()+" "+name, d, err); err != nil {
 			return err
-		}
-		if why != "" {
-			c.add("%s %s: %s", e.kind(), name, why)
 		}
 	}
 	for _, key := range sorted(old.statics) {
-		b, ok := now.statics[key]
-		if !ok {
-			continue
+		if b, ok := now.statics[key]; ok {
+			d, err := t.compare(old.statics[key], b, 0)
+			if err := found(key, d, err); err != nil {
+				return err
+			}
 		}
-		why, err := t.compare(old.statics[key], b, 0)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			c.add("%s: %s", key, strings.TrimSpace(why))
+	}
+	for at, n := range others {
+		if at < len(c.Reasons) {
+			c.Reasons[at] += fmt.Sprintf(" (and %d others)", n)
 		}
 	}
 	return nil

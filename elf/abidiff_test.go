@@ -123,7 +123,7 @@ func TestABIDiff(t *testing.T) {
 			{"void forget(struct other *o)", "void forget(struct another *o)", "function forget: argument 1: struct another, was struct other"},
 			{"GREEN = 5,", "GREEN = 5, HUGE = 1L << 40,", "enum colour has 8 bytes, had 4"},
 		},
-		{{"struct point { int x, y; }", "struct point { int y, x; }", "function measure: argument 1: struct list: field at: struct point: field 1 is y, was x"}},
+		{{"struct point { int x, y; }", "struct point { int y, x; }", "variable head: struct list: field at: struct point: field 1 is y, was x (and 2 others)"}},
 		{{"struct point { int x, y; }", "struct point { int x; }", "struct point: field y is removed"}},
 		{{"struct point { int x, y; }", "struct point { int x, y, z; }", "struct point: field z is added"}},
 		{{"struct point { int x, y; }", "struct point { int x; float y; }", "struct point: field y: float, was int"}},
@@ -420,8 +420,8 @@ func TestTypesBounds(t *testing.T) {
 	if _, err := diff.compare(1, 1, 0); err == nil || !strings.Contains(err.Error(), "a chain of more than 64 typedefs") {
 		t.Errorf("typedefs in a circle: %v", err)
 	}
-	if why, err := diff.compare(3, 3, 0); why != "" || err != nil {
-		t.Errorf("a pointer to itself: %q, %v", why, err)
+	if d, err := diff.compare(3, 3, 0); d.text != "" || err != nil {
+		t.Errorf("a pointer to itself: %q, %v", d, err)
 	}
 	if _, err := diff.compare(10, 10, 0); err == nil || err.Error() != "types nested more than 200 deep" {
 		t.Errorf("deep: %v", err)
@@ -434,6 +434,14 @@ func TestTypesBounds(t *testing.T) {
 	}
 	if s := d.spell(3, spelledDepth); s != "… * * * * * *" {
 		t.Errorf("spelled: %s", s)
+	}
+	// A difference at the end of a long way: the way is cut, and what is to blame is told.
+	way := difference{text: "struct x: field y is removed"}.blamed()
+	for range 1000 {
+		way = way.of("struct %s: field z", strings.Repeat("n", dwarfString))
+	}
+	if len(way.text) > 2000 || !strings.HasSuffix(way.text, "…: struct x: field y is removed") {
+		t.Errorf("a long way: %q", way.text)
 	}
 	diff.work = compareWork
 	if _, err := diff.compare(3, 3, 0); err == nil || !strings.Contains(err.Error(), "types and fields to compare") {

@@ -7,7 +7,8 @@ import (
 
 const (
 	compareDepth = 200     // of types in types
-	compareWork  = 1 << 24 // types, fields, arguments and enumerators that are looked at
+	compareWork  = 1 << 22 // types, fields, arguments and enumerators that are looked at, and what is said about them by 64 bytes
+	reasonMax    = 500     // bytes of a reason before what it is about is left out in the middle
 	spelledDepth = 6       // of a type in a reason
 )
 
@@ -15,13 +16,44 @@ const (
 // is being compared counts as alike, which is what makes lists end.
 type typeDiff struct {
 	old, new *dwarf
-	seen     map[[2]uint64]string
+	seen     map[[2]uint64]difference
 	work     int
 	complete [2]map[string]uint64 // structs, unions and enums by kind and name, where they are defined
 }
 
+// difference is in which way two types are not alike. The zero value: they are.
+type difference struct {
+	text string
+	root string // the innermost struct, union or enum that is to blame, and why; "" if there is none
+}
+
+// of says in what it is: a field, an argument.
+func (d difference) of(format string, args ...any) difference {
+	if d.text == "" {
+		return d
+	}
+	rest := d.text
+	if len(rest) > reasonMax {
+		rest = "…: " + d.root
+	}
+	d.text = fmt.Sprintf(format, args...) + ": " + rest
+	return d
+}
+
+// blamed is a difference of a struct, a union or an enum.
+func (d difference) blamed() difference {
+	if d.root == "" {
+		d.root = d.text
+	}
+	return d
+}
+
+func differs(format string, args ...any) difference {
+	return difference{text: fmt.Sprintf(format, args...)}
+}
+
 func newTypeDiff(old, new *dwarf) *typeDiff {
-	return &typeDiff{old: old, new: new, seen: map[[2]uint64]string{}, complete: [2]map[string]uint64{old.definitions(), new.definitions()}}
+	return &typeDiff{old: old, new: new, seen: map[[2]uint64]difference{}, complete: [2]map[string]uint64{old.definitions(), new.definitions()}}
 }
 
 func (d *dwarf) definitions() map[string]uint64 {
@@ -72,36 +104,39 @@ func (d *dwarf) peel(off uint64, complete map[string]uint64) (*die, error) {
 	return nil, refuse("damaged debug information: a chain of more than %d typedefs", dwarfChain)
 }
 
-// compare says in which way the type at b, in the new file, is another than that at a, in the old one; "" if it is not.
-func (t *typeDiff) compare(a, b uint64, depth int) (string, error) {
+// compare says in which way the type at b, in the new file, is another than that at a, in the old one.
+func (t *typeDiff) compare(a, b uint64, depth int) (same difference, err error) {
 	if depth > compareDepth {
-		return "", refuse("types nested more than %d deep", compareDepth)
+		return same, refuse("types nested more than %d deep", compareDepth)
 	}
 	if err := t.pay(1); err != nil {
-		return "", err
+		return same, err
 	}
 	x, err := t.old.peel(a, t.complete[0])
 	if err != nil {
-		return "", err
+		return same, err
 	}
 	y, err := t.new.peel(b, t.complete[1])
 	if err != nil {
-		return "", err
+		return same, err
 	}
 	if x == nil || y == nil {
 		if x != y {
 			return t.other(a, b), nil
 		}
-		return "", nil
+		return same, nil
 	}
 	pair := [2]uint64{x.off, y.off}
-	if why, ok := t.seen[pair]; ok {
-		return why, nil
+	if d, ok := t.seen[pair]; ok {
+		return d, nil
 	}
-	t.seen[pair] = ""
-	why, err := t.differ(x, y, a, b, depth)
-	t.seen[pair] = why
-	return why, err
+	t.seen[pair] = same
+	d, err := t.differ(x, y, a, b, depth)
+	t.seen[pair] = d
+	if err == nil {
+		err = t.pay(len(d.text) / 64)
+	}
+	return d, err
 }
 
 func (t *typeDiff) pay(n int) error {
@@ -112,48 +147,46 @@ func (t *typeDiff) pay(n int) error {
 }
 
 // other words a type that has become another one.
-func (t *typeDiff) other(a, b uint64) string {
-	return fmt.Sprintf("%s, was %s", t.new.spell(b, spelledDepth), t.old.spell(a, spelledDepth))
+func (t *typeDiff) other(a, b uint64) difference {
+	return differs("%s, was %s", t.new.spell(b, spelledDepth), t.old.spell(a, spelledDepth))
 }
 
-func (t *typeDiff) differ(x, y *die, a, b uint64, depth int) (string, error) {
+func (t *typeDiff) differ(x, y *die, a, b uint64, depth int) (same difference, err error) {
 	if x.tag != y.tag {
 		return t.other(a, b), nil
 	}
 	switch x.tag {
 	case tagUnknownType:
-		return "", nil
+		return same, nil
 	case tagBase:
 		if x.size != y.size || x.at != y.at {
 			return t.other(a, b), nil
 		}
-		return "", nil
+		return same, nil
 	case tagPointer, tagAtomic:
 		return t.compare(x.typ, y.typ, depth+1)
 	case tagArray:
 		if _, _, err := t.both(x, y, tagSubrange); err != nil {
-			return "", err
+			return same, err
 		}
 		if m, n := t.old.elements(x), t.new.elements(y); m != n {
 			return t.other(a, b), nil
 		}
 		return t.compare(x.typ, y.typ, depth+1)
 	case tagStruct, tagUnion:
-		why, err := t.members(x, y, depth)
-		if why != "" && x.name != y.name {
-			why = t.other(a, b)
+		d, err := t.members(x, y, depth)
+		if d.text != "" && x.name != y.name {
+			d = t.other(a, b)
 		}
-		return why, err
+		return d.blamed(), err
 	case tagEnum:
-		return t.enumerators(x, y)
+		d, err := t.enumerators(x, y)
+		return d.blamed(), err
 	case tagSubroutine:
-		why, err := t.prototype(x, y, depth)
-		if why != "" {
-			why = "function pointer: " + why
-		}
-		return why, err
+		d, err := t.prototype(x, y, depth)
+		return d.of("function pointer"), err
 	}
-	return fmt.Sprintf("a type of kind %#x, which is not compared", x.tag), nil
+	return differs("a type of kind %#x, which is not compared", x.tag), nil
 }
 
 // elements says how many elements each dimension of an array has.
@@ -189,44 +222,43 @@ func (t *typeDiff) both(x, y *die, tag uint32) (old, now []*die, err error) {
 	return old, now, t.pay(m + n)
 }
 
-func (t *typeDiff) members(x, y *die, depth int) (string, error) {
+func (t *typeDiff) members(x, y *die, depth int) (same difference, err error) {
 	what := t.old.spell(x.off, 1)
 	if x.flags&dieDeclared != 0 || y.flags&dieDeclared != 0 { // nobody here knows what is in it
 		if x.name != y.name {
-			return fmt.Sprintf("%s, was %s", t.new.spell(y.off, 1), what), nil
+			return differs("%s, was %s", t.new.spell(y.off, 1), what), nil
 		}
-		return "", nil
+		return same, nil
 	}
 	old, now, err := t.both(x, y, tagMember)
 	if err != nil {
-		return "", err
+		return same, err
 	}
 	for i, m := range old {
 		if i >= len(now) {
-			return fmt.Sprintf("%s: field %s is removed", what, m.name), nil
+			return differs("%s: field %s is removed", what, orNameless(m.name)), nil
 		}
 		n := now[i]
 		if m.name != n.name {
-			return fmt.Sprintf("%s: field %d is %s, was %s", what, i+1, orNameless(n.name), orNameless(m.name)), nil
+			return differs("%s: field %d is %s, was %s", what, i+1, orNameless(n.name), orNameless(m.name)), nil
 		}
 		if m.at != n.at || m.bits != n.bits {
-			return fmt.Sprintf("%s: field %s is at %s, was at %s", what, orNameless(m.name), n.place(), m.place()), nil
+			return differs("%s: field %s is at %s, was at %s", what, orNameless(m.name), n.place(), m.place()), nil
 		}
-		why, err := t.compare(m.typ, n.typ, depth+1)
-		if err != nil || why != "" {
-			return fmt.Sprintf("%s: field %s: %s", what, orNameless(m.name), why), err
+		if d, err := t.compare(m.typ, n.typ, depth+1); err != nil || d.text != "" {
+			return d.of("%s: field %s", what, orNameless(m.name)), err
 		}
 	}
 	if len(now) > len(old) {
-		return fmt.Sprintf("%s: field %s is added", what, orNameless(now[len(old)].name)), nil
+		return differs("%s: field %s is added", what, orNameless(now[len(old)].name)), nil
 	}
 	if x.size != y.size {
-		return fmt.Sprintf("%s has %d bytes, had %d", what, y.size, x.size), nil
+		return differs("%s has %d bytes, had %d", what, y.size, x.size), nil
 	}
 	if x.align != y.align {
-		return fmt.Sprintf("%s is aligned otherwise", what), nil
+		return differs("%s is aligned otherwise", what), nil
 	}
-	return "", nil
+	return same, nil
 }
 
 // place says where a field is in its struct.
@@ -245,18 +277,18 @@ func orNameless(name string) string {
 }
 
 // enumerators may become more.
-func (t *typeDiff) enumerators(x, y *die) (string, error) {
+func (t *typeDiff) enumerators(x, y *die) (same difference, err error) {
 	what := t.old.spell(x.off, 1)
 	if x.flags&dieDeclared != 0 || y.flags&dieDeclared != 0 {
-		return "", nil
+		return same, nil
 	}
 	if x.size != y.size {
-		return fmt.Sprintf("%s has %d bytes, had %d", what, y.size, x.size), nil
+		return differs("%s has %d bytes, had %d", what, y.size, x.size), nil
 	}
 	values := map[string]uint64{}
 	old, now, err := t.both(x, y, tagEnumerator)
 	if err != nil {
-		return "", err
+		return same, err
 	}
 	for _, c := range now {
 		values[c.name] = c.size
@@ -264,38 +296,36 @@ func (t *typeDiff) enumerators(x, y *die) (string, error) {
 	for _, c := range old {
 		v, ok := values[c.name]
 		if !ok {
-			return fmt.Sprintf("%s: %s is removed", what, c.name), nil
+			return differs("%s: %s is removed", what, c.name), nil
 		}
 		if v != c.size {
-			return fmt.Sprintf("%s: %s is %d, was %d", what, c.name, int64(v), int64(c.size)), nil
+			return differs("%s: %s is %d, was %d", what, c.name, int64(v), int64(c.size)), nil
 		}
 	}
-	return "", nil
+	return same, nil
 }
 
 // prototype compares what two functions, or types of functions, return and take.
-func (t *typeDiff) prototype(x, y *die, depth int) (string, error) {
-	why, err := t.compare(x.typ, y.typ, depth+1)
-	if err != nil || why != "" {
-		return "result: " + why, err
+func (t *typeDiff) prototype(x, y *die, depth int) (same difference, err error) {
+	if d, err := t.compare(x.typ, y.typ, depth+1); err != nil || d.text != "" {
+		return d.of("result"), err
 	}
 	old, now, err := t.both(x, y, tagParameter)
 	if err != nil {
-		return "", err
+		return same, err
 	}
 	if len(old) != len(now) {
-		return fmt.Sprintf("takes %d arguments, took %d", len(now), len(old)), nil
+		return differs("takes %d arguments, took %d", len(now), len(old)), nil
 	}
 	for i := range old {
-		why, err := t.compare(old[i].typ, now[i].typ, depth+1)
-		if err != nil || why != "" {
-			return fmt.Sprintf("argument %d: %s", i+1, why), err
+		if d, err := t.compare(old[i].typ, now[i].typ, depth+1); err != nil || d.text != "" {
+			return d.of("argument %d", i+1), err
 		}
 	}
 	if old, now, err = t.both(x, y, tagUnspecified); err != nil || len(old) != len(now) {
-		return "takes other arguments behind the last", err
+		return differs("takes other arguments behind the last"), err
 	}
-	return "", nil
+	return same, nil
 }
 
 // spell writes a type as C would, roughly.
