@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kxsh/elf"
 	"kxsh/xen"
@@ -248,4 +251,56 @@ func keyID(t *testing.T, der []byte) elf.KeyID {
 		t.Fatal(err)
 	}
 	return k.ID
+}
+
+// TestSwap replaces and overwrites an image while it is started: what runs is what was signed, or nothing runs.
+func TestSwap(t *testing.T) {
+	e, _ := testEngine(t)
+	key, keys := signer(t, 1)
+	path := filepath.Join(t.TempDir(), "guest.kx")
+	signedGuest(t, path, key, "guest", 1)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil := bytes.Clone(good)
+	copy(evil[len(evil)/2:], "evil")
+	sum := sha256.Sum256(good)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(i%20) * 100 * time.Microsecond):
+			}
+			data := [][]byte{good, evil}[i%2]
+			if i%4 < 2 { // the same file, in place
+				os.WriteFile(path, data, 0o644)
+				continue
+			}
+			if os.WriteFile(path+".new", data, 0o644) == nil {
+				os.Rename(path+".new", path)
+			}
+		}
+	}()
+	ran, refused := 0, 0
+	for begin := time.Now(); (ran < 10 || refused < 10) && time.Since(begin) < 20*time.Second; {
+		reply, err := e.Run(context.Background(), RunRequest{Image: path, Args: []string{"hello"}, Require: "signed", Keys: keys})
+		if err != nil {
+			refused++
+			continue
+		}
+		ran++
+		d, err := e.Inspect(context.Background(), reply.PID)
+		if err != nil || d.ImageSHA != hex.EncodeToString(sum[:]) {
+			t.Fatalf("%+v runs, %v", d, err)
+		}
+	}
+	close(stop)
+	<-stopped
+	if ran < 10 || refused < 10 {
+		t.Errorf("%d ran, %d were refused: nothing was swapped at the right time", ran, refused)
+	}
 }
