@@ -3,6 +3,7 @@ package elf
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -97,13 +98,17 @@ type Record struct {
 }
 
 // ReadRecord reads the restriction record of a file, and the whole file if it is signed. A file without one gives nil. What it says
-// is true of the bytes that r gave: who uses a file must use those, and read them once.
+// is true of the bytes that r gave: who uses a file must use those, and read them once. A damaged record, or a second one, gives a *Refusal.
 func ReadRecord(r io.ReaderAt, size int64) (*Record, error) {
 	f, err := open(r, size)
 	if err != nil {
 		return nil, err
 	}
 	rec, err := f.record()
+	var damaged *Error
+	if errors.As(err, &damaged) {
+		return nil, breaks("record", "%s", damaged.Reason)
+	}
 	if err != nil || rec == nil || rec.Algorithm == Unsigned {
 		return rec, err
 	}

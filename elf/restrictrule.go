@@ -8,7 +8,7 @@ import (
 
 // Refusal says which restriction a file breaks.
 type Refusal struct {
-	Rule   string // signed, key, signature, algorithm, version, loader, name, rollback
+	Rule   string // record, signed, key, signature, algorithm, version, loader, name, rollback
 	Reason string
 }
 

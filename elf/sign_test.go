@@ -190,7 +190,7 @@ func TestFlips(t *testing.T) {
 	try := func(what string, n int, b []byte) {
 		rule := ruleOf(verifyBytes(b, keys))
 		switch rule {
-		case "signature", "signed", "key", "damaged":
+		case "signature", "signed", "key", "record", "damaged":
 		default:
 			t.Fatalf("%s %d: broken rule %q", what, n, rule)
 		}
@@ -215,7 +215,7 @@ func TestFlips(t *testing.T) {
 	for n := range 3 {
 		try("longer by", n+1, append(bytes.Clone(b), make([]byte, n+1)...))
 	}
-	for rule, least := range map[string]int{"signature": 1500, "damaged": 100, "key": 32, "signed": 1} {
+	for rule, least := range map[string]int{"signature": 1500, "damaged": 100, "record": 100, "key": 32, "signed": 1} {
 		if count[rule] < least {
 			t.Errorf("only %d broke rule %s: %v", count[rule], rule, count)
 		}
@@ -254,12 +254,12 @@ func TestForged(t *testing.T) {
 	le.PutUint16(two[60:], le.Uint16(two[60:])+1)
 	shoff := le.Uint64(b[40:])
 	two = append(append(two, b[shoff:]...), h.encode()...)
-	if err := verifyBytes(two, keys); err == nil || err.Error() != "two restriction records" {
+	if err := verifyBytes(two, keys); err == nil || err.Error() != "rule record: two restriction records" {
 		t.Errorf("second record: %v", err)
 	}
 	// Two sections that are the same bytes are two records as well.
 	copy(two[len(two)-sectionSize:], two[len(two)-2*sectionSize:len(two)-sectionSize])
-	if err := verifyBytes(two, keys); err == nil || err.Error() != "two restriction records" {
+	if err := verifyBytes(two, keys); err == nil || err.Error() != "rule record: two restriction records" {
 		t.Errorf("the same record twice: %v", err)
 	}
 	if rule := ruleOf(verifyBytes(validSpec().build(), keys)); rule != "signed" {

@@ -112,8 +112,8 @@ func load(f *os.File, id fileID, path string, prepare func(*elf.Image, io.Reader
 		return nil, errf(CodeBadImage, "%s: not a pVM image: %v", path, err)
 	}
 	rec, err := elf.ReadRecord(r, int64(len(data)))
-	if err != nil {
-		return nil, errf(CodeBadImage, "%s: not a pVM image: %v", path, err)
+	if err != nil { // whether or not anything is demanded of it
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
 	}
 	xi, err := prepare(parsed, r)
 	if err != nil {

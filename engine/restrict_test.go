@@ -123,6 +123,12 @@ func TestRestrictions(t *testing.T) {
 			t.Errorf("want %q, got %q", name, got)
 		}
 	}
+	damaged := bytes.Clone(good)
+	copy(damaged[bytes.LastIndex(damaged, []byte("KX\x00\x00"))+4:], []byte{2})
+	replace(t, path, damaged)
+	if got := runs(t, e, RunRequest{Image: path}); got != "record" {
+		t.Errorf("a damaged record, and nothing demanded: %q", got)
+	}
 	signedGuest(t, path, evil, "guest", 3)
 	if got := runs(t, e, RunRequest{Image: path, Require: "signed", Keys: keys}); got != "key" {
 		t.Errorf("signed by another: %q", got)

@@ -24,7 +24,7 @@ var verifyCommand = Command{
 	Synopsis: "[--key FILE] [--require LIST] [--allow-sha1] [--json] FILE [LIBRARY…]",
 	Short:    "check the signature of an image or a library, and its libraries",
 	Long: `FILE must be signed with a key of the trust store, or that of --key, and meet what --require lists. Each LIBRARY must be what the record of
-FILE asks for under that file's name. One line for each, and exit status 1 if any is refused, with the rule that it breaks: signed, key,
+FILE asks for under that file's name. One line for each, and exit status 1 if any is refused, with the rule that it breaks: record, signed, key,
 signature, algorithm, name, version, loader.`,
 	Examples: []string{"verify web.kx", "verify --key release.key.pub --require version=3+ web.kx libm.so"},
 	Flags: func(f *pflag.FlagSet) {
