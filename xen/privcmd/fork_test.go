@@ -32,6 +32,7 @@ func forkedLife(promise string) func(*testing.T, *Hypervisor, *xen.Config, func(
 
 func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection, promise string) {
 	defer h.window.close(h.c) // so that each fork has to make it
+	h.fillAfter = time.Hour
 	m := xentest.StartForker(t, h, c.Image, xentest.ForkerMemory, promise)
 	d := m.Domain.(*Domain)
 	f := m.Called(0)
@@ -52,10 +53,15 @@ func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injecti
 		twice(t, child.Unpause, in)
 		xentest.AsForker(t, child).Born()
 		tell(int64(child.ID()))
+		twice(t, func() error { return child.Settle(lastPage(d)) }, in)
+		twice(t, func() error { return d.Settle(lastPage(d) - 4<<20) }, in)
 		quit(t, child, in)
 	}
 	quit(t, d, in)
 }
+
+// lastPage is the address of the last page of a domain's window.
+func lastPage(d *Domain) uint64 { return d.geometry.ramVA + (d.geometry.pages-1)*pageSize }
 
 // forkOnce forks, so that what a hypervisor keeps from its first fork on is there.
 func (g guests) forkOnce() {
