@@ -56,16 +56,17 @@ type API interface {
 type Code string
 
 const (
-	CodeNoPVM    Code = "no-such-pvm"
-	CodeNoImage  Code = "no-such-image"   // run exits 127
-	CodeBadImage Code = "not-a-pvm-image" // run exits 126
-	CodeBusy     Code = "busy"
-	CodeLimit    Code = "limit"
-	CodeInvalid  Code = "invalid"
-	CodeDenied   Code = "denied"
-	CodeForeign  Code = "foreign" // a domain that somebody else made, or the host
-	CodeInternal Code = "internal"
-	CodeEngine   Code = "engine" // unreachable, wrong version, socket of another user
+	CodeNoPVM      Code = "no-such-pvm"
+	CodeNoImage    Code = "no-such-image"   // run exits 127
+	CodeBadImage   Code = "not-a-pvm-image" // run exits 126
+	CodeBusy       Code = "busy"
+	CodeLimit      Code = "limit"
+	CodeInvalid    Code = "invalid"
+	CodeDenied     Code = "denied"
+	CodeRestricted Code = "restricted" // breaks a rule of --require; run exits 126
+	CodeForeign    Code = "foreign"    // a domain that somebody else made, or the host
+	CodeInternal   Code = "internal"
+	CodeEngine     Code = "engine" // unreachable, wrong version, socket of another user
 )
 
 // Error is one line for people: what, to whom, why, and the mend where there is one.
@@ -89,6 +90,10 @@ type RunRequest struct {
 	Rows    int      `json:"rows,omitempty"`
 	Cols    int      `json:"cols,omitempty"`
 	Restart Restart  `json:"restart"`
+	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,
+	// of which one must have signed it. They hold for restarts, too.
+	Require string   `json:"require,omitempty"`
+	Keys    [][]byte `json:"keys,omitempty"`
 	// Hold delays the domain's first instruction until somebody attaches, so that a foreground
 	// run loses nothing and sees the terminal's size from the start.
 	Hold bool `json:"hold,omitempty"`
@@ -184,6 +189,7 @@ type Detail struct {
 	LogBytes  int64         `json:"log_bytes"`
 	LogLost   int64         `json:"log_lost"` // bytes rotated away
 	ImageSHA  string        `json:"image_sha256"`
+	Seal      *Seal         `json:"seal,omitempty"` // nil: no signature was asked for
 	RAMBase   uint64        `json:"ram_base"`
 	// What its family shares and it has a part in; nil if nobody could tell in time.
 	Shares []SharedObject `json:"shares,omitempty"`

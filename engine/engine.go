@@ -40,6 +40,7 @@ type Engine struct {
 	store   *store
 	events  *events
 	images  *imageCache
+	floors  *floors
 	started time.Time
 	host    string
 	hvName  string
@@ -81,7 +82,7 @@ func New(o Options) (*Engine, error) {
 	}
 	host, _ := os.Hostname()
 	e := &Engine{
-		o: o, store: st, started: time.Now(), host: host, log: o.Log, images: newImageCache(),
+		o: o, store: st, started: time.Now(), host: host, log: o.Log, images: newImageCache(), floors: newFloors(o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	if e.events, err = newEvents(st); err != nil {

@@ -21,14 +21,15 @@ const (
 
 // image is one checked and prepared image file.
 type image struct {
-	id    fileID
-	elf   *elf.Image
-	xen   xen.Image
-	sha   string
-	root  []byte // appended tar archive
-	syms  *elf.SymTab
-	users int // runs that are using it, guarded by imageCache.mu
-	stale bool
+	id     fileID
+	elf    *elf.Image
+	xen    xen.Image
+	record *elf.Record // nil: it has none
+	sha    string
+	root   []byte // appended tar archive
+	syms   *elf.SymTab
+	users  int // runs that are using it, guarded by imageCache.mu
+	stale  bool
 }
 
 // fileID tells whether a file is still the one that was read.
@@ -110,6 +111,10 @@ func load(f *os.File, id fileID, path string, prepare func(*elf.Image, io.Reader
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: not a pVM image: %v", path, err)
 	}
+	rec, err := elf.ReadRecord(r, int64(len(data)))
+	if err != nil { // whether or not anything is demanded of it
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	}
 	xi, err := prepare(parsed, r)
 	if err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
@@ -119,7 +124,7 @@ func load(f *os.File, id fileID, path string, prepare func(*elf.Image, io.Reader
 		syms = &elf.SymTab{} // a damaged symbol table costs names in fault reports, no more
 	}
 	sum := sha256.Sum256(data)
-	im := &image{id: id, elf: parsed, xen: xi, sha: hex.EncodeToString(sum[:]), syms: syms}
+	im := &image{id: id, elf: parsed, xen: xi, record: rec, sha: hex.EncodeToString(sum[:]), syms: syms}
 	if n := parsed.Root.Len; n > 0 {
 		im.root = data[parsed.Root.Off : parsed.Root.Off+n]
 	}

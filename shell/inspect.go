@@ -191,6 +191,9 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	f.add("image", "%s", d.Image)
 	f.add("sha256", "%s", d.ImageSHA)
+	if s := d.Seal; s != nil {
+		f.add("signed", "%s version %d, loader %s, by %s", s.Name, s.Version, s.Loader, s.Key)
+	}
 	f.add("args", "%s", quoteArgs(d.Args))
 	for _, kv := range d.Env {
 		f.add("env", "%s", kv)
