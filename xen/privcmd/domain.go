@@ -42,8 +42,9 @@ type Domain struct {
 	mu       sync.RWMutex // held for reading by users; Release takes it
 	released bool
 
-	freezing sync.Mutex // guards heirs, and what they lack; taken after pauses
+	freezing sync.Mutex // guards heirs, what they lack, and frozen; taken after pauses
 	heirs    []*heir
+	frozen   regions // that it cannot write to
 
 	pauses    sync.Mutex // orders Pause, Unpause and Destroy
 	paused    atomic.Bool
