@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -184,6 +184,8 @@ _kxsh_value() {
 	run:--restart)
 		kind=words words='no on-failure always unless-stopped' ;;
 	run:--root)
+		kind=file words='' ;;
+	run:--lib-path)
 		kind=file words='' ;;
 	fork:-n | fork:--count)
 		kind=none words='' ;;

@@ -155,18 +155,19 @@ complete -c kxsh -n __kxsh_first -a engine -d 'be the engine, for a service mana
 complete -c kxsh -n __kxsh_file -F
 
 # run
-complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -F
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -s d -l detach -d 'run in the background and print the PID'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -s i -l interactive -d 'give it standard input'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -s t -l tty -d 'its console is a terminal'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l name -r -f -d 'its name (default: the image\'s)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l root -r -F -d 'root file system: a tar archive or a folder'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root' -f -a '(__kxsh_images)'
+complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -F
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s d -l detach -d 'run in the background and print the PID'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s i -l interactive -d 'give it standard input'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s t -l tty -d 'its console is a terminal'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l name -r -f -d 'its name (default: the image\'s)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l root -r -F -d 'root file system: a tar archive or a folder'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -f -a '(__kxsh_images)'
 
 # fork
 complete -c kxsh -n '__kxsh_in fork' -s n -l count -r -f -d 'how many children'

@@ -78,12 +78,14 @@ func (e *Error) Error() string { return e.Msg }
 
 // RunRequest says what to run.
 type RunRequest struct {
-	Image   string   `json:"image"` // absolute path; the engine opens it as itself
-	Args    []string `json:"args"`  // with args[0], the name the program sees
-	Env     []string `json:"env"`
-	Name    string   `json:"name"`           // empty: from the image's file name
-	Memory  uint64   `json:"memory"`         // bytes; 0: what the image asks for, or the default
-	Root    string   `json:"root,omitempty"` // tar file of the root file system
+	Image  string   `json:"image"` // absolute path; the engine opens it as itself
+	Args   []string `json:"args"`  // with args[0], the name the program sees
+	Env    []string `json:"env"`
+	Name   string   `json:"name"`           // empty: from the image's file name
+	Memory uint64   `json:"memory"`         // bytes; 0: what the image asks for, or the default
+	Root   string   `json:"root,omitempty"` // tar file of the root file system
+	// LibPath are folders, as absolute paths, in which to look for shared libraries before the image's own.
+	LibPath []string `json:"lib_path,omitempty"`
 	TTY     bool     `json:"tty"`
 	Stdin   bool     `json:"stdin"`
 	Rows    int      `json:"rows,omitempty"`

@@ -39,11 +39,12 @@ type record struct {
 	RestartOf int `json:"restart_of,omitempty"`
 	Request   RunRequest
 	Steps     []Step
-	ImageSHA  string `json:"image_sha256"`
-	Token     []byte `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
-	Log       string `json:"log"`             // folder of the console log, under the state folder
-	Stopped   bool   `json:"stopped"`         // a user ended it: no restart
-	Crash     string `json:"crash,omitempty"`
+	ImageSHA  string       `json:"image_sha256"`
+	Libraries []LibraryUse `json:"libraries,omitempty"`
+	Token     []byte       `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
+	Log       string       `json:"log"`             // folder of the console log, under the state folder
+	Stopped   bool         `json:"stopped"`         // a user ended it: no restart
+	Crash     string       `json:"crash,omitempty"`
 	Requested time.Time
 	MainAfter time.Duration
 

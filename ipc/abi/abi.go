@@ -26,7 +26,9 @@ const (
 // Address space of a pVM.
 //
 //	0                          never mapped
-//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
+//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
+//	                           number of pages further on, the dynamic segment: the shared libraries that the image
+//	                           needs, each as its file has it, with a page that is not there before it
 //	KX_CTL_VA                  the control area, laid out below
 //	KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
 //	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
@@ -34,7 +36,8 @@ const (
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
 //
 // Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
-// then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+// then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
+// as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
 //
 // At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
 // pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -73,6 +76,10 @@ const (
 	FamilyVa    = 0x11000000
 	FamilyPages = 8192 // most
 	Members     = 1024
+)
+
+const (
+	Libraries = 16 // shared libraries of a pVM, at most
 )
 
 const (
@@ -333,6 +340,24 @@ type KxObject struct {
 	Writers [ObjectPids]uint32
 }
 
+// KxLibrary is struct kx_library.
+//
+// A shared library's constructors and destructors, as addresses of pointers to functions.
+type KxLibrary struct {
+	Init  uint64
+	Inits uint64
+	Fini  uint64
+	Finis uint64
+}
+
+// KxLibraries is struct kx_libraries.
+//
+// An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs.
+type KxLibraries struct {
+	Count   uint64
+	Library [Libraries]KxLibrary
+}
+
 // KxRange is struct kx_range.
 //
 // Pages of the RAM window.
@@ -358,7 +383,7 @@ type KxControl struct {
 	ArgsLen    uint32 // bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated
 	Rows       uint32
 	Cols       uint32
-	ImagePages uint64 // frames of the image, from KX_IMAGE_VA
+	ImagePages uint64 // frames of image and dynamic segment, from KX_IMAGE_VA
 	RamVa      uint64
 	RamPages   uint64
 	RootVa     uint64 // tar archive of the root file system, inside the RAM window; 0: none

@@ -54,6 +54,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "map", Do: f.mapped},
 			{Name: "list", Do: f.list},
 			{Name: "boot", Do: f.boot},
+			{Name: "libraries", Do: f.libraries},
 			{Name: "family", Do: f.family},
 			{Name: "vcpu", Do: f.vcpu},
 			{Name: "limits", Do: func() error { return f.d.inherit(d) }},
@@ -80,6 +81,7 @@ func (f *fork) check() error {
 	} else {
 		f.apart = slices.Repeat(apart{kindCopied}, int(f.geo.frames()))
 	}
+	f.apart.libraries(f.parent.segment)
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}
@@ -277,6 +279,8 @@ func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
 		kind, present := apart[i], entry&ptePresent != 0
 		switch {
 		case marked && entry&(ptePresent|pteKept) == 0:
+			continue
+		case kind == kindLibrary && f.fromLibrary(frame+uint64(i), entry):
 			continue
 		case present && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0):
 			continue // the child gets a page of zeroes when it looks
