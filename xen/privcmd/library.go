@@ -2,6 +2,7 @@ package privcmd
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -59,11 +60,17 @@ func (s *holder) Close() error {
 		return nil
 	}
 	delete(s.h.libraries, s.id)
-	info, err := s.h.c.domainInfo(s.id)
-	if serial, ok := s.h.marked(libraryMark, &info); err != nil || !ok || uint32(serial) != s.serial {
-		return nil // somebody else has ended it
+	err := again(func() error {
+		info, err := s.h.c.domainInfo(s.id)
+		if serial, ok := s.h.marked(libraryMark, &info); err != nil || !ok || uint32(serial) != s.serial {
+			return err
+		}
+		return s.h.c.destroy(s.id)
+	})
+	if errors.Is(err, xen.ErrNoDomain) { // somebody else has ended it
+		return nil
 	}
-	return s.h.c.destroy(s.id)
+	return err
 }
 
 // segment is a domain's dynamic segment, as far as it is shared. Its holders are retained.
