@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -128,6 +128,7 @@ complete -c kxsh -n __kxsh_first -a wait -d 'wait for pVMs and jobs to end'
 complete -c kxsh -n __kxsh_first -a console -d 'attach to a pVM\'s console; Ctrl-] detaches'
 complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, also after its death'
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
+complete -c kxsh -n __kxsh_first -a ldd -d 'list the shared libraries of a pVM, or those that run would give an image'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
 complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
@@ -312,6 +313,13 @@ complete -c kxsh -n '__kxsh_in inspect' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in inspect' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in inspect' -f -k -a '(__kxsh_pvms; __kxsh_images)'
 
+# ldd
+complete -c kxsh -n '__kxsh_in ldd' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_in ldd' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in ldd' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in ldd' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in ldd' -f -k -a '(__kxsh_pvms; __kxsh_images)'
+
 # events
 complete -c kxsh -n '__kxsh_in events' -s f -l follow -d 'go on with new ones as they come'
 complete -c kxsh -n '__kxsh_in events' -l json -d 'as JSON'
@@ -415,7 +423,7 @@ complete -c kxsh -n '__kxsh_in cc' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

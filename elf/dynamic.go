@@ -69,6 +69,8 @@ type Dynamic struct {
 	canonical  map[string]uint64 // address of an image's own entry for a library's function, if it stands for the function
 	relocs     []reloc           // DT_RELA, at once
 	slots      []reloc           // DT_JMPREL, of calls
+	unbound    []uint64          // what each of slots holds until it is bound: the address of code, as linked; 0: it has to be bound at once
+	calls      uint64            // address of DT_JMPREL
 	got        uint64            // DT_PLTGOT, or 0
 	init, fini span              // arrays of pointers to functions
 }
@@ -125,6 +127,11 @@ func (f *file) dynamic(p prog, segs []Segment) (*Dynamic, error) {
 	}
 	if d.slots, err = f.relocations(d, "relocations of calls", t[tagJmpRel], t[tagPltRelSize]); err != nil {
 		return nil, err
+	}
+	if d.calls = t[tagJmpRel]; len(d.slots) > 0 {
+		if d.unbound, err = f.unbound(d); err != nil {
+			return nil, err
+		}
 	}
 	d.init, d.fini = span{t[tagInitArray], t[tagInitSize]}, span{t[tagFiniArray], t[tagFiniSize]}
 	for what, s := range map[string]span{"constructors": d.init, "destructors": d.fini} {
@@ -345,6 +352,25 @@ func (f *file) relocations(d *Dynamic, what string, va, size uint64) ([]reloc, e
 		}
 	}
 	return relocs, nil
+}
+
+// unbound reads what the slots of calls hold in the file.
+func (f *file) unbound(d *Dynamic) ([]uint64, error) {
+	values := make([]uint64, len(d.slots))
+	for i, r := range d.slots {
+		for _, s := range d.segs {
+			if off := r.va - s.VA; r.va >= s.VA && off < s.FileSize && s.FileSize-off >= 8 {
+				p, err := f.read(s.Off+off, 8)
+				if err != nil {
+					return nil, err
+				}
+				if v := le.Uint64(p); r.typ == relocJumpSlot && in(d.segs, v, 1, Exec) {
+					values[i] = v
+				}
+			}
+		}
+	}
+	return values, nil
 }
 
 func (d *Dynamic) checkReloc(r *reloc) error {

@@ -146,7 +146,8 @@ func dynLibrary() *dynSpec {
 		},
 		slots:     []reloc{{dynData + 64, relocJumpSlot, 5, 0}, {dynData + 72, relocJumpSlot, 1, 0}},
 		init:      span{dynData + 80, 16},
-		dataBytes: quad(77),
+		extra:     [][2]uint64{{tagPltGot, dynData + 0x100}},
+		dataBytes: slices.Concat(quad(77), make([]byte, 56), quad(dynText+0x56)),
 	}
 }
 
@@ -169,7 +170,10 @@ func dynImage() *dynSpec {
 			{"pointer", 1, 1, 3, at(dynBSS), 16},
 			{"constant", 1, 1, 3, at(dynBSS + 16), 8},
 			{"zeroes", 1, 1, 3, at(dynBSS + 32), 32},
+			{ResolveSymbol, symbolFunc, 1, 2, at(dynText + 0x80), 0},
 		},
+		extra:     [][2]uint64{{tagPltGot, at(dynData + 0x100)}},
+		dataBytes: slices.Concat(make([]byte, 64), quad(at(dynText+0x46))),
 		relocs: []reloc{
 			{at(dynBSS), relocCopy, 3, 0}, {at(dynBSS + 16), relocCopy, 4, 0}, {at(dynBSS + 32), relocCopy, 5, 0},
 			{at(dynData), reloc64, 2, 0},

@@ -3,17 +3,21 @@ package elf
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
-// TableSymbol names the variable of an image that tells its start and its end what to call: struct kx_libraries of
-// guest/include/kx_abi.h.
-const TableSymbol = "kx_libraries"
+// Symbols that an image with libraries has: TableSymbol is the variable that tells its start, its end and its calls of its
+// libraries, struct kx_libraries of guest/include/kx_abi.h; ResolveSymbol is the function by which a call comes that is not bound yet.
+const (
+	TableSymbol   = "kx_libraries"
+	ResolveSymbol = "kx_resolve"
+)
 
-// Sizes of struct kx_libraries, bytes.
+// Sizes of struct kx_libraries, bytes: a count, the image's item, and those of libraries.
 const (
 	tableHead = 8
-	tableItem = 32
-	tableSize = tableHead + MaxLibraries*tableItem
+	tableItem = 56
+	tableSize = tableHead + (1+MaxLibraries)*tableItem
 )
 
 // Content is what writable memory holds at an address before the first instruction runs.
@@ -27,6 +31,8 @@ type Linked struct {
 	Libraries []Placed
 	Content   []Content // of writable segments, where it is not that of the image's file, or zero
 	Pages     uint64    // of image and libraries, from ImageVA
+
+	linker
 }
 
 // Placed is a library at an address.
@@ -41,6 +47,8 @@ type module struct {
 	*Dynamic
 	base   uint64
 	r      io.ReaderAt // nil: the image
+	item   uint64      // address of its part of the table
+	lazy   bool        // calls are bound when they are made first
 	writes []Content
 }
 
@@ -54,10 +62,11 @@ type linker struct {
 const maxCopied = 64 << 20
 
 // Link places the libraries of a tree behind the image, the first one slide pages after a page that is left out, and binds all
-// symbols. A reference that nothing satisfies gives an *Error.
-func Link(img *Image, tree []Node, slide uint64) (*Linked, error) {
+// symbols; with lazy, calls not yet, where that can be: Bind does. A reference that nothing satisfies gives an *Error.
+func Link(img *Image, tree []Node, slide uint64, lazy bool) (*Linked, error) {
 	out := &Linked{Pages: img.Pages() + slide}
-	k := &linker{modules: []module{{name: "the image", Dynamic: img.Dynamic}}}
+	k := &out.linker
+	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
 	for _, n := range tree {
 		base := ImageVA + (out.Pages+1)*PageSize
 		if base+n.Pages()*PageSize > ImageEnd {
@@ -71,19 +80,65 @@ func Link(img *Image, tree []Node, slide uint64) (*Linked, error) {
 		}
 		k.modules = append(k.modules, m)
 	}
+	if err := k.table(initOrder(tree), lazy); err != nil {
+		return nil, err
+	}
 	for i := range k.modules { // the image last: it takes copies of what libraries hold
 		m := &k.modules[len(k.modules)-1-i]
 		if err := k.bind(m); err != nil {
 			return nil, within(m.name, err)
 		}
 	}
-	if err := k.modules[0].table(out.Libraries); err != nil {
-		return nil, err
-	}
-	for _, m := range k.modules {
-		out.Content = append(out.Content, m.writes...)
+	for i := range k.modules {
+		m := &k.modules[i]
+		out.Content, m.writes = append(out.Content, m.writes...), nil
 	}
 	return out, nil
+}
+
+// Bind finds what call n of a module means: the image is module 0, the libraries follow in the order of the tree. Both numbers may be
+// anything. It may be called from any goroutine.
+func (l *Linked) Bind(module, n uint64) (address uint64, name string, err error) {
+	if module >= uint64(len(l.modules)) || n >= uint64(len(l.modules[module].slots)) {
+		return 0, "", refuse("no call %d of module %d", n, module)
+	}
+	m := &l.modules[module]
+	r := &m.slots[n]
+	if len(m.symbols) > 0 {
+		name = printable(m.symbols[r.sym].name)
+	}
+	address, err = l.value(m, r)
+	return address, name, within(m.name, err)
+}
+
+// Calls counts, for each library, the calls of its functions that are bound, and those that are not yet, wherever they are made, in memory
+// that read reads: 8 bytes at an address.
+func (l *Linked) Calls(read func(va uint64, p []byte) error) (bound, unbound []int, err error) {
+	bound, unbound = make([]int, len(l.Libraries)), make([]int, len(l.Libraries))
+	var word [8]byte
+	for k := range l.modules {
+		m := &l.modules[k]
+		for i := range m.slots {
+			r := &m.slots[i]
+			to, err := l.value(m, r)
+			if err != nil {
+				return nil, nil, within(m.name, err)
+			}
+			of := slices.IndexFunc(l.Libraries, func(p Placed) bool { return to >= p.Base && to-p.Base < p.Pages()*PageSize })
+			if of < 0 {
+				continue // the image's
+			}
+			if err := read(m.base+r.va, word[:]); err != nil {
+				return nil, nil, err
+			}
+			if m.unbound[i] != 0 && le.Uint64(word[:]) == m.base+m.unbound[i] {
+				unbound[of]++
+			} else {
+				bound[of]++
+			}
+		}
+	}
+	return bound, unbound, nil
 }
 
 // within says in which module something is wrong.
@@ -153,24 +208,35 @@ func (m *module) content(va, n uint64) ([]byte, error) {
 	return p, nil
 }
 
-// bind does the relocations of a module.
+// bind does the relocations of a module. What a call means is looked for in any case.
 func (k *linker) bind(m *module) error {
-	for _, list := range [][]reloc{m.relocs, m.slots} {
-		for i := range list {
-			r := &list[i]
-			if r.typ == relocCopy {
-				if err := k.copy(m, r); err != nil {
-					return err
-				}
-				continue
-			}
-			value, err := k.value(m, r)
-			if err != nil {
+	for i := range m.relocs {
+		r := &m.relocs[i]
+		if r.typ == relocCopy {
+			if err := k.copy(m, r); err != nil {
 				return err
 			}
-			if err := m.set(r.va, value); err != nil {
-				return err
-			}
+			continue
+		}
+		value, err := k.value(m, r)
+		if err != nil {
+			return err
+		}
+		if err := m.set(r.va, value); err != nil {
+			return err
+		}
+	}
+	for i := range m.slots {
+		r := &m.slots[i]
+		value, err := k.value(m, r)
+		if err != nil {
+			return err
+		}
+		if m.lazy && m.unbound[i] != 0 {
+			value = m.base + m.unbound[i]
+		}
+		if err := m.set(r.va, value); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -178,8 +244,11 @@ func (k *linker) bind(m *module) error {
 
 // value is what a relocation is to store.
 func (k *linker) value(m *module, r *reloc) (uint64, error) {
-	if r.typ == relocRelative {
+	switch r.typ {
+	case relocRelative:
 		return m.base + r.addend, nil
+	case relocCopy:
+		return 0, refuse("damaged relocation at %#x: a copy among the calls", r.va)
 	}
 	if len(m.symbols) == 0 {
 		return 0, refuse("damaged relocation at %#x: there are no symbols", r.va)
@@ -258,23 +327,42 @@ func (k *linker) copy(m *module, r *reloc) error {
 	return refuse("needs the variable %s, which none of its libraries has: link the image again", printable(s.name))
 }
 
-// table fills the image's table of constructors and destructors.
-func (m *module) table(libraries []Placed) error {
-	index, ok := m.defined[TableSymbol]
-	if !ok || m.symbols[index].size != tableSize || !in(m.segs, m.symbols[index].value, tableSize, Write) {
+// table fills the image's table, in the order in which constructors run, and has calls come by the resolver.
+func (k *linker) table(order []int, lazy bool) error {
+	image := &k.modules[0]
+	index, ok := image.defined[TableSymbol]
+	if !ok || image.symbols[index].size != tableSize || !in(image.segs, image.symbols[index].value, tableSize, Write) {
 		return refuse("uses shared libraries without the start for them: link it with kxsh cc")
 	}
-	tree := make([]Node, len(libraries))
-	for i, l := range libraries {
-		tree[i] = l.Node
+	at := image.symbols[index].value
+	p := le.AppendUint64(nil, uint64(len(order)))
+	add := func(i int, spans ...span) {
+		m := &k.modules[i]
+		m.item = at + uint64(len(p))
+		for _, s := range spans {
+			p = le.AppendUint64(le.AppendUint64(p, m.base+s.va), s.size/8)
+		}
+		p = le.AppendUint64(le.AppendUint64(le.AppendUint64(p, m.base+m.calls), m.base), uint64(i))
 	}
-	p := le.AppendUint64(nil, uint64(len(libraries)))
-	for _, i := range initOrder(tree) {
-		l := &libraries[i]
-		for _, s := range []span{l.init, l.fini} {
-			p = le.AppendUint64(le.AppendUint64(p, l.Base+s.va), s.size/8)
+	add(0, span{}, span{})
+	for _, i := range order {
+		m := &k.modules[1+i]
+		add(1+i, m.init, m.fini)
+	}
+	image.writes = append(image.writes, Content{at, p})
+	resolver, ok := image.defined[ResolveSymbol]
+	if !ok || !in(image.segs, image.symbols[resolver].value, 1, Exec) || !lazy {
+		return nil
+	}
+	for i := range k.modules {
+		m := &k.modules[i]
+		// The first word is the linker's own. A module without the others has no calls to be bound.
+		if m.got == 0 || !in(m.segs, m.got, 24, Write) {
+			continue
+		}
+		if m.set(m.got+8, m.item) == nil && m.set(m.got+16, image.symbols[resolver].value) == nil {
+			m.lazy = true
 		}
 	}
-	m.writes = append(m.writes, Content{m.symbols[index].value, p})
 	return nil
 }

@@ -19,6 +19,8 @@ type API interface {
 	Snapshot(ctx context.Context, exited bool) (*Snapshot, error)
 	// Inspect returns one pVM, running or remembered, in every detail.
 	Inspect(ctx context.Context, pid int) (*Detail, error)
+	// Libraries lists the shared libraries of a running pVM, in the order in which symbols are looked for.
+	Libraries(ctx context.Context, pid int) ([]Library, error)
 	// Fork makes count children of a running pVM from outside, which all go on from the same point, and
 	// returns their PIDs. After an error, they are those of the children that there are nevertheless.
 	Fork(ctx context.Context, pid, count int) ([]int, error)

@@ -120,6 +120,9 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	}
 	c := newPVM()
 	c.syms, c.parent = p.syms, p.pid
+	e.mu.Lock()
+	c.linked = p.linked
+	e.mu.Unlock()
 	if c.root = p.root; p.pid == parent.Family {
 		c.root = p
 	}

@@ -2,12 +2,15 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"kxsh/elf"
 	"kxsh/xen"
@@ -53,25 +56,87 @@ type LibraryUse struct {
 	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
 }
 
+// Library is a library of a running pVM, as it is now.
+type Library struct {
+	LibraryUse
+	Sharers int `json:"sharers"` // pVMs that have the same file, this one included
+	// Calls of its functions, wherever they are made: those that are bound, and those that will be when they are made first. -1: the files
+	// are not those any more with which an earlier engine has linked it.
+	Bound int `json:"bound"`
+	Lazy  int `json:"lazy"`
+}
+
+// Libraries implements API.
+func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
+	p, err := e.findLive(pid, "only pVMs have libraries")
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	list := []Library{}
+	for _, u := range p.rec.Libraries {
+		same := func(q *pvm) bool {
+			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 })
+		}
+		list = append(list, Library{LibraryUse: u, Sharers: len(e.those(same)), Bound: -1, Lazy: -1})
+	}
+	e.mu.Unlock()
+	linked, err := e.linkedOf(p)
+	if err != nil {
+		return list, nil
+	}
+	bound, lazy, err := linked.Calls(byPages(p.dom.ReadMemory))
+	if err != nil {
+		return nil, errf(CodeInternal, "(%d): %v", pid, err)
+	}
+	for i := range list {
+		list[i].Bound, list[i].Lazy = bound[i], lazy[i]
+	}
+	return list, nil
+}
+
+// byPages reads words of a pVM's memory, whole pages at a time. No word is of two pages: relocations are to aligned ones, and another
+// one is an error.
+func byPages(read func(va uint64, p []byte) error) func(va uint64, p []byte) error {
+	pages := map[uint64][]byte{}
+	return func(va uint64, p []byte) error {
+		page, off := va&^(elf.PageSize-1), va%elf.PageSize
+		if pages[page] == nil {
+			content := make([]byte, elf.PageSize)
+			if err := read(page, content); err != nil {
+				return err
+			}
+			pages[page] = content
+		}
+		if copy(p, pages[page][off:]) < len(p) {
+			return fmt.Errorf("%#x: a word of two pages", va)
+		}
+		return nil
+	}
+}
+
 // libraries are those of a pVM that is being born; the zero libraries are none.
 type libraries struct {
 	files   []*library // in the order of the tree
 	uses    []LibraryUse
 	shared  []xen.Shared
 	dynamic xen.Dynamic
+	linked  *elf.Linked
 }
 
-// link finds and binds the libraries of an image. The caller puts them back.
-func (e *Engine) link(im *image, r *RunRequest) (l libraries, err error) {
+// link finds and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. The
+// caller puts them back.
+func (e *Engine) link(im *image, r *RunRequest, slide uint64) (l libraries, err error) {
 	folders := append(append([]string(nil), r.LibPath...), filepath.Dir(r.Image))
 	tree, err := elf.Tree(im.elf, func(name, by string) (*elf.Library, error) {
-		file, path, err := e.findLibrary(name, folders)
-		if errors.Is(err, os.ErrNotExist) {
+		path, err := FindLibrary(name, folders)
+		if err != nil {
 			if by == "" {
 				by = "it"
 			}
 			return nil, errf(CodeBadImage, "%s: %s needs %s, which is not in %s: name its folder with --lib-path", r.Image, by, name, strings.Join(folders, ", "))
 		}
+		file, err := e.libs.get(path)
 		if err != nil {
 			return nil, err
 		}
@@ -79,9 +144,8 @@ func (e *Engine) link(im *image, r *RunRequest) (l libraries, err error) {
 		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
 		return file.elf, nil
 	})
-	var linked *elf.Linked
 	if err == nil {
-		linked, err = elf.Link(im.elf, tree, rand.Uint64N(maxSlide))
+		l.linked, err = elf.Link(im.elf, tree, slide, !bindsNow(r.Env))
 	}
 	if err != nil {
 		e.putLibraries(l)
@@ -91,26 +155,31 @@ func (e *Engine) link(im *image, r *RunRequest) (l libraries, err error) {
 		}
 		return libraries{}, err
 	}
-	l.place(linked)
+	l.place()
 	return l, nil
 }
 
-// findLibrary loads the first file of that name.
-func (e *Engine) findLibrary(name string, folders []string) (*library, string, error) {
+// bindsNow tells whether a program wants all of its calls bound before it runs.
+func bindsNow(env []string) bool {
+	return slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "LD_BIND_NOW=") && kv != "LD_BIND_NOW=" })
+}
+
+// FindLibrary returns the path of the first file of that name.
+func FindLibrary(name string, folders []string) (string, error) {
 	for _, dir := range folders {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
-			file, err := e.libs.get(path)
-			return file, path, err
+			return path, nil
 		}
 	}
-	return nil, "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
+	return "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
 }
 
 // place says what of the libraries is where.
-func (l *libraries) place(linked *elf.Linked) {
-	l.dynamic = xen.Dynamic{Pages: linked.Pages, Content: linked.Content}
-	for i, p := range linked.Libraries {
+func (l *libraries) place() {
+	l.dynamic = xen.Dynamic{Pages: l.linked.Pages, Content: l.linked.Content}
+	l.linked.Content = nil // it is needed once
+	for i, p := range l.linked.Libraries {
 		use := &l.uses[i]
 		use.Base, use.Bytes = p.Base, p.Pages()*elf.PageSize
 		first := uint64(0)
@@ -132,4 +201,59 @@ func (e *Engine) putLibraries(l libraries) {
 	for _, file := range l.files {
 		e.libs.put(file)
 	}
+}
+
+// ---- calls ----
+
+// callBind serves CallBind: d0_resolve of the paper.
+func (e *Engine) callBind(p *pvm, module, call uint64) int64 {
+	linked, err := e.linkedOf(p)
+	if err == nil {
+		var address uint64
+		if address, _, err = linked.Bind(module, call); err == nil {
+			return int64(address)
+		}
+	}
+	e.refusedCall(p, "bind", err.Error())
+	return -int64(unix.ENOENT)
+}
+
+// linkedOf is how the libraries of a pVM are linked. Of one that was adopted it is found out anew, from the files.
+func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
+	e.mu.Lock()
+	linked, rec := p.linked, p.rec
+	e.mu.Unlock()
+	if linked != nil || len(rec.Libraries) == 0 {
+		if linked == nil {
+			return nil, errors.New("it has no libraries")
+		}
+		return linked, nil
+	}
+	im, err := e.images.get(rec.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer e.images.put(im)
+	r := rec.Request
+	r.Image, r.LibPath = rec.Image, nil
+	for _, u := range rec.Libraries {
+		r.LibPath = append(r.LibPath, filepath.Dir(u.Path))
+	}
+	if im.sha != rec.ImageSHA || im.elf.Dynamic == nil {
+		return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", rec.Image)
+	}
+	l, err := e.link(im, &r, (rec.Libraries[0].Base-elf.ImageVA)/elf.PageSize-im.elf.Pages()-1)
+	if err != nil {
+		return nil, err
+	}
+	defer e.putLibraries(l)
+	for i, u := range l.uses {
+		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
+			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
+		}
+	}
+	e.mu.Lock()
+	p.linked = l.linked
+	e.mu.Unlock()
+	return l.linked, nil
 }

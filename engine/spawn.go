@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	defer e.images.put(im)
 	var libs libraries
 	if im.elf.Dynamic != nil {
-		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r); return err }, nil); err != nil {
+		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, rand.Uint64N(maxSlide)); return err }, nil); err != nil {
 			return fail(err)
 		}
 		defer e.putLibraries(libs)
@@ -71,7 +72,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		}
 	}
 	p := newPVM()
-	p.syms = im.syms
+	p.syms, p.linked = im.syms, libs.linked
 	if err := s.do("domain", func() (err error) {
 		p.dom, err = e.hv.Create(ctx, &xen.Config{
 			Image: im.xen, Libraries: libs.shared, Dynamic: libs.dynamic,

@@ -45,7 +45,7 @@ n ended it; 126: not a pVM image; 127: no such file.`,
 		f.StringArrayP("env", "e", nil, "an environment variable `K=V`, or K to pass this shell's")
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
-		f.StringArray("lib-path", nil, "a folder, `DIR`, in which to look for shared libraries before the image's own")
+		libPathFlag(f)
 	},
 	FlagArgs: map[string]Kind{"root": File, "lib-path": File, "restart": Choice},
 	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
@@ -137,6 +137,10 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+func libPathFlag(f *pflag.FlagSet) {
+	f.StringArray("lib-path", nil, "a folder, `DIR`, in which to look for shared libraries before the image's own")
 }
 
 // libPath are the folders of --lib-path, and those of KXSH_LIBRARY_PATH, with colons between.

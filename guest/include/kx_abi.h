@@ -126,6 +126,7 @@
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself */
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
+#define KX_CALL_BIND 6 /* a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant */
 #define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
 
 /*
@@ -285,15 +286,22 @@ struct kx_object {
 	uint32_t writers[KX_OBJECT_PIDS];
 };
 
-/* A shared library's constructors and destructors, as addresses of pointers to functions. */
+/*
+ * A shared library, or the image. Its entry for a call that is not bound yet goes through its first entry to kx_resolve of the
+ * image, with the number of the call and the address of this.
+ */
 struct kx_library {
-	uint64_t init, inits;
-	uint64_t fini, finis;
+	uint64_t init, inits; /* constructors: the address of pointers to functions, and how many */
+	uint64_t fini, finis; /* destructors, likewise */
+	uint64_t calls;       /* address of its DT_JMPREL */
+	uint64_t base;        /* of its addresses */
+	uint64_t module;      /* for KX_CALL_BIND */
 };
 
 /* An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs. */
 struct kx_libraries {
 	uint64_t count;
+	struct kx_library image; /* without constructors and destructors */
 	struct kx_library library[KX_LIBRARIES];
 };
 

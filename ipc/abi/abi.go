@@ -147,6 +147,7 @@ const (
 	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
+	CallBind   = 6 // a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant
 	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
 )
 
@@ -342,12 +343,16 @@ type KxObject struct {
 
 // KxLibrary is struct kx_library.
 //
-// A shared library's constructors and destructors, as addresses of pointers to functions.
+// A shared library, or the image. Its entry for a call that is not bound yet goes through its first entry to kx_resolve of the
+// image, with the number of the call and the address of this.
 type KxLibrary struct {
-	Init  uint64
-	Inits uint64
-	Fini  uint64
-	Finis uint64
+	Init   uint64 // constructors: the address of pointers to functions, and how many
+	Inits  uint64
+	Fini   uint64 // destructors, likewise
+	Finis  uint64
+	Calls  uint64 // address of its DT_JMPREL
+	Base   uint64 // of its addresses
+	Module uint64 // for KX_CALL_BIND
 }
 
 // KxLibraries is struct kx_libraries.
@@ -355,6 +360,7 @@ type KxLibrary struct {
 // An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs.
 type KxLibraries struct {
 	Count   uint64
+	Image   KxLibrary // without constructors and destructors
 	Library [Libraries]KxLibrary
 }
 

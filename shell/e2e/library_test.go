@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // librarySource is the source of a library of the tests, or of their program.
@@ -29,8 +31,8 @@ const libraryOutput = "begin base\nbegin right\nbegin left\nbegin app\n%s0 faile
 func TestLibraries(t *testing.T) {
 	h := newHome(t)
 	app := h.libraries(t)
-	for _, args := range [][]string{{}, {"fork"}, {"protect"}} {
-		out, errs, code := h.run(t, append([]string{"run", app}, args...)...)
+	for _, args := range [][]string{{app}, {app, "fork"}, {app, "protect"}, {"-e", "LD_BIND_NOW=1", app, "fork"}} {
+		out, errs, code := h.run(t, append([]string{"run"}, args...)...)
 		for _, own := range []string{"own page: made\n", "own page: refused\n"} { // a sealed file's cannot be
 			out = strings.Replace(out, own, "", 1)
 		}
@@ -38,6 +40,108 @@ func TestLibraries(t *testing.T) {
 			t.Errorf("%q: status %d\n%s%s", args, code, out, errs)
 		}
 	}
+}
+
+// library is what ldd --json says of one.
+type library struct {
+	Name, Path, SHA256   string
+	Base, Bytes, Shared  uint64
+	Sharers, Bound, Lazy int
+}
+
+func (h *home) ldd(t *testing.T, pid string) (list []library) {
+	t.Helper()
+	unmarshal(t, h.output(t, "ldd", "--json", pid), &list)
+	return list
+}
+
+// late starts the program so that it waits before its first calls.
+func (h *home) late(t *testing.T, args ...string) (pid string) {
+	t.Helper()
+	pid = strings.TrimSpace(h.output(t, append(append([]string{"run", "-d"}, args...), "late")...))
+	h.awaitLog(t, pid, "ready\n")
+	return pid
+}
+
+func (h *home) awaitLog(t *testing.T, pid, words string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(h.output(t, "logs", pid), words); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: waited in vain for %q", pid, words)
+		}
+	}
+}
+
+// Calls are bound when they are made first, also when the engine has died meanwhile; ldd tells which are. Where an engine finds other
+// files than those that an earlier one has linked, a program that needs them ends.
+func TestLibraryCalls(t *testing.T) {
+	h := newHome(t)
+	app := h.libraries(t)
+	first, second, now := h.late(t, app), h.late(t, app), h.late(t, "-e", "LD_BIND_NOW=1", app)
+	lists := [][]library{h.ldd(t, first), h.ldd(t, second), h.ldd(t, now)}
+	for i, list := range lists {
+		if len(list) != 3 || list[0].Name != "libleft.so" || list[1].Name != "libbase.so" || list[2].Name != "libright.so" {
+			t.Fatalf("%+v", list)
+		}
+		for k, l := range list {
+			if l.Sharers != 3 || l.Shared == 0 || l.Shared >= l.Bytes || l.Path != filepath.Join(h.dir, l.Name) || len(l.SHA256) != 64 || l.Base == 0 {
+				t.Errorf("%+v", l)
+			}
+			if lazy := i < 2; l.Lazy == 0 == lazy || l.Bound == 0 != lazy || l.Bound+l.Lazy != lists[0][k].Bound+lists[0][k].Lazy {
+				t.Errorf("start %d: %s: %d bound, %d lazy", i, l.Name, l.Bound, l.Lazy)
+			}
+		}
+	}
+	if lists[0][0].Base == lists[1][0].Base && lists[1][0].Base == lists[2][0].Base {
+		t.Errorf("the libraries of three pVMs are all at %#x", lists[0][0].Base)
+	}
+	h.output(t, "kill", "-USR1", first)
+	if _, errs, code := h.run(t, "wait", first); code != 0 {
+		t.Errorf("first: status %d\n%s%s", code, errs, h.output(t, "logs", first))
+	}
+	h.killEngine(t)
+	if list := h.ldd(t, second); list[1].Lazy != lists[1][1].Lazy || list[1].Sharers != 2 {
+		t.Errorf("of another engine: %+v", list)
+	}
+	h.output(t, "kill", "-USR1", second)
+	if _, errs, code := h.run(t, "wait", second); code != 0 {
+		t.Errorf("second: status %d\n%s%s", code, errs, h.output(t, "logs", second))
+	}
+	other := h.late(t, app)
+	h.killEngine(t)
+	if err := os.Rename(filepath.Join(h.dir, "libbase.so"), filepath.Join(h.dir, "libold.so")); err != nil {
+		t.Fatal(err)
+	}
+	if list := h.ldd(t, now); len(list) != 3 || list[1].Bound != -1 {
+		t.Errorf("without the file: %+v", list)
+	}
+	h.output(t, "kill", "-USR1", now, other)
+	if _, errs, code := h.run(t, "wait", now); code != 0 {
+		t.Errorf("bound before: status %d\n%s%s", code, errs, h.output(t, "logs", now))
+	}
+	if _, _, code := h.run(t, "wait", other); code != 127 || !strings.Contains(h.output(t, "events"), "libbase.so") {
+		t.Errorf("not bound before: status %d\n%s", code, h.output(t, "events"))
+	}
+}
+
+// ldd of an image finds what run would.
+func TestLibrariesOfImage(t *testing.T) {
+	h := newHome(t)
+	app := h.libraries(t)
+	want := "NAME        PATH\n"
+	for _, name := range []string{"libleft.so", "libbase.so", "libright.so"} {
+		want += fmt.Sprintf("%-11s %s\n", name, filepath.Join(h.dir, name))
+	}
+	compare(t, h.output(t, "ldd", app), want)
+	if err := os.Remove(filepath.Join(h.dir, "libright.so")); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code := h.run(t, "ldd", "--no-headers", app)
+	compare(t, out+errs, strings.Replace(strings.TrimPrefix(want, "NAME        PATH\n"), filepath.Join(h.dir, "libright.so"), "not found", 1))
+	if code != 1 {
+		t.Errorf("status %d", code)
+	}
+	compare(t, h.output(t, "ldd", "--no-headers", filepath.Join(root, "guest/apps/hello.kx")), "")
 }
 
 // Where libraries are looked for, and what is refused, with the mend. Whatever is refused leaves nothing (home.end).

@@ -2,11 +2,14 @@
 #include "library.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int begun, failed;
+static volatile sig_atomic_t go;
 
 void note(const char *who)
 {
@@ -23,6 +26,12 @@ __attribute__((constructor)) static void begin(void)
 int base_which(void)
 {
 	return 2;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	go = 1;
 }
 
 static int negate(int x)
@@ -107,16 +116,20 @@ int main(int argc, char **argv)
 	pthread_t t;
 
 	begun = 1;
+	if (!strcmp(what, "late")) {
+		struct timespec t = {0, 1000000};
+
+		signal(SIGUSR1, on_signal);
+		puts("ready");
+		while (!go)
+			nanosleep(&t, NULL);
+	}
 	calls();
 	CHECK(!pthread_create(&t, NULL, in_thread, NULL) && in_thread(NULL) == NULL && !pthread_join(t, NULL));
 	if (!strcmp(what, "fork"))
 		forks(1);
 	if (!strcmp(what, "protect"))
 		protects();
-	if (!strcmp(what, "sleep")) {
-		puts("ready");
-		pause();
-	}
 	printf("%d failed\n", failed);
 	return failed != 0;
 }
