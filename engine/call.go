@@ -33,6 +33,17 @@ func (e *Engine) serve(p *pvm) {
 		result = e.callTask(p, call)
 	case abi.CallBind:
 		result = e.callBind(p, call.A[0], call.A[1])
+	case abi.CallSettle:
+		e.mu.Lock()
+		closing := e.closing
+		e.mu.Unlock()
+		if closing { // the next engine finds the call as it is
+			return
+		}
+		if err := p.dom.Settle(call.A[0]); err != nil {
+			e.refusedCall(p, "memory", err.Error())
+			result = -int64(unix.ENOMEM)
+		}
 	case abi.CallReap:
 		result = e.callReap(p, call.A[0])
 	default:

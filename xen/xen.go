@@ -174,6 +174,8 @@ type Domain interface {
 	// the memory that this one has at a moment during Fork. A failure leaves the domain as it was, and
 	// nothing else; nor does the child's end, or its own, touch the other.
 	Fork(ctx context.Context, f *Fork) (Domain, error)
+	// Settle serves abi.CallSettle: a fork may leave memory of both sides for later, until either needs it.
+	Settle(va uint64) error
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
 	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
 	Family(pages uint64) (uint64, error)

@@ -126,7 +126,8 @@
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself */
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
-#define KX_CALL_BIND 6 /* a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant */
+#define KX_CALL_SETTLE 6 /* a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not */
+#define KX_CALL_BIND 7 /* a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant */
 #define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
 
 /*
@@ -183,6 +184,17 @@
  *   KX_RANGE_DROP  the same, but the child needs no content: stacks below what is in use
  */
 #define KX_FORK_SHARED 2
+
+/*
+ * With KX_FORK_SHARED a pVM can also promise, by KX_FORK_LAZY, that it heeds kx_control.lazy, a bit for each region of the window, 2 MiB of it from
+ * ram_va on, the first KX_LAZY_REGIONS. As long as its bit is set a region is not as its entries of mfn_list and its page table entries say: in the child they are
+ * still to come, in the parent nothing can be written to. Before either changes or believes one of them, and when a fault has come there, it
+ * makes a KX_CALL_SETTLE. Bits are set during a fork only, and cleared by the engine when it likes. Regions with one of kx_control.ranges are not lazy.
+ */
+#define KX_FORK_LAZY 4
+#define KX_LAZY_SHIFT 21
+#define KX_LAZY_WORDS 64
+#define KX_LAZY_REGIONS 4096
 #define KX_MFN_SHARED 0x8000000000000000
 #define KX_MFN_FRAME 0xffffffffff
 #define KX_MFN_OWNER_SHIFT 40
@@ -362,6 +374,8 @@ struct kx_control {
 	 * absent and in one of ranges, and lets the domain go on, events unmasked unless rip is in [masked, masked_end).
 	 */
 	uint64_t masked, masked_end;
+
+	uint64_t lazy[KX_LAZY_WORDS]; /* for KX_FORK_LAZY; the engine's to write */
 };
 
 #endif

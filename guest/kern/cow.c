@@ -14,6 +14,25 @@
 static uint64_t spare[FRAMES], given[FRAMES];
 static unsigned spares, givens;
 
+/* ---- what a fork has left for later ---- */
+
+static int lazy(uint64_t page)
+{
+	uint64_t r = page >> (KX_LAZY_SHIFT - PAGE_SHIFT);
+
+	return r < KX_LAZY_REGIONS && control->lazy[r / 64] >> r % 64 & 1;
+}
+
+int cow_settle(uint64_t first, uint64_t n)
+{
+	const uint64_t region = 1UL << (KX_LAZY_SHIFT - PAGE_SHIFT);
+
+	for (uint64_t i = first; mfn_list && i < first + n; i = (i | (region - 1)) + 1)
+		if (lazy(i) && engine_call(KX_CALL_SETTLE, 0, (uint64_t)page_va(i), 0, 0))
+			return -ENOMEM;
+	return 0;
+}
+
 /* ---- frames ---- */
 
 static int64_t reservation(int op, uint64_t *list, unsigned n)
@@ -80,6 +99,8 @@ int cow_copy(uint64_t pfn, uint64_t va)
 
 int cow_own(uint64_t first, uint64_t n)
 {
+	if (cow_settle(first, n))
+		return -ENOMEM;
 	for (uint64_t i = first; mfn_list && i < first + n; i++)
 		if (cow_shared(mem.image_pages + i) && cow_copy(mem.image_pages + i, (uint64_t)page_va(i)))
 			return -ENOMEM;
@@ -148,7 +169,7 @@ static int add_stacks(void)
 uint32_t cow_promise(void)
 {
 	control->ranges_count = 0;
-	return mfn_list && !add(KX_RANGE_COPY, 0, mem.kernel_end) && !add_stacks() ? KX_FORK_SHARED : 0;
+	return mfn_list && !add(KX_RANGE_COPY, 0, mem.kernel_end) && !add_stacks() ? KX_FORK_SHARED | KX_FORK_LAZY : 0;
 }
 
 void cow_forked(void)

@@ -117,6 +117,8 @@ static int own_frame(uint64_t i, uint8_t bits)
 
 static int set_bits(uint64_t first, uint64_t n, uint8_t bits)
 {
+	if (cow_settle(first, n))
+		return -ENOMEM;
 	for (uint64_t i = first; i < first + n; i++)
 		if ((mem.state[i] & PG_PROT) != bits && own_frame(i, bits))
 			batch_add((uint64_t)page_va(i), mem.image_pages + i, bits, &mem.state[i]);
@@ -195,6 +197,8 @@ static int populate_run(uint64_t first, uint64_t n)
 {
 	uint64_t end = first + n, start;
 
+	if (cow_settle(first, n))
+		return -ENOMEM;
 	for (uint64_t i = first; mfn_list && i < end; i++) {
 		for (start = i; i < end && !mfn_list[mem.image_pages + i]; i++)
 			;
@@ -261,8 +265,8 @@ int run_protect(uint64_t first, uint64_t n, int prot)
 }
 
 /*
- * A fault at a page that the program may use so, but that is shared, or of which nobody had a use yet since a fork. The frame
- * that an absent page has, if it has one, is zero.
+ * A fault at a page that the program may use so, but that is shared, or of which nobody had a use yet since a fork, or that a fork
+ * has left for later. The frame that an absent page has, if it has one, is zero.
  */
 int mem_fault(uint64_t va, uint64_t error)
 {
@@ -272,8 +276,10 @@ int mem_fault(uint64_t va, uint64_t error)
 	if (!mfn_list || va < mem.ram_va || page >= mem.ram_pages || !(*state & PG_TYPE) || *state & (PG_NOREAD | PG_STALE) ||
 	    (error & PF_WRITE && *state & PG_NOWRITE) || (error & PF_FETCH && !(*state & PG_EXEC)))
 		return 0;
-	if (cow_shared(pfn))
-		return !(error & PF_WRITE) ? 0 : cow_copy(pfn, PAGE_DOWN(va)) ? -ENOMEM : 1;
+	if (cow_settle(page, 1))
+		return -ENOMEM;
+	if (cow_shared(pfn)) /* one that is read has come since the fault */
+		return error & PF_WRITE && cow_copy(pfn, PAGE_DOWN(va)) ? -ENOMEM : 1;
 	/* It may be there: Xen delivers a fault of a stack late, when the engine has served it (kx_control.masked). */
 	return zero_fill(page) ? -ENOMEM : 1;
 }

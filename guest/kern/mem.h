@@ -47,6 +47,11 @@ static inline int cow_shared(uint64_t pfn)
 	return mfn_list && mfn_list[pfn] & KX_MFN_SHARED;
 }
 
+/*
+ * Has a run of the window be as page table entries and mfn_list say, and writable where they say so; 0 or -ENOMEM. To be called before either is changed
+ * or believed (kx_control.lazy).
+ */
+int cow_settle(uint64_t first, uint64_t n);
 /* Gives a shared page a frame of its own, writable, with the content; 0 or -ENOMEM. */
 int cow_copy(uint64_t pfn, uint64_t va);
 /* The same for those of a run of the window that are shared, and whose content is not wanted. */

@@ -183,7 +183,7 @@ void mem_init(void);
  */
 int mem_fault(uint64_t va, uint64_t error);
 void cow_forked(void); /* cow.c: the frames kept for copies are the parent's */
-uint32_t cow_promise(void); /* cow.c: what a fork is promised: KX_FORK_SHARED, or 0 */
+uint32_t cow_promise(void); /* cow.c: what a fork is promised: KX_FORK_SHARED and KX_FORK_LAZY, or 0 */
 void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);

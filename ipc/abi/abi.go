@@ -147,7 +147,8 @@ const (
 	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
-	CallBind   = 6 // a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant
+	CallSettle = 6 // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
+	CallBind   = 7 // a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant
 	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
 )
 
@@ -204,7 +205,18 @@ const (
 //	KX_RANGE_COPY  where a fault cannot be served: what the LibOS itself needs, and stacks
 //	KX_RANGE_DROP  the same, but the child needs no content: stacks below what is in use
 const (
-	ForkShared    = 2
+	ForkShared = 2
+)
+
+// With KX_FORK_SHARED a pVM can also promise, by KX_FORK_LAZY, that it heeds kx_control.lazy, a bit for each region of the window, 2 MiB of it from
+// ram_va on, the first KX_LAZY_REGIONS. As long as its bit is set a region is not as its entries of mfn_list and its page table entries say: in the child they are
+// still to come, in the parent nothing can be written to. Before either changes or believes one of them, and when a fault has come there, it
+// makes a KX_CALL_SETTLE. Bits are set during a fork only, and cleared by the engine when it likes. Regions with one of kx_control.ranges are not lazy.
+const (
+	ForkLazy      = 4
+	LazyShift     = 21
+	LazyWords     = 64
+	LazyRegions   = 4096
 	MfnShared     = 0x8000000000000000
 	MfnFrame      = 0xffffffffff
 	MfnOwnerShift = 40
@@ -423,6 +435,8 @@ type KxControl struct {
 	// absent and in one of ranges, and lets the domain go on, events unmasked unless rip is in [masked, masked_end).
 	Masked    uint64
 	MaskedEnd uint64
+
+	Lazy [LazyWords]uint64 // for KX_FORK_LAZY; the engine's to write
 }
 
 // From xen_abi.h.

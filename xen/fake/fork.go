@@ -76,5 +76,8 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	return child, nil
 }
 
+// Settle implements xen.Domain: a fork leaves nothing for later.
+func (d *domain) Settle(uint64) error { return nil }
+
 // Family implements xen.Domain: programs here share nothing.
 func (d *domain) Family(uint64) (uint64, error) { return 0, xen.ErrNoFork }

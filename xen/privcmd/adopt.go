@@ -113,6 +113,11 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		d.c.munmap(d.area)
 		return nil, err
 	}
+	if err = d.relink(); err != nil {
+		h.events.unbind(d.port)
+		d.c.munmap(d.area)
+		return nil, err
+	}
 	if d.name != "" {
 		d.register()
 	}

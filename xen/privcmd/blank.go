@@ -84,15 +84,7 @@ func (b *blank) zero() error {
 	if !b.h.dirty {
 		return nil
 	}
-	return b.clear(b.mfns[:b.l.shared])
-}
-
-func (b *blank) clear(mfns []uint64) error {
-	ops := make([]mmuExtOp, len(mfns))
-	for i := range ops {
-		ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: mfns[i]}
-	}
-	return b.h.c.mmuExt("clear_page", b.d.id, ops)
+	return b.h.c.clearFrames(b.d.id, b.mfns[:b.l.shared])
 }
 
 // tables writes the page tables, and unmaps them: Xen does not accept a page table that anybody
@@ -132,7 +124,7 @@ func (b *blank) slots() []byte { return b.d.area[abi.CtlSize+b.l.listed()*pageSi
 
 // numbers lists the machine frames of the RAM window that are there.
 func (b *blank) numbers() error {
-	copy(b.listed()[b.l.numbers:], b.mfns[b.l.ram:b.l.p2m])
+	copy(b.listed()[b.l.numbers():], b.mfns[b.l.ram:b.l.p2m])
 	return nil
 }
 
@@ -161,7 +153,9 @@ func (b *blank) close() {
 func (b *blank) shaped(g geometry) {
 	d := b.d
 	d.geometry, d.top, d.list = g, b.mfns[b.l.tables], b.mfns[b.l.p2m:b.l.ctl]
-	d.leaves, _ = g.leavesOf(func(va uint64) (uint64, error) { return b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil })
+	d.leaves, d.slots, _ = g.leavesOf(func(va uint64) (slot, table uint64, err error) {
+		return b.l.entryOf(b.mfns, 2, va), b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil
+	})
 }
 
 // watch makes a domain of the blank, which is known from now on.

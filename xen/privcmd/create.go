@@ -116,19 +116,19 @@ func (b *build) image() error {
 		copy(slots[d.first*pageSize:], d.bytes)
 	}
 	list := b.listed()
-	copy(list[l.numbers-pages:], b.mfns[:b.img.pages])
+	copy(list[l.numbers()-pages:], b.mfns[:b.img.pages])
 	next, err := b.dynamic(b.img.pages, list)
 	if err != nil {
 		return err
 	}
 	if l.ready < b.pages {
 		left := min(l.slots-next, b.pages-l.ready)
-		copy(list[l.numbers+l.ready:], b.mfns[next:next+left])
+		copy(list[l.numbers()+l.ready:], b.mfns[next:next+left])
 	}
 	b.place.RAMVA, b.place.RAMPages = l.ramVA, b.pages
 	b.place.RAMLater = b.pages - l.ready
 	b.place.Dirty = b.h.dirty && b.place.RAMLater > 0
-	b.place.MFNList = abi.P2mVa + (l.numbers-pages)*8
+	b.place.MFNList = abi.P2mVa + (l.numbers()-pages)*8
 	ops := make([]mmuUpdate, 0, pages)
 	for _, s := range b.img.spans {
 		ops = b.entries(ops, s, b.mfns)
@@ -165,11 +165,11 @@ func (b *build) archive() error {
 			return err
 		}
 		if b.h.dirty {
-			if err := b.clear(mfns); err != nil {
+			if err := b.h.c.clearFrames(b.d.id, mfns); err != nil {
 				return err
 			}
 		}
-		if err := b.number(l.numbers+first, mfns); err != nil {
+		if err := b.number(l.numbers()+first, mfns); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ type Domain struct {
 	top           uint64 // machine frame of its L4 table
 	geometry      geometry
 	leaves, list  []uint64    // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
+	slots         []uint64    // machine addresses of the entries that name the leaves
 	base          uint64      // frames it may have as long as it shares none
 	capped        atomic.Bool // somebody has set another limit
 	line          []xen.DomID // its ancestors by fork, the first one first
@@ -34,11 +35,16 @@ type Domain struct {
 	rang, touched chan struct{}
 	gone          chan struct{}
 	rescues       rescues
+	heir          atomic.Pointer[heir] // what it lacks of its parent's memory, or nil; changes under the parent's freezing
+	orphaned      regions              // that it lacks, while nobody has found its parent; only an adopted one
 	once          sync.Once
 	exit          xen.Exit // valid when gone is closed
 
 	mu       sync.RWMutex // held for reading by users; Release takes it
 	released bool
+
+	freezing sync.Mutex // guards heirs, and what they lack; taken after pauses
+	heirs    []*heir
 
 	pauses    sync.Mutex // orders Pause, Unpause and Destroy
 	paused    atomic.Bool
@@ -149,6 +155,8 @@ func (d *Domain) Destroy() error {
 }
 
 func (d *Domain) destroy() error {
+	d.renounce()
+	d.settleHeirs()
 	d.pauses.Lock()
 	defer d.pauses.Unlock()
 	if d.destroyed.Load() {

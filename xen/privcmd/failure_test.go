@@ -190,6 +190,7 @@ var lives = []life{
 	}},
 	{"forked", 35, forkedLife("")},
 	{"forked, shared", 40, forkedLife("shared")},
+	{"forked, lazy", 60, forkedLife("lazy")},
 }
 
 // forget does to a domain what the death of its engine does: mapping, port and record are gone.
@@ -199,6 +200,7 @@ func forget(t *testing.T, h *Hypervisor, d *Domain) {
 		t.Fatal(err)
 	}
 	h.remove(d)
+	d.released = true
 	d.c.release()
 }
 

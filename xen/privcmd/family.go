@@ -133,11 +133,7 @@ func (f *family) grow(pages uint64) error {
 	more := make([]uint64, want-have)
 	err := c.populate(f.holder, more)
 	if err == nil && f.h.dirty {
-		ops := make([]mmuExtOp, len(more))
-		for i := range ops {
-			ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: more[i]}
-		}
-		err = c.mmuExt("clear_page", f.holder, ops)
+		err = c.clearFrames(f.holder, more)
 	}
 	if err != nil {
 		if have == 0 { // later the frames are looked up in a member

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"sync/atomic"
-	"unsafe"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -15,16 +13,11 @@ import (
 // fork makes a child of a domain: a blank with the same addresses, into which goes what the parent has.
 type fork struct {
 	*blank
+	part
 	h       *Hypervisor
-	parent  *Domain
 	f       *xen.Fork
-	geo     geometry
-	held    bool // the parent is paused, and parent.pauses held, by us
-	marked  bool // abi.ForkMarked
-	sharing bool // frames are shared: abi.ForkShared
-	apart   apart
-	own     []forked
-	shared  *shared
+	regions []int        // of the window, of which the child gets its part later
+	held    bool         // the parent is paused, and parent.pauses held, by us
 	context *vcpuContext // the parent's
 	steps   xen.Steps
 }
@@ -36,7 +29,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 		return nil, err
 	}
 	defer d.mu.RUnlock()
-	f := &fork{h: d.h, parent: d, f: c, geo: d.geometry, shared: sharedPool.Get().(*shared)}
+	f := &fork{h: d.h, f: c, part: part{parent: d, geo: d.geometry, shared: sharedPool.Get().(*shared)}}
 	defer f.shared.done()
 	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
 	if err == nil && f.blank == nil {
@@ -45,11 +38,13 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	}
 	if err == nil {
 		err = f.steps.Run(ctx, c.Step, []xen.Step{
+			{Name: "place", Do: f.place},
 			{Name: "pause", Do: f.pause},
 			{Name: "read", Do: f.read},
 			{Name: "frames", Do: f.frames},
 			{Name: "copy", Do: f.copy},
 			{Name: "share", Do: f.share},
+			{Name: "freeze", Do: f.freeze},
 			{Name: "resume", Do: f.resume},
 			{Name: "map", Do: f.mapped},
 			{Name: "list", Do: f.list},
@@ -65,6 +60,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fork domain %d: %w", d.id, err)
 	}
+	f.d.fillLater()
 	return f.d, nil
 }
 
@@ -73,19 +69,24 @@ func (f *fork) check() error {
 	if f.geo.image == 0 {
 		return fmt.Errorf("it was adopted without a token: %w", xen.ErrNoFork)
 	}
-	call := &(*abi.KxControl)(unsafe.Pointer(&f.parent.area[abi.ControlVa-abi.CtlVa])).Call
-	flags := atomic.LoadUint32(&call.Flags)
+	flags := atomic.LoadUint32(&f.parent.control().Call.Flags)
 	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
 		f.apart = f.parent.ranges()
 		f.sharing = f.h.scrubs // a frame that its owner has given back is free when the last relative lets go, who cannot clear it
 	} else {
 		f.apart = slices.Repeat(apart{kindCopied}, int(f.geo.frames()))
 	}
+	if f.sharing && flags&abi.ForkLazy != 0 {
+		f.regions = f.geo.lazyRegions(f.apart)
+	}
 	f.apart.libraries(f.parent.segment)
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}
-	return f.h.window.open(f.h.c, f.parent.id, f.parent.top)
+	if err := f.h.window.open(f.h.c, f.parent.id, f.parent.top); err != nil {
+		return err
+	}
+	return f.parent.settleOwn() // a child of a child names the owner of each frame, so the child must have it
 }
 
 // shape is the child's.
@@ -151,8 +152,18 @@ func (h *Hypervisor) letGo(child *domainInfo, all []domainInfo) {
 	}
 }
 
-// read looks at the parent's page table entries, its list of machine frame numbers and its vcpu's context. All of it is the
-// parent's to write, and each word is read once: Xen shows and counts no frame for us that is not the parent's.
+// place says what of the blank the child uses, and lets it have all the frames that it may need.
+func (f *fork) place() error {
+	f.child = f.d
+	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
+	f.shaped(geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages})
+	if err := f.allow(f.l.shared + f.geo.frames()); err != nil || !f.sharing {
+		return err
+	}
+	return f.allowParent()
+}
+
+// read looks at what the child gets at once, and at the parent's vcpu.
 func (f *fork) read() (err error) {
 	p := f.parent
 	if err := p.find(); err != nil {
@@ -164,25 +175,16 @@ func (f *fork) read() (err error) {
 			return err
 		}
 	}
-	frame := uint64(0)
-	for tables := p.leaves; len(tables) > 0; {
-		n := min(len(tables), windowFrames)
-		err := f.h.window.with(p.c, view{p.id, tables[:n], false}, func(area []byte) error {
-			for at := range n {
-				entries := words(area[at*pageSize:][:pageSize])[:min(perTable, f.run(frame))]
-				if err := f.sort(frame, entries, numbers); err != nil {
-					return err
-				}
-				frame += uint64(len(entries))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	var now []int
+	later := f.regions
+	for leaf := range p.leaves {
+		if len(later) > 0 && f.geo.leafOf(later[0]) == leaf {
+			later = later[1:]
+		} else {
+			now = append(now, leaf)
 		}
-		tables = tables[n:]
 	}
-	if err := f.keep(); err != nil {
+	if err := f.part.read(now, numbers); err != nil {
 		return err
 	}
 	f.context, err = p.c.vcpuContext(p.id)
@@ -198,15 +200,21 @@ func (d *Domain) find() (err error) {
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
 	g := &d.geometry
-	if d.list, err = w.frames(abi.P2mVa, pagesOf((newLayout(g.shape, g.ramVA).numbers+g.pages)*8)); err == nil {
-		d.leaves, err = g.leavesOf(w.table)
+	if d.list, err = w.frames(abi.P2mVa, pagesOf((g.numbers()+g.pages)*8)); err == nil {
+		d.leaves, d.slots, err = g.leavesOf(func(va uint64) (slot, table uint64, err error) {
+			slot, _, err = w.slot(va, 2)
+			if err == nil {
+				table, err = w.table(va)
+			}
+			return slot, table, err
+		})
 	}
 	return err
 }
 
 // numbersOf reads the parent's list of machine frame numbers.
 func (f *fork) numbersOf(p *Domain) (numbers []uint64, err error) {
-	first := f.l.numbers - f.geo.image
+	first := f.geo.numbers() - f.geo.image
 	numbers = make([]uint64, f.geo.frames())
 	err = p.c.withFrames(p.id, p.list[:pagesOf((first+f.geo.frames())*8)], protRead, func(area []byte) error {
 		copy(numbers, words(area)[first:])
@@ -215,175 +223,20 @@ func (f *fork) numbersOf(p *Domain) (numbers []uint64, err error) {
 	return numbers, err
 }
 
-// keep finds the frames that the parent has not mapped, but wants.
-func (f *fork) keep() error {
-	var kept []*forked
-	var frames []uint32
-	for i := range f.own {
-		if p := &f.own[i]; p.bits == pteKept {
-			kept, frames = append(kept, p), append(frames, uint32(p.frame))
-		}
-	}
-	return f.eachNumber(view{f.parent.id, f.parent.list, false}, frames, func(i int, number *uint64) { kept[i].from = atomic.LoadUint64(number) })
-}
-
-// eachNumber calls at with the place of each of some frames, which are in order, in a domain's list of machine frame numbers.
-func (f *fork) eachNumber(list view, frames []uint32, at func(i int, number *uint64)) error {
-	first := f.l.numbers - f.geo.image
-	for done := 0; done < len(frames); {
-		shown, ends := view{id: list.id, writable: list.writable}, []int(nil)
-		for end := done; end < len(frames) && len(ends) < windowFrames; ends = append(ends, end) {
-			page := (first + uint64(frames[end])) / perTable
-			shown.mfns = append(shown.mfns, list.mfns[page])
-			end += sort.Search(len(frames)-end, func(k int) bool { return (first+uint64(frames[end+k]))/perTable > page })
-		}
-		err := f.h.window.with(f.h.c, shown, func(area []byte) error {
-			for page, end := range ends {
-				numbers := words(area[page*pageSize:][:pageSize])
-				for ; done < end; done++ {
-					at(done, &numbers[(first+uint64(frames[done]))%perTable])
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// forked is a page of the child that is not as a blank has it, and its own.
-type forked struct {
-	frame uint64 // pseudo-physical
-	bits  uint64 // of the child's page table entry
-	from  uint64 // the parent's machine frame if its content is wanted, or 0
-	to    uint64 // the child's
-}
-
-// run is how many pages follow from a frame on, of the image or of the window.
-func (f *fork) run(frame uint64) uint64 {
-	if frame < f.geo.image {
-		return f.geo.image - frame
-	}
-	return f.geo.frames() - frame
-}
-
-// sort finds out what is to be done for pages of image or window, by their page table entries. Without the parent's promise
-// (abi.ForkMarked) all content counts, also of frames that are not mapped: only the LibOS knows which it has given up.
-func (f *fork) sort(frame uint64, entries, numbers []uint64) error {
-	// The loop is what most of a large window's time goes to.
-	image, apart, marked, sharing, shared := frame < f.geo.image, f.apart[frame:][:len(entries)], f.marked, f.sharing, f.shared
-	for i := range entries {
-		entry := atomic.LoadUint64(&entries[i])
-		kind, present := apart[i], entry&ptePresent != 0
-		switch {
-		case marked && entry&(ptePresent|pteKept) == 0:
-			continue
-		case kind == kindLibrary && f.fromLibrary(frame+uint64(i), entry):
-			continue
-		case present && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0):
-			continue // the child gets a page of zeroes when it looks
-		case present && kind == kindShared && sharing && (!image || entry&pteWrite == 0):
-			shared.frames, shared.entries = append(shared.frames, uint32(frame)+uint32(i)), append(shared.entries, entry)
-			continue
-		}
-		p := forked{frame: frame + uint64(i)}
-		switch {
-		case present:
-			mfn := entry & pteFrame >> pageShift
-			if numbers != nil && numbers[p.frame] != mfn {
-				return fmt.Errorf("%#x: %w: it has mapped another frame than that of its list", f.geo.address(p.frame), xen.ErrNoFork)
-			}
-			p.bits = entry&(pteWrite|pteNX) | pteBase&^pteDirty
-			if !marked || image || entry&pteDirty != 0 {
-				p.bits |= pteDirty
-				p.from = mfn
-			}
-		case !marked:
-			p.from = numbers[p.frame]
-		case entry&pteKept != 0:
-			p.bits = pteKept
-		}
-		if p.bits != 0 || p.from != 0 {
-			f.own = append(f.own, p)
-		}
-	}
-	return nil
-}
-
-// frames gets the child's frames; of a page that is shared it gets one when it copies.
-func (f *fork) frames() error {
-	if err := f.allow(f.l.shared + f.geo.frames()); err != nil {
-		return err
-	}
-	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
-	f.shaped(geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages})
-	mfns := make([]uint64, len(f.own))
-	if err := f.h.c.populate(f.d.id, mfns); err != nil {
-		return err
-	}
-	var zero []uint64
-	for i := range f.own {
-		p := &f.own[i]
-		if p.to = mfns[i]; p.from == 0 && f.h.dirty {
-			zero = append(zero, p.to)
-		}
-	}
-	return f.clear(zero)
-}
-
-func (f *fork) copy() error {
-	var from, to []uint64
-	for i := range f.own {
-		if p := &f.own[i]; p.from != 0 {
-			from, to = append(from, p.from), append(to, p.to)
-		}
-	}
-	return f.h.window.copy(f.h.c, f.parent.id, from, f.d.id, to)
-}
-
-// mapped makes the child's page table entries those of the parent, with its own frames.
-func (f *fork) mapped() error {
-	var ops []mmuUpdate
-	for i := range f.own {
-		p := &f.own[i]
-		if p.bits == 0 {
-			continue
-		}
-		op := mmuUpdate{Ptr: f.geo.entry(f.d.leaves, p.frame), Val: p.bits}
-		if p.bits&ptePresent != 0 {
-			op.Val |= p.to << pageShift
-		}
-		ops = append(ops, op)
-	}
-	_, err := f.h.c.mmuUpdates(f.d.id, f.d.id, ops)
-	return err
-}
-
-// list writes the child's list of machine frame numbers.
-func (f *fork) list() error {
-	list, own := view{f.d.id, f.d.list, true}, make([]uint32, len(f.own))
-	for i := range f.own {
-		own[i] = uint32(f.own[i].frame)
-	}
-	if err := f.eachNumber(list, own, func(i int, number *uint64) { *number = f.own[i].to }); err != nil {
-		return err
-	}
-	owners := f.shared.owners
-	return f.eachNumber(list, f.shared.frames, func(i int, number *uint64) { *number = abi.MfnShared | uint64(owners[i])<<abi.MfnOwnerShift })
-}
-
 // boot writes start_info and the boot parameters.
 func (f *fork) boot() error {
 	g := &f.geo
 	ctl := f.d.area[:abi.CtlSize]
 	err := f.f.Boot.Write(ctl, &xen.Place{
 		ID: f.d.id, Evtchn: f.evtchn, SharedInfo: f.mfns[f.l.shared] << pageShift,
-		MFNList: abi.P2mVa + (f.l.numbers-g.image)*8, ImagePages: g.image,
+		MFNList: abi.P2mVa + (f.l.numbers()-g.image)*8, ImagePages: g.image,
 		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: g.pages, Dirty: f.h.dirty,
 	})
-	(*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa])).State = abi.StateMain
+	c := f.d.control()
+	c.State = abi.StateMain
+	for _, r := range f.regions {
+		c.Lazy[r/64] |= 1 << (r % 64)
+	}
 	return err
 }
 
@@ -417,8 +270,3 @@ func (f *fork) watch() error {
 
 // ready hands the child over.
 func (f *fork) ready() error { return f.steps.Born(f.f, f.d) }
-
-// words is memory as numbers.
-func words(area []byte) []uint64 {
-	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(area))), len(area)/8)
-}

@@ -32,6 +32,7 @@ func forkedLife(promise string) func(*testing.T, *Hypervisor, *xen.Config, func(
 
 func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection, promise string) {
 	defer h.window.close(h.c) // so that each fork has to make it
+	h.fillAfter = time.Hour
 	parent := xentest.ForkerConfig(c.Image, xentest.ForkerMemory, promise)
 	s := xentest.AddLibrary(t, h, parent)
 	m := xentest.StartForkerOf(t, h, parent)
@@ -57,10 +58,15 @@ func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injecti
 		twice(t, child.Unpause, in)
 		xentest.AsForker(t, child).Born()
 		tell(int64(child.ID()))
+		twice(t, func() error { return child.Settle(lastPage(d)) }, in)
+		twice(t, func() error { return d.Settle(lastPage(d) - 4<<20) }, in)
 		quit(t, child, in)
 	}
 	quit(t, d, in)
 }
+
+// lastPage is the address of the last page of a domain's window.
+func lastPage(d *Domain) uint64 { return d.geometry.ramVA + (d.geometry.pages-1)*pageSize }
 
 // forkOnce forks, so that what a hypervisor keeps from its first fork on is there.
 func (g guests) forkOnce() {
@@ -171,7 +177,7 @@ func TestForkThief(t *testing.T) {
 	d := m.Domain.(*Domain)
 	defer g.end(d)
 	put := func(mfn uint64) (old uint64) {
-		first := newLayout(d.geometry.shape, d.geometry.ramVA).numbers + page
+		first := d.geometry.numbers() + page
 		list := g.frameOf(d, abi.P2mVa+first*8)
 		g.must(g.h.c.withFrames(d.id, []uint64{list}, protWrite, func(area []byte) error {
 			at := area[first%perTable*8:]

@@ -47,6 +47,9 @@ func (s shape) fits(image, reach, ram, root uint64) bool {
 	return image <= s.slots && reach <= s.reach && s.ready+root <= ram && ram <= s.ramPages
 }
 
+// numbers is the entry of the list of machine frame numbers that is the RAM window's first: it has pages of its own.
+func (s shape) numbers() uint64 { return pagesOf(s.reach*8) * perTable }
+
 // layout says which frame of a domain is what. First come those for an image, and those of the RAM
 // window that are there from the start; then those that the guest has no number for: the list of
 // machine frame numbers, the control area without shared_info, and the page tables. shared_info,
@@ -56,7 +59,6 @@ type layout struct {
 	ramVA                 uint64
 	ram, p2m, ctl, tables uint64 // first frame of each
 	shared                uint64 // also the number of frames that populate gives
-	numbers               uint64 // entry of the list of machine frame numbers that is the RAM window's first
 	spans                 []span
 	byKey                 map[tableKey]int
 	written               int // tables, from the first on, that have entries
@@ -74,9 +76,7 @@ const (
 // frames are to come, and those of the family area have page tables without entries.
 func newLayout(s shape, ramVA uint64) *layout {
 	l := &layout{shape: s, ramVA: ramVA}
-	const perPage = pageSize / 8
-	l.numbers = pagesOf(s.reach*8) * perPage
-	p2mPages := pagesOf((l.numbers + s.ramPages) * 8)
+	p2mPages := pagesOf((s.numbers() + s.ramPages) * 8)
 	if !s.lean {
 		l.ram = s.slots
 	}
@@ -136,7 +136,7 @@ func (l *layout) entryOf(mfns []uint64, level int, va uint64) uint64 {
 
 // listed is how many pages of the list of machine frame numbers have numbers of an image, of the frames
 // that are ready, and of those that an image may leave over; of a lean domain, of so many.
-func (l *layout) listed() uint64 { return min(pagesOf((l.numbers+l.ready+l.slots)*8), l.ctl-l.p2m) }
+func (l *layout) listed() uint64 { return min(pagesOf((l.numbers()+l.ready+l.slots)*8), l.ctl-l.p2m) }
 
 // geometry is what a fork has to know about a domain. It is its builder's word, kept by the engine; the domain
 // itself is not asked.
@@ -164,24 +164,38 @@ func (g *geometry) address(frame uint64) uint64 {
 	return g.ramVA + (frame-g.image)*pageSize
 }
 
-// leavesOf lists the tables of level 1 of image and window, as table finds them.
-func (g *geometry) leavesOf(table func(va uint64) (uint64, error)) (leaves []uint64, err error) {
+// leavesOf lists the tables of level 1 of image and window, and the machine addresses of the entries that name them, as find
+// finds them.
+func (g *geometry) leavesOf(find func(va uint64) (slot, table uint64, err error)) (leaves, slots []uint64, err error) {
 	const covers = perTable * pageSize
 	for _, s := range []span{{va: abi.ImageVa, pages: g.image}, {va: g.ramVA, pages: g.pages}} {
 		for va := s.va &^ (covers - 1); va < s.va+s.pages*pageSize; va += covers {
-			mfn, err := table(va)
+			slot, table, err := find(va)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			leaves = append(leaves, mfn)
+			leaves, slots = append(leaves, table), append(slots, slot)
 		}
 	}
-	return leaves, nil
+	return leaves, slots, nil
+}
+
+// leafOf is the leaf of a region, which is what a table of level 1 covers of the window.
+func (g *geometry) leafOf(region int) int { return int((g.image+perTable-1)/perTable) + region }
+
+// leaf tells which frames a leaf has entries for.
+func (g *geometry) leaf(i int) (first, count uint64) {
+	end := g.image
+	if first = uint64(i) * perTable; first >= g.image { // image and window begin with a table of their own
+		first -= -g.image % perTable
+		end = g.frames()
+	}
+	return first, min(perTable, end-first)
 }
 
 // entry is the machine address of a frame's page table entry, in tables that leavesOf found.
 func (g *geometry) entry(leaves []uint64, frame uint64) uint64 {
-	if frame >= g.image { // image and window begin with a table of their own
+	if frame >= g.image {
 		frame += -g.image % perTable
 	}
 	return leaves[frame/perTable]<<pageShift + frame%perTable*8

@@ -135,7 +135,7 @@ func (s *holder) number() uint64 { return abi.MfnShared | uint64(s.id)<<abi.MfnO
 // the result is the first that is still left.
 func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 	d, pages := &b.c.Dynamic, b.place.ImagePages
-	number := func(frame uint64) *uint64 { return &list[b.l.numbers-pages+frame] }
+	number := func(frame uint64) *uint64 { return &list[b.l.numbers()-pages+frame] }
 	slots, slotOf := b.slots(), map[uint64]uint64{}
 	var ops []mmuUpdate
 	for _, r := range d.Private {
@@ -183,15 +183,15 @@ func (a apart) libraries(g *segment) {
 }
 
 // fromLibrary tells whether the parent has still a library's page there.
-func (f *fork) fromLibrary(frame, entry uint64) (still bool) {
-	for _, m := range f.parent.segment.mappings {
+func (p *part) fromLibrary(frame, entry uint64) (still bool) {
+	for _, m := range p.parent.segment.mappings {
 		if i := frame - (m.VA-abi.ImageVa)/pageSize; i < m.Pages {
-			mfn := f.parent.segment.libraries[m.Of].mfns[m.First+i]
+			mfn := p.parent.segment.libraries[m.Of].mfns[m.First+i]
 			still = entry&ptePresent != 0 && entry&pteFrame>>pageShift == mfn
 		}
 	}
 	if !still {
-		f.apart[frame] = kindCopied
+		p.apart[frame] = kindCopied
 	}
 	return still
 }

@@ -31,6 +31,15 @@ func (c *conn) populate(id xen.DomID, mfns []uint64) error {
 	return err
 }
 
+// clearFrames fills frames of a domain with zeroes.
+func (c *conn) clearFrames(id xen.DomID, mfns []uint64) error {
+	ops := make([]mmuExtOp, len(mfns))
+	for i := range ops {
+		ops[i] = mmuExtOp{Cmd: mmuClearPage, Arg1: mfns[i]}
+	}
+	return c.mmuExt("clear_page", id, ops)
+}
+
 // takeBack takes a frame from a domain; it is free once nobody maps it any more.
 func (c *conn) takeBack(id xen.DomID, mfn uint64) error {
 	head := int(unsafe.Sizeof(memoryReservation{}))

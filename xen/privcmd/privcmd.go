@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"kxsh/xen"
 	"kxsh/xen/xenstore"
@@ -36,11 +37,14 @@ type Hypervisor struct {
 	pool   *pool // for starts
 	forks  *pool // for forks
 	window window
-	names  *xenstore.Register
-	sched  uint32
-	cpus   int
-	scrubs bool // Xen clears what a living domain gives back
-	dirty  bool // frames may come with old content
+	fills  sync.WaitGroup // of what children of forks lack
+
+	fillAfter time.Duration
+	names     *xenstore.Register
+	sched     uint32
+	cpus      int
+	scrubs    bool // Xen clears what a living domain gives back
+	dirty     bool // frames may come with old content
 
 	stop    chan struct{}
 	watched chan struct{}
@@ -79,7 +83,7 @@ func New(o Options) (*Hypervisor, error) {
 // start is New with the devices open.
 func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	h := &Hypervisor{
-		c:    c,
+		c: c, fillAfter: fillAfter,
 		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
 		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{}, libraries: map[xen.DomID]*holder{},
 	}
@@ -257,6 +261,7 @@ func (h *Hypervisor) Close() error {
 	h.mu.Unlock()
 	close(h.stop)
 	<-h.watched
+	h.fills.Wait()
 	h.pool.close()
 	h.forks.close()
 	h.names.Close()

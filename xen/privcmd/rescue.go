@@ -75,12 +75,17 @@ func (d *Domain) goOn(v *vcpuContext) error {
 		return err
 	}
 	defer d.mu.RUnlock()
+	low, high := v.Regs.RSP&^15-pushed, v.Regs.RSP-1
+	for _, va := range []uint64{low - rescuePages*pageSize, low, high} {
+		if err := d.settle(va); err != nil {
+			return err
+		}
+	}
 	d.pauses.Lock()
 	defer d.pauses.Unlock()
 	if err := d.find(); err != nil {
 		return err
 	}
-	low, high := v.Regs.RSP&^15-pushed, v.Regs.RSP-1
 	given, err := d.give(low)
 	if err == nil && high/pageSize != low/pageSize {
 		var more bool
@@ -122,7 +127,7 @@ func (d *Domain) give(va uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	at := newLayout(g.shape, g.ramVA).numbers + page
+	at := g.numbers() + page
 	number, err := d.number(at, nil)
 	if err != nil {
 		return false, err
@@ -149,7 +154,7 @@ func (d *Domain) give(va uint64) (bool, error) {
 			err = d.h.window.copy(d.c, source, []uint64{entry & pteFrame >> pageShift}, d.id, frame)
 		}
 	} else if own == 0 && d.h.dirty {
-		err = d.c.mmuExt("clear_page", d.id, []mmuExtOp{{Cmd: mmuClearPage, Arg1: frame[0]}})
+		err = d.c.clearFrames(d.id, frame)
 	}
 	if err == nil {
 		_, err = d.c.mmuUpdates(d.id, d.id, []mmuUpdate{{place, frame[0]<<pageShift | spanData}})

@@ -3,7 +3,6 @@ package privcmd
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"kxsh/ipc/abi"
@@ -21,6 +20,16 @@ const pteOurs uint64 = pteFrame | pteNX | (pageSize - 1)
 
 // apart says which pages of image and window are not to be shared: a kind for each.
 type apart []uint8
+
+// of is for n pages, at most those of a table.
+func (a apart) of(frame uint64, n int) apart {
+	if a == nil {
+		return allShared[:n]
+	}
+	return a[frame:][:n]
+}
+
+var allShared apart = make(apart, perTable)
 
 // ranges reads what a domain says of its window, each word once. What is out of bounds is cut: it is the domain that has to
 // live with it.
@@ -44,47 +53,28 @@ func (d *Domain) ranges() apart {
 	return all
 }
 
-// shared are the pages of which the child gets the parent's frames, in order: nearly all that were written to.
-type shared struct {
-	frames  []uint32    // pseudo-physical
-	entries []uint64    // the parent's page table entries
-	owners  []xen.DomID // whose the machine frames are
-	updates []mmuUpdate // room for what is asked of Xen
-}
-
-// sharedPool saves most of the page faults: new memory for all the pages takes as long as looking at them.
-var sharedPool = sync.Pool{New: func() any { return new(shared) }}
-
-func (s *shared) done() {
-	s.frames, s.entries = s.frames[:0], s.entries[:0]
-	sharedPool.Put(s)
-}
-
 // share gives the child the parent's frames, and takes the right to write to them from the parent, which is paused: Xen
 // then has it forget its TLB. No frame can be given up before the child holds it, and Xen's reference counts do
 // the rest. If a step fails, the parent may copy without need.
-func (f *fork) share() error {
-	s := f.shared
+func (p *part) share() error {
+	s := p.shared
 	if len(s.frames) == 0 {
 		return nil
-	}
-	if err := f.allowParent(); err != nil {
-		return err
 	}
 	// The bit comes first: without it the parent would take its next write for a mistake of its program.
 	const nobody = ^xen.DomID(0)
 	var owners []xen.DomID // each once
 	last, stranger := nobody, nobody
 	s.owners = slices.Grow(s.owners[:0], len(s.frames))[:len(s.frames)]
-	err := f.eachNumber(view{f.parent.id, f.parent.list, true}, s.frames, func(i int, number *uint64) {
+	err := p.eachNumber(view{p.parent.id, p.parent.list, true}, s.frames, func(i int, number *uint64) {
 		n := atomic.LoadUint64(number)
-		owner := f.parent.id
+		owner := p.parent.id
 		if named := xen.DomID(n >> abi.MfnOwnerShift & abi.MfnOwner); n&abi.MfnShared != 0 && named != 0 {
 			owner = named
 		}
 		if s.owners[i] = owner; owner != last {
 			// Xen has the last word on owners, but an ancestor it must be.
-			if last = owner; !slices.Contains(f.d.line, owner) {
+			if last = owner; !slices.Contains(p.child.line, owner) {
 				stranger = owner
 			} else if !slices.Contains(owners, owner) {
 				owners = append(owners, owner)
@@ -103,20 +93,20 @@ func (f *fork) share() error {
 		ops := s.updates[:0]
 		for i, entry := range s.entries {
 			if s.owners[i] == owner {
-				ops = append(ops, mmuUpdate{f.geo.entry(f.d.leaves, uint64(s.frames[i])), entry&(pteFrame|pteNX) | pteBase})
+				ops = append(ops, mmuUpdate{p.geo.entry(p.child.leaves, uint64(s.frames[i])), entry&(pteFrame|pteNX) | pteBase})
 			}
 		}
-		if _, err := f.h.c.mmuUpdates(f.d.id, owner, ops); err != nil {
+		if _, err := p.parent.h.c.mmuUpdates(p.child.id, owner, ops); err != nil {
 			return err
 		}
 	}
 	ops := s.updates[:0]
 	for i, entry := range s.entries {
 		if entry&pteWrite != 0 {
-			ops = append(ops, mmuUpdate{f.geo.entry(f.parent.leaves, uint64(s.frames[i])), entry & pteOurs &^ pteWrite})
+			ops = append(ops, mmuUpdate{p.geo.entry(p.parent.leaves, uint64(s.frames[i])), entry & pteOurs &^ pteWrite})
 		}
 	}
-	_, err = f.h.c.mmuUpdates(f.parent.id, f.parent.id, ops)
+	_, err = p.parent.h.c.mmuUpdates(p.parent.id, p.parent.id, ops)
 	return err
 }
 

@@ -126,7 +126,23 @@ func TestEntries(t *testing.T) {
 		l := newLayout(shapeFor(slots, ram, 0), randomBase(ram))
 		g := geometry{shape: l.shape, ramVA: l.ramVA, image: 1 + uint64(r.Intn(int(slots))), pages: ram}
 		mfns := shuffled(r, l.shared+1)
-		leaves, _ := g.leavesOf(func(va uint64) (uint64, error) { return l.own(mfns)[l.byKey[keyOf(1, va)]], nil })
+		leaves, entries, _ := g.leavesOf(func(va uint64) (slot, table uint64, err error) {
+			return l.entryOf(mfns, 2, va), l.own(mfns)[l.byKey[keyOf(1, va)]], nil
+		})
+		next := uint64(0)
+		for i := range leaves {
+			first, n := g.leaf(i)
+			if at := l.entryOf(mfns, 2, g.address(first)); first != next || n == 0 || n > perTable || entries[i] != at {
+				t.Fatalf("leaf %d of %+v has %d frames from %d on, and its entry at %#x", i, g, n, first, entries[i])
+			}
+			next += n
+			if r := g.regionAt(g.address(first)); first >= g.image && (r < 0 || g.leafOf(r) != i) {
+				t.Fatalf("leaf %d of %+v is region %d", i, g, r)
+			}
+		}
+		if next != g.frames() {
+			t.Fatalf("the leaves of %+v have %d frames of %d", g, next, g.frames())
+		}
 		for frame := range g.frames() {
 			if at := g.entry(leaves, frame); at != l.entry(mfns, g.address(frame)) {
 				t.Fatalf("frame %d of %+v has its entry at %#x", frame, g, at)

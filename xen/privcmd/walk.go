@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -90,6 +91,14 @@ func (d *Domain) ReadMemory(va uint64, p []byte) error {
 	defer d.mu.RUnlock()
 	if va+uint64(len(p)) < va {
 		return fmt.Errorf("domain %d: no memory at %#x", d.id, va)
+	}
+	if d.heir.Load() != nil {
+		const region = 1 << abi.LazyShift
+		for at := va &^ (region - 1); at < va+uint64(len(p)); at += region {
+			if err := d.settle(at); err != nil {
+				return err
+			}
+		}
 	}
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()

@@ -14,18 +14,19 @@ import (
 )
 
 const (
-	forkPages = 18 // of guest/fork.c: each holds one number
+	// ForkPages are those of guest/fork.c, each of which holds one number: at first its own and 1. The last few are at the end of the RAM window.
+	ForkPages = 18
 	forkFirst = 32 // RESULT of the first
 
 	// forkWritable are the pages that can be written when nothing is asked for.
-	forkWritable = 1<<forkPages - 1 - (1<<12 | 1<<13 | 1<<14)
+	forkWritable = 1<<ForkPages - 1 - (1<<12 | 1<<13 | 1<<14)
 )
 
 // member is one domain of a family, and what must be in its memory.
 type member struct {
 	*Forker
 	b     *bench
-	model [forkPages]uint64
+	model [ForkPages]uint64
 }
 
 // founder starts the first domain of a family, perhaps with a library, which nobody else keeps.
@@ -36,7 +37,7 @@ func (b *bench) founder(library ...func(*xen.Config) xen.Shared) *member {
 	for _, add := range library {
 		kept = append(kept, add(c))
 	}
-	m := b.member(StartForkerOf(b.t, b.hv, c), [forkPages]uint64{})
+	m := b.member(StartForkerOf(b.t, b.hv, c), [ForkPages]uint64{})
 	for _, s := range kept {
 		b.must(s.Close())
 	}
@@ -47,7 +48,7 @@ func (b *bench) founder(library ...func(*xen.Config) xen.Shared) *member {
 }
 
 // member is a forker that the test ends.
-func (b *bench) member(f *Forker, model [forkPages]uint64) *member {
+func (b *bench) member(f *Forker, model [ForkPages]uint64) *member {
 	b.seeOut(f.Domain)
 	return &member{f, b, model}
 }
@@ -56,21 +57,17 @@ func (b *bench) member(f *Forker, model [forkPages]uint64) *member {
 func (m *member) fill(page int, seed uint64) {
 	m.b.t.Helper()
 	for i := range m.model {
-		if i == page || page == forkPages {
+		if i == page || page == ForkPages {
 			m.model[i] = seed
 		}
 	}
-	m.do(forkFill, uint64(page), seed)
+	m.Fill(page, seed)
 }
 
 // check looks at all of a member's memory and protections.
 func (m *member) check(when string) {
 	m.b.t.Helper()
-	if n := m.do(forkLook, 0, 0); n != forkPages {
-		m.b.t.Fatalf("%s: %d pages", when, n)
-	}
-	got := [forkPages]uint64(results(m.Control())[forkFirst:])
-	if got != m.model {
+	if got := m.Look(); got != m.model {
 		m.b.t.Errorf("%s: domain %d has %v, want %v", when, m.ID(), got, m.model)
 	}
 	if got := m.do(forkProtections, 0, 0); got != forkWritable {
@@ -115,7 +112,7 @@ func testFork(t *testing.T, s Suite) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
-	for name, promise := range map[string]string{"Marked": "marked", "Shared": "shared"} {
+	for name, promise := range map[string]string{"Marked": "marked", "Shared": "shared", "Lazy": "lazy"} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, s)
 			b.promise = []string{promise}
@@ -132,12 +129,12 @@ func forkSnapshot(t *testing.T, b *bench) {
 	m.check("before")
 	c := m.fork(3)
 	m.check("the parent after a fork")
-	m.fill(forkPages, 1000) // before the child has run at all
+	m.fill(ForkPages, 1000) // before the child has run at all
 	b.must(c.Unpause())
 	c.Born()
 	c.check("the child")
 	m.check("the parent beside its child")
-	c.fill(forkPages, 2000)
+	c.fill(ForkPages, 2000)
 	m.check("the parent after its child wrote")
 	c.check("the child after it wrote")
 	m.fill(5, 3000)
@@ -147,7 +144,7 @@ func forkSnapshot(t *testing.T, b *bench) {
 	c = m.child()
 	end(t, m.Domain)
 	c.check("an orphan")
-	c.fill(forkPages, 4000)
+	c.fill(ForkPages, 4000)
 	c.check("an orphan that wrote")
 	c.leave()
 }
@@ -437,7 +434,7 @@ func forkPooled(t *testing.T, b *bench) {
 	for _, parent := range []int{0, 1} {
 		pool(parent)
 		m := b.founder()
-		m.fill(forkPages, 7)
+		m.fill(ForkPages, 7)
 		for _, child := range []int{0, 1} {
 			pool(child)
 			c := m.child()
@@ -466,7 +463,7 @@ func forkCycles(t *testing.T, b *bench) {
 		case 1:
 			b.must(c.Unpause())
 			c.Born()
-			c.fill(i%forkPages, uint64(i)+1)
+			c.fill(i%ForkPages, uint64(i)+1)
 		case 2:
 			b.must(c.Unpause())
 			c.Born()
@@ -493,7 +490,7 @@ func forkTree(t *testing.T, b *bench) {
 		case k < 3 && len(family) < 8:
 			c := m.fork(uint64(r.IntN(5)))
 			if r.IntN(2) == 0 {
-				m.fill(r.IntN(forkPages), uint64(n)+1)
+				m.fill(r.IntN(ForkPages), uint64(n)+1)
 			}
 			b.must(c.Unpause())
 			c.Born()
@@ -502,7 +499,7 @@ func forkTree(t *testing.T, b *bench) {
 			m.leave()
 			family = append(family[:i], family[i+1:]...)
 		case k < 8:
-			m.fill(r.IntN(forkPages+1), uint64(n)+1)
+			m.fill(r.IntN(ForkPages+1), uint64(n)+1)
 		default:
 			m.check("a member")
 		}

@@ -103,13 +103,44 @@ func (f *Forker) ask(op, a, b uint64) {
 
 func (f *Forker) answer() uint64 {
 	f.t.Helper()
-	eventually(f.t, "an answer", func() bool { return f.alive() && f.Answered() })
+	eventually(f.t, "an answer", func() bool { return f.alive() && f.settled() && f.Answered() })
 	return result(f.Control(), forkAnswer)
+}
+
+// settled serves its call for what a fork has left for later, if it makes it, as an engine does.
+func (f *Forker) settled() bool {
+	f.t.Helper()
+	call := &control(f).Call
+	if atomic.LoadUint32(&call.Asked) == atomic.LoadUint32(&call.Done) || call.Op != abi.CallSettle {
+		return true
+	}
+	if err := f.Settle(call.A[0]); err != nil {
+		f.t.Fatal(err)
+	}
+	f.Reply(0)
+	if err := f.Notify(); err != nil {
+		f.t.Fatal(err)
+	}
+	return true
 }
 
 // Answered tells whether it has done what it was asked last.
 func (f *Forker) Answered() bool {
 	return result(f.Control(), forkDone) == result(f.Control(), forkAsked)
+}
+
+// Fill has it fill a page, or all if there is none of that number, and Look tells what is in each.
+func (f *Forker) Fill(page int, seed uint64) {
+	f.t.Helper()
+	f.do(forkFill, uint64(page), seed)
+}
+
+func (f *Forker) Look() [ForkPages]uint64 {
+	f.t.Helper()
+	if n := f.do(forkLook, 0, 0); n != ForkPages {
+		f.t.Fatalf("%d pages", n)
+	}
+	return [ForkPages]uint64(results(f.Control())[forkFirst:])
 }
 
 // Touch has it write to so many pages, StartTouch does not wait until it has.
@@ -141,7 +172,7 @@ func (f *Forker) Calling() *xen.Fork {
 	f.t.Helper()
 	call := &control(f).Call
 	eventually(f.t, "a call", func() bool {
-		return f.alive() && atomic.LoadUint32(&call.Asked) != atomic.LoadUint32(&call.Done)
+		return f.alive() && f.settled() && atomic.LoadUint32(&call.Asked) != atomic.LoadUint32(&call.Done)
 	})
 	if call.Op != abi.CallFork {
 		f.t.Fatalf("call %d", call.Op)
@@ -162,7 +193,7 @@ func (f *Forker) Tell(result int64) {
 	f.Returned(result)
 }
 
-// Reply writes the answer to its call of fork; it hears of it with the next event.
+// Reply writes the answer to its call; it hears of it with the next event.
 func (f *Forker) Reply(result int64) {
 	call := &control(f).Call
 	call.Result = result

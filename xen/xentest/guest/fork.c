@@ -3,7 +3,8 @@
  *
  * fork: the test writes a command to RESULT[9], its arguments to [10] and [11], moves [8] and sends an event;
  * the guest puts an answer into [12] and moves [13] there. A child begins with none asked and [14] set.
- * fork marked: the same with the promise of KX_FORK_MARKED. fork shared: with that and KX_FORK_SHARED.
+ * fork marked: the same with the promise of KX_FORK_MARKED. fork shared: with that and KX_FORK_SHARED. fork lazy: with
+ * KX_FORK_LAZY, too.
  */
 #include "guest.h"
 
@@ -70,19 +71,38 @@ static uint64_t answered(void)
 	return (uint64_t)c->result;
 }
 
-__attribute__((used)) uint64_t fork_call(uint64_t rsp)
+static uint64_t call(uint32_t op, uint64_t a, uint64_t b)
 {
 	volatile struct kx_call *c = &CONTROL->call;
 
-	self = CONTROL->domid;
-	c->op = KX_CALL_FORK;
-	c->a[0] = (uint64_t)fork_hop;
-	c->a[1] = rsp;
+	c->op = op;
+	c->a[0] = a;
+	c->a[1] = b;
 	c->a[2] = 0;
 	c->flags = flags;
 	__atomic_store_n(&c->asked, c->asked + 1, __ATOMIC_SEQ_CST);
 	ring();
 	return answered();
+}
+
+__attribute__((used)) uint64_t fork_call(uint64_t rsp)
+{
+	self = CONTROL->domid;
+	return call(KX_CALL_FORK, (uint64_t)fork_hop, rsp);
+}
+
+static int lazy(uint64_t va)
+{
+	uint64_t r = (va - CONTROL->ram_va) >> KX_LAZY_SHIFT;
+
+	return va >= CONTROL->ram_va && r < KX_LAZY_REGIONS && CONTROL->lazy[r / 64] >> r % 64 & 1;
+}
+
+/* Before a page is looked at, or its entries are. */
+static void settle(uint64_t va)
+{
+	if (lazy(va))
+		CHECK(call(KX_CALL_SETTLE, va, 0) == 0 && !lazy(va));
 }
 
 static void handlers(void)
@@ -116,6 +136,7 @@ static void own(uint64_t va)
 	struct xen_memory_reservation r = {(uint64_t)&extent, 1, 0, 0, DOMID_SELF, {0}};
 	uint64_t *list = (uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
 
+	settle(va);
 	if (va < CONTROL->ram_va || !machine_frames() || !(list[frame] & KX_MFN_SHARED))
 		return;
 	old = list[frame] >> KX_MFN_OWNER_SHIFT & KX_MFN_OWNER ? 0 : list[frame] & KX_MFN_FRAME;
@@ -155,6 +176,7 @@ static void grow(uint64_t va)
 	struct xen_memory_reservation r = {(uint64_t)&extent, 1, 0, 0, DOMID_SELF, {0}};
 	uint64_t *list = (uint64_t *)((const struct start_info *)KX_START_VA)->mfn_list;
 
+	settle(va);
 	if (va < CONTROL->ram_va || !machine_frames() || list[frame])
 		return;
 	CHECK(HC(memory_op, XENMEM_populate_physmap, &r) == 1);
@@ -197,8 +219,10 @@ static uint64_t protections(void)
 {
 	uint64_t bits = 0;
 
-	for (unsigned i = 0; i < NPAGES; i++)
+	for (unsigned i = 0; i < NPAGES; i++) {
+		settle((uint64_t)page(i));
 		bits |= (uint64_t)writable((uint64_t)page(i)) << i;
+	}
 	bits |= (uint64_t)writable((uint64_t)fork_hop) << NPAGES;
 	bits |= (uint64_t)writable((uint64_t)const_page) << (NPAGES + 1);
 	bits |= (uint64_t)writable(0) << (NPAGES + 2);
@@ -249,8 +273,8 @@ static void do_fork(void)
 	handlers();
 	if (arg(2)[0] && machine_frames())
 		flags = KX_FORK_MARKED;
-	if (arg(2)[0] == 's' && machine_frames()) {
-		flags |= KX_FORK_SHARED;
+	if ((arg(2)[0] == 's' || arg(2)[0] == 'l') && machine_frames()) {
+		flags |= KX_FORK_SHARED | (arg(2)[0] == 'l' ? KX_FORK_LAZY : 0);
 		/* Where the stacks are; and what makes no sense. */
 		CONTROL->ranges[0] = (struct kx_range){0, 20, KX_RANGE_COPY, 0};
 		CONTROL->ranges[1] = (struct kx_range){10, 2, KX_RANGE_DROP, 0};
