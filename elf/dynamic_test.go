@@ -123,6 +123,11 @@ func TestLazy(t *testing.T) {
 			t.Errorf("call %d of module %d: %#x", bad[1], bad[0], got)
 		}
 	}
+	for va, want := range map[uint64]string{one + dynText + 0x1f: "libone.so:one+0xf", one + dynText: "libone.so+0x1000", two + dynText + 0x20: "libtwo.so:two+0x0", one - 1: "", two + 4*PageSize: ""} {
+		if name, _ := l.Name(va); name != want {
+			t.Errorf("%#x is %q, want %q", va, name, want)
+		}
+	}
 	read := func(va uint64, p []byte) error { le.PutUint64(p, memory[va]); return nil }
 	if bound, unbound, err := l.Calls(read); !slices.Equal(bound, []int{1, 0}) || !slices.Equal(unbound, []int{1, 1}) || err != nil {
 		t.Errorf("%d calls are bound, %d are not (%v)", bound, unbound, err)

@@ -2,6 +2,7 @@ package elf
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -139,6 +140,23 @@ func (l *Linked) Calls(read func(va uint64, p []byte) error) (bound, unbound []i
 		}
 	}
 	return bound, unbound, nil
+}
+
+// Name names an address in a library, for people: the library and the function, if others can call it, and how far in.
+func (l *Linked) Name(address uint64) (name string, ok bool) {
+	for i, p := range l.Libraries {
+		at := address - p.Base
+		if address < p.Base || at >= p.Pages()*PageSize {
+			continue
+		}
+		for _, s := range l.modules[1+i].symbols {
+			if s.typ == symbolFunc && s.section != 0 && at >= s.value && at-s.value < s.size {
+				return fmt.Sprintf("%s:%s+0x%x", p.Node.Name, printable(s.name), at-s.value), true
+			}
+		}
+		return fmt.Sprintf("%s+0x%x", p.Node.Name, at), true
+	}
+	return "", false
 }
 
 // within says in which module something is wrong.

@@ -120,9 +120,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	}
 	c := newPVM()
 	c.syms, c.parent = p.syms, p.pid
-	e.mu.Lock()
-	c.linked = p.linked
-	e.mu.Unlock()
+	c.linked.Store(p.linked.Load())
 	if c.root = p.root; p.pid == parent.Family {
 		c.root = p
 	}

@@ -220,14 +220,14 @@ func (e *Engine) callBind(p *pvm, module, call uint64) int64 {
 
 // linkedOf is how the libraries of a pVM are linked. Of one that was adopted it is found out anew, from the files.
 func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
-	e.mu.Lock()
-	linked, rec := p.linked, p.rec
-	e.mu.Unlock()
-	if linked != nil || len(rec.Libraries) == 0 {
-		if linked == nil {
-			return nil, errors.New("it has no libraries")
-		}
+	if linked := p.linked.Load(); linked != nil {
 		return linked, nil
+	}
+	e.mu.Lock()
+	rec := p.rec
+	e.mu.Unlock()
+	if len(rec.Libraries) == 0 {
+		return nil, errors.New("it has no libraries")
 	}
 	im, err := e.images.get(rec.Image)
 	if err != nil {
@@ -252,8 +252,6 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
 		}
 	}
-	e.mu.Lock()
-	p.linked = l.linked
-	e.mu.Unlock()
+	p.linked.Store(l.linked)
 	return l.linked, nil
 }

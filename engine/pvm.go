@@ -30,13 +30,14 @@ type pvm struct {
 	again  chan struct{} // tend looks after it as if it had rung
 
 	// Guarded by Engine.mu.
-	linked *elf.Linked // how its libraries are; nil: it has none, or an earlier engine knew
-	broken string      // why the control area is not trusted any more
-	doomed bool        // it is being killed with others and must not fork any more
-	asked  *request    // a fork from outside that it has not come to yet
+	broken string   // why the control area is not trusted any more
+	doomed bool     // it is being killed with others and must not fork any more
+	asked  *request // a fork from outside that it has not come to yet
 
 	still   sync.Mutex // keeps it from being stopped while it is forked
 	stopped bool       // by a signal or from outside; guarded by still
+
+	linked atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
 
 	size atomic.Uint64 // of its terminal: rows << 32 | columns
 

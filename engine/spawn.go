@@ -72,7 +72,8 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		}
 	}
 	p := newPVM()
-	p.syms, p.linked = im.syms, libs.linked
+	p.syms = im.syms
+	p.linked.Store(libs.linked)
 	if err := s.do("domain", func() (err error) {
 		p.dom, err = e.hv.Create(ctx, &xen.Config{
 			Image: im.xen, Libraries: libs.shared, Dynamic: libs.dynamic,

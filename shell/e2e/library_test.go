@@ -41,6 +41,9 @@ func TestLibraries(t *testing.T) {
 			t.Errorf("%q: status %d\n%s%s", args, code, out, errs)
 		}
 	}
+	if out, errs, code := h.run(t, "run", app, "crash"); code != 139 || !strings.Contains(errs, "libbase.so:base_crash+0x") {
+		t.Errorf("a fault in a library: status %d\n%s%s", code, out, errs)
+	}
 }
 
 // library is what ldd --json says of one.

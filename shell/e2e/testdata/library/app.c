@@ -126,6 +126,8 @@ int main(int argc, char **argv)
 	}
 	calls();
 	CHECK(!pthread_create(&t, NULL, in_thread, NULL) && in_thread(NULL) == NULL && !pthread_join(t, NULL));
+	if (!strcmp(what, "crash"))
+		base_crash();
 	if (!strcmp(what, "fork"))
 		forks(1);
 	if (!strcmp(what, "protect"))

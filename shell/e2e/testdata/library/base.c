@@ -15,4 +15,5 @@ int base_call(int (*f)(int), int x) { return f(x); }
 int base_which(void) { return 1; } /* the program has one of its own */
 int base_which_seen(void) { return base_which(); }
 const int *base_place(void) { static const int other[2000] = {0}; return other + 1024; }
+void base_crash(void) { *(volatile int *)8 = 1; }
 void base_deep(char *to, int size) { to[0] = (char)base_table[0]; to[size - 1] = (char)base_table[1999]; }

@@ -9,6 +9,7 @@ extern const char *base_names[3];
 extern const int base_table[2000];
 int base_next(void), base_secret(int add), base_call(int (*f)(int), int x), base_which(void), base_which_seen(void);
 const int *base_place(void);
+void base_crash(void);
 void base_deep(char *to, int size);
 
 extern int (*left_op)(int);
