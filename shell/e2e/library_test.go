@@ -73,7 +73,7 @@ func TestLibraryCalls(t *testing.T) {
 	var lists [3][]library
 	var statuses [2]int
 	h.script(t, `for bind in '' '' '' 1; do run -d -e LD_BIND_NOW=$bind `+app+` late; done >pids; set -- $(cat pids)
-		for p; do until logs $p | grep -q ready; do sleep 0.02; done; done
+		for p; do until case $(logs $p) in *ready*) true;; *) false;; esac; do sleep 0.1; done; done
 		echo "[$1, $2, $3, $4]"; ldd --json $1; ldd --json $2; ldd --json $4; kill -USR1 $1; wait $1; echo $?`,
 		&pids, &lists[0], &lists[1], &lists[2], &statuses[0])
 	for i, list := range lists {

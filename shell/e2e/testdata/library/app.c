@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 
 	begun = 1;
 	if (!strcmp(what, "late")) {
-		struct timespec t = {0, 1000000};
+		struct timespec t = {0, 50000000};
 
 		signal(SIGUSR1, on_signal);
 		puts("ready");
