@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,8 +160,9 @@ func (s *settler) wait(ctx context.Context) error {
 		switch {
 		case len(list) == 0 && p.Ready > 0:
 			return nil
+		case slices.ContainsFunc(list, func(l xen.Listed) bool { return l.Status.State == xen.StateDying }):
 		case len(list) > 0 && p.Ready == p.Want && len(list) <= s.rest:
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // Xen erases what was given back
 			return nil
 		}
 		time.Sleep(time.Millisecond)

@@ -7,27 +7,26 @@
 #include "mem.h"
 #include "process.h"
 
-#define FRAMES 32
+#define FRAMES 32 /* that are got at a time */
+#define GIVEN 256 /* and given back: Xen erases them at once, and each more frame waits for that */
 #define STACK_ROOM 16 /* pages below a stack pointer that a child has from the start */
 #define STACK_MOST 64 /* pages around a stack pointer, where nothing is known of its stack */
 
-static uint64_t spare[FRAMES], given[FRAMES];
+static uint64_t spare[FRAMES], given[GIVEN];
 static unsigned spares, givens;
 
 /* ---- what a fork has left for later ---- */
 
 static int lazy(uint64_t page)
 {
-	uint64_t r = page >> (KX_LAZY_SHIFT - PAGE_SHIFT);
+	uint64_t r = page / REGION_PAGES;
 
 	return r < KX_LAZY_REGIONS && control->lazy[r / 64] >> r % 64 & 1;
 }
 
 int cow_settle(uint64_t first, uint64_t n)
 {
-	const uint64_t region = 1UL << (KX_LAZY_SHIFT - PAGE_SHIFT);
-
-	for (uint64_t i = first; mfn_list && i < first + n; i = (i | (region - 1)) + 1)
+	for (uint64_t i = first; mfn_list && i < first + n; i = (i / REGION_PAGES + 1) * REGION_PAGES)
 		if (lazy(i) && engine_call(KX_CALL_SETTLE, 0, (uint64_t)page_va(i), 0, 0))
 			return -ENOMEM;
 	return 0;
@@ -42,10 +41,18 @@ static int64_t reservation(int op, uint64_t *list, unsigned n)
 	return n ? HYPERCALL(__HYPERVISOR_memory_op, op, &r, 0) : 0;
 }
 
+static void give_back(void)
+{
+	reservation(XENMEM_decrease_reservation, given, givens);
+	givens = 0;
+}
+
 /* A frame of any content, or 0. One at a time where memory is short. */
 static uint64_t frame_get(uint64_t pfn)
 {
 	for (unsigned want = FRAMES; !spares && want; want /= FRAMES) {
+		if (want == 1)
+			give_back();
 		for (unsigned i = 0; i < want; i++)
 			spare[i] = pfn;
 		spares = (unsigned)MAX(reservation(XENMEM_populate_physmap, spare, want), 0);
@@ -56,10 +63,8 @@ static uint64_t frame_get(uint64_t pfn)
 static void frame_give(uint64_t mfn)
 {
 	given[givens++] = mfn;
-	if (givens < FRAMES)
-		return;
-	reservation(XENMEM_decrease_reservation, given, givens);
-	givens = 0;
+	if (givens == GIVEN)
+		give_back();
 }
 
 /* ---- pages ---- */

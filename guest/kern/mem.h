@@ -40,6 +40,9 @@ extern uint64_t *mfn_list;
 
 #define PTE_FLAGS (PTE_PRESENT | PTE_USER | PTE_ACCESSED) /* so that the CPU need not set it */
 
+/* Of a region of the window: kx_control.lazy. */
+#define REGION_PAGES (1UL << (KX_LAZY_SHIFT - PAGE_SHIFT))
+
 /* ---- cow.c: pages that are shared with a parent or a child ---- */
 
 static inline int cow_shared(uint64_t pfn)

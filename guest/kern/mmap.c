@@ -337,6 +337,9 @@ uint64_t stack_alloc(uint64_t size)
 	mem.stack = first + 1;
 	mem.stack_end = first + n + 1;
 	mem.brk_base = first + n + 1 + random_below(some);
+	/* A fork has the region of a stack at once, the heap's need not be in it; a small window has no room for that. */
+	if (mfn_list && mem.ram_pages >= 16 * REGION_PAGES)
+		mem.brk_base = (mem.brk_base + REGION_PAGES - 1) / REGION_PAGES * REGION_PAGES;
 	mem.mmap_base = mem.brk_base + 4 * some + random_below(some);
 	return (uint64_t)page_va(first + n + 1);
 }

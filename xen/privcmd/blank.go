@@ -3,6 +3,7 @@ package privcmd
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -16,6 +17,8 @@ type blank struct {
 	d      *Domain
 	l      *layout
 	mfns   []uint64 // by the layout
+	leaves []uint64 // tables of level 1 of all that an image and a window can be, of the image first
+	named  []uint64 // the entries that name them: Domain.slots
 	evtchn uint32   // the domain's port
 	steps  *xen.Steps
 }
@@ -90,6 +93,7 @@ func (b *blank) zero() error {
 // tables writes the page tables, and unmaps them: Xen does not accept a page table that anybody
 // can write to.
 func (b *blank) tables() error {
+	b.findLeaves()
 	own := b.l.own(b.mfns)
 	return b.h.c.withFrames(b.d.id, own[:b.l.written], protWrite, func(area []byte) error {
 		return writeTables(area, b.l.byKey, own, b.l.spans, b.mfns)
@@ -149,13 +153,22 @@ func (b *blank) close() {
 	b.h.c.munmap(b.d.area)
 }
 
-// shaped says what of the blank the domain uses, and where that is.
-func (b *blank) shaped(g geometry) {
-	d := b.d
-	d.geometry, d.top, d.list = g, b.mfns[b.l.tables], b.mfns[b.l.p2m:b.l.ctl]
-	d.leaves, d.slots, _ = g.leavesOf(func(va uint64) (slot, table uint64, err error) {
+// findLeaves is for the window where it is: what a start or a fork would have to look up.
+func (b *blank) findLeaves() {
+	all := geometry{ramVA: b.l.ramVA, image: b.l.slots, pages: b.l.ramPages}
+	b.leaves, b.named, _ = all.leavesOf(func(va uint64) (slot, table uint64, err error) {
 		return b.l.entryOf(b.mfns, 2, va), b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil
 	})
+}
+
+// shaped says what of the blank the domain uses, and where that is.
+func (b *blank) shaped(g geometry) {
+	d, window := b.d, tablesFor(b.l.slots)
+	d.geometry, d.top, d.list = g, b.mfns[b.l.tables], b.mfns[b.l.p2m:b.l.ctl]
+	used := func(all []uint64) []uint64 {
+		return slices.Concat(all[:tablesFor(g.image)], all[window:][:tablesFor(g.pages)])
+	}
+	d.leaves, d.slots = used(b.leaves), used(b.named)
 }
 
 // watch makes a domain of the blank, which is known from now on.

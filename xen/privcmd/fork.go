@@ -71,7 +71,8 @@ func (f *fork) check() error {
 	}
 	flags := atomic.LoadUint32(&f.parent.control().Call.Flags)
 	if f.marked = flags&abi.ForkMarked != 0; f.marked && flags&abi.ForkShared != 0 {
-		f.apart = f.parent.ranges()
+		f.shared.apart = f.parent.ranges(f.shared.apart)
+		f.apart = f.shared.apart
 		f.sharing = f.h.scrubs // a frame that its owner has given back is free when the last relative lets go, who cannot clear it
 	} else {
 		f.apart = slices.Repeat(apart{kindCopied}, int(f.geo.frames()))
@@ -98,9 +99,11 @@ func (f *fork) take() (err error) {
 	if b == nil {
 		return nil
 	}
-	var ops []mmuUpdate
-	if b.l, ops = b.l.moved(b.mfns, f.geo.ramVA); len(ops) > 0 {
+	if f.geo.ramVA != b.l.ramVA {
+		var ops []mmuUpdate
+		b.l, ops = b.l.moved(b.mfns, f.geo.ramVA)
 		_, err = f.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+		b.findLeaves()
 	}
 	f.blank = b
 	return err

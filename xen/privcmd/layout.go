@@ -180,8 +180,11 @@ func (g *geometry) leavesOf(find func(va uint64) (slot, table uint64, err error)
 	return leaves, slots, nil
 }
 
+// tablesFor is how many tables of level 1 so many pages need that begin with one of their own.
+func tablesFor(pages uint64) int { return int((pages + perTable - 1) / perTable) }
+
 // leafOf is the leaf of a region, which is what a table of level 1 covers of the window.
-func (g *geometry) leafOf(region int) int { return int((g.image+perTable-1)/perTable) + region }
+func (g *geometry) leafOf(region int) int { return tablesFor(g.image) + region }
 
 // leaf tells which frames a leaf has entries for.
 func (g *geometry) leaf(i int) (first, count uint64) {

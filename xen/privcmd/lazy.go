@@ -46,7 +46,7 @@ type heir struct {
 // lazyRegions lists the regions that can be shared later: those without a page that is not to be shared at all.
 func (g *geometry) lazyRegions(a apart) (list []int) {
 	var none [perTable]uint8
-	for r := 0; r < abi.LazyRegions && uint64(r)*perTable < g.pages; r++ {
+	for r := range min(abi.LazyRegions, tablesFor(g.pages)) {
 		first, n := g.leaf(g.leafOf(r))
 		if string(a[first:][:n]) == string(none[:n]) {
 			list = append(list, r)
@@ -58,7 +58,7 @@ func (g *geometry) lazyRegions(a apart) (list []int) {
 // regionAt is the region of an address, or -1.
 func (g *geometry) regionAt(va uint64) int {
 	r := (va - g.ramVA) >> abi.LazyShift
-	if va < g.ramVA || r >= min(abi.LazyRegions, (g.pages+perTable-1)/perTable) {
+	if va < g.ramVA || r >= uint64(min(abi.LazyRegions, tablesFor(g.pages))) {
 		return -1
 	}
 	return int(r)

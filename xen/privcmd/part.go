@@ -37,6 +37,7 @@ type shared struct {
 	entries []uint64    // the parent's page table entries
 	owners  []xen.DomID // whose the machine frames are
 	updates []mmuUpdate // room for what is asked of Xen
+	apart   apart       // room for part.apart
 }
 
 // sharedPool saves most of the page faults: new memory for all the pages takes as long as looking at them.

@@ -133,7 +133,7 @@ func (d *Domain) give(va uint64) (bool, error) {
 		return false, err
 	}
 	shared := number&abi.MfnShared != 0 && entry&ptePresent != 0
-	if !shared && (entry&ptePresent != 0 || d.ranges()[g.image+page] == kindShared) {
+	if !shared && (entry&ptePresent != 0 || d.ranges(nil)[g.image+page] == kindShared) {
 		return false, nil
 	}
 	owner, own := xen.DomID(number>>abi.MfnOwnerShift&abi.MfnOwner), number&abi.MfnFrame

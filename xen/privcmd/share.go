@@ -31,11 +31,12 @@ func (a apart) of(frame uint64, n int) apart {
 
 var allShared apart = make(apart, perTable)
 
-// ranges reads what a domain says of its window, each word once. What is out of bounds is cut: it is the domain that has to
-// live with it.
-func (d *Domain) ranges() apart {
+// ranges reads what a domain says of its window, each word once, in place of what was in old. What is out of bounds is cut: it is the
+// domain that has to live with it.
+func (d *Domain) ranges(old apart) apart {
 	c, g := d.control(), &d.geometry
-	all := make(apart, g.frames())
+	all := slices.Grow(old[:0], int(g.frames()))[:g.frames()]
+	clear(all)
 	kinds := all[g.image:]
 	for i := range min(atomic.LoadUint32(&c.RangesCount), abi.Ranges) {
 		r := &c.Ranges[i]
