@@ -41,7 +41,8 @@ func (h *home) program(t *testing.T, src string, flags ...string) string {
 func (h *home) compiled(t *testing.T, src, name string, flags []string, compiler func(args ...string) *exec.Cmd) string {
 	t.Helper()
 	out := filepath.Join(h.dir, name)
-	kept := filepath.Join(programs, filepath.Base(filepath.Dir(src))+"-"+name+"-")
+	way := sha256.Sum256(fmt.Append(nil, flags))
+	kept := filepath.Join(programs, fmt.Sprintf("%s-%s-%x-", filepath.Base(filepath.Dir(src)), name, way[:2]))
 	digest := sourceDigest(t, src, flags)
 	if b, err := os.ReadFile(kept + digest); err == nil {
 		if err := os.WriteFile(out, b, 0o755); err != nil {

@@ -1,13 +1,12 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // librarySource is the source of a library of the tests, or of their program.
@@ -53,13 +52,25 @@ type library struct {
 	Sharers, Bound, Lazy int
 }
 
-// script runs a script, whose output is JSON values, and reads them.
-func (h *home) script(t *testing.T, text string, into ...any) {
+func (h *home) ldd(t *testing.T, pid string) (list []library) {
 	t.Helper()
-	out := json.NewDecoder(strings.NewReader(h.output(t, "-c", text)))
-	for _, v := range into {
-		if err := out.Decode(v); err != nil {
-			t.Fatal(err)
+	unmarshal(t, h.output(t, "ldd", "--json", pid), &list)
+	return list
+}
+
+// late starts the program so that it waits before its first calls.
+func (h *home) late(t *testing.T, args ...string) (pid string) {
+	t.Helper()
+	pid = strings.TrimSpace(h.output(t, append(append([]string{"run", "-d"}, args...), "late")...))
+	h.awaitLog(t, pid, "ready\n")
+	return pid
+}
+
+func (h *home) awaitLog(t *testing.T, pid, words string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(h.output(t, "logs", pid), words); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: waited in vain for %q", pid, words)
 		}
 	}
 }
@@ -69,19 +80,14 @@ func (h *home) script(t *testing.T, text string, into ...any) {
 func TestLibraryCalls(t *testing.T) {
 	h := newHome(t)
 	app := h.libraries(t)
-	var pids [4]int
-	var lists [3][]library
-	var statuses [2]int
-	h.script(t, `for bind in '' '' '' 1; do run -d -e LD_BIND_NOW=$bind `+app+` late; done >pids; set -- $(cat pids)
-		for p; do until case $(logs $p) in *ready*) true;; *) false;; esac; do sleep 0.1; done; done
-		echo "[$1, $2, $3, $4]"; ldd --json $1; ldd --json $2; ldd --json $4; kill -USR1 $1; wait $1; echo $?`,
-		&pids, &lists[0], &lists[1], &lists[2], &statuses[0])
+	first, second, now := h.late(t, app), h.late(t, app), h.late(t, "-e", "LD_BIND_NOW=1", app)
+	lists := [][]library{h.ldd(t, first), h.ldd(t, second), h.ldd(t, now)}
 	for i, list := range lists {
 		if len(list) != 3 || list[0].Name != "libleft.so" || list[1].Name != "libbase.so" || list[2].Name != "libright.so" {
 			t.Fatalf("%+v", list)
 		}
 		for k, l := range list {
-			if l.Sharers != 4 || l.Shared == 0 || l.Shared >= l.Bytes || l.Path != filepath.Join(h.dir, l.Name) || len(l.SHA256) != 64 || l.Base == 0 {
+			if l.Sharers != 3 || l.Shared == 0 || l.Shared >= l.Bytes || l.Path != filepath.Join(h.dir, l.Name) || len(l.SHA256) != 64 || l.Base == 0 {
 				t.Errorf("%+v", l)
 			}
 			if lazy := i < 2; l.Lazy == 0 == lazy || l.Bound == 0 != lazy || l.Bound+l.Lazy != lists[0][k].Bound+lists[0][k].Lazy {
@@ -92,23 +98,32 @@ func TestLibraryCalls(t *testing.T) {
 	if lists[0][0].Base == lists[1][0].Base && lists[1][0].Base == lists[2][0].Base {
 		t.Errorf("the libraries of three pVMs are all at %#x", lists[0][0].Base)
 	}
-	h.killEngine(t)
-	var list []library
-	h.script(t, fmt.Sprintf(`ldd --json %d; kill -USR1 %[1]d; wait %[1]d; echo $?`, pids[1]), &list, &statuses[1])
-	if statuses != [2]int{} {
-		t.Errorf("with its engine and without: statuses %d\n%s", statuses, h.output(t, "logs", strconv.Itoa(pids[1])))
+	h.output(t, "kill", "-USR1", first)
+	if _, errs, code := h.run(t, "wait", first); code != 0 {
+		t.Errorf("first: status %d\n%s%s", code, errs, h.output(t, "logs", first))
 	}
-	if len(list) != 3 || list[1].Lazy != lists[1][1].Lazy || list[1].Sharers != 3 {
+	h.killEngine(t)
+	if list := h.ldd(t, second); list[1].Lazy != lists[1][1].Lazy || list[1].Sharers != 2 {
 		t.Errorf("of another engine: %+v", list)
 	}
+	h.output(t, "kill", "-USR1", second)
+	if _, errs, code := h.run(t, "wait", second); code != 0 {
+		t.Errorf("second: status %d\n%s%s", code, errs, h.output(t, "logs", second))
+	}
+	other := h.late(t, app)
 	h.killEngine(t)
 	if err := os.Rename(filepath.Join(h.dir, "libbase.so"), filepath.Join(h.dir, "libold.so")); err != nil {
 		t.Fatal(err)
 	}
-	h.script(t, fmt.Sprintf(`ldd --json %d; kill -USR1 %d %d; wait %[1]d; echo $?; wait %[2]d; echo $?`, pids[3], pids[2], pids[3]), &list, &statuses[0], &statuses[1])
-	events := h.output(t, "events")
-	if len(list) != 3 || list[1].Bound != -1 || statuses != [2]int{0, 127} || !strings.Contains(events, "libbase.so") {
-		t.Errorf("without the file: %+v; statuses %d of one that was bound before and one that was not\n%s", list, statuses, events)
+	if list := h.ldd(t, now); len(list) != 3 || list[1].Bound != -1 {
+		t.Errorf("without the file: %+v", list)
+	}
+	h.output(t, "kill", "-USR1", now, other)
+	if _, errs, code := h.run(t, "wait", now); code != 0 {
+		t.Errorf("bound before: status %d\n%s%s", code, errs, h.output(t, "logs", now))
+	}
+	if _, _, code := h.run(t, "wait", other); code != 127 || !strings.Contains(h.output(t, "events"), "libbase.so") {
+		t.Errorf("not bound before: status %d\n%s", code, h.output(t, "events"))
 	}
 }
 
