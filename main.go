@@ -47,10 +47,10 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // settings is the configuration: flag, environment, configuration file, default, in this order.
 type settings struct {
-	hypervisor, socket, state, color string
-	level                            slog.Level
-	familyLimit                      int
-	noStart                          bool
+	hypervisor, socket, state, trust, color string
+	level                                   slog.Level
+	familyLimit                             int
+	noStart                                 bool
 }
 
 // globalFlags declares the flags before a command.
@@ -61,6 +61,7 @@ func globalFlags() *pflag.FlagSet {
 	flags.String("hypervisor", "auto", "auto, xen or hosted")
 	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
 	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
+	flags.String("trust", filepath.Join(configDir(), "trust"), "folder of the public keys that signatures are checked with")
 	flags.Int("family-limit", engine.DefaultFamilyLimit, "how many pVMs a family may have that limit --family has not spoken of")
 	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
 	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
@@ -115,7 +116,7 @@ func configure(flags *pflag.FlagSet, file string) (*settings, error) {
 		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
 	}
 	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), noStart: v.GetBool("no-start"), familyLimit: v.GetInt("family-limit")}
-	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state} {
+	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state, "trust": &s.trust} {
 		abs, err := filepath.Abs(v.GetString(key))
 		if err != nil {
 			return nil, err
@@ -266,6 +267,8 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		CC:       guest.CC,
 		Version:  version,
 		StateDir: s.state,
+		TrustDir: s.trust,
+		SignKey:  filepath.Join(configDir(), "sign.key"),
 		RC:       filepath.Join(configDir(), "kxshrc"),
 		Color:    s.color,
 		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
@@ -360,7 +363,7 @@ func completionCommand() shell.Command {
 			}
 			return completions.Write(c.Stdout, c.Args[0], &completions.Program{
 				Flags:    globalFlags(),
-				FlagArgs: map[string]shell.Kind{"socket": shell.File, "state": shell.Dir, "config": shell.File},
+				FlagArgs: map[string]shell.Kind{"socket": shell.File, "state": shell.Dir, "trust": shell.Dir, "config": shell.File},
 				Choices: map[string][]string{
 					"hypervisor": {"auto", "xen", "hosted"},
 					"log-level":  {"debug", "info", "warn", "error"},

@@ -4,11 +4,11 @@
 _kxsh_command() {
 	case $1 in
 	'')
-		flags='-c --command --hypervisor --socket --state --family-limit --log-level --color --config --no-start --version --help'
+		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -131,10 +131,26 @@ _kxsh_command() {
 		flags='--help'
 		kind=file once= leading= raw=yes
 		words='' ;;
+	'keygen')
+		flags='-t --type --trust --help'
+		kind=file once= leading= raw=
+		words='' ;;
+	'sign')
+		flags='--key --name --version --loader --need --need-signed --help'
+		kind=file once= leading= raw=
+		words='' ;;
+	'verify')
+		flags='--key --require --allow-sha1 --json --help'
+		kind=file once= leading= raw=
+		words='' ;;
+	'abidiff')
+		flags='--symbols-only --json --help'
+		kind=file once= leading= raw=
+		words='' ;;
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -169,6 +185,8 @@ _kxsh_value() {
 		kind=file words='' ;;
 	:--state)
 		kind=dir words='' ;;
+	:--trust)
+		kind=dir words='' ;;
 	:--family-limit)
 		kind=none words='' ;;
 	:--log-level)
@@ -191,6 +209,10 @@ _kxsh_value() {
 		kind=file words='' ;;
 	run:--lib-path)
 		kind=file words='' ;;
+	run:--key)
+		kind=file words='' ;;
+	run:--require)
+		kind=none words='' ;;
 	fork:-n | fork:--count)
 		kind=none words='' ;;
 	ps:-o | ps:--format)
@@ -253,6 +275,22 @@ _kxsh_value() {
 		kind=none words='' ;;
 	ipcrm:-F | ipcrm:--family)
 		kind=pvm words='' ;;
+	keygen:-t | keygen:--type)
+		kind=words words='ed25519 rsa' ;;
+	sign:--key)
+		kind=file words='' ;;
+	sign:--name)
+		kind=none words='' ;;
+	sign:--version)
+		kind=none words='' ;;
+	sign:--loader)
+		kind=words words='self app any' ;;
+	sign:--need)
+		kind=none words='' ;;
+	verify:--key)
+		kind=file words='' ;;
+	verify:--require)
+		kind=none words='' ;;
 	top:-n | top:--number)
 		kind=none words='' ;;
 	top:-d | top:--delay)

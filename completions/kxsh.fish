@@ -11,7 +11,7 @@ function __kxsh_rest
                 set -e words[1]
                 break
             case '-*'
-                contains -- $words[1] -c --command --hypervisor --socket --state --family-limit --log-level --color --config; and set -e words[1]
+                contains -- $words[1] -c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config; and set -e words[1]
                 set -e words[1]
             case '*'
                 break
@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -109,6 +109,7 @@ complete -c kxsh -n '__kxsh_first' -s c -l command -r -f -d 'run this script'
 complete -c kxsh -n '__kxsh_first' -l hypervisor -r -f -a 'auto xen hosted' -d 'auto, xen or hosted'
 complete -c kxsh -n '__kxsh_first' -l socket -r -F -d 'the engine\'s socket'
 complete -c kxsh -n '__kxsh_first' -l state -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the engine\'s store and the consoles'
+complete -c kxsh -n '__kxsh_first' -l trust -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the public keys that signatures are checked with'
 complete -c kxsh -n '__kxsh_first' -l family-limit -r -f -d 'how many pVMs a family may have that limit --family has not spoken of'
 complete -c kxsh -n '__kxsh_first' -l log-level -r -f -a 'debug info warn error' -d 'of the engine: debug, info, warn or error'
 complete -c kxsh -n '__kxsh_first' -l color -r -f -a 'auto always never' -d 'auto, always or never; NO_COLOR is obeyed'
@@ -147,6 +148,10 @@ complete -c kxsh -n __kxsh_first -a ipcs -d 'list what families share: message q
 complete -c kxsh -n __kxsh_first -a ipcrm -d 'remove message queues, shared memory and semaphores of a family'
 complete -c kxsh -n __kxsh_first -a info -d 'describe engine, hypervisor and host'
 complete -c kxsh -n __kxsh_first -a cc -d 'compile C into a pVM image'
+complete -c kxsh -n __kxsh_first -a keygen -d 'make a key to sign images and libraries with'
+complete -c kxsh -n __kxsh_first -a sign -d 'sign images and libraries, and say what restricts them'
+complete -c kxsh -n __kxsh_first -a verify -d 'check the signature of an image or a library, and its libraries'
+complete -c kxsh -n __kxsh_first -a abidiff -d 'tell whether a library can take the place of another'
 complete -c kxsh -n __kxsh_first -a help -d 'list the commands, or explain one'
 complete -c kxsh -n __kxsh_first -a version -d 'print the version'
 complete -c kxsh -n __kxsh_first -a top -d 'watch pVMs live'
@@ -156,19 +161,21 @@ complete -c kxsh -n __kxsh_first -a engine -d 'be the engine, for a service mana
 complete -c kxsh -n __kxsh_file -F
 
 # run
-complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -F
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s d -l detach -d 'run in the background and print the PID'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s i -l interactive -d 'give it standard input'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s t -l tty -d 'its console is a terminal'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l name -r -f -d 'its name (default: the image\'s)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l root -r -F -d 'root file system: a tar archive or a folder'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path' -f -a '(__kxsh_images)'
+complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -F
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s d -l detach -d 'run in the background and print the PID'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s i -l interactive -d 'give it standard input'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s t -l tty -d 'its console is a terminal'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l name -r -f -d 'its name (default: the image\'s)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -f -a '(__kxsh_images)'
 
 # fork
 complete -c kxsh -n '__kxsh_in fork' -s n -l count -r -f -d 'how many children'
@@ -421,9 +428,39 @@ complete -c kxsh -n '__kxsh_in info' -l help -d 'explain the command'
 # cc
 complete -c kxsh -n '__kxsh_in cc' -F
 
+# keygen
+complete -c kxsh -n '__kxsh_in keygen' -s t -l type -r -f -a 'ed25519 rsa' -d 'ed25519, or rsa: 3072 bits'
+complete -c kxsh -n '__kxsh_in keygen' -l trust -d 'trust what it signs'
+complete -c kxsh -n '__kxsh_in keygen' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in keygen' -F
+
+# sign
+complete -c kxsh -n '__kxsh_in sign' -l key -r -F -d 'the private key FILE'
+complete -c kxsh -n '__kxsh_in sign' -l name -r -f -d 'what it is called, whatever its file is'
+complete -c kxsh -n '__kxsh_in sign' -l version -r -f -d 'its version'
+complete -c kxsh -n '__kxsh_in sign' -l loader -r -f -a 'self app any' -d 'self, app or any'
+complete -c kxsh -n '__kxsh_in sign' -l need -r -f -d 'a library and its least version, NAME=N'
+complete -c kxsh -n '__kxsh_in sign' -l need-signed -d 'its libraries must be signed'
+complete -c kxsh -n '__kxsh_in sign' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in sign' -F
+
+# verify
+complete -c kxsh -n '__kxsh_in verify' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
+complete -c kxsh -n '__kxsh_in verify' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any'
+complete -c kxsh -n '__kxsh_in verify' -l allow-sha1 -d 'take signatures with SHA-1, which can be forged'
+complete -c kxsh -n '__kxsh_in verify' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in verify' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in verify' -F
+
+# abidiff
+complete -c kxsh -n '__kxsh_in abidiff' -l symbols-only -d 'do not compare types where there is no debug information'
+complete -c kxsh -n '__kxsh_in abidiff' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in abidiff' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in abidiff' -F
+
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

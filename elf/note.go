@@ -1,5 +1,7 @@
 package elf
 
+import "fmt"
+
 // Notes that an image carries. Sources: guest/include/kx_abi.h, xen/include/public/elfnote.h.
 const (
 	noteKX            = 1 // name "KX": struct kx_note
@@ -52,12 +54,18 @@ func (f *file) notes(progs []prog) (*notes, error) {
 	return &n, nil
 }
 
-// parse reads one note segment. Names and descriptions are padded to 4 bytes, in segments of
-// alignment 8 to 8 bytes (.note.gnu.property).
+// parse reads one note segment.
 func (n *notes) parse(data []byte, p *prog) error {
-	align := uint64(4)
-	if p.align == 8 {
-		align = 8
+	return eachNote(data, p.align, fmt.Sprintf("segment %d", p.index), func(name string, typ uint32, desc []byte, _ uint64) error {
+		return n.add(name, typ, desc)
+	})
+}
+
+// eachNote hands each note of a segment or a section to f, with where in data its description is. Names and
+// descriptions are padded to 4 bytes, where the alignment is 8 to 8 bytes (.note.gnu.property).
+func eachNote(data []byte, align uint64, where string, f func(name string, typ uint32, desc []byte, at uint64) error) error {
+	if align != 8 {
+		align = 4
 	}
 	size := uint64(len(data))
 	for at := uint64(0); size-at >= noteHead; {
@@ -66,9 +74,9 @@ func (n *notes) parse(data []byte, p *prog) error {
 		name := at + noteHead
 		desc := (name + namesz + align - 1) &^ (align - 1)
 		if name+namesz > size || desc+descsz > size {
-			return refuse("damaged note segment %d: a note at byte %d passes its end", p.index, at)
+			return refuse("damaged note %s: a note at byte %d passes its end", where, at)
 		}
-		if err := n.add(string(data[name:name+namesz]), typ, data[desc:desc+descsz]); err != nil {
+		if err := f(string(data[name:name+namesz]), typ, data[desc:desc+descsz], desc); err != nil {
 			return err
 		}
 		at = min((desc+descsz+align-1)&^(align-1), size)

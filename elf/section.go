@@ -2,11 +2,13 @@ package elf
 
 // Section types and flags.
 const (
-	sectionNull   = 0
-	sectionSymtab = 2
-	sectionStrtab = 3
-	sectionNobits = 8 // has no bytes in the file
-	sectionExec   = 4 // flag
+	sectionNull       = 0
+	sectionSymtab     = 2
+	sectionStrtab     = 3
+	sectionNote       = 7
+	sectionNobits     = 8     // has no bytes in the file
+	sectionExec       = 4     // flag
+	sectionCompressed = 0x800 // flag
 )
 
 // section is a section header whose bytes lie in the file.
@@ -17,6 +19,8 @@ type section struct {
 	off   uint64
 	size  uint64
 	link  uint32
+	align uint64
+	name  uint32 // where it begins in the strings of section names
 }
 
 func (f *file) sections() ([]section, error) {
@@ -34,6 +38,8 @@ func (f *file) sections() ([]section, error) {
 			off:   le.Uint64(h[24:]),
 			size:  le.Uint64(h[32:]),
 			link:  le.Uint32(h[40:]),
+			align: le.Uint64(h[48:]),
+			name:  le.Uint32(h),
 		}
 		if s.inFile() && !f.has(s.off, s.size) {
 			return nil, refuse("truncated: section %d has %d bytes at byte %d of %d", i, s.size, s.off, f.size)

@@ -58,16 +58,17 @@ type API interface {
 type Code string
 
 const (
-	CodeNoPVM    Code = "no-such-pvm"
-	CodeNoImage  Code = "no-such-image"   // run exits 127
-	CodeBadImage Code = "not-a-pvm-image" // run exits 126
-	CodeBusy     Code = "busy"
-	CodeLimit    Code = "limit"
-	CodeInvalid  Code = "invalid"
-	CodeDenied   Code = "denied"
-	CodeForeign  Code = "foreign" // a domain that somebody else made, or the host
-	CodeInternal Code = "internal"
-	CodeEngine   Code = "engine" // unreachable, wrong version, socket of another user
+	CodeNoPVM      Code = "no-such-pvm"
+	CodeNoImage    Code = "no-such-image"   // run exits 127
+	CodeBadImage   Code = "not-a-pvm-image" // run exits 126
+	CodeBusy       Code = "busy"
+	CodeLimit      Code = "limit"
+	CodeInvalid    Code = "invalid"
+	CodeDenied     Code = "denied"
+	CodeRestricted Code = "restricted" // breaks a rule of --require; run exits 126
+	CodeForeign    Code = "foreign"    // a domain that somebody else made, or the host
+	CodeInternal   Code = "internal"
+	CodeEngine     Code = "engine" // unreachable, wrong version, socket of another user
 )
 
 // Error is one line for people: what, to whom, why, and the mend where there is one.
@@ -93,6 +94,10 @@ type RunRequest struct {
 	Rows    int      `json:"rows,omitempty"`
 	Cols    int      `json:"cols,omitempty"`
 	Restart Restart  `json:"restart"`
+	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,
+	// of which one must have signed it. They hold for restarts, too.
+	Require string   `json:"require,omitempty"`
+	Keys    [][]byte `json:"keys,omitempty"`
 	// Hold delays the domain's first instruction until somebody attaches, so that a foreground
 	// run loses nothing and sees the terminal's size from the start.
 	Hold bool `json:"hold,omitempty"`
@@ -188,6 +193,7 @@ type Detail struct {
 	LogBytes  int64         `json:"log_bytes"`
 	LogLost   int64         `json:"log_lost"` // bytes rotated away
 	ImageSHA  string        `json:"image_sha256"`
+	Seal      *Seal         `json:"seal,omitempty"` // nil: no signature was asked for
 	RAMBase   uint64        `json:"ram_base"`
 	// What its family shares and it has a part in; nil if nobody could tell in time.
 	Shares []SharedObject `json:"shares,omitempty"`
@@ -246,26 +252,31 @@ const (
 
 // SharedObject is something that a family shares, by the word of its members.
 type SharedObject struct {
-	Family      int    `json:"family"`
-	Kind        string `json:"kind"`
-	ID          int    `json:"id"`
-	Key         uint32 `json:"key"`
-	Mode        uint32 `json:"mode"` // permissions
-	UID         uint32 `json:"uid"`
-	GID         uint32 `json:"gid"`
-	Bytes       uint64 `json:"bytes"`               // in a queue or a pipe, of a segment
-	MaxBytes    uint64 `json:"max_bytes,omitempty"` // of a queue or a pipe
-	Count       int    `json:"count"`               // messages, semaphores, attachments
-	Removed     bool   `json:"removed,omitempty"`   // a segment that goes with its last attachment
-	Sender      int    `json:"sender,omitempty"`    // of the last message; 0: nobody, or the shell
-	Receiver    int    `json:"receiver,omitempty"`
-	Maker       int    `json:"maker,omitempty"`   // of a segment; 0: the shell
-	Last        int    `json:"last,omitempty"`    // who attached or detached it last
-	Readers     []int  `json:"readers,omitempty"` // PIDs of the first members that have a pipe's reading end, or a segment
-	Writers     []int  `json:"writers,omitempty"`
-	ReaderCount int    `json:"reader_count,omitempty"` // of a pipe: all of them
-	WriterCount int    `json:"writer_count,omitempty"`
+	Family      int     `json:"family"`
+	Kind        string  `json:"kind"`
+	ID          int     `json:"id"`
+	Key         uint32  `json:"key"`
+	Mode        uint32  `json:"mode"` // permissions
+	UID         uint32  `json:"uid"`
+	GID         uint32  `json:"gid"`
+	Bytes       uint64  `json:"bytes"`                      // in a queue or a pipe, of a segment
+	MaxBytes    uint64  `json:"max_bytes,omitempty"`        // of a queue or a pipe
+	TotalBytes  uint64  `json:"total_bytes,omitempty"`      // that have ever come into a queue or a pipe
+	Rate        *uint64 `json:"bytes_per_second,omitempty"` // that come into it now; nil: nobody has measured it, as inspect does
+	Count       int     `json:"count"`                      // messages, semaphores, attachments
+	Removed     bool    `json:"removed,omitempty"`          // a segment that goes with its last attachment
+	Sender      int     `json:"sender,omitempty"`           // of the last message; 0: nobody, or the shell
+	Receiver    int     `json:"receiver,omitempty"`
+	Maker       int     `json:"maker,omitempty"`   // of a segment; 0: the shell
+	Last        int     `json:"last,omitempty"`    // who attached or detached it last
+	Readers     []int   `json:"readers,omitempty"` // PIDs of the first members that have a pipe's reading end, or a segment
+	Writers     []int   `json:"writers,omitempty"`
+	ReaderCount int     `json:"reader_count,omitempty"` // of a pipe: all of them
+	WriterCount int     `json:"writer_count,omitempty"`
 }
+
+// Channel tells whether bytes go through it: it is a queue or a pipe.
+func (o *SharedObject) Channel() bool { return o.Kind == KindQueue || o.Kind == KindPipe }
 
 // Limits changes what is not nil.
 type Limits struct {

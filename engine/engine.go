@@ -41,6 +41,7 @@ type Engine struct {
 	events  *events
 	images  *fileCache[*image]
 	libs    *fileCache[*library]
+	floors  *floors
 	started time.Time
 	host    string
 	hvName  string
@@ -82,7 +83,7 @@ func New(o Options) (*Engine, error) {
 	}
 	host, _ := os.Hostname()
 	e := &Engine{
-		o: o, store: st, started: time.Now(), host: host, log: o.Log,
+		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)

@@ -38,8 +38,8 @@ func (e *Engine) relatives(p *pvm) []*pvm {
 	return e.those(func(q *pvm) bool { return q != p && q.rec.Family == p.rec.Family && q.rec.Exit == nil && !q.doomed })
 }
 
-// tellGone tells those that share something with a pVM that has ended that it has, unless it put everything back itself.
-// Its control area is still there.
+// tellGone tells the relatives of a pVM that has ended that it has, unless it put everything back itself: all of them, since it may be that
+// none has something in the area yet, and one will. Its control area is still there.
 func (e *Engine) tellGone(p *pvm) {
 	unborn := p.parent != 0 && ipc.ReadMain(p.dom.Control()) == 0
 	if !unborn && !ipc.SharesWithFamily(p.dom.Control()) {
@@ -92,11 +92,7 @@ func (p *pvm) isBorn() bool {
 }
 
 func (p *pvm) tellGone(pid, unbornOf, unforkedOf int) {
-	share := false
-	p.shared(func() error { share = ipc.SharesWithFamily(p.dom.Control()); return nil })
-	if share {
-		p.tell(abi.KxCmd{Op: abi.CmdGone, Arg0: uint32(pid), A: [3]uint64{uint64(unbornOf), uint64(unforkedOf)}})
-	}
+	p.tell(abi.KxCmd{Op: abi.CmdGone, Arg0: uint32(pid), A: [3]uint64{uint64(unbornOf), uint64(unforkedOf)}})
 }
 
 // callFamily serves CallFamily: more memory for what a family shares.

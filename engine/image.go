@@ -12,11 +12,12 @@ import (
 // image is one checked and prepared image file.
 type image struct {
 	cached
-	elf  *elf.Image
-	xen  xen.Image
-	sha  string
-	root []byte // appended tar archive
-	syms *elf.SymTab
+	elf    *elf.Image
+	xen    xen.Image
+	record *elf.Record // nil: it has none
+	sha    string
+	root   []byte // appended tar archive
+	syms   *elf.SymTab
 }
 
 func (im *image) close() { im.xen.Close() }
@@ -28,11 +29,15 @@ func (e *Engine) loadImage(path string, data []byte) (*image, error) {
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: not a pVM image: %v", path, err)
 	}
+	rec, err := elf.ReadRecord(r, int64(len(data)))
+	if err != nil { // whether or not anything is demanded of it
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	}
 	xi, err := e.hv.Prepare(parsed, r)
 	if err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	im := &image{elf: parsed, xen: xi, sha: digest(data), syms: symbolsOf(data)}
+	im := &image{elf: parsed, xen: xi, record: rec, sha: digest(data), syms: symbolsOf(data)}
 	if n := parsed.Root.Len; n > 0 {
 		im.root = data[parsed.Root.Off : parsed.Root.Off+n]
 	}

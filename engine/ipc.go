@@ -233,7 +233,7 @@ func (e *Engine) objects(ctx context.Context, family int) ([]SharedObject, error
 
 // sharedObject is an object as the API has it.
 func sharedObject(family int, o *ipc.Object) SharedObject {
-	s := SharedObject{Family: family, ID: int(o.ID), Key: o.Key, Mode: o.Mode & 0o777, UID: o.UID, GID: o.GID, Bytes: o.Bytes, Count: int(o.Count)}
+	s := SharedObject{Family: family, ID: int(o.ID), Key: o.Key, Mode: o.Mode & 0o777, UID: o.UID, GID: o.GID, Bytes: o.Bytes, TotalBytes: o.Total, Count: int(o.Count)}
 	switch o.Kind {
 	case abi.ObjectQueue:
 		s.Kind, s.MaxBytes, s.Sender, s.Receiver = KindQueue, o.Room, o.PIDs[0], o.PIDs[1]

@@ -253,7 +253,7 @@ type forked struct {
 var httpStatus = map[Code]int{
 	CodeNoPVM: http.StatusNotFound, CodeNoImage: http.StatusNotFound, CodeBadImage: http.StatusUnprocessableEntity,
 	CodeBusy: http.StatusConflict, CodeLimit: http.StatusInsufficientStorage, CodeInvalid: http.StatusBadRequest,
-	CodeDenied: http.StatusForbidden, CodeForeign: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
+	CodeDenied: http.StatusForbidden, CodeRestricted: http.StatusForbidden, CodeForeign: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
 }
 
 func reply(w http.ResponseWriter, v any, err error) {

@@ -47,7 +47,13 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		}
 		return nil, err
 	}
-	if err := s.do("check", func() error { return e.checkRun(&r) }, nil); err != nil {
+	var rule restriction
+	if err := s.do("check", func() (err error) {
+		if err = e.checkRun(&r); err == nil {
+			rule, err = r.restriction()
+		}
+		return err
+	}, nil); err != nil {
 		return fail(err)
 	}
 	var im *image
@@ -58,8 +64,16 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		return fail(err)
 	}
 	defer e.images.put(im)
+	if rule.Signed {
+		if err := s.do("restrictions", func() error { return e.permit(&r, &rule, im) }, nil); err != nil {
+			return fail(err)
+		}
+	}
 	var libs libraries
 	if im.elf.Dynamic != nil {
+		if rule.Signed {
+			return fail(errf(CodeRestricted, "%s: uses shared libraries, of which this version checks no signatures: link it with -static", r.Image))
+		}
 		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, rand.Uint64N(maxSlide)); return err }, nil); err != nil {
 			return fail(err)
 		}
@@ -103,6 +117,9 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Token: p.dom.Token(),
 		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}
+	if rule.Signed {
+		p.rec.Seal = sealOf(im.record)
+	}
 	if before != nil {
 		p.rec.Restarts, p.rec.RestartOf = before.Restarts+1, before.PID
 	}
@@ -115,6 +132,11 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	}
 	if err := s.do("unpause", p.dom.Unpause, nil); err != nil {
 		return fail(err)
+	}
+	if rule.NoRollback { // it has run, whatever fails from here on
+		if err := s.do("floor", func() error { return e.floors.raise(im.record) }, nil); err != nil {
+			return fail(err)
+		}
 	}
 	// The record is written while the pVM boots. An engine that dies before leaves a domain that
 	// nobody has been told of; the next one ends it.

@@ -40,6 +40,7 @@ type record struct {
 	Request   RunRequest
 	Steps     []Step
 	ImageSHA  string       `json:"image_sha256"`
+	Seal      *Seal        `json:"seal,omitempty"` // nil: no signature was asked for
 	Libraries []LibraryUse `json:"libraries,omitempty"`
 	Token     []byte       `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
 	Log       string       `json:"log"`             // folder of the console log, under the state folder

@@ -60,6 +60,7 @@ type Object struct {
 	Mode, UID, GID   uint32
 	Count            uint32    // messages, semaphores, attachments
 	Bytes, Room      uint64    // that it holds, and may hold
+	Total            uint64    // bytes that have ever come into a queue or a pipe; runs freely
 	PIDs             [2]int    // of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last
 	Held             [2]uint32 // how many members have its first and its second end
 	Readers, Writers []int     // PIDs of some of them
@@ -79,7 +80,7 @@ func ParseObjects(data []byte) ([]Object, error) {
 			return nil, corrupt("an object of kind %d", e.Kind)
 		}
 		o := Object{
-			Kind: e.Kind, ID: e.Id, Key: e.Key, Mode: e.Mode & 0o7777, UID: e.Uid, GID: e.Gid, Count: e.Count, Bytes: e.Bytes, Room: e.Room,
+			Kind: e.Kind, ID: e.Id, Key: e.Key, Mode: e.Mode & 0o7777, UID: e.Uid, GID: e.Gid, Count: e.Count, Bytes: e.Bytes, Room: e.Room, Total: e.Total,
 			Held:    [2]uint32{min(e.Held[0], abi.Members), min(e.Held[1], abi.Members)},
 			Readers: pids(e.Readers[:]), Writers: pids(e.Writers[:]),
 		}

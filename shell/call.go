@@ -186,7 +186,8 @@ func (c *Call) flagString(name string) string {
 	v, _ := c.Flags.GetString(name)
 	return v
 }
-func (c *Call) flagInt(name string) int { v, _ := c.Flags.GetInt(name); return v }
+func (c *Call) flagUint(name string) uint64 { v, _ := c.Flags.GetUint64(name); return v }
+func (c *Call) flagInt(name string) int     { v, _ := c.Flags.GetInt(name); return v }
 
 // codeOf is the engine's code of err, or "".
 func codeOf(err error) engine.Code {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -541,10 +542,10 @@ func (f *fake) IPC(ctx context.Context, pid int, r engine.IPCRequest) (*engine.I
 	switch r.Op {
 	case engine.IPCList:
 		reply.Objects = []engine.SharedObject{
-			{Family: p.Family, Kind: engine.KindQueue, ID: 11, Key: 42, Mode: 0o644, Bytes: uint64(len(f.message)), Count: len(f.message), Receiver: 7},
+			{Family: p.Family, Kind: engine.KindQueue, ID: 11, Key: 42, Mode: 0o644, Bytes: uint64(len(f.message)), Count: len(f.message), Receiver: 7, TotalBytes: math.MaxUint64},
 			{Family: p.Family, Kind: engine.KindSegment, ID: 12, Key: 0xfffffffe, Mode: 0o600, UID: 5, Bytes: uint64(len(f.segment)), Count: 2, Removed: true, Readers: []int{1, 2}},
 			{Family: p.Family, Kind: engine.KindSemaphores, ID: 13, Count: 3, Mode: 0o7},
-			{Family: p.Family, Kind: engine.KindPipe, ID: 14, Bytes: 9, Writers: []int{3, 4}, WriterCount: 5, MaxBytes: 65536},
+			{Family: p.Family, Kind: engine.KindPipe, ID: 14, Bytes: 9, Writers: []int{3, 4}, WriterCount: 5, MaxBytes: 65536, TotalBytes: 5000},
 		}
 	case engine.IPCKey:
 		reply.Key = uint32(r.Project<<24 | len(r.Path))

@@ -3,7 +3,9 @@ package shell
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"mvdan.cc/sh/v3/syntax"
 
@@ -15,6 +17,8 @@ var inspectCommand = Command{
 	Name:     "inspect",
 	Synopsis: "[--json] PID|IMAGE…",
 	Short:    "show everything about a pVM or an image",
+	Long: "A queue and a pipe that a pVM has a part in are shown with what is in them, who uses them (writers > readers), how many bytes have come in so far and\n" +
+		"how many a second do now, which takes a moment to measure. All of it is the word of the family's members.",
 	Examples: []string{"inspect web", "inspect --json 7 | jq .steps", "inspect ./hello.kx"},
 	Flags:    jsonFlag,
 	Args:     PVMOrFile,
@@ -83,6 +87,7 @@ func (c *Call) inspectOne(arg string, more bool) (any, error) {
 	if err != nil {
 		return nil, aboutPVM(arg, err)
 	}
+	c.measure(api, d)
 	if c.flagBool("json") {
 		return d, nil
 	}
@@ -205,6 +210,9 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	f.add("image", "%s", d.Image)
 	f.add("sha256", "%s", d.ImageSHA)
+	if s := d.Seal; s != nil {
+		f.add("signed", "%s version %d, loader %s, by %s", s.Name, s.Version, s.Loader, s.Key)
+	}
 	f.add("args", "%s", quoteArgs(d.Args))
 	for _, kv := range d.Env {
 		f.add("env", "%s", kv)
@@ -226,7 +234,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	f.add("log", "%s, size %s, %s rotated away", d.LogPath, humanBytes(uint64(d.LogBytes)), humanBytes(uint64(d.LogLost)))
 	for i := range d.Shares {
 		o := &d.Shares[i]
-		f.add("shares", "%s %d, %d bytes, by %s", o.Kind, o.ID, o.Bytes, objectPIDs(o))
+		f.add("shares", "%s %d, %s, by %s%s", o.Kind, o.ID, depthText(o), objectPIDs(o), throughputText(o))
 	}
 	if d.Exit != nil {
 		text := fmt.Sprintf("status %d at %s", d.Exit.Code, d.Exit.Time.Local().Format("15:04:05.000"))
@@ -239,6 +247,61 @@ func (c *Call) detailText(d *engine.Detail) error {
 		f.add("crash", "%s", strings.TrimRight(line, "\n"))
 	}
 	return f.write()
+}
+
+// rateSpan is how long inspect looks what goes through queues and pipes.
+const rateSpan = 200 * time.Millisecond
+
+// measure finds how much goes through the channels of a pVM now: what they have counted is looked at once more a moment later. One that
+// has gone by then, or that nobody can tell of, has no rate.
+func (c *Call) measure(api engine.API, d *engine.Detail) {
+	if !slices.ContainsFunc(d.Shares, func(o engine.SharedObject) bool { return o.Channel() }) {
+		return
+	}
+	begin := time.Now()
+	select {
+	case <-time.After(rateSpan):
+	case <-c.Done():
+		return
+	}
+	r, err := api.IPC(c, d.PID, engine.IPCRequest{Op: engine.IPCList})
+	if err != nil {
+		return
+	}
+	took := time.Since(begin).Seconds()
+	for i := range d.Shares {
+		o := &d.Shares[i]
+		at := slices.IndexFunc(r.Objects, func(now engine.SharedObject) bool { return now.Kind == o.Kind && now.ID == o.ID })
+		if !o.Channel() || at < 0 || r.Objects[at].TotalBytes < o.TotalBytes {
+			continue
+		}
+		rate := uint64(min(float64(r.Objects[at].TotalBytes-o.TotalBytes)/took, 1<<63))
+		o.Rate = &rate
+	}
+}
+
+// depthText is how much is in something that a family shares.
+func depthText(o *engine.SharedObject) string {
+	text := fmt.Sprintf("%d bytes", o.Bytes)
+	if o.Channel() {
+		text = fmt.Sprintf("%d of %d bytes", o.Bytes, o.MaxBytes)
+	}
+	if o.Kind == engine.KindQueue {
+		text = fmt.Sprintf("%d messages, %s", o.Count, text)
+	}
+	return text
+}
+
+// throughputText is what has gone through a channel, and goes now.
+func throughputText(o *engine.SharedObject) string {
+	if !o.Channel() {
+		return ""
+	}
+	text := fmt.Sprintf(", %s so far", humanBytes(o.TotalBytes))
+	if o.Rate != nil {
+		text += fmt.Sprintf(", %s/s", humanBytes(*o.Rate))
+	}
+	return text
 }
 
 // foreignText ends the lines about a domain that somebody else made: what the hypervisor knows.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"kxsh/elf"
 	"kxsh/engine"
 )
 
@@ -25,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--lib-path DIR]… IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
 from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -33,8 +34,11 @@ SIGINT and SIGTERM to kxsh go to the pVM. With & or -d it runs in the background
 
 The program's environment is what this session exported itself (export K=V; K=V run …) and -e; nothing
 of the host's. Flags after IMAGE are the program's. The exit status is the program's; 128+n when signal
-n ended it; 126: not a pVM image; 127: no such file.`,
-	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!"},
+n ended it; 126: not a pVM image, or refused; 127: no such file.
+
+--require holds the image, root archive included, against its signed record, at restarts too: version=N is exactly N, version=N+ that or later,
+loader=L that or a stricter one, and no-rollback refuses what is older than the newest that ran so. Any of them, and --key, needs a signature.`,
+	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!", "run --require version=3+,no-rollback web.kx"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("detach", "d", false, "run in the background and print the PID")
 		f.BoolP("interactive", "i", false, "give it standard input")
@@ -46,8 +50,10 @@ n ended it; 126: not a pVM image; 127: no such file.`,
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
 		libPathFlag(f)
+		f.String("key", "", keyUsage)
+		f.String("require", "", requireUsage)
 	},
-	FlagArgs: map[string]Kind{"root": File, "lib-path": File, "restart": Choice},
+	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File},
 	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
 	Args:     Image,
 	Leading:  true,
@@ -84,7 +90,7 @@ func (c *Call) runFailed(err error) error {
 	switch codeOf(err) {
 	case engine.CodeNoImage:
 		status = statusNoImage
-	case engine.CodeBadImage:
+	case engine.CodeBadImage, engine.CodeRestricted:
 		status = statusBadImage
 	}
 	mend := ""
@@ -125,6 +131,9 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		}
 	}
 	r.LibPath = c.libPath()
+	if err := c.require(r); err != nil {
+		return nil, err
+	}
 	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
 	if !c.flagBool("detach") && in != nil && out != nil && c.job.id == 0 {
 		r.TTY, r.Stdin = true, true
@@ -157,6 +166,31 @@ func (c *Call) libPath() (folders []string) {
 		}
 	}
 	return folders
+}
+
+// require puts into a request what the image must meet, and the keys to check it with.
+func (c *Call) require(r *engine.RunRequest) error {
+	key := c.flagString("key")
+	if r.Require = c.flagString("require"); r.Require == "" && key != "" {
+		r.Require = "signed"
+	}
+	if r.Require == "" && !c.Flags.Changed("require") {
+		return nil
+	}
+	if _, err := elf.ParseRequirement(r.Require); err != nil {
+		return usagef("--require %v", err)
+	}
+	trust, err := c.trust(key)
+	if err != nil {
+		return err
+	}
+	if len(trust.keys) == 0 {
+		return fmt.Errorf("--require: no key in the trust store %s: give one with --key, or put it there", c.shell.cfg.TrustDir)
+	}
+	for _, k := range trust.keys {
+		r.Keys = append(r.Keys, k.DER())
+	}
+	return nil
 }
 
 // environment is what the program sees: the variables that this session exported itself, and -e. The

@@ -22,6 +22,8 @@ type Config struct {
 	Version string
 	// StateDir holds the history and the roots made by run --root DIR.
 	StateDir string
+	// TrustDir is the trust store, a folder of public keys; SignKey the private key that sign takes by default.
+	TrustDir, SignKey string
 	// RC is the start file of an interactive shell; empty: kxsh/kxshrc in the user's configuration.
 	RC string
 	// Color is auto, always or never.

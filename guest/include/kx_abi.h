@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 5
+#define KX_ABI_VERSION 6
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -292,6 +292,7 @@ struct kx_object {
 	uint32_t pad;
 	uint64_t bytes;   /* in a queue, in a pipe, of a segment */
 	uint64_t room;    /* the most bytes of a queue or a pipe */
+	uint64_t total;   /* bytes that have ever come into a queue, or into a pipe since it is in the area; runs freely */
 	uint32_t pids[2]; /* of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last */
 	uint32_t held[2]; /* how many members have a pipe's reading and its writing end; a segment, the first */
 	uint32_t readers[KX_OBJECT_PIDS]; /* some of them */

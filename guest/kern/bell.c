@@ -128,6 +128,8 @@ void family_awake(void)
 
 /* ---- signals ---- */
 
+#define NOBODYS (1UL << 16) /* for PID 0 */
+
 /* One waits at a time; the next goes by the engine, and so does what acts on the domain itself. */
 bool member_signal(long pid, int sig)
 {
@@ -151,6 +153,11 @@ bool member_signal(long pid, int sig)
 		return true;
 	}
 	return false;
+}
+
+void member_signal_none(uint32_t place, bool on)
+{
+	__atomic_store_n(&family_bells()->signal[place], on ? NOBODYS : 0, __ATOMIC_SEQ_CST);
 }
 
 void member_signals(void)

@@ -14,6 +14,8 @@ void member_ring(uint32_t place); /* something happened that the member in that 
 void bells_hold(bool on);
 /* A signal for a relative, which the engine need not know of; false: it has to. */
 bool member_signal(long pid, int sig);
+/* Whoever is in that place has ended: no signal can be left for him, and what becomes of one is the engine's to say. */
+void member_signal_none(uint32_t place, bool on);
 void member_signals(void); /* what has come */
 
 /* ---- line.c: event channels between members, where the hypervisor has no bells (KX_F_BELLS) ---- */

@@ -12,6 +12,7 @@ struct pipe_data {
 	uint32_t opens[2];
 	uint32_t shut;
 	uint32_t offer; /* secret; 0: none, or no more */
+	uint64_t total; /* bytes that have come in: to be shown, no more; who is killed meanwhile may have counted too many */
 	uint32_t page[PIPE_PAGES]; /* 0: there is none yet */
 };
 
@@ -47,6 +48,7 @@ static bool fill(struct pipe *p, struct object *o, uint32_t number)
 	d->opens[END_READ] = p->reader_opens;
 	d->opens[END_WRITE] = p->writer_opens;
 	d->shut = p->shut;
+	d->total = p->head - p->tail;
 	for (int i = 0; i < PIPE_PAGES; i++) {
 		if (!p->page[i])
 			continue;
@@ -140,6 +142,7 @@ void pipe_leave(struct pipe *p, bool changed)
 	if (!o)
 		return;
 	if (changed) {
+		data_of(o)->total += p->head - RELAXED(data_of(o)->head);
 		__atomic_store_n(&data_of(o)->head, p->head, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&data_of(o)->tail, p->tail, __ATOMIC_SEQ_CST);
 	}
@@ -183,6 +186,7 @@ void pipe_describe(struct object *o, struct kx_object *e)
 	e->id = family_number(o);
 	e->bytes = MIN(head - tail, (uint32_t)PIPE_SIZE);
 	e->room = PIPE_SIZE;
+	e->total = RELAXED(data_of(o)->total);
 	e->held[END_READ] = object_holders(o, END_READ, e->readers);
 	e->held[END_WRITE] = object_holders(o, END_WRITE, e->writers);
 }

@@ -77,7 +77,7 @@ bool object_mine(const struct object *o); /* we hold its first end */
 bool object_has(const struct object *o, uint32_t place); /* ... and so for any member, from 0 */
 /* It does not stay any more: goes now, or with its last holder. */
 void object_release(uint32_t page);
-/* Whether anybody holds it; we do until what we dropped has been (family.c). */
+/* Whether anybody holds it; we do until what we dropped has been (object_drop). */
 bool object_held(const struct object *o, enum end end);
 /* How many do, and the PIDs of the first of them. */
 uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_OBJECT_PIDS]);

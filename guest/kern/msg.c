@@ -47,6 +47,7 @@ struct queue {
 	uint32_t sender, receiver; /* PIDs of the last ones */
 	uint32_t full; /* somebody waits for room */
 	int64_t sent, received;
+	uint64_t total; /* bytes that have come in: to be shown, no more, so not in the journal */
 	uint32_t page[QUEUE_PAGES];
 };
 
@@ -216,6 +217,7 @@ static long put(struct object *o, int64_t type, char *text, size_t size)
 	ipc_set(&q->bytes, RELAXED(q->bytes) + (uint32_t)size);
 	ipc_set(&q->sender, ipc_who());
 	ipc_set_time(&q->sent, ipc_time());
+	q->total += size;
 	return 0;
 }
 
@@ -480,6 +482,7 @@ void queue_describe(struct object *o, struct kx_object *e)
 	e->count = RELAXED(q->count);
 	e->bytes = RELAXED(q->bytes);
 	e->room = RELAXED(q->most);
+	e->total = RELAXED(q->total);
 	e->pids[0] = RELAXED(q->sender);
 	e->pids[1] = RELAXED(q->receiver);
 }

@@ -82,34 +82,37 @@ static bool has_newest(struct pipe *p, uint32_t at)
 
 /* ---- bytes out ---- */
 
-/* So many bytes have been taken, of one page. */
-static void taken(struct pipe *p, size_t n)
-{
-	p->tail += n;
-	if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
-		page_free(*page_at(p, p->tail - 1), 1);
-		*page_at(p, p->tail - 1) = NULL;
-	}
-}
-
-/* At most max bytes. */
-static long take(struct pipe *p, struct uio *u, size_t max)
+/* Copies at most max bytes from there on, which stay. */
+static long look(struct pipe *p, uint32_t at, struct uio *u, size_t max)
 {
 	long done = 0;
 
 	while (max) {
-		size_t chunk = MIN(to_page_end(p->tail), max);
-		long got = *page_at(p, p->tail) ? uio_out(u, *page_at(p, p->tail) + p->tail % PAGE_SIZE, chunk) : -EIO;
+		size_t chunk = MIN(to_page_end(at), max);
+		long got = *page_at(p, at) ? uio_out(u, *page_at(p, at) + at % PAGE_SIZE, chunk) : -EIO;
 
 		if (got < 0)
 			return done ? done : got;
-		taken(p, got);
+		at += (uint32_t)got;
 		done += got;
 		max -= got;
 		if ((size_t)got < chunk)
 			break;
 	}
 	return done;
+}
+
+/* So many bytes have been taken. */
+static void taken(struct pipe *p, size_t n)
+{
+	for (size_t chunk; n; n -= chunk) {
+		chunk = MIN(n, to_page_end(p->tail));
+		p->tail += chunk;
+		if (!p->common && p->tail % PAGE_SIZE == 0 && !has_newest(p, p->tail - 1)) {
+			page_free(*page_at(p, p->tail - 1), 1);
+			*page_at(p, p->tail - 1) = NULL;
+		}
+	}
 }
 
 static void leave_reading(struct pipe *p, struct inode *n, bool took)
@@ -153,7 +156,7 @@ static long await_bytes(struct pipe *p, bool nonblock)
 	}
 }
 
-long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
+long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek)
 {
 	long got;
 
@@ -162,9 +165,43 @@ long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
 	got = await_bytes(p, nonblock);
 	if (got)
 		return got == 1 ? 0 : got;
-	got = take(p, u, MIN(used(p), u->left));
-	leave_reading(p, n, got > 0);
+	got = look(p, p->tail, u, MIN(used(p), u->left));
+	peek = peek || got <= 0;
+	if (!peek)
+		taken(p, (size_t)got);
+	leave_reading(p, n, !peek);
 	return got;
+}
+
+/* Its last reader has gone and left bytes behind. */
+static bool abandoned(const struct pipe *p)
+{
+	return used(p) && !p->readers && !p->any_readers;
+}
+
+bool pipe_abandoned(struct pipe *p)
+{
+	pipe_look(p);
+	return abandoned(p);
+}
+
+bool pipe_reset(struct pipe *p, struct inode *n)
+{
+	bool reset;
+	long err;
+
+	if (!pipe_abandoned(p))
+		return false;
+	do
+		err = pipe_enter(p);
+	while (err == -EBUSY && !sleep_on_pipe(p, err));
+	if (err)
+		return false;
+	reset = abandoned(p); /* else another holder was faster */
+	if (reset)
+		taken(p, used(p));
+	leave_reading(p, n, reset);
+	return reset;
 }
 
 /* ---- bytes in ---- */
@@ -279,7 +316,7 @@ static long length_at(struct pipe *p, uint32_t at)
 	return n <= PIPE_SIZE && n + padding(n) <= left - LENGTH ? (long)n : -EIO;
 }
 
-long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, size_t *size)
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek, size_t *size)
 {
 	long got = await_bytes(p, nonblock), length;
 
@@ -291,14 +328,10 @@ long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonbl
 		pipe_leave(p, false);
 		return length;
 	}
-	taken(p, LENGTH);
-	got = take(p, u, MIN((size_t)length, u->left));
-	/* What was not wanted, or could not be stored, is lost. */
-	for (size_t rest = (size_t)length + padding(length) - (size_t)MAX(got, 0L), chunk; rest; rest -= chunk) {
-		chunk = MIN(rest, to_page_end(p->tail));
-		taken(p, chunk);
-	}
-	leave_reading(p, n, true);
+	got = look(p, p->tail + LENGTH, u, MIN((size_t)length, u->left));
+	if (!peek) /* what was not wanted, or could not be stored, is lost */
+		taken(p, LENGTH + (size_t)length + padding(length));
+	leave_reading(p, n, !peek);
 	*size = (size_t)length;
 	return got;
 }
@@ -390,7 +423,7 @@ void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers)
 static long pipe_read(struct file *f, struct uio *u, uint64_t *pos)
 {
 	(void)pos;
-	return pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK);
+	return pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK, false);
 }
 
 static long pipe_write(struct file *f, struct uio *u, uint64_t *pos)

@@ -30,21 +30,24 @@ struct pipe {
 struct pipe *pipe_new(void); /* pipe_free it; NULL when memory is short */
 struct inode *pipe_node(struct pipe *p); /* counted; takes over p, also if it is NULL; NULL when memory is short */
 struct file *pipe_end(struct inode *n, int flags); /* one file more that reads or writes it, or NULL */
-/* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep. */
-long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
+/* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep. What is only peeked at stays. */
+long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek);
 /* -EPIPE if nobody reads; with SIGPIPE unless quiet. */
 long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet);
 /*
  * The same of whole messages. *size: what the message had; what does not fit is lost. -EMSGSIZE: it can never fit; -EPIPE comes
  * without the signal.
  */
-long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, size_t *size);
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek, size_t *size);
 long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
 /* Bytes of the first message, or of all; may sleep. */
 size_t pipe_messages(struct pipe *p, bool first);
 /* POLL* for one who reads, writes or both. */
 int pipe_state(struct pipe *p, bool reads, bool writes);
 size_t pipe_used(struct pipe *p);
+bool pipe_abandoned(struct pipe *p); /* its last reader has gone and left bytes behind */
+/* The same; then they are gone, so one caller learns of it, of all members. May sleep. */
+bool pipe_reset(struct pipe *p, struct inode *n);
 void pipe_shut(struct pipe *p, struct inode *n, uint32_t side);
 /* So many readers and writers more. */
 void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers);

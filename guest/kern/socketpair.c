@@ -33,17 +33,27 @@ static void queues_put(struct queues *q)
 
 /* ---- moving ---- */
 
-/* *size: of the message, or bytes moved. */
-static long channel_get(struct file *f, struct uio *u, bool nonblock, size_t *size)
+/* The other end was closed before everything was read that we had sent; said once. */
+static bool was_reset(struct channel *c)
+{
+	return c->type != SOCK_DGRAM && pipe_reset(c->out, c->peer);
+}
+
+/* *size: of the message, or bytes moved. As on Linux, a reset comes behind the bytes that are there, but before messages. */
+static long channel_get(struct file *f, struct uio *u, bool nonblock, bool peek, size_t *size)
 {
 	struct channel *c = f->priv;
 	long got;
 
-	if (c->type != SOCK_STREAM)
-		return pipe_get_message(c->in, c->peer, u, nonblock, size);
-	got = pipe_get(c->in, c->peer, u, nonblock);
-	*size = (size_t)MAX(got, 0L);
-	return got;
+	if (c->type == SOCK_STREAM) {
+		got = pipe_get(c->in, c->peer, u, nonblock, peek);
+		*size = (size_t)MAX(got, 0L);
+		return !got && !pipe_used(c->in) && was_reset(c) ? -ECONNRESET : got;
+	}
+	if (was_reset(c))
+		return -ECONNRESET;
+	got = pipe_get_message(c->in, c->peer, u, nonblock, peek, size);
+	return !got && !*size && was_reset(c) ? -ECONNRESET : got;
 }
 
 static long channel_put(struct file *f, struct uio *u, bool nonblock, bool quiet)
@@ -53,6 +63,8 @@ static long channel_put(struct file *f, struct uio *u, bool nonblock, bool quiet
 
 	if (c->type == SOCK_STREAM)
 		return pipe_put(c->out, c->peer, u, nonblock, quiet);
+	if (was_reset(c))
+		return -ECONNRESET;
 	done = pipe_put_message(c->out, c->peer, u, nonblock);
 	return done == -EPIPE && c->type == SOCK_DGRAM && !c->out->shut ? -ECONNREFUSED : done;
 }
@@ -62,7 +74,7 @@ static long socket_read(struct file *f, struct uio *u, uint64_t *pos)
 	size_t size;
 
 	(void)pos;
-	return u->left ? channel_get(f, u, f->flags & O_NONBLOCK, &size) : 0;
+	return u->left ? channel_get(f, u, f->flags & O_NONBLOCK, false, &size) : 0;
 }
 
 static long socket_write(struct file *f, struct uio *u, uint64_t *pos)
@@ -82,7 +94,9 @@ static int socket_poll(struct file *f)
 		state |= POLLIN | POLLRDNORM | POLLRDHUP;
 	if (in & POLLHUP && !sends)
 		state |= POLLHUP;
-	return out & POLLERR ? state | POLLOUT | POLLWRNORM : state;
+	if (out & POLLERR)
+		state |= POLLOUT | POLLWRNORM;
+	return c->type != SOCK_DGRAM && pipe_abandoned(c->out) ? state | POLLERR : state;
 }
 
 static long socket_ioctl(struct file *f, unsigned long request, long arg)
@@ -246,15 +260,15 @@ static long channel_send(struct file *f, struct uio *u, long flags, int *out)
 /* *out: flags for the receiver. */
 static long channel_receive(struct file *f, struct uio *u, long flags, int *out)
 {
-	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM;
+	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM, peek = flags & MSG_PEEK;
 	long done = 0, got;
 	size_t size;
 
 	*out = 0;
-	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | (stream ? 0 : MSG_TRUNC)))
+	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_PEEK | MSG_TRUNC))
 		return -EOPNOTSUPP;
 	do {
-		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, &size);
+		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, peek, &size);
 		if (got >= 0 && (size_t)got < size)
 			*out = MSG_TRUNC;
 		if (got >= 0 && flags & MSG_TRUNC)
@@ -262,7 +276,7 @@ static long channel_receive(struct file *f, struct uio *u, long flags, int *out)
 		if (got <= 0)
 			return done ? done : got;
 		done += got;
-	} while (stream && flags & MSG_WAITALL && u->left);
+	} while (stream && flags & MSG_WAITALL && !peek && u->left);
 	return done;
 }
 

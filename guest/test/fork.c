@@ -1,6 +1,7 @@
 /* fork.c: tests of fork(), of what is left of threads, and of kill() between relatives. */
 #include "test.h"
 
+#include <sys/sem.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -127,6 +128,37 @@ void test_fork_kill_errors(void)
 	EQ(kill(pid, SIGTERM), 0);
 	EQ(ended(pid), SIGTERM);
 	FAILS(kill(pid, 0), ESRCH);
+}
+
+/*
+ * A child is killed that alone had something of what the family shares. Its parent, which has nothing of that yet, finds it put right when it
+ * has. This must be the first test that shares anything.
+ */
+void test_fork_first_share(void)
+{
+	key_t key = (key_t)(0x4b580000 | (getpid() & 0xffff));
+	pid_t me = getpid(), pid;
+	int id;
+
+	hold_signal(SIGUSR1);
+	IN_CHILD(pid) {
+		struct sembuf down = {0, -1, SEM_UNDO};
+
+		id = semget(key, 1, IPC_CREAT | 0600);
+		CHECK(id >= 0);
+		EQ(semctl(id, 0, SETVAL, 1), 0);
+		EQ(semop(id, &down, 1), 0);
+		EQ(kill(me, SIGUSR1), 0);
+		pause();
+	}
+	await_signal(SIGUSR1);
+	EQ(kill(pid, SIGKILL), 0);
+	EQ(ended(pid), SIGKILL);
+	id = semget(key, 1, 0);
+	CHECK(id >= 0);
+	EQ(semctl(id, 0, GETVAL), 1);
+	FAILS(kill(pid, SIGTERM), ESRCH);
+	EQ(semctl(id, 0, IPC_RMID), 0);
 }
 
 /* A child whose parent has died goes on, and its grandparent does not hear of its end. */

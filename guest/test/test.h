@@ -130,7 +130,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(tty_calls, ALL) T(random_call, ALL) T(etc_files, ALL) T(environment, ALL)                \
 	T(atexit_order, ALL) T(root_writable, PVM)                                                 \
 	/* fork.c */                                                                              \
-	T(fork_returns, ALL) T(fork_kill, ALL) T(fork_kill_busy, ALL) T(fork_kill_errors, ALL) \
+	T(fork_first_share, ALL) T(fork_returns, ALL) T(fork_kill, ALL) T(fork_kill_busy, ALL) T(fork_kill_errors, ALL) \
 	T(fork_orphan, ALL)                                                                       \
 	T(fork_deep, ALL) T(fork_many, ALL) T(fork_cycles, ALL) T(fork_one_thread, ALL)            \
 	T(fork_from_thread, ALL) T(fork_locks, ALL) T(fork_futex, ALL) T(fork_in_handler, ALL)     \
@@ -160,6 +160,8 @@ extern int children;              /* how many fork_many makes: -n */
 	/* sockets.c */                                                                           \
 	T(pair_messages, ALL) T(pair_vectors, ALL) T(pair_full, ALL) T(pair_shutdown, ALL)         \
 	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
+	/* paircases.c */                                                                         \
+	T(pair_cases, ALL) T(pair_killed, ALL) T(pair_peek, ALL)                                  \
 	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
 	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
 	T(share_eventfd, ALL)                                                                     \

@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 5
+	AbiVersion = 6
 	PageSize   = 4096
 )
 
@@ -347,6 +347,7 @@ type KxObject struct {
 	Pad     uint32
 	Bytes   uint64             // in a queue, in a pipe, of a segment
 	Room    uint64             // the most bytes of a queue or a pipe
+	Total   uint64             // bytes that have ever come into a queue, or into a pipe since it is in the area; runs freely
 	Pids    [2]uint32          // of a queue: last sender and receiver; of a segment: its maker, and who attached or detached last
 	Held    [2]uint32          // how many members have a pipe's reading and its writing end; a segment, the first
 	Readers [ObjectPids]uint32 // some of them

@@ -292,6 +292,7 @@ var fieldTable = []struct {
 	{"kx_object", "pad", unsafe.Offsetof(KxObject{}.Pad), unsafe.Sizeof(KxObject{}.Pad)},
 	{"kx_object", "bytes", unsafe.Offsetof(KxObject{}.Bytes), unsafe.Sizeof(KxObject{}.Bytes)},
 	{"kx_object", "room", unsafe.Offsetof(KxObject{}.Room), unsafe.Sizeof(KxObject{}.Room)},
+	{"kx_object", "total", unsafe.Offsetof(KxObject{}.Total), unsafe.Sizeof(KxObject{}.Total)},
 	{"kx_object", "pids", unsafe.Offsetof(KxObject{}.Pids), unsafe.Sizeof(KxObject{}.Pids)},
 	{"kx_object", "held", unsafe.Offsetof(KxObject{}.Held), unsafe.Sizeof(KxObject{}.Held)},
 	{"kx_object", "readers", unsafe.Offsetof(KxObject{}.Readers), unsafe.Sizeof(KxObject{}.Readers)},

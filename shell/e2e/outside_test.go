@@ -86,7 +86,8 @@ func TestSharedFromOutside(t *testing.T) {
 	if got := s.ask(t, "count"); got != "1 1 1 1 12" {
 		t.Errorf("it counts %s", got)
 	}
-	if out := s.output(t, "inspect", strconv.Itoa(s.child)); strings.Count(out, "\nshares") != 2 || !strings.Contains(out, "5 bytes") {
+	if out := s.output(t, "inspect", strconv.Itoa(s.child)); strings.Count(out, "\nshares") != 2 ||
+		!strings.Contains(out, fmt.Sprintf(", 5 of 65536 bytes, by %d > %d, 5 so far, 0/s\n", s.child, s.root)) {
 		t.Errorf("inspect: %s", out)
 	}
 

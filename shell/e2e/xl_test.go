@@ -237,12 +237,18 @@ func TestXLInfo(t *testing.T) {
 	}
 }
 
-// A domain that xl made has its name, its start and what Xen knows.
+// A domain that xl made has its name, its start and what Xen knows. Its image is signed, which Xen's builder does not mind.
 func TestXLCreated(t *testing.T) {
 	needXL(t)
 	h := newHome(t)
+	hello, err := os.ReadFile(filepath.Join(root, "guest/apps/hello.kx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := h.write(t, "hello.kx", hello)
+	h.output(t, "-c", "keygen $HOME/key && sign --key $HOME/key "+image)
 	config := h.write(t, "debian.cfg", fmt.Appendf(nil, "name=\"debian\"\ntype=\"pv\"\nkernel=%q\nmemory=32\nvcpus=1\non_poweroff=\"preserve\"\non_crash=\"preserve\"\n",
-		filepath.Join(root, "guest/apps/hello.kx")))
+		image))
 	exec.Command("xl", "create", "-q", "-p", config).Run() // its part that stays in the background may fail
 	pid := strings.TrimSpace(tool(t, "xl", "domid", "debian"))
 	defer func() {

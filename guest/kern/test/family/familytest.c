@@ -18,6 +18,7 @@ long sys_pipe2(long user, long flags), sys_close(long fd), sys_read(long fd, lon
 long sys_openat(long dirfd, long path, long flags, long mode), sys_lseek(long fd, long off, long whence), sys_ftruncate(long fd, long size);
 long sys_fcntl(long fd, long cmd, long arg), sys_fallocate(long fd, long mode, long off, long len), sys_fstat(long fd, long st);
 long sys_socketpair(long domain, long type, long protocol, long user), sys_shutdown(long fd, long how), sys_ioctl(long fd, long request, long arg);
+long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long len);
 long sys_eventfd2(long initial, long flags);
 long sys_pwrite64(long fd, long buf, long n, long off), sys_pread64(long fd, long buf, long n, long off);
 
@@ -270,7 +271,7 @@ static void act(const int *fds, int n)
 	struct stat st;
 	int pending;
 
-	switch (random_below_(12)) {
+	switch (random_below_(13)) {
 	case 0: case 1:
 		sys_read(fd, (long)buf, random_below_(sizeof(buf)));
 		break;
@@ -297,6 +298,9 @@ static void act(const int *fds, int n)
 		break;
 	case 10:
 		sys_shutdown(fd, random_below_(30));
+		break;
+	case 11:
+		sys_recvfrom(fd, (long)buf, random_below_(sizeof(buf)), MSG_PEEK | MSG_DONTWAIT, 0, 0);
 		break;
 	default:
 		family_gone((int)random_below_(100), (int)random_below_(3), (int)random_below_(3));
@@ -457,6 +461,9 @@ int main(int argc, char **argv)
 		trial_scribble();
 		trial_ipc_scribble();
 	}
+	trial_first_share();
+	trial_signal_to_dead();
+	trial_buried_by_another();
 	trial_growth();
 	trial_tasks();
 	trial_offers();

@@ -8,7 +8,7 @@
 
 long sys_msgget(long key, long flags), sys_msgctl(long id, long cmd, long user), sys_msgrcv(long id, long m, long n, long type, long flags);
 long sys_semget(long key, long n, long flags), sys_shmget(long key, long n, long flags), sys_shmat(long id, long va, long flags);
-long sys_shmdt(long va);
+long sys_shmdt(long va), sys_pipe2(long user, long flags), sys_close(long fd), sys_read(long fd, long buf, long n), sys_write(long fd, long buf, long n);
 
 #define TASK ((struct kx_task *)KX_TASK_VA)
 #define DATA ((char *)(TASK + 1))
@@ -63,6 +63,7 @@ long random_task(void)
 static void queues(void)
 {
 	long q = one_task(KX_TASK_QUEUE, 77, 0, 0, 0, 0), n;
+	uint64_t total = 0;
 
 	CHECK(q == -ENOENT);
 	q = one_task(KX_TASK_QUEUE, 77, IPC_CREAT | 0600, 0, 0, 0);
@@ -72,7 +73,8 @@ static void queues(void)
 		memset(DATA, 'a' + (int)(size >> 11), size);
 		CHECK(!one_task(KX_TASK_SEND, (uint64_t)q, 0, 0, 1 + size, size));
 		CHECK(one_task(KX_TASK_LIST, 0, 0, 0, 0, 0) == 1 && OBJECT(0)->kind == KX_OBJECT_QUEUE && OBJECT(0)->id == (uint32_t)q);
-		CHECK(OBJECT(0)->bytes == size && OBJECT(0)->count == 1 && OBJECT(0)->key == 77 && OBJECT(0)->mode == 0600 && !OBJECT(0)->pids[0]);
+		total += size;
+		CHECK(OBJECT(0)->bytes == size && OBJECT(0)->total == total && OBJECT(0)->count == 1 && OBJECT(0)->key == 77 && OBJECT(0)->mode == 0600 && !OBJECT(0)->pids[0]);
 		n = one_task(KX_TASK_RECEIVE, (uint64_t)q, 1, 0, 0, 0);
 		CHECK(n == (long)size && TASK->size == size && TASK->type == 1 + size);
 		for (uint32_t i = 0; i < size; i++)
@@ -104,6 +106,26 @@ static void segments(void)
 	CHECK(OBJECT(0)->held[0] == 1 && OBJECT(0)->readers[0] == (control->domid & 0xffff) && OBJECT(0)->bytes == 50000);
 	CHECK(!one_task(KX_TASK_REMOVE, (uint64_t)s, 0, 0, 0, 0));
 	CHECK(!sys_shmdt(va) && one_task(KX_TASK_LIST, 0, 0, 0, 0, 0) == 0);
+}
+
+/* A pipe counts what comes in, with what it had when it came into the area. */
+static void pipes(void)
+{
+	static char buf[PIPE_BUF];
+	uint64_t total = 5;
+	int fds[2];
+
+	CHECK(!sys_pipe2((long)fds, 0) && sys_write(fds[1], (long)buf, 5) == 5);
+	common_share();
+	for (uint32_t n = 1; n <= sizeof(buf); n *= 2) {
+		CHECK(sys_write(fds[1], (long)buf, n) == (long)n);
+		total += n;
+		CHECK(one_task(KX_TASK_LIST, 0, 0, 0, 0, 0) == 1 && OBJECT(0)->kind == KX_OBJECT_PIPE);
+		CHECK(OBJECT(0)->total == total && OBJECT(0)->bytes == (n > 1 ? n : 6) && OBJECT(0)->room == 65536);
+		CHECK(sys_read(fds[0], (long)buf, sizeof(buf)) == (n > 1 ? (long)n : 6));
+	}
+	CHECK(one_task(KX_TASK_LIST, 0, 0, 0, 0, 0) == 1 && OBJECT(0)->total == total && !OBJECT(0)->bytes);
+	CHECK(!sys_close(fds[0]) && !sys_close(fds[1]));
 }
 
 /* More objects than one task lists. */
@@ -149,6 +171,7 @@ void trial_tasks(void)
 {
 	queues();
 	segments();
+	pipes();
 	lists();
 	keys();
 }

@@ -41,6 +41,11 @@ long random_task(void); /* of any kind, about an object of any number */
 void trial_tasks(void);
 void trial_tasks_of_killed(void);
 
+/* deathtrials.c */
+void trial_first_share(void); /* before this process is in the family */
+void trial_signal_to_dead(void);
+void trial_buried_by_another(void);
+
 /* offertrials.c */
 void trial_offers(void);
 void trial_offers_of_killed(void);

@@ -17,6 +17,7 @@
 
 char model_area[AREA_PAGES * 4096] __attribute__((aligned(4096)));
 char model_text[RECORDS * RECORD];
+int model_inside;
 
 /* All that the sides and the hypervisor remember. */
 extern char __start_side_data[], __stop_side_data[];
@@ -44,6 +45,7 @@ static struct order {
 } order;
 
 static const char *setting;
+static unsigned play; /* that is given */
 static struct {
 	const char *file;
 	int line;
@@ -71,7 +73,7 @@ void say(bool ok, const char *what)
 {
 	if (ok)
 		return;
-	printf("model: %s: %s\n%s, first %c, switches %u %u %u %u, death %u; the last steps:\n", exploring ? "wrong" : "setup", what, setting,
+	printf("model: %s: %s\n%s, %s, first %c, switches %u %u %u %u, death %u; the last steps:\n", exploring ? "wrong" : "setup", what, copies[0]->plays[play].name, setting,
 	       'a' + order.first, order.switches[0], order.switches[1], order.switches[2], order.switches[3], order.death);
 	for (unsigned i = steps > 150 ? steps - 150 : 1; i <= steps; i++)
 		printf("%5u %c %s:%d\n", i, 'a' + trace[i].side, trace[i].file, trace[i].line);
@@ -206,7 +208,7 @@ bool model_sleep(bool (*due)(bool asleep), bool deadline)
 
 static void live(void)
 {
-	(running ? copies[1]->reader : copies[0]->writer)();
+	copies[running]->plays[play].act[running]();
 	sides[running].over = true;
 	somebody_else();
 }
@@ -244,6 +246,7 @@ static unsigned try(struct order o)
 	order = o;
 	steps = 0;
 	switched = 0;
+	model_inside = 0;
 	for (unsigned n = 0; n < SIDES; n++) {
 		memset(&sides[n], 0, sizeof(sides[n]));
 		getcontext(&sides[n].context);
@@ -328,26 +331,29 @@ int main(int argc, char **argv)
 	start.data = malloc(data_size());
 	start.area = malloc(sizeof(model_area));
 	memcpy(pristine, __start_side_data, data_size());
-	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+	for (size_t i = 0; i < PLAYS * ARRAY_LEN(settings); i++) {
 		uint32_t number;
 
-		setting = settings[i].name;
+		if (!(i % ARRAY_LEN(settings)))
+			memset(uses, 0, sizeof(uses));
+		play = i / ARRAY_LEN(settings);
+		setting = settings[i % ARRAY_LEN(settings)].name;
 		memcpy(__start_side_data, pristine, data_size());
 		memset(model_area, 0, sizeof(model_area));
 		for (unsigned n = 0; n < SIDES; n++) {
 			running = n;
-			copies[n]->enter(11 + n, settings[i].flags);
-			number = copies[n]->make_pipe();
+			copies[n]->enter(11 + n, settings[i % ARRAY_LEN(settings)].flags);
+			number = copies[n]->plays[play].make();
 		}
-		copies[1]->take_end(number, false);
+		copies[1]->plays[play].take(number, true);
 		running = 0;
-		copies[0]->take_end(number, true);
+		copies[0]->plays[play].take(number, false);
 		remember();
 		tried = 0;
 		longest = 0;
 		explore((struct order){.first = 0});
 		explore((struct order){.first = 1});
-		printf("model: %s: %lu orders of up to %u steps\n", setting, tried, longest);
+		printf("model: %s, %s: %lu orders of up to %u steps\n", copies[0]->plays[play].name, setting, tried, longest);
 	}
 	return 0;
 }

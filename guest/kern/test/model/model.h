@@ -17,16 +17,20 @@ struct kx_control;
 
 extern char model_area[];
 
-/* What a side shows to the model: side.c, once for each. */
+#define PLAYS 3
+
+/* What a side shows to the model: plays.c, once for each. */
 struct side {
 	struct kx_control *ctl;
 	struct shared_info *info;
 	void (*enter)(uint32_t pid, uint32_t flags);
-	uint32_t (*make_pipe)(void);
-	void (*take_end)(uint32_t number, bool writes); /* its only one: what it had of the pipe before is closed */
-	void (*writer)(void);
-	void (*reader)(void);
 	void (*gone)(uint32_t pid); /* to be told when it looks after its events */
+	struct play {
+		const char *name;
+		uint32_t (*make)(void);                     /* what they do it with: its number */
+		void (*take)(uint32_t number, bool second); /* what they do it with is this one; what it had before is closed */
+		void (*act[SIDES])(void);
+	} plays[PLAYS];
 };
 
 extern const struct side side_a, side_b;
@@ -57,5 +61,7 @@ bool bell_rung(bool asleep); /* the vcpu of the side that runs has a reason not 
 #define RECORD 3000
 #define PIECE 1200
 extern char model_text[RECORDS * RECORD];
+#define MESSAGES 2
+extern int model_inside; /* one of them works where only one may */
 
 #endif

@@ -1,6 +1,7 @@
-/* side.c: what the sources of a side call, and what it does. */
+/* side.c: what the sources of a side call. */
 #include "common.h"
 #include "futex.h"
+#include "ipc.h"
 #include "process.h"
 
 struct kx_control own_control;
@@ -73,6 +74,7 @@ struct thread *cur = &main_thread;
 static struct waitq *waits_on;
 static bool woken;
 static uint32_t pid_gone;
+bool interruptible;
 
 void wake_all(struct waitq *q)
 {
@@ -82,6 +84,11 @@ void wake_all(struct waitq *q)
 static bool upcall_due(bool asleep)
 {
 	return __atomic_load_n(&own_info.vcpu_info[0].evtchn_upcall_pending, __ATOMIC_SEQ_CST) || bell_rung(asleep);
+}
+
+void model_gone(uint32_t pid)
+{
+	pid_gone = pid;
 }
 
 static void events(void)
@@ -101,6 +108,7 @@ static void events(void)
 	family_events();
 }
 
+/* What would end when it is interrupted is, if nothing else can happen and the other side is dead. */
 int wait_on(struct waitq *q, int64_t deadline)
 {
 	bool late = false;
@@ -111,7 +119,7 @@ int wait_on(struct waitq *q, int64_t deadline)
 		struct ktimer *t = timer;
 
 		if (family_sleeps())
-			late = !model_sleep(upcall_due, deadline != FOREVER || t);
+			late = !model_sleep(upcall_due, deadline != FOREVER || t || (interruptible && other_dead()));
 		family_awake();
 		if (late && t) {
 			timer = NULL;
@@ -121,7 +129,7 @@ int wait_on(struct waitq *q, int64_t deadline)
 		events();
 	}
 	waits_on = NULL;
-	return woken ? 0 : -ETIMEDOUT;
+	return woken ? 0 : deadline == FOREVER ? -EINTR : -ETIMEDOUT;
 }
 
 int wait_on_killable(struct waitq *q, int64_t deadline)
@@ -164,8 +172,22 @@ int copy_out(void *dst, const void *src, size_t n)
 	return 0;
 }
 
+uint32_t effective_uid(void)
+{
+	return 0;
+}
 
-/* ---- the rest of the family layer: there are but pipes ---- */
+uint32_t effective_gid(void)
+{
+	return 0;
+}
+
+int64_t real_ns(void)
+{
+	return now_ns();
+}
+
+/* ---- the rest of the family layer: there are no files, no segments and no engine that wants anything ---- */
 
 void common_news(void)
 {
@@ -177,27 +199,9 @@ void common_drop_all(void)
 	pipes_drop_all();
 }
 
-bool ipc_used(void)
-{
-	return false;
-}
-
-void ipc_gone(uint32_t place)
-{
-	(void)place;
-}
-
 void robust_gone(uint32_t place)
 {
 	(void)place;
-}
-
-void ipc_news(void)
-{
-}
-
-void ipc_drop_all(void)
-{
 }
 
 void robust_drop(void)
@@ -208,87 +212,6 @@ void futex_news(void)
 {
 }
 
-/* ---- what it does ---- */
-
-static struct pipe *common_pipe;
-
-static void enter(uint32_t pid, uint32_t flags)
+void shm_drop_all(void)
 {
-	own_control.domid = pid;
-	own_control.flags = flags;
-	own_control.family_pages = AREA_PAGES;
-	own_control.evtchn = 1;
-	say(!family_enter(), "family_enter");
 }
-
-static uint32_t make_pipe(void)
-{
-	common_pipe = pipe_new();
-	common_pipe->readers = common_pipe->writers = 1;
-	say(!pipe_share(common_pipe, NULL, NULL), "pipe_share");
-	return common_pipe->common;
-}
-
-static void take_end(uint32_t number, bool writes)
-{
-	if (common_pipe->common != number) { /* the one that it has made is not the one that they share */
-		object_drop(common_pipe->common, END_READ);
-		object_drop(common_pipe->common, END_WRITE);
-		common_pipe->common = number;
-		object_hold(number, writes ? END_WRITE : END_READ);
-	} else {
-		object_drop(number, writes ? END_READ : END_WRITE);
-	}
-	common_pipe->readers = !writes;
-	common_pipe->writers = writes;
-}
-
-static void close_pipe(void)
-{
-	pipe_ends(common_pipe, NULL, -(int)common_pipe->readers, -(int)common_pipe->writers);
-}
-
-static void writer(void)
-{
-	for (size_t i = 0; i < RECORDS; i++) {
-		struct uio u;
-		long n;
-
-		uio_single(&u, model_text + i * RECORD, RECORD);
-		n = pipe_put(common_pipe, NULL, &u, false, false);
-		say(n == RECORD || (n == -EPIPE && other_dead()), "what was written");
-		if (n < 0)
-			break;
-	}
-	close_pipe();
-	family_exit();
-}
-
-static void reader(void)
-{
-	size_t got = 0;
-
-	for (;;) {
-		struct uio u;
-		char piece[PIECE];
-		long n;
-
-		uio_single(&u, piece, PIECE);
-		n = pipe_get(common_pipe, NULL, &u, false);
-		say(n >= 0 && n <= PIECE && got + (size_t)n <= RECORDS * RECORD, "what was read");
-		if (!n)
-			break;
-		say(!memcmp(piece, model_text + got, (size_t)n), "bytes");
-		got += (size_t)n;
-	}
-	say(got == RECORDS * RECORD || (got % RECORD == 0 && other_dead()), "the end");
-	close_pipe();
-	family_exit();
-}
-
-static void gone(uint32_t pid)
-{
-	pid_gone = pid;
-}
-
-const struct side side = {&own_control, &own_info, enter, make_pipe, take_end, writer, reader, gone};

@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"errors"
+
+	"kxsh/elf"
+)
+
+// maxKeys is how many public keys a request may bring.
+const maxKeys = 256
+
+// restriction is what a request demands of its image: RunRequest.Require and Keys, read.
+type restriction struct {
+	elf.Requirement
+	keys []*elf.Key
+}
+
+// restriction reads the demands of a request.
+func (r *RunRequest) restriction() (q restriction, err error) {
+	if r.Require == "" {
+		return q, nil
+	}
+	if q.Requirement, err = elf.ParseRequirement(r.Require); err != nil {
+		return q, errf(CodeInvalid, "--require %s: %v", r.Require, err)
+	}
+	if len(r.Keys) > maxKeys {
+		return q, errf(CodeInvalid, "--require: %d keys, at most %d are taken", len(r.Keys), maxKeys)
+	}
+	for _, der := range r.Keys {
+		k, err := elf.ParseKey(der)
+		if err != nil {
+			return q, errf(CodeInvalid, "--key: %v", err)
+		}
+		q.keys = append(q.keys, k)
+	}
+	return q, nil
+}
+
+// permit checks an image, as it was read and will run, against what is demanded of it.
+func (e *Engine) permit(r *RunRequest, q *restriction, im *image) error {
+	floor := uint64(0)
+	if q.NoRollback && im.record != nil {
+		var err error
+		if floor, err = e.floors.of(im.record); err != nil {
+			return err
+		}
+	}
+	err := q.Check(im.record, q.keys, false, floor)
+	var refused *elf.Refusal
+	if errors.As(err, &refused) {
+		e.events.add(Event{Type: "refused", Name: r.Name, Text: r.Image + ": " + refused.Error()})
+		return errf(CodeRestricted, "%s: refused by %v", r.Image, refused)
+	}
+	return err
+}
+
+// Seal is what the restriction record of an image says, whose signature was checked before it ran.
+type Seal struct {
+	Name    string `json:"name"`
+	Version uint64 `json:"version"`
+	Loader  string `json:"loader"`
+	Key     string `json:"key"` // ID
+}
+
+func sealOf(r *elf.Record) *Seal {
+	return &Seal{Name: r.Name, Version: r.Version, Loader: r.Loader.String(), Key: r.Key.String()}
+}
