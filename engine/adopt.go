@@ -44,6 +44,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		close(p.ended)
 	}
 	e.restoreFamilies(all, e.endUnknown())
+	e.hv.Adopted()
 	for _, p := range lost {
 		for _, q := range e.relatives(p) {
 			q.tellGone(p.pid, 0, 0)

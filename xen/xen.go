@@ -48,6 +48,8 @@ type Hypervisor interface {
 	// Adopt takes over a running domain that an earlier engine created; token is what
 	// Domain.Token returned then. ErrNoDomain if it is gone.
 	Adopt(id DomID, token []byte) (Domain, error)
+	// Adopted says that no other domain will be adopted: what only such needed goes.
+	Adopted()
 	// Domains lists the domains that exist now, ours and others', by number, without their
 	// accounting; those that an earlier engine created and nobody adopted included.
 	Domains() ([]DomID, error)

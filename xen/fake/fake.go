@@ -204,6 +204,9 @@ func (v *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
 	return d, nil
 }
 
+// Adopted implements xen.Hypervisor.
+func (v *Hypervisor) Adopted() {}
+
 // Domains implements xen.Hypervisor.
 func (v *Hypervisor) Domains() ([]xen.DomID, error) {
 	v.host.mu.Lock()

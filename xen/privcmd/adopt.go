@@ -127,6 +127,12 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	return d, nil
 }
 
+// Adopted implements xen.Hypervisor.
+func (h *Hypervisor) Adopted() {
+	h.endStrangers()
+	h.endUnused()
+}
+
 // remap finds the control area through the domain's page tables; where nothing need be, layout.control has the first page.
 func (d *Domain) remap() error {
 	v, err := d.c.vcpuContext(d.id)
