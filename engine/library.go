@@ -22,18 +22,24 @@ const maxSlide = 128
 // library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that use it.
 type library struct {
 	cached
-	elf *elf.Library
-	xen xen.Shared
-	sha string
+	elf    *elf.Library
+	xen    xen.Shared
+	record *elf.Record // nil: it has none
+	sha    string
 }
 
 func (l *library) close() { l.xen.Close() }
 
 // loadLibrary makes a library of a file.
 func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
-	parsed, err := elf.ParseLibrary(bytes.NewReader(data), int64(len(data)))
+	r := bytes.NewReader(data)
+	parsed, err := elf.ParseLibrary(r, int64(len(data)))
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: not a library of pVMs: %v", path, err)
+	}
+	rec, err := elf.ReadRecord(r, int64(len(data)))
+	if err != nil { // whether or not anything is demanded of it
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
 	}
 	pages, err := parsed.ReadOnly()
 	if err != nil {
@@ -43,7 +49,7 @@ func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
 	if err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	return &library{elf: parsed, xen: shared, sha: digest(data)}, nil
+	return &library{elf: parsed, xen: shared, record: rec, sha: digest(data)}, nil
 }
 
 // LibraryUse is a library of a pVM.
@@ -124,9 +130,9 @@ type libraries struct {
 	linked  *elf.Linked
 }
 
-// link finds and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. The
+// link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. The
 // caller puts them back.
-func (e *Engine) link(im *image, r *RunRequest, slide uint64) (l libraries, err error) {
+func (e *Engine) link(im *image, r *RunRequest, q *restriction, slide uint64) (l libraries, err error) {
 	folders := append(append([]string(nil), r.LibPath...), filepath.Dir(r.Image))
 	tree, err := elf.Tree(im.elf, func(name, by string) (*elf.Library, error) {
 		path, err := FindLibrary(name, folders)
@@ -141,6 +147,11 @@ func (e *Engine) link(im *image, r *RunRequest, slide uint64) (l libraries, err 
 			return nil, err
 		}
 		l.files = append(l.files, file)
+		if q.Signed {
+			if err := e.permitLibrary(r, q, im, name, path, file); err != nil {
+				return nil, err
+			}
+		}
 		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
 		return file.elf, nil
 	})
@@ -242,7 +253,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	if im.sha != rec.ImageSHA || im.elf.Dynamic == nil {
 		return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", rec.Image)
 	}
-	l, err := e.link(im, &r, (rec.Libraries[0].Base-elf.ImageVA)/elf.PageSize-im.elf.Pages()-1)
+	l, err := e.link(im, &r, &restriction{}, (rec.Libraries[0].Base-elf.ImageVA)/elf.PageSize-im.elf.Pages()-1)
 	if err != nil {
 		return nil, err
 	}

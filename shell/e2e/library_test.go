@@ -206,3 +206,29 @@ func TestLibraryRefusals(t *testing.T) {
 	}
 	want(126, "which neither the image nor any of its libraries has: link the image again", app)
 }
+
+// Where the image has to be signed its libraries have to be, too: each under its own name, and as new as the image wants it.
+func TestLibrarySignatures(t *testing.T) {
+	h := newHome(t)
+	app := h.libraries(t)
+	text := "cd " + h.dir + `; r() { run --require signed ` + app + ` | tail -1; }
+		keygen --trust >/dev/null; cp libbase.so plain.so; sign ` + app + `; r
+		sign libleft.so libright.so libbase.so; r
+		sign --need libbase.so=2 ` + app + `; r; sign --version 2 libbase.so; r
+		sign --name libright.so libbase.so; r; cp plain.so libbase.so; r; run ` + app + ` | tail -1; events | grep -c 'refused .*lib'`
+	out, errs, code := h.run(t, "-c", text)
+	want := []string{"libleft.so: refused by rule signed", "libbase.so: refused by rule version: version 1, want 2 or later",
+		"libbase.so: refused by rule name: it is libright.so, want libbase.so", "libbase.so: refused by rule signed"}
+	lines := strings.Split(strings.TrimSpace(errs), "\n")
+	if code != 0 || len(lines) != len(want) {
+		t.Fatalf("status %d\n%s%s", code, out, errs)
+	}
+	for i, line := range lines {
+		if !strings.Contains(line, want[i]) {
+			t.Errorf("%q, want %q", line, want[i])
+		}
+	}
+	if n := strings.Count(out, "end base\n"); n != 3 || !strings.HasSuffix(out, "end base\n4\n") {
+		t.Errorf("%d ran to their end\n%s", n, out)
+	}
+}
