@@ -21,7 +21,7 @@ var bindings []binding
 
 func init() { // not an initialiser: helpText refers to the table
 	bindings = []binding{
-		{[]string{"q", "ctrl+c", "esc"}, "quit", func(m model) (model, tea.Cmd) { return m, tea.Quit }},
+		{[]string{"q", "f10", "ctrl+c"}, "quit", func(m model) (model, tea.Cmd) { return m, tea.Quit }},
 		{[]string{"up", "k"}, "up", func(m model) (model, tea.Cmd) { return m.move(-1), nil }},
 		{[]string{"down", "j"}, "down", func(m model) (model, tea.Cmd) { return m.move(1), nil }},
 		{[]string{"pgup"}, "a page up", func(m model) (model, tea.Cmd) { return m.move(-m.space()), nil }},
@@ -33,19 +33,38 @@ func init() { // not an initialiser: helpText refers to the table
 			m.view.arrange()
 			return m, nil
 		}},
-		{[]string{"t"}, "terminate (SIGTERM)", signalKey(syscall.SIGTERM)},
+		{[]string{"t", "f5"}, "tree of families, or list", func(m model) (model, tea.Cmd) {
+			m.view.tree = !m.view.tree
+			m.view.arrange()
+			return m, nil
+		}},
+		{[]string{"space", "enter"}, "in the tree: fold descendants into one row, or unfold", inTree(func(m *model) { m.view.fold(m.picked) })},
+		{[]string{"*"}, "in the tree: fold or unfold all", inTree(func(m *model) { m.view.foldAll() })},
+		{[]string{"x"}, "terminate (SIGTERM)", signalKey(syscall.SIGTERM)},
 		{[]string{"K", "f9"}, "kill (SIGKILL)", signalKey(syscall.SIGKILL)},
 		{[]string{"z"}, "stop (SIGSTOP)", signalKey(syscall.SIGSTOP)},
 		{[]string{"c"}, "continue (SIGCONT)", signalKey(syscall.SIGCONT)},
-		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = true; return m, nil }},
+		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = 1; return m, nil }},
 	}
 }
 
+// question waits for a y before something that cannot be undone.
+type question struct {
+	text string
+	pid  int
+	sig  syscall.Signal
+}
+
 // key handles a key press.
-func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
+func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 	m.note = ""
-	if m.help {
-		m.help = false
+	if k.String() == "ctrl+c" {
+		return m, tea.Quit
+	}
+	if m.help > 0 {
+		if m.help += m.helpSpace(); m.help > len(helpText()) {
+			m.help = 0
+		}
 		return m, nil
 	}
 	if q := m.ask; q != nil {
@@ -63,14 +82,23 @@ func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
+// inTree does what only the tree view has.
+func inTree(do func(*model)) func(model) (model, tea.Cmd) {
+	return func(m model) (model, tea.Cmd) {
+		if m.view.tree {
+			do(&m)
+		}
+		return m, nil
+	}
+}
+
 // signalKey sends sig to the pVM that is picked now. What may end it is asked first.
 func signalKey(sig syscall.Signal) func(model) (model, tea.Cmd) {
 	return func(m model) (model, tea.Cmd) {
-		i := m.row()
-		if i < 0 {
+		if len(m.view.rows) == 0 {
 			return m, nil
 		}
-		p := m.view.rows[i]
+		p := m.view.rows[m.at]
 		if sig == syscall.SIGCONT || sig == syscall.SIGSTOP {
 			return m, m.signal(p.PID, sig)
 		}
@@ -93,5 +121,5 @@ func helpText() []string {
 	for _, b := range bindings {
 		out = append(out, fmt.Sprintf("  %-8s %s", b.keys[0], b.help))
 	}
-	return append(out, "", "Any key goes back.")
+	return out
 }

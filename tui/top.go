@@ -4,7 +4,6 @@ package tui
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -18,7 +17,6 @@ type Options struct {
 	Batch    bool          // plain frames on Out instead of a screen
 	Frames   int           // how many, 0: until interrupted
 	Interval time.Duration // between frames
-	Width    int           // of batch frames; 0: no limit
 	Color    bool
 	In       io.Reader
 	Out      io.Writer
@@ -39,32 +37,4 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 		return err
 	}
 	return final.(model).err
-}
-
-// batch prints frames one after the other, for logs and scripts. The first frame has rates over
-// each pVM's life, the later ones over the interval.
-func batch(ctx context.Context, api engine.API, o Options) error {
-	var v view
-	v.sort = byCPU
-	for n := 0; o.Frames == 0 || n < o.Frames; n++ {
-		if n > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(o.Interval):
-			}
-			fmt.Fprintln(o.Out)
-		}
-		s, err := api.Snapshot(ctx, false)
-		if err != nil {
-			return err
-		}
-		v.update(s)
-		for _, line := range append(v.header(), v.lines(o.Width)...) {
-			if _, err := fmt.Fprintln(o.Out, line); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
