@@ -40,6 +40,11 @@ func init() { // not an initialiser: helpText refers to the table
 		}},
 		{[]string{"space", "enter"}, "in the tree: fold descendants into one row, or unfold", inTree(func(m *model) { m.view.fold(m.picked) })},
 		{[]string{"*"}, "in the tree: fold or unfold all", inTree(func(m *model) { m.view.foldAll() })},
+		{[]string{"/"}, "search", func(m model) (model, tea.Cmd) { return m.openSearch(), nil }},
+		{[]string{"n"}, "search on", func(m model) (model, tea.Cmd) { return m.find(1, 1), nil }},
+		{[]string{"N"}, "search backwards", func(m model) (model, tea.Cmd) { return m.find(-1, -1), nil }},
+		{[]string{"f", "f4"}, "filter", func(m model) (model, tea.Cmd) { return m.openFilter(), nil }},
+		{[]string{"esc"}, "no filter", func(m model) (model, tea.Cmd) { return m.setFilter(filter{}), nil }},
 		{[]string{"x"}, "terminate (SIGTERM)", signalKey(syscall.SIGTERM)},
 		{[]string{"K", "f9"}, "kill (SIGKILL)", signalKey(syscall.SIGKILL)},
 		{[]string{"z"}, "stop (SIGSTOP)", signalKey(syscall.SIGSTOP)},
@@ -74,10 +79,17 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 		}
 		return m, nil
 	}
-	for _, b := range bindings {
+	table := bindings
+	if m.prompt != nil {
+		table = promptKeys
+	}
+	for _, b := range table {
 		if slices.Contains(b.keys, k.String()) {
 			return b.do(m)
 		}
+	}
+	if m.prompt != nil {
+		m = m.insert(k.Text)
 	}
 	return m, nil
 }
@@ -117,9 +129,18 @@ func (m model) signal(pid int, sig syscall.Signal) tea.Cmd {
 }
 
 func helpText() []string {
-	out := []string{"Keys", ""}
-	for _, b := range bindings {
-		out = append(out, fmt.Sprintf("  %-8s %s", b.keys[0], b.help))
+	var out []string
+	section := func(title string, table []binding) {
+		out = append(out, title)
+		for _, b := range table {
+			out = append(out, fmt.Sprintf("  %-9s%s", b.keys[0], b.help))
+		}
+	}
+	section("Keys", bindings)
+	section("While a filter or a search is typed", promptKeys)
+	out = append(out, "Words of a filter or a search; all must hold")
+	for _, s := range filterHelp {
+		out = append(out, "  "+s)
 	}
 	return out
 }

@@ -25,7 +25,9 @@ type model struct {
 	height int
 	help   int // first line of it on the screen, from 1; 0: not shown
 	ask    *question
-	note   string // one line of news, until the next key
+	prompt *prompt // the line being typed, or nil
+	search filter  // what n and N look for
+	note   string  // one line of news, until the next key
 	frames int
 	err    error
 }
@@ -77,6 +79,10 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		return m, m.sample
 	case tea.KeyPressMsg:
 		return m.key(msg)
+	case tea.PasteMsg:
+		if m.prompt != nil {
+			m = m.insert(msg.Content)
+		}
 	}
 	return m, nil
 }
@@ -86,7 +92,7 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 func (m model) settle() model {
 	n := len(m.view.rows)
 	if n == 0 {
-		m.picked, m.at, m.top = 0, 0, 0
+		m.at, m.top = 0, 0 // picked is kept: a filter may be half typed
 		return m
 	}
 	pid, row := m.picked, m.row(m.picked)

@@ -85,6 +85,8 @@ func (m model) status() string {
 		return "any key: more"
 	case m.help > 0:
 		return "any key goes back"
+	case m.prompt != nil:
+		return m.prompt.line(m.width, m.note)
 	case m.ask != nil:
 		return m.ask.text + " (y/n)"
 	case m.note != "":

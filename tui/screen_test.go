@@ -83,6 +83,8 @@ func TestScreens(t *testing.T) {
 		{"list", nil},
 		{"tree", []string{"t"}},
 		{"folded", []string{"t", "*"}},
+		{"filter", []string{"t", "f", "w", "e", "b"}},
+		{"search", []string{"/", "l", "u", "("}},
 		{"help", []string{"?"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {

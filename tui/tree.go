@@ -37,6 +37,7 @@ func link(all []engine.Process) (nodes map[int]*node, roots []*node) {
 // one does not move it.
 type plot struct {
 	sort   order
+	filter filter
 	folded map[int]bool
 	rows   []row
 }
@@ -44,19 +45,35 @@ type plot struct {
 // families is the rows of the tree view.
 func (v *view) families() []row {
 	_, roots := link(v.all)
-	p := plot{sort: v.sort, folded: v.folded, rows: make([]row, 0, len(v.all))}
-	for _, n := range roots {
+	p := plot{sort: v.sort, filter: v.filter, folded: v.folded, rows: make([]row, 0, len(v.all))}
+	tops := p.tops(roots, nil)
+	for _, n := range tops {
 		p.gather(n)
 	}
-	p.order(roots)
-	for _, n := range roots {
+	p.order(tops)
+	for _, n := range tops {
 		p.add(n, -1, true)
 	}
 	return p.rows
 }
 
-// gather sums up a tree.
+// tops appends to out the roots of what the filter leaves of trees.
+func (p *plot) tops(list, out []*node) []*node {
+	for _, n := range list {
+		switch {
+		case p.filter.dropped(n.Process):
+		case p.filter.wanted(n.Process):
+			out = append(out, n)
+		default:
+			out = p.tops(n.kids, out)
+		}
+	}
+	return out
+}
+
+// gather sums up a tree, without what the filter drops.
 func (p *plot) gather(n *node) {
+	n.kids = slices.DeleteFunc(n.kids, func(k *node) bool { return p.filter.dropped(k.Process) })
 	n.sum = loadOf(n.Process)
 	for _, k := range n.kids {
 		p.gather(k)

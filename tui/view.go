@@ -17,6 +17,7 @@ type view struct {
 	rows  []row            // what of them is shown
 	sort  order
 
+	filter filter
 	tree   bool
 	folded map[int]bool // PIDs whose descendants are not shown in the tree
 }
@@ -114,8 +115,9 @@ func (v *view) arrange() {
 	}
 	v.rows = make([]row, 0, len(v.all))
 	for i := range v.all {
-		p := &v.all[i]
-		v.rows = append(v.rows, row{Process: p, load: loadOf(p), parent: -1})
+		if p := &v.all[i]; v.filter.keeps(p) {
+			v.rows = append(v.rows, row{Process: p, load: loadOf(p), parent: -1})
+		}
 	}
 	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(a.load, b.load) })
 }
@@ -140,6 +142,18 @@ func (v *view) header() []string {
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
 		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped, %d zombie   memory: %s   pool: %d of %d%s",
 			len(v.all)-counts["x"], counts["R"], counts["S"], counts["T"], counts["Z"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
-		"",
+		v.filterLine(),
 	}
+}
+
+// filterLine tells what is shown, and that more is not.
+func (v *view) filterLine() string {
+	if v.filter.empty() {
+		return ""
+	}
+	n := len(v.rows)
+	for i := range v.rows {
+		n += v.rows[i].below
+	}
+	return fmt.Sprintf("filter: %s   %d of %d", printable(v.filter.text), n, len(v.all))
 }

@@ -94,9 +94,11 @@ func TestSize(t *testing.T) {
 
 func TestHelpNamesEveryKey(t *testing.T) {
 	text := strings.Join(helpText(), "\n")
-	for _, b := range bindings {
-		if !strings.Contains(text, b.help) {
-			t.Errorf("help does not mention %q", b.help)
+	for _, table := range [][]binding{bindings, promptKeys} {
+		for _, b := range table {
+			if !strings.Contains(text, b.help) {
+				t.Errorf("help does not mention %q", b.help)
+			}
 		}
 	}
 }
