@@ -6,7 +6,6 @@ import (
 	"syscall"
 
 	tea "charm.land/bubbletea/v2"
-	"golang.org/x/sys/unix"
 )
 
 // binding is one row of the key table: what is pressed, what help says, what happens.
@@ -45,19 +44,12 @@ func init() { // not an initialiser: helpText refers to the table
 		{[]string{"N"}, "search backwards", func(m model) (model, tea.Cmd) { return m.find(-1, -1), nil }},
 		{[]string{"f", "f4"}, "filter", func(m model) (model, tea.Cmd) { return m.openFilter(), nil }},
 		{[]string{"esc"}, "no filter", func(m model) (model, tea.Cmd) { return m.setFilter(filter{}), nil }},
-		{[]string{"x"}, "terminate (SIGTERM)", signalKey(syscall.SIGTERM)},
-		{[]string{"K", "f9"}, "kill (SIGKILL)", signalKey(syscall.SIGKILL)},
+		{[]string{"x", "f9"}, "signal menu, at SIGTERM", openMenu(syscall.SIGTERM)},
+		{[]string{"K"}, "signal menu, at SIGKILL", openMenu(syscall.SIGKILL)},
 		{[]string{"z"}, "stop (SIGSTOP)", signalKey(syscall.SIGSTOP)},
 		{[]string{"c"}, "continue (SIGCONT)", signalKey(syscall.SIGCONT)},
 		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = 1; return m, nil }},
 	}
-}
-
-// question waits for a y before something that cannot be undone.
-type question struct {
-	text string
-	pid  int
-	sig  syscall.Signal
 }
 
 // key handles a key press.
@@ -72,15 +64,11 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 		}
 		return m, nil
 	}
-	if q := m.ask; q != nil {
-		m.ask = nil
-		if k.String() == "y" {
-			return m, m.signal(q.pid, q.sig)
-		}
-		return m, nil
-	}
 	table := bindings
-	if m.prompt != nil {
+	switch {
+	case m.menu != nil:
+		table = menuKeys
+	case m.prompt != nil:
 		table = promptKeys
 	}
 	for _, b := range table {
@@ -104,30 +92,6 @@ func inTree(do func(*model)) func(model) (model, tea.Cmd) {
 	}
 }
 
-// signalKey sends sig to the pVM that is picked now. What may end it is asked first.
-func signalKey(sig syscall.Signal) func(model) (model, tea.Cmd) {
-	return func(m model) (model, tea.Cmd) {
-		if len(m.view.rows) == 0 {
-			return m, nil
-		}
-		p := m.view.rows[m.at]
-		if sig == syscall.SIGCONT || sig == syscall.SIGSTOP {
-			return m, m.signal(p.PID, sig)
-		}
-		m.ask = &question{text: fmt.Sprintf("send %s to %s (%d)?", unix.SignalName(sig), printable(p.Name), p.PID), pid: p.PID, sig: sig}
-		return m, nil
-	}
-}
-
-func (m model) signal(pid int, sig syscall.Signal) tea.Cmd {
-	return func() tea.Msg {
-		if err := m.api.Signal(m.ctx, pid, int(sig)); err != nil {
-			return signalMsg{err.Error()}
-		}
-		return signalMsg{fmt.Sprintf("%s sent to %d", unix.SignalName(sig), pid)}
-	}
-}
-
 func helpText() []string {
 	var out []string
 	section := func(title string, table []binding) {
@@ -137,6 +101,7 @@ func helpText() []string {
 		}
 	}
 	section("Keys", bindings)
+	section("In the signal menu", menuKeys)
 	section("While a filter or a search is typed", promptKeys)
 	out = append(out, "Words of a filter or a search; all must hold")
 	for _, s := range filterHelp {

@@ -23,8 +23,8 @@ type model struct {
 	top    int // first row shown
 	width  int
 	height int
-	help   int // first line of it on the screen, from 1; 0: not shown
-	ask    *question
+	help   int     // first line of it on the screen, from 1; 0: not shown
+	menu   *menu   // of signals, when it is open
 	prompt *prompt // the line being typed, or nil
 	search filter  // what n and N look for
 	note   string  // one line of news, until the next key

@@ -6,6 +6,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
+	"golang.org/x/sys/unix"
 )
 
 type styles struct{ title, picked, bar lipgloss.Style }
@@ -34,9 +35,12 @@ func (m model) screen() string {
 		return "waiting for the engine …"
 	}
 	var out []string
-	if m.help > 0 {
+	switch {
+	case m.help > 0:
 		out = m.helpPage()
-	} else {
+	case m.menu != nil:
+		out = m.menu.lines(&m.view, m.width, m.height-1)
+	default:
 		out = m.table()
 	}
 	out = out[:min(len(out), m.height-1)]
@@ -87,8 +91,8 @@ func (m model) status() string {
 		return "any key goes back"
 	case m.prompt != nil:
 		return m.prompt.line(m.width, m.note)
-	case m.ask != nil:
-		return m.ask.text + " (y/n)"
+	case m.menu != nil:
+		return fmt.Sprintf("%v: enter   tree: tab   no: esc", unix.SignalName(m.menu.sig))
 	case m.note != "":
 		return m.note
 	}

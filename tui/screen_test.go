@@ -85,6 +85,7 @@ func TestScreens(t *testing.T) {
 		{"folded", []string{"t", "*"}},
 		{"filter", []string{"t", "f", "w", "e", "b"}},
 		{"search", []string{"/", "l", "u", "("}},
+		{"menu", []string{"t", "home", "x", "tab"}},
 		{"help", []string{"?"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {

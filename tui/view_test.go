@@ -94,7 +94,7 @@ func TestSize(t *testing.T) {
 
 func TestHelpNamesEveryKey(t *testing.T) {
 	text := strings.Join(helpText(), "\n")
-	for _, table := range [][]binding{bindings, promptKeys} {
+	for _, table := range [][]binding{bindings, menuKeys, promptKeys} {
 		for _, b := range table {
 			if !strings.Contains(text, b.help) {
 				t.Errorf("help does not mention %q", b.help)
