@@ -15,8 +15,9 @@ import (
 // Options says how top runs.
 type Options struct {
 	Batch    bool          // plain frames on Out instead of a screen
+	JSON     bool          // of Batch: a frame is a line, a JSON object
 	Frames   int           // how many, 0: until interrupted
-	Interval time.Duration // between frames
+	Interval time.Duration // between frames, more than 0
 	Color    bool
 	In       io.Reader
 	Out      io.Writer
@@ -24,9 +25,6 @@ type Options struct {
 
 // Top shows the pVMs until the user leaves or ctx ends.
 func Top(ctx context.Context, api engine.API, o Options) error {
-	if o.Interval <= 0 {
-		o.Interval = 2 * time.Second
-	}
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
