@@ -19,14 +19,13 @@ type filter struct {
 // word holds for a pVM or not.
 type word func(*engine.Process) bool
 
-// filterHelp is what help says of the words.
-var filterHelp = []string{
-	"7        the pVM of this PID",
-	"%7       the family of this PID",
-	"web.*    names with a match, whatever the case",
-	"!WORD    all but these",
-	"In the tree what is below a match stays,",
-	"and what is below a !WORD goes with it.",
+// filterHelp is the words and what help says of them.
+var filterHelp = [][2]string{
+	{"7", "the pVM of this PID"},
+	{"%7", "the family of this PID"},
+	{"web.*", "names with a match of the regular expression, whatever the case"},
+	{"!WORD", "all but these; in the tree, nor what is below them"},
+	{"A B", "where both hold; in the tree, with what is below"},
 }
 
 // parseFilter understands words between blanks: a PID, %FAMILY, or else a regular expression (RE2), found anywhere

@@ -3,9 +3,11 @@ package tui
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 )
 
 // binding is one row of the key table: what is pressed, what help says, what happens.
@@ -59,7 +61,7 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 		return m, tea.Quit
 	}
 	if m.help > 0 {
-		if m.help += m.helpSpace(); m.help > len(helpText()) {
+		if m.help += m.helpSpace(); m.help > len(helpText(m.width)) {
 			m.help = 0
 		}
 		return m, nil
@@ -92,20 +94,32 @@ func inTree(do func(*model)) func(model) (model, tea.Cmd) {
 	}
 }
 
-func helpText() []string {
+// helpText is the lines of the help, wrapped to width.
+func helpText(width int) []string {
 	var out []string
+	entry := func(key, text string) {
+		line := fmt.Sprintf("  %-10s", key)
+		for i, word := range strings.Fields(text) {
+			if i > 0 && lipgloss.Width(line+" "+word) > width {
+				out = append(out, line)
+				line = strings.Repeat(" ", 11)
+			}
+			line += " " + word
+		}
+		out = append(out, line)
+	}
 	section := func(title string, table []binding) {
 		out = append(out, title)
 		for _, b := range table {
-			out = append(out, fmt.Sprintf("  %-9s%s", b.keys[0], b.help))
+			entry(b.keys[0], b.help)
 		}
 	}
 	section("Keys", bindings)
 	section("In the signal menu", menuKeys)
 	section("While a filter or a search is typed", promptKeys)
-	out = append(out, "Words of a filter or a search; all must hold")
+	out = append(out, "Words of a filter or a search")
 	for _, s := range filterHelp {
-		out = append(out, "  "+s)
+		entry(s[0], s[1])
 	}
 	return out
 }

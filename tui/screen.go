@@ -74,7 +74,7 @@ func (m model) space() int { return max(1, m.height-headerLines-2) }
 
 func (m model) helpPage() []string {
 	var out []string
-	text := helpText()
+	text := helpText(m.width)
 	for i := m.help - 1; i < len(text) && i < m.help-1+m.helpSpace(); i++ {
 		out = append(out, cut(text[i], m.width))
 	}
@@ -85,7 +85,7 @@ func (m model) helpSpace() int { return max(1, m.height-1) }
 
 func (m model) status() string {
 	switch {
-	case m.help > 0 && m.help-1+m.helpSpace() < len(helpText()):
+	case m.help > 0 && m.help-1+m.helpSpace() < len(helpText(m.width)):
 		return "any key: more"
 	case m.help > 0:
 		return "any key goes back"

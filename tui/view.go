@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -65,7 +66,7 @@ func (o order) compare(a, b load) int {
 	c := 0
 	switch o {
 	case byCPU:
-		c = cmp.Compare(b.cpu, a.cpu)
+		c = cmp.Compare(math.Round(b.cpu*10), math.Round(a.cpu*10)) // as it is shown
 	case byMemory:
 		c = cmp.Compare(b.memory, a.memory)
 	case byTime:

@@ -58,6 +58,15 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// Rows whose %CPU looks the same do not change places.
+func TestSortIsByWhatIsShown(t *testing.T) {
+	var v view
+	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, CPU: 0.01}, engine.Process{PID: 2, CPU: 0.04}))
+	if v.rows[0].PID != 1 {
+		t.Error("0.0 and 0.0 are not in the order of PIDs")
+	}
+}
+
 // A name in wide characters must not wrap a line.
 func TestCutCountsCells(t *testing.T) {
 	for _, c := range []struct {
@@ -93,7 +102,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestHelpNamesEveryKey(t *testing.T) {
-	text := strings.Join(helpText(), "\n")
+	text := strings.Join(helpText(200), "\n")
 	for _, table := range [][]binding{bindings, menuKeys, promptKeys} {
 		for _, b := range table {
 			if !strings.Contains(text, b.help) {
