@@ -193,7 +193,7 @@ func (e *Engine) adopt(p *pvm) bool {
 
 // symbols loads the symbols of an adopted pVM's image, if the file is still the same.
 func (e *Engine) symbols(path, sha string) *elf.SymTab {
-	im, err := e.images.get(path, e.hv.Prepare)
+	im, err := e.images.get(path)
 	if err != nil {
 		return nil
 	}

@@ -29,6 +29,7 @@ func (h *Hypervisor) watchExits(period time.Duration) {
 			return
 		case <-grace:
 			h.endStrangers()
+			h.endUnused()
 			continue
 		case <-h.look:
 		case <-tick.C:

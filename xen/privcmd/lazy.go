@@ -77,6 +77,7 @@ func (f *fork) freeze() error {
 	c := p.control()
 	for _, r := range f.regions {
 		h.lacks.add(r)
+		p.frozen.add(r)
 		atomic.OrUint64(&c.Lazy[r/64], 1<<(r%64))
 	}
 	p.heirs = append(p.heirs, h)
@@ -207,18 +208,25 @@ func (h *heir) getOrEnd(r int) {
 	}
 }
 
-// thaw gives the domain back the right to write to regions that no heir lacks any more.
+// thaw gives the domain back the right to write to those of some regions that no heir lacks any more.
 func (d *Domain) thaw(list []int) error {
-	list = slices.DeleteFunc(list, func(r int) bool {
-		return slices.ContainsFunc(d.heirs, func(h *heir) bool { return h.lacks.has(r) && !h.child.isGone() })
-	})
-	err := d.setWritable(list, true)
-	if err == nil {
-		for _, r := range list {
-			d.unlazy(r)
+	var free, frozen []int
+	for _, r := range list {
+		if slices.ContainsFunc(d.heirs, func(h *heir) bool { return h.lacks.has(r) && !h.child.isGone() }) {
+			continue
+		}
+		if free = append(free, r); d.frozen.has(r) {
+			frozen = append(frozen, r)
 		}
 	}
-	return err
+	if err := d.setWritable(frozen, true); err != nil {
+		return err
+	}
+	for _, r := range free {
+		d.frozen.remove(r)
+		d.unlazy(r)
+	}
+	return nil
 }
 
 // unlazy tells a domain that a region is as its page table entries say.
@@ -299,7 +307,7 @@ func (d *Domain) relink() error {
 	}
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
-	var orphaned regions
+	var orphaned, frozen regions
 	for r := marked.next(0); r >= 0; r = marked.next(r + 1) {
 		va := d.geometry.ramVA + uint64(r)<<abi.LazyShift
 		if d.geometry.regionAt(va) < 0 {
@@ -309,12 +317,14 @@ func (d *Domain) relink() error {
 		if err != nil {
 			return err
 		}
-		if entry&pteWrite != 0 { // else it is a parent
+		if entry&pteWrite == 0 {
+			frozen.add(r)
+		} else {
 			orphaned.add(r)
 		}
 	}
 	d.freezing.Lock()
-	d.orphaned = orphaned
+	d.orphaned, d.frozen = orphaned, frozen
 	d.freezing.Unlock()
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
@@ -344,7 +354,7 @@ func (d *Domain) inheritFrom(p *Domain) {
 	defer d.freezing.Unlock()
 	h := &heir{part: part{parent: p, child: d, geo: g, marked: true, sharing: true}}
 	for r := d.orphaned.next(0); r >= 0; r = d.orphaned.next(r + 1) {
-		if frozen := atomic.LoadUint64(&p.control().Lazy[r/64])>>(r%64)&1 != 0 && !p.orphaned.has(r); frozen {
+		if p.frozen.has(r) {
 			h.lacks.add(r)
 		} else {
 			d.unlazy(r)
