@@ -126,7 +126,6 @@ func (v *view) arrange() {
 func (v *view) header() []string {
 	counts := map[string]int{}
 	var mem uint64
-	others := ""
 	for i := range v.all {
 		p := &v.all[i]
 		if p.Foreign {
@@ -136,13 +135,19 @@ func (v *view) header() []string {
 		counts[p.Stat]++
 		mem += p.Memory
 	}
+	pvms := fmt.Sprintf("pVMs: %d", len(v.all)-counts["x"])
+	for _, c := range []struct{ stat, name string }{{"R", "running"}, {"S", "sleeping"}, {"T", "stopped"}, {"Z", "zombie"}} {
+		if n := counts[c.stat]; n > 0 {
+			pvms += fmt.Sprintf(", %d %s", n, c.name)
+		}
+	}
+	others := ""
 	if n := counts["x"]; n > 0 {
 		others = fmt.Sprintf("   others' domains: %d", n)
 	}
 	return []string{
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
-		fmt.Sprintf("pVMs: %d, %d running, %d sleeping, %d stopped, %d zombie   memory: %s   pool: %d of %d%s",
-			len(v.all)-counts["x"], counts["R"], counts["S"], counts["T"], counts["Z"], size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
+		fmt.Sprintf("%s   memory: %s   pool: %d of %d%s", pvms, size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
 		v.filterLine(),
 	}
 }
