@@ -12,7 +12,7 @@ import (
 
 // binding is one row of the key table: what is pressed, what help says, what happens.
 type binding struct {
-	keys []string // names of bubbletea; the first is shown
+	keys []string // names of bubbletea
 	help string
 	do   func(model) (model, tea.Cmd)
 }
@@ -29,7 +29,7 @@ func init() { // not an initialiser: helpText refers to the table
 		{[]string{"pgdown"}, "a page down", func(m model) (model, tea.Cmd) { return m.move(m.space()), nil }},
 		{[]string{"home", "g"}, "first", func(m model) (model, tea.Cmd) { return m.move(-len(m.view.rows)), nil }},
 		{[]string{"end", "G"}, "last", func(m model) (model, tea.Cmd) { return m.move(len(m.view.rows)), nil }},
-		{[]string{"s"}, "sort by the next column: %CPU, MEM, TIME, PID", func(m model) (model, tea.Cmd) {
+		{[]string{"s", "f6"}, "sort by the next column: %CPU, MEM, TIME, PID", func(m model) (model, tea.Cmd) {
 			m.view.sort = (m.view.sort + 1) % orders
 			m.view.arrange()
 			return m, nil
@@ -39,9 +39,9 @@ func init() { // not an initialiser: helpText refers to the table
 			m.view.arrange()
 			return m, nil
 		}},
-		{[]string{"space", "enter"}, "in the tree: fold descendants into one row, or unfold", inTree(func(m *model) { m.view.fold(m.picked) })},
+		{[]string{"space", "+", "-"}, "in the tree: fold descendants into one row, or unfold", inTree(func(m *model) { m.view.fold(m.picked) })},
 		{[]string{"*"}, "in the tree: fold or unfold all", inTree(func(m *model) { m.view.foldAll() })},
-		{[]string{"/"}, "search", func(m model) (model, tea.Cmd) { return m.openSearch(), nil }},
+		{[]string{"/", "f3"}, "search", func(m model) (model, tea.Cmd) { return m.openSearch(), nil }},
 		{[]string{"n"}, "search on", func(m model) (model, tea.Cmd) { return m.find(1, 1), nil }},
 		{[]string{"N"}, "search backwards", func(m model) (model, tea.Cmd) { return m.find(-1, -1), nil }},
 		{[]string{"f", "f4"}, "filter", func(m model) (model, tea.Cmd) { return m.openFilter(), nil }},
@@ -98,11 +98,11 @@ func inTree(do func(*model)) func(model) (model, tea.Cmd) {
 func helpText(width int) []string {
 	var out []string
 	entry := func(key, text string) {
-		line := fmt.Sprintf("  %-10s", key)
+		line := fmt.Sprintf("  %-12s", key)
 		for i, word := range strings.Fields(text) {
 			if i > 0 && lipgloss.Width(line+" "+word) > width {
 				out = append(out, line)
-				line = strings.Repeat(" ", 11)
+				line = strings.Repeat(" ", 14)
 			}
 			line += " " + word
 		}
@@ -111,7 +111,7 @@ func helpText(width int) []string {
 	section := func(title string, table []binding) {
 		out = append(out, title)
 		for _, b := range table {
-			entry(b.keys[0], b.help)
+			entry(strings.Join(b.keys, " "), b.help)
 		}
 	}
 	section("Keys", bindings)

@@ -104,9 +104,16 @@ func TestSize(t *testing.T) {
 func TestHelpNamesEveryKey(t *testing.T) {
 	text := strings.Join(helpText(200), "\n")
 	for _, table := range [][]binding{bindings, menuKeys, promptKeys} {
+		used := map[string]bool{}
 		for _, b := range table {
-			if !strings.Contains(text, b.help) {
-				t.Errorf("help does not mention %q", b.help)
+			if !strings.Contains(text, strings.Join(b.keys, " ")) || !strings.Contains(text, b.help) {
+				t.Errorf("help does not mention %q: %q", b.keys, b.help)
+			}
+			for _, k := range b.keys {
+				if used[k] {
+					t.Errorf("%q is there twice", k)
+				}
+				used[k] = true
 			}
 		}
 	}
