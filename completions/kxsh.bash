@@ -156,7 +156,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'top')
-		flags='-b --batch -n --number -d --delay --help'
+		flags='-b --batch --json -n --number -d --delay --help'
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')

@@ -467,6 +467,7 @@ complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
 
 # top
 complete -c kxsh -n '__kxsh_in top' -s b -l batch -d 'print plain frames'
+complete -c kxsh -n '__kxsh_in top' -l json -d 'print frames as JSON, one a line'
 complete -c kxsh -n '__kxsh_in top' -s n -l number -r -f -d 'leave after so many frames'
 complete -c kxsh -n '__kxsh_in top' -s d -l delay -r -f -d 'seconds between frames'
 complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
