@@ -71,7 +71,7 @@ func changesText(changes *elf.Changes) string {
 		b.WriteString(printable(oneLine(r)) + "\n")
 	}
 	if b.Len() == 0 {
-		fmt.Fprintf(&b, "compatible: %d functions, %d variables, %d added", changes.Functions, changes.Variables, changes.Added)
+		fmt.Fprintf(&b, "compatible; functions: %d, variables: %d, added: %d", changes.Functions, changes.Variables, changes.Added)
 		if !changes.Typed {
 			b.WriteString("; types were not compared")
 		}

@@ -37,10 +37,10 @@ func TestABIDiff(t *testing.T) {
 		out, errs string
 		status    int
 	}{
-		{"old.so new.so", "compatible: 1 functions, 1 variables, 1 added\n", "", 0},
+		{"old.so new.so", "compatible; functions: 1, variables: 1, added: 1\n", "", 0},
 		{"old.so bad.so", "variable count has 8 bytes, had 4\nvariable count: long int, was int\nfunction next: argument 1: long int, was int\n", "", 1},
 		{"old.so bare.so", "types cannot be compared: the new library has no debug information: build it with -g\n", "", 1},
-		{"--symbols-only old.so bare.so", "compatible: 1 functions, 1 variables, 0 added; types were not compared\n", "", 0},
+		{"--symbols-only old.so bare.so", "compatible; functions: 1, variables: 1, added: 0; types were not compared\n", "", 0},
 		{"new.so old.so", "variable more is removed\n", "", 1},
 		{"old.so text", "", `text: not an ELF file: it begins with "#!/b"`, 1},
 		{"old.so none", "", "none: no such file or directory", 1},
