@@ -165,3 +165,112 @@ func TestLazyUnderneath(t *testing.T) {
 	<-p.Gone()
 	g.must(p.Release())
 }
+
+// adopted is a domain that the engine has forgotten, and found again.
+func (g guests) adopted(d *Domain) *Domain {
+	g.t.Helper()
+	id, token := d.id, d.Token()
+	forget(g.t, g.h, d)
+	next, err := g.h.Adopt(id, token)
+	g.must(err)
+	return next.(*Domain)
+}
+
+// TestLazyOwnBits holds that a domain that was never forked, and sets bits itself, harms nobody: not even when the engine has not looked for its
+// page tables yet.
+func TestLazyOwnBits(t *testing.T) {
+	g := newGuests(t, "lazyownbits")
+	d := g.adopted(g.create("spin"))
+	all := regions{0: ^uint64(0)}
+	all.tell(d)
+	g.must(d.Settle(lastPage(d)))
+	if r := d.geometry.regionAt(lastPage(d)); (*regions)(&d.control().Lazy).has(r) {
+		t.Error("its bit is still set")
+	}
+	g.end(d)
+}
+
+// TestLazyDied has an engine die while it tells a parent that regions are frozen, and that they are not any more: the parent can use and
+// fork what it has.
+func TestLazyDied(t *testing.T) {
+	g := newGuests(t, "lazydied")
+	for name, writable := range map[string]bool{"freezing": false, "thawing": true} {
+		m, c := lazyPair(g)
+		p, r := domainOf(m), domainOf(m).geometry.regionAt(lastPage(domainOf(m)))
+		g.end(domainOf(c))
+		g.must(p.setWritable([]int{r}, writable))
+		if writable {
+			var told regions
+			told.add(r)
+			told.tell(p)
+		}
+		p = g.adopted(p)
+		if err := p.Settle(lastPage(p)); err != nil || p.lazyRegions() != 0 {
+			t.Errorf("%s: %v, %d lazy regions", name, err, p.lazyRegions())
+		}
+		m = xentest.AsForker(t, p)
+		m.Fill(xentest.ForkPages-1, 5)
+		g.end(domainOf(m.Child()))
+		g.end(p)
+	}
+}
+
+// TestLazyKilled has a parent destroyed, or use a region, in the middle of a fork, when the child does not even have its control area: it has all
+// that it is told to have.
+func TestLazyKilled(t *testing.T) {
+	g := newGuests(t, "lazykilled")
+	g.h.fillAfter = time.Hour
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory, "lazy")
+	p := domainOf(m)
+	f := m.Called(0)
+	f.Step = func(name string, _ time.Duration) {
+		if name == "resume" {
+			g.must(p.settle(lastPage(p)))
+		}
+	}
+	child, err := p.Fork(context.Background(), f)
+	g.must(err)
+	m.Tell(int64(child.ID()))
+	d := child.(*Domain)
+	if h := d.heir.Load(); h == nil || h.lacks != regions(d.control().Lazy) {
+		t.Errorf("the child lacks %+v, and was told %x", h, d.control().Lazy[0])
+	}
+	g.end(d)
+
+	f, killed := m.Called(0), make(chan error, 1)
+	f.Step = func(name string, _ time.Duration) {
+		switch name {
+		case "pause":
+			go func() { killed <- p.Destroy() }()
+			time.Sleep(100 * time.Millisecond) // it waits for the fork to let go
+		case "resume":
+			g.must(<-killed)
+			if n := len(p.heirs); n != 0 {
+				t.Errorf("a parent that was destroyed has left %d heirs without their part", n)
+			}
+		}
+	}
+	if d, err := p.Fork(context.Background(), f); err == nil {
+		g.end(d.(*Domain))
+	}
+	g.must(p.Release())
+}
+
+// TestLazyStack holds that a domain whose stack was in a frozen region goes on, although no page of it is shared; once, for who comes
+// back then has another complaint.
+func TestLazyStack(t *testing.T) {
+	g := newGuests(t, "lazystack")
+	m, c := lazyPair(g)
+	p := domainOf(m)
+	v, err := p.c.vcpuContext(p.id)
+	g.must(err)
+	v.Regs.RSP = p.geometry.ramVA + 2<<abi.LazyShift + 100*pageSize + 8
+	if err := p.goOn(v); err != nil {
+		t.Error(err)
+	}
+	if err := p.goOn(v); err == nil {
+		t.Error("it goes on, although nothing is amiss")
+	}
+	g.end(domainOf(c))
+	g.end(p)
+}
