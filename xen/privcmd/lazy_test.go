@@ -274,3 +274,34 @@ func TestLazyStack(t *testing.T) {
 	g.end(domainOf(c))
 	g.end(p)
 }
+
+// TestLazyEarly holds that nobody uses a domain that is being adopted before it has its control area: it may be one that crashed with its stack in
+// a region that it lacks, and who watches for ends knows it already.
+func TestLazyEarly(t *testing.T) {
+	g := newGuests(t, "lazyearly")
+	d := g.create("spin")
+	id, token := d.id, d.Token()
+	forget(t, g.h, d)
+	d.family.mu.Lock() // holds up the adoption
+	adopted := make(chan error)
+	go func() {
+		_, err := g.h.Adopt(id, token)
+		adopted <- err
+	}()
+	var next *Domain
+	g.eventually("the adoption", func() bool {
+		g.h.mu.Lock()
+		defer g.h.mu.Unlock()
+		next = g.h.domains[id]
+		return next != nil
+	})
+	if next.mu.TryRLock() {
+		t.Errorf("it can be used with a control area of %d bytes", len(next.area))
+		next.mu.RUnlock()
+	}
+	d.family.mu.Unlock()
+	g.must(<-adopted)
+	g.must(next.use())
+	next.mu.RUnlock()
+	g.end(next)
+}
