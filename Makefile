@@ -104,6 +104,7 @@ ipc-cases: images
 
 fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf
+	$(GO) test -run '^$$' -fuzz FuzzLink -fuzztime 30s ./elf
 	$(GO) test -run '^$$' -fuzz FuzzRecord -fuzztime 30s ./elf
 
 generate:

@@ -293,28 +293,43 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 	return sh.Stdin()
 }
 
+// Bounds of the seconds between frames of top.
+const (
+	minDelay = 0.01
+	maxDelay = 1_000_000
+)
+
 // topCommand and benchCommand bring in what the shell does not know of.
 func topCommand() shell.Command {
 	return shell.Command{
-		Name: "top", Synopsis: "[-b] [-n N] [-d SECS]", Short: "watch pVMs live",
-		Long:     "On a terminal a live table; ? lists its keys. With -b, into a pipe or with TERM=dumb plain frames.",
-		Examples: []string{"top", "top -b -n 1 | head"},
+		Name: "top", Synopsis: "[-b] [--json] [-n N] [-d SECS]", Short: "watch pVMs live",
+		Long: "On a terminal a live table, or a tree of families (t), with a filter (f), a search (/) and a menu of signals (x); ? lists all keys.\n" +
+			"With -b, into a pipe or with TERM=dumb plain frames; with --json each frame is a line, an object whose processes are as in ps --json.\n" +
+			"%CPU is that of the time since the frame before, in the first frame that of each pVM's life.",
+		Examples: []string{"top", "top -b -n 1 | head", "top --json -n 2 -d 10 | jq '.processes[0].name'"},
 		Flags: func(f *pflag.FlagSet) {
 			f.BoolP("batch", "b", false, "print plain frames")
+			f.Bool("json", false, "print frames as JSON, one a line")
 			f.IntP("number", "n", 0, "leave after so many frames")
 			f.Float64P("delay", "d", 2, "seconds between frames")
 		},
 		Run: func(c *shell.Call) error {
+			frames, _ := c.Flags.GetInt("number")
+			seconds, _ := c.Flags.GetFloat64("delay")
+			switch {
+			case frames < 0:
+				return shell.UsageError(fmt.Sprintf("-n %d: must not be negative", frames))
+			case !(seconds >= minDelay && seconds <= maxDelay): // nor NaN
+				return shell.UsageError(fmt.Sprintf("-d %v: must be from %v to %v", seconds, minDelay, maxDelay))
+			}
 			api, err := c.Engine()
 			if err != nil {
 				return err
 			}
-			o := tui.Options{In: c.Stdin, Out: c.Stdout, Color: c.Color()}
+			o := tui.Options{In: c.Stdin, Out: c.Stdout, Color: c.Color(), Frames: frames, Interval: time.Duration(seconds * float64(time.Second))}
 			o.Batch, _ = c.Flags.GetBool("batch")
-			o.Frames, _ = c.Flags.GetInt("number")
-			seconds, _ := c.Flags.GetFloat64("delay")
-			o.Interval = time.Duration(seconds * float64(time.Second))
-			if shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil || os.Getenv("TERM") == "dumb" {
+			o.JSON, _ = c.Flags.GetBool("json")
+			if o.JSON || shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil || os.Getenv("TERM") == "dumb" {
 				o.Batch = true
 			}
 			return tui.Top(c, api, o)

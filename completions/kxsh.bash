@@ -6,9 +6,9 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -53,6 +53,10 @@ _kxsh_command() {
 		words='' ;;
 	'inspect')
 		flags='--json --help'
+		kind=pvm-or-image once= leading= raw=
+		words='' ;;
+	'ldd')
+		flags='--lib-path --json --no-headers --help'
 		kind=pvm-or-image once= leading= raw=
 		words='' ;;
 	'events')
@@ -146,13 +150,13 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
 		words='' ;;
 	'top')
-		flags='-b --batch -n --number -d --delay --help'
+		flags='-b --batch --json -n --number -d --delay --help'
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
@@ -203,6 +207,8 @@ _kxsh_value() {
 		kind=words words='no on-failure always unless-stopped' ;;
 	run:--root)
 		kind=file words='' ;;
+	run:--lib-path)
+		kind=file words='' ;;
 	run:--key)
 		kind=file words='' ;;
 	run:--require)
@@ -223,6 +229,8 @@ _kxsh_value() {
 		kind=none words='' ;;
 	logs:--since)
 		kind=none words='' ;;
+	ldd:--lib-path)
+		kind=file words='' ;;
 	limit:-m | limit:--memory)
 		kind=none words='' ;;
 	limit:--weight)

@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -129,6 +129,7 @@ complete -c kxsh -n __kxsh_first -a wait -d 'wait for pVMs and jobs to end'
 complete -c kxsh -n __kxsh_first -a console -d 'attach to a pVM\'s console; Ctrl-] detaches'
 complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, also after its death'
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
+complete -c kxsh -n __kxsh_first -a ldd -d 'list the shared libraries of a pVM, or those that run would give an image'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
 complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
@@ -160,20 +161,21 @@ complete -c kxsh -n __kxsh_first -a engine -d 'be the engine, for a service mana
 complete -c kxsh -n __kxsh_file -F
 
 # run
-complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -F
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -s d -l detach -d 'run in the background and print the PID'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -s i -l interactive -d 'give it standard input'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -s t -l tty -d 'its console is a terminal'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l name -r -f -d 'its name (default: the image\'s)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --key --require' -f -a '(__kxsh_images)'
+complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -F
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s d -l detach -d 'run in the background and print the PID'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s i -l interactive -d 'give it standard input'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s t -l tty -d 'its console is a terminal'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l name -r -f -d 'its name (default: the image\'s)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -f -a '(__kxsh_images)'
 
 # fork
 complete -c kxsh -n '__kxsh_in fork' -s n -l count -r -f -d 'how many children'
@@ -318,6 +320,13 @@ complete -c kxsh -n '__kxsh_in inspect' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in inspect' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in inspect' -f -k -a '(__kxsh_pvms; __kxsh_images)'
 
+# ldd
+complete -c kxsh -n '__kxsh_in ldd' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_in ldd' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in ldd' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in ldd' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in ldd' -f -k -a '(__kxsh_pvms; __kxsh_images)'
+
 # events
 complete -c kxsh -n '__kxsh_in events' -s f -l follow -d 'go on with new ones as they come'
 complete -c kxsh -n '__kxsh_in events' -l json -d 'as JSON'
@@ -451,13 +460,14 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
 
 # top
 complete -c kxsh -n '__kxsh_in top' -s b -l batch -d 'print plain frames'
+complete -c kxsh -n '__kxsh_in top' -l json -d 'print frames as JSON, one a line'
 complete -c kxsh -n '__kxsh_in top' -s n -l number -r -f -d 'leave after so many frames'
 complete -c kxsh -n '__kxsh_in top' -s d -l delay -r -f -d 'seconds between frames'
 complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'

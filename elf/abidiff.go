@@ -12,14 +12,9 @@ const (
 	sectionDynsym  = 11
 	sectionVerdef  = 0x6ffffffd // symbols with versions
 
-	tagSoname = 14 // in the dynamic section
-
 	symbolObject = 1
-	symbolTLS    = 6
-	symbolIFUNC  = 10
 
 	maxExports = 1 << 18 // symbols of a library
-	maxDynamic = 1 << 16 // bytes of its dynamic section
 	maxReasons = 1000
 )
 
@@ -311,7 +306,7 @@ func (c *Changes) identity(old, now *ABI) {
 	}
 }
 
-var symbolKinds = map[byte]string{symbolNone: "label", symbolObject: "variable", symbolFunc: "function", symbolTLS: "thread-local variable", symbolIFUNC: "indirect function"}
+var symbolKinds = map[byte]string{symbolNone: "label", symbolObject: "variable", symbolFunc: "function", symbolTLS: "thread-local variable", symbolIFunc: "indirect function"}
 
 func (e export) kind() string {
 	if k := symbolKinds[e.typ]; k != "" {
@@ -327,7 +322,7 @@ func (c *Changes) export(name string, e export, now *ABI) {
 		c.add("%s %s is removed", e.kind(), name)
 	case n.typ != e.typ:
 		c.add("%s is a %s, was a %s", name, n.kind(), e.kind())
-	case e.typ == symbolTLS || e.typ == symbolIFUNC:
+	case e.typ == symbolTLS || e.typ == symbolIFunc:
 		c.add("%s %s: it cannot be replaced", e.kind(), name)
 	case e.typ == symbolFunc:
 		c.Functions++

@@ -25,6 +25,11 @@ type Segment struct {
 	Prot     Prot
 }
 
+// Pages is how many pages the segment has a part in.
+func (s *Segment) Pages() uint64 {
+	return (s.VA%PageSize + s.MemSize + PageSize - 1) / PageSize
+}
+
 // Image is a checked pVM image.
 type Image struct {
 	Entry         uint64 // Xen's ENTRY note, or e_entry
@@ -33,8 +38,9 @@ type Image struct {
 	ABI           uint32 // of the KX note
 	StackSize     uint64
 	Memory        uint64
-	Root          Range // a tar archive appended to the image, after everything ELF speaks of; empty: none
-	Size          int64 // of the file
+	Root          Range    // a tar archive appended to the image, after everything ELF speaks of; empty: none
+	Dynamic       *Dynamic // what it says about shared libraries; nil: it uses none
+	Size          int64    // of the file
 }
 
 // Range is a piece of a file.

@@ -36,7 +36,7 @@ func ParseImage(r io.ReaderAt, size int64) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStatic(progs); err != nil {
+	if err := checkInterp(progs); err != nil {
 		return nil, err
 	}
 	notes, err := f.notes(progs)
@@ -50,7 +50,10 @@ func ParseImage(r io.ReaderAt, size int64) (*Image, error) {
 		Memory:    notes.kx.memory,
 		Size:      size,
 	}
-	if m.Segments, err = segments(progs); err != nil {
+	if m.Segments, err = segments(progs, imageArea); err != nil {
+		return nil, err
+	}
+	if m.Dynamic, err = f.findDynamic(progs, m.Segments); err != nil {
 		return nil, err
 	}
 	if notes.entry != nil {

@@ -71,7 +71,7 @@ func reasonCases(t *testing.T) []reasonCase {
 		}, "truncated: section 4 has 9999 bytes at byte 1200 of 1560"},
 
 		{"interpreter", seg(2, func(p *prog) { p.typ = progInterp }), "a Linux program (it names an interpreter): build it with kxsh cc"},
-		{"dynamic", seg(2, func(p *prog) { p.typ = progDynamic }), "linked to shared libraries, which this kxsh does not load: link it with static libraries"},
+		{"dynamic", seg(2, func(p *prog) { p.typ = progDynamic }), "damaged dynamic section: no end"},
 
 		{"no note segment", seg(1, func(p *prog) { p.typ = 0 }), "no ABI note: not built by kxsh cc"},
 		{"no ABI note", notes(entry, hypercall), "no ABI note: not built by kxsh cc"},

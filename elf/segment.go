@@ -17,6 +17,8 @@ const (
 	progDynamic = 2
 	progInterp  = 3
 	progNote    = 4
+	progTLS     = 7
+	progRelro   = 0x6474e552
 	flagExec    = 1
 	flagWrite   = 2
 	flagRead    = 4
@@ -60,23 +62,26 @@ func (f *file) progs() ([]prog, error) {
 	return progs, nil
 }
 
-// checkStatic refuses programs that somebody else must load or link first.
-func checkStatic(progs []prog) error {
+// checkInterp refuses programs that somebody else must load first.
+func checkInterp(progs []prog) error {
 	for _, p := range progs {
 		if p.typ == progInterp {
 			return refuse("a Linux program (it names an interpreter): build it with kxsh cc")
 		}
 	}
-	for _, p := range progs {
-		if p.typ == progDynamic {
-			return refuse("linked to shared libraries, which this kxsh does not load: link it with static libraries")
-		}
-	}
 	return nil
 }
 
+// area is where the segments of a file may be.
+type area struct {
+	name      string
+	low, high uint64
+}
+
+var imageArea, libraryArea = area{"the image area", ImageVA, ImageEnd}, area{"the addresses of a library", 0, maxLibrary}
+
 // segments checks the loadable segments and returns them in the order of their addresses.
-func segments(progs []prog) ([]Segment, error) {
+func segments(progs []prog, where area) ([]Segment, error) {
 	var segs []Segment
 	for _, p := range progs {
 		if p.typ != progLoad {
@@ -85,7 +90,7 @@ func segments(progs []prog) ([]Segment, error) {
 		if len(segs) == maxSegments {
 			return nil, refuse("more than %d loadable segments", maxSegments)
 		}
-		if err := p.checkLoad(); err != nil {
+		if err := p.checkLoad(where); err != nil {
 			return nil, err
 		}
 		if p.memsz > 0 {
@@ -105,7 +110,7 @@ func segments(progs []prog) ([]Segment, error) {
 	return segs, nil
 }
 
-func (p *prog) checkLoad() error {
+func (p *prog) checkLoad(where area) error {
 	if p.filesz > p.memsz {
 		return refuse("segment %d has %d bytes in the file, more than the %d in memory", p.index, p.filesz, p.memsz)
 	}
@@ -115,8 +120,8 @@ func (p *prog) checkLoad() error {
 	if p.va+p.memsz < p.va {
 		return refuse("segment %d overflows: %d bytes at %#x", p.index, p.memsz, p.va)
 	}
-	if p.va < ImageVA || p.va+p.memsz > ImageEnd {
-		return refuse("segment %d at %#x to %#x is outside the image area, %#x to %#x", p.index, p.va, p.va+p.memsz, ImageVA, ImageEnd)
+	if p.va < where.low || p.va+p.memsz > where.high {
+		return refuse("segment %d at %#x to %#x is outside %s, %#x to %#x", p.index, p.va, p.va+p.memsz, where.name, where.low, where.high)
 	}
 	if p.va%PageSize != p.off%PageSize {
 		return refuse("segment %d at %#x cannot be mapped from byte %#x: they differ within the page", p.index, p.va, p.off)

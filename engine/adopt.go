@@ -44,6 +44,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		close(p.ended)
 	}
 	e.restoreFamilies(all, e.endUnknown())
+	e.hv.Adopted()
 	for _, p := range lost {
 		for _, q := range e.relatives(p) {
 			q.tellGone(p.pid, 0, 0)
@@ -193,7 +194,7 @@ func (e *Engine) adopt(p *pvm) bool {
 
 // symbols loads the symbols of an adopted pVM's image, if the file is still the same.
 func (e *Engine) symbols(path, sha string) *elf.SymTab {
-	im, err := e.images.get(path, e.hv.Prepare)
+	im, err := e.images.get(path)
 	if err != nil {
 		return nil
 	}

@@ -19,6 +19,8 @@ type API interface {
 	Snapshot(ctx context.Context, exited bool) (*Snapshot, error)
 	// Inspect returns one pVM, running or remembered, in every detail.
 	Inspect(ctx context.Context, pid int) (*Detail, error)
+	// Libraries lists the shared libraries of a running pVM, in the order in which symbols are looked for.
+	Libraries(ctx context.Context, pid int) ([]Library, error)
 	// Fork makes count children of a running pVM from outside, which all go on from the same point, and
 	// returns their PIDs. After an error, they are those of the children that there are nevertheless.
 	Fork(ctx context.Context, pid, count int) ([]int, error)
@@ -79,12 +81,14 @@ func (e *Error) Error() string { return e.Msg }
 
 // RunRequest says what to run.
 type RunRequest struct {
-	Image   string   `json:"image"` // absolute path; the engine opens it as itself
-	Args    []string `json:"args"`  // with args[0], the name the program sees
-	Env     []string `json:"env"`
-	Name    string   `json:"name"`           // empty: from the image's file name
-	Memory  uint64   `json:"memory"`         // bytes; 0: what the image asks for, or the default
-	Root    string   `json:"root,omitempty"` // tar file of the root file system
+	Image  string   `json:"image"` // absolute path; the engine opens it as itself
+	Args   []string `json:"args"`  // with args[0], the name the program sees
+	Env    []string `json:"env"`
+	Name   string   `json:"name"`           // empty: from the image's file name
+	Memory uint64   `json:"memory"`         // bytes; 0: what the image asks for, or the default
+	Root   string   `json:"root,omitempty"` // tar file of the root file system
+	// LibPath are folders, as absolute paths, in which to look for shared libraries before the image's own.
+	LibPath []string `json:"lib_path,omitempty"`
 	TTY     bool     `json:"tty"`
 	Stdin   bool     `json:"stdin"`
 	Rows    int      `json:"rows,omitempty"`

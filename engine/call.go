@@ -31,6 +31,8 @@ func (e *Engine) serve(p *pvm) {
 		result = e.callFamily(p, call.A[0])
 	case abi.CallTask:
 		result = e.callTask(p, call)
+	case abi.CallBind:
+		result = e.callBind(p, call.A[0], call.A[1])
 	case abi.CallSettle:
 		e.mu.Lock()
 		closing := e.closing

@@ -280,6 +280,10 @@ func (c *Client) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	return v, nil
 }
 
+func (c *Client) Libraries(ctx context.Context, pid int) (v []Library, err error) {
+	return v, c.call(ctx, "GET", pvmPath(pid, "/libraries"), nil, &v)
+}
+
 func (c *Client) Signal(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/signal"), sig, nil)
 }

@@ -39,7 +39,8 @@ type Engine struct {
 	hv      xen.Hypervisor
 	store   *store
 	events  *events
-	images  *imageCache
+	images  *fileCache[*image]
+	libs    *fileCache[*library]
 	floors  *floors
 	started time.Time
 	host    string
@@ -82,9 +83,10 @@ func New(o Options) (*Engine, error) {
 	}
 	host, _ := os.Hostname()
 	e := &Engine{
-		o: o, store: st, started: time.Now(), host: host, log: o.Log, images: newImageCache(), floors: newFloors(o.State),
+		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
+	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
 	if e.events, err = newEvents(st); err != nil {
 		st.close()
 		return nil, err
@@ -154,6 +156,7 @@ func (e *Engine) Stop() error {
 	e.once.Do(func() { close(e.quit) })
 	e.tending.Wait()
 	e.images.close()
+	e.libs.close()
 	e.events.addf("engine", nil, "engine stopped")
 	e.events.close()
 	return errors.Join(e.hv.Close(), e.store.close())

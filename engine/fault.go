@@ -86,11 +86,16 @@ func faultCause(c *abi.KxCrash) string {
 	return fmt.Sprintf("exception %d, error 0x%x", c.Vector, c.Error)
 }
 
-// place names an instruction: symbol and offset where the image has a symbol table.
+// place names an instruction: symbol and offset where the image has a symbol table, and in a library.
 func place(p *pvm, rip uint64) string {
 	if p.syms != nil {
 		if name, off, ok := p.syms.Lookup(rip); ok {
 			return fmt.Sprintf("%s+0x%x [0x%x]", name, off, rip)
+		}
+	}
+	if linked := p.linked.Load(); linked != nil {
+		if name, ok := linked.Name(rip); ok {
+			return fmt.Sprintf("%s [0x%x]", name, rip)
 		}
 	}
 	return fmt.Sprintf("0x%x", rip)

@@ -120,6 +120,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	}
 	c := newPVM()
 	c.syms, c.parent = p.syms, p.pid
+	c.linked.Store(p.linked.Load())
 	if c.root = p.root; p.pid == parent.Family {
 		c.root = p
 	}
@@ -133,7 +134,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		Request: RunRequest{
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 		},
-		ImageSHA: parent.ImageSHA, Seal: parent.Seal, Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
+		ImageSHA: parent.ImageSHA, Seal: parent.Seal, Libraries: parent.Libraries, Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
 	}
 	// The child runs before its parent's part is over. An engine that dies before the parent has its answer is
 	// followed by one that ends the child.

@@ -37,6 +37,8 @@ type pvm struct {
 	still   sync.Mutex // keeps it from being stopped while it is forked
 	stopped bool       // by a signal or from outside; guarded by still
 
+	linked atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
+
 	size atomic.Uint64 // of its terminal: rows << 32 | columns
 
 	// The domain and all that lives in its control area. The lock keeps release from unmapping

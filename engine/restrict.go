@@ -45,11 +45,23 @@ func (e *Engine) permit(r *RunRequest, q *restriction, im *image) error {
 			return err
 		}
 	}
-	err := q.Check(im.record, q.keys, false, floor)
+	return e.refusal(r, r.Image, q.Check(im.record, q.keys, false, floor))
+}
+
+// permitLibrary checks a library, as it was read and will be linked, where its image has to be signed: so must it be, under the name by
+// which it is needed, and as new as the image's record wants it.
+func (e *Engine) permitLibrary(r *RunRequest, q *restriction, im *image, name, path string, lib *library) error {
+	strict := *im.record // permit has looked
+	strict.SignedLibraries = true
+	return e.refusal(r, path, strict.Admit(name, lib.record, q.keys, false))
+}
+
+// refusal tells of a file that a rule refuses.
+func (e *Engine) refusal(r *RunRequest, path string, err error) error {
 	var refused *elf.Refusal
 	if errors.As(err, &refused) {
-		e.events.add(Event{Type: "refused", Name: r.Name, Text: r.Image + ": " + refused.Error()})
-		return errf(CodeRestricted, "%s: refused by %v", r.Image, refused)
+		e.events.add(Event{Type: "refused", Name: r.Name, Text: path + ": " + refused.Error()})
+		return errf(CodeRestricted, "%s: refused by %v", path, refused)
 	}
 	return err
 }

@@ -147,6 +147,7 @@ func (s *Server) routes() http.Handler {
 		return s.api.Run(r.Context(), req)
 	})
 	get(m, "GET /v1/pvms/{pid}", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Inspect(r.Context(), pid) }))
+	get(m, "GET /v1/pvms/{pid}/libraries", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Libraries(r.Context(), pid) }))
 	get(m, "GET /v1/pvms/{pid}/wait", withPID(func(r *http.Request, pid int) (any, error) { return s.api.Wait(r.Context(), pid) }))
 	for path, send := range map[string]func(context.Context, int, int) error{
 		"pvms/{pid}/signal": s.api.Signal, "pvms/{pid}/force": s.api.Force, "pvms/{pid}/tree": s.api.SignalTree,

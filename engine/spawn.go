@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,7 +58,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	}
 	var im *image
 	if err := s.do("image", func() (err error) {
-		im, err = e.images.get(r.Image, func(m *elf.Image, f io.ReaderAt) (xen.Image, error) { return e.hv.Prepare(m, f) })
+		im, err = e.images.get(r.Image)
 		return err
 	}, nil); err != nil {
 		return fail(err)
@@ -68,6 +69,13 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			return fail(err)
 		}
 	}
+	var libs libraries
+	if im.elf.Dynamic != nil {
+		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, rand.Uint64N(maxSlide)); return err }, nil); err != nil {
+			return fail(err)
+		}
+		defer e.putLibraries(libs)
+	}
 	root := im.root
 	if r.Root != "" {
 		if err := s.do("root", func() (err error) { root, err = readRoot(r.Root); return err }, nil); err != nil {
@@ -76,9 +84,10 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	}
 	p := newPVM()
 	p.syms = im.syms
+	p.linked.Store(libs.linked)
 	if err := s.do("domain", func() (err error) {
 		p.dom, err = e.hv.Create(ctx, &xen.Config{
-			Image: im.xen,
+			Image: im.xen, Libraries: libs.shared, Dynamic: libs.dynamic,
 			Boot: xen.Boot{
 				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: e.cpus > 1,
 				Rows: r.Rows, Cols: r.Cols, Root: root,
@@ -102,7 +111,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
 			Started: requested, UID: os.Getuid(), TTY: r.TTY,
 		},
-		Request: r, ImageSHA: im.sha, Token: p.dom.Token(),
+		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Token: p.dom.Token(),
 		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}
 	if rule.Signed {
@@ -182,6 +191,11 @@ func (e *Engine) checkRun(r *RunRequest) error {
 	}
 	if len(r.Args) == 0 {
 		r.Args = []string{r.Name}
+	}
+	for _, dir := range r.LibPath {
+		if !filepath.IsAbs(dir) {
+			return errf(CodeInvalid, "--lib-path %s: the engine needs an absolute path", dir)
+		}
 	}
 	for _, s := range append(append([]string{}, r.Args...), r.Env...) {
 		if strings.IndexByte(s, 0) >= 0 {

@@ -39,12 +39,13 @@ type record struct {
 	RestartOf int `json:"restart_of,omitempty"`
 	Request   RunRequest
 	Steps     []Step
-	ImageSHA  string `json:"image_sha256"`
-	Seal      *Seal  `json:"seal,omitempty"`  // nil: no signature was asked for
-	Token     []byte `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
-	Log       string `json:"log"`             // folder of the console log, under the state folder
-	Stopped   bool   `json:"stopped"`         // a user ended it: no restart
-	Crash     string `json:"crash,omitempty"`
+	ImageSHA  string       `json:"image_sha256"`
+	Seal      *Seal        `json:"seal,omitempty"` // nil: no signature was asked for
+	Libraries []LibraryUse `json:"libraries,omitempty"`
+	Token     []byte       `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
+	Log       string       `json:"log"`             // folder of the console log, under the state folder
+	Stopped   bool         `json:"stopped"`         // a user ended it: no restart
+	Crash     string       `json:"crash,omitempty"`
 	Requested time.Time
 	MainAfter time.Duration
 

@@ -30,16 +30,24 @@ var (
 	usualFlags = []string{"-march=x86-64", "-mtune=generic", "-fcf-protection=none", "-fno-stack-protector",
 		"-fstack-clash-protection", "-fno-asynchronous-unwind-tables", "-U_FORTIFY_SOURCE", "-D__kxsh__=1"}
 	forcedFlags = []string{"-mno-red-zone", "-fno-pie", "-fno-pic"}
+	sharedFlags = []string{"-mno-red-zone", "-fPIC", "-fplt"} // likewise, of code for a shared library
 )
 
-// linkFlags make an image: linked at a fixed address, no page writable and executable, constants
-// apart from code, nothing left for a dynamic loader to do. The two -nostdlib speak to gcc and to ld,
-// which has library folders of its own.
-var linkFlags = []string{"-static", "-no-pie", "-nostdlib", "-nostartfiles", "-Wl,-nostdlib",
-	"-Wl,-z,max-page-size=4096", "-Wl,-z,separate-code", "-Wl,-z,norelro", "-Wl,-z,noexecstack",
-	"-Wl,--build-id=none", "-Wl,--no-eh-frame-hdr", "-Wl,-Ttext-segment=0x400000", "-Wl,-e,kx_entry"}
+// The flags of the linker. imageFlags make an image: linked at a fixed address, constants apart from code, and nothing left for a
+// dynamic loader to do; staticFlags one without shared libraries, dynamicFlags one with, which has no interpreter and which lets its
+// libraries use its functions. libraryFlags make a library, which takes from the image what is not its own. A later -soname of the
+// user's counts. The two -nostdlib speak to gcc and to ld, which has library folders of its own.
+var (
+	anyFlags = []string{"-nostdlib", "-nostartfiles", "-Wl,-nostdlib", "-Wl,-z,max-page-size=4096", "-Wl,-z,separate-code",
+		"-Wl,-z,norelro", "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-Wl,--no-eh-frame-hdr"}
+	imageFlags   = []string{"-no-pie", "-Wl,-Ttext-segment=0x400000", "-Wl,-e,kx_entry"}
+	staticFlags  = []string{"-static"}
+	dynamicFlags = append([]string{"-Wl,--no-dynamic-linker", "-Wl,-E"}, bindFlags...)
+	libraryFlags = bindFlags
+	bindFlags    = []string{"-Wl,-z,lazy", "-Wl,--hash-style=sysv"}
+)
 
-// CC is `kxsh cc`: gcc as a cross compiler for pVMs. It takes gcc's command line, so that a project's
+// CC is `kxsh cc`: gcc as a cross compiler for pVMs and their shared libraries. It takes gcc's command line, so that a project's
 // own build can be told CC="kxsh cc", and three options more:
 //
 //	-kx-stack=SIZE    stack of the main thread
@@ -84,7 +92,7 @@ func cc(args []string, env []string, dir string, stdin io.Reader, stdout, stderr
 	if status, err := run(cmd); status != 0 || err != nil {
 		return status, err
 	}
-	if a.mode != ccLink || a.dryRun {
+	if a.mode != ccLink && a.mode != ccShare || a.dryRun {
 		return 0, nil
 	}
 	output := a.output
@@ -113,16 +121,34 @@ func (a *ccArgs) gccArgs(sdk, gccInclude string) []string {
 	if a.mode == ccLink {
 		args = append(args, file("crt1.o"), file("crti.o"))
 	}
+	if a.mode == ccShare {
+		args = append(args, "-Wl,-soname,"+filepath.Base(a.output))
+	}
 	args = append(args, a.pass...)
-	args = append(args, forcedFlags...)
+	if a.mode == ccShare || a.mode == ccCompile && a.pic {
+		args = append(args, sharedFlags...)
+	} else {
+		args = append(args, forcedFlags...)
+	}
 	if !a.nostd {
 		args = append(args, "-nostdinc", "-isystem", filepath.Join(sdk, "include"), "-isystem", gccInclude)
 	}
 	switch a.mode {
 	case ccPartial:
 		args = append(args, "-nostdlib")
+	case ccShare:
+		args = slices.Concat(args, anyFlags, libraryFlags)
+		args = append(args, "-specs="+filepath.Join(sdk, specsName))
 	case ccLink:
-		args = append(args, linkFlags...)
+		args = slices.Concat(args, anyFlags, imageFlags)
+		if a.shared {
+			args = append(append(args, dynamicFlags...), file("libraries.o"))
+			for _, dir := range a.find.near() {
+				args = append(args, "-Wl,-rpath-link,"+dir)
+			}
+		} else {
+			args = append(args, staticFlags...)
+		}
 		args = append(args, "-specs="+filepath.Join(sdk, specsName))
 		if a.stack != 0 {
 			args = append(args, fmt.Sprintf("-Wl,--defsym=kx_stack_size=%#x", a.stack))
@@ -173,7 +199,11 @@ func (a *ccArgs) finish(output, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := elf.ParseImage(f, st.Size()); err != nil {
+	if a.mode == ccShare {
+		if _, err := elf.ParseLibrary(f, st.Size()); err != nil {
+			return fmt.Errorf("not a library of pVMs: %w", err)
+		}
+	} else if _, err := elf.ParseImage(f, st.Size()); err != nil {
 		return fmt.Errorf("not a pVM image: %w", err)
 	}
 	return f.Close()

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kxsh/elf"
 )
 
 // cant runs cc, which must fail, and returns its status and what it said.
@@ -80,6 +82,73 @@ func TestProject(t *testing.T) {
 	}
 }
 
+// TestShared builds libraries, and programs with them, as a project's makefile does.
+func TestShared(t *testing.T) {
+	dir := write(t, map[string]string{
+		"one.c":  "#include <stdio.h>\nint two(void);\nint count;\nint one(void) { return puts(\"one\") + two() + count; }\n",
+		"two.c":  "int two(void) { return 2; }\n",
+		"main.c": "int one(void);\nextern int count;\nint main(void) { return one() + count; }\n",
+		"tls.c":  "__thread int t = 1;\nint *own(void) { return &t; }\n",
+	})
+	compile(t, dir, "-O2", "-fPIC", "-c", "two.c", "-o", "two.o")
+	compile(t, dir, "-shared", "-o", "libtwo.so", "two.o")
+	compile(t, dir, "-O2", "-shared", "one.c", "-L.", "-ltwo", "-o", "libone.so.1", "-Wl,-soname,libone.so")
+	if err := os.Rename(filepath.Join(dir, "libone.so.1"), filepath.Join(dir, "libone.so")); err != nil {
+		t.Fatal(err)
+	}
+	for _, lib := range []string{"-L. -lone", "libone.so", "-L. -l:libone.so"} {
+		compile(t, dir, append([]string{"-o", "p.kx", "main.c"}, strings.Fields(lib)...)...)
+		img := parse(t, filepath.Join(dir, "p.kx"))
+		if img.Dynamic == nil || !slices.Equal(img.Dynamic.Needed, []string{"libone.so"}) {
+			t.Fatalf("%s: %+v", lib, img.Dynamic)
+		}
+	}
+	one := parseLibrary(t, filepath.Join(dir, "libone.so"))
+	if one.Soname != "libone.so" || !slices.Equal(one.Needed, []string{"libtwo.so"}) {
+		t.Errorf("libone.so: %q needs %q", one.Soname, one.Needed)
+	}
+	if two := parseLibrary(t, filepath.Join(dir, "libtwo.so")); two.Soname != "libtwo.so" || len(two.Needed) != 0 {
+		t.Errorf("libtwo.so: %q needs %q", two.Soname, two.Needed)
+	}
+	// Without a shared library an image has nothing of one, also of code for one, and with -static where there is one.
+	if out, err := exec.Command("ar", "rcs", filepath.Join(dir, "libtwo.a"), filepath.Join(dir, "two.o")).CombinedOutput(); err != nil {
+		t.Fatalf("ar: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "use.c"), []byte("int two(void);\nint main(void) { return two(); }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"use.c two.o", "-static use.c -L. -ltwo"} {
+		compile(t, dir, append([]string{"-o", "s.kx"}, strings.Fields(args)...)...)
+		if img := parse(t, filepath.Join(dir, "s.kx")); img.Dynamic != nil {
+			t.Errorf("%s: %+v", args, img.Dynamic)
+		}
+	}
+	for args, want := range map[string]string{
+		"-shared -o l.so tls.c":                "cc: l.so: not a library of pVMs: thread-local variables (TLS)",
+		"-shared -o l.so one.c -Wl,-Bsymbolic": "cc: l.so: not a library of pVMs: binds its own symbols to itself",
+	} {
+		if status, said := cant(t, dir, os.Environ(), strings.Fields(args)...); status != exitFailed || !strings.Contains(said, want) {
+			t.Errorf("cc %s: status %d, %q", args, status, said)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "l.so")); err == nil {
+			t.Errorf("cc %s: l.so is there", args)
+		}
+	}
+}
+
+func parseLibrary(t *testing.T, path string) *elf.Library {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := elf.ParseLibrary(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return l
+}
+
 func TestStdin(t *testing.T) {
 	dir := t.TempDir()
 	var stderr bytes.Buffer
@@ -94,7 +163,8 @@ func TestStdin(t *testing.T) {
 func TestRefused(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"-mred-zone a.c", "cc: -mred-zone: "},
-		{"-shared -o a.so a.c", "cc: -shared: this version links programs only\n"},
+		{"-shared -nostdlib -o a.so a.c", "cc: -nostdlib: "},
+		{"-shared -kx-stack=64K -o a.so a.c", "cc: -shared: -kx-stack, -kx-memory and -kx-root are for programs\n"},
 		{"-static-pie a.c", "cc: -static-pie: "},
 		{"-m32 -c a.c", "cc: -m32: a pVM is a 64-bit program\n"},
 		{"-nostdlib a.c", "cc: -nostdlib: "},

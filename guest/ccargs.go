@@ -18,19 +18,23 @@ const (
 	ccCompile               // -c, -S, -E, -M, -MM, -fsyntax-only
 	ccPartial               // -r: an object file from object files
 	ccLink                  // a program
+	ccShare                 // a shared library
 )
 
 // ccArgs is a command line of cc, understood as far as a driver in front of gcc must.
 type ccArgs struct {
 	mode   ccMode
 	pass   []string // for gcc, without the -kx- options
-	output string   // of -o; "a.out" in ccLink without it
-	stdin  bool     // "-" is an input
-	nostd  bool     // -nostdinc: the program brings its own headers
-	dryRun bool     // -###: nothing is written
-	stack  uint64   // -kx-stack, bytes; 0: not given
-	memory uint64   // -kx-memory
-	root   string   // -kx-root: folder or tar file
+	output string   // of -o; "a.out" in ccLink and ccShare without it
+	pic    bool     // the last word on it was -fPIC or -fpic
+	shared bool     // ccLink: at least one input is a shared library
+	find   libraryFinder
+	stdin  bool   // "-" is an input
+	nostd  bool   // -nostdinc: the program brings its own headers
+	dryRun bool   // -###: nothing is written
+	stack  uint64 // -kx-stack, bytes; 0: not given
+	memory uint64 // -kx-memory
+	root   string // -kx-root: folder or tar file
 }
 
 // withArgument are gcc's options whose argument is the next word.
@@ -48,13 +52,12 @@ var withArgument = map[string]bool{
 var compileOnly = map[string]bool{"-c": true, "-S": true, "-E": true, "-M": true, "-MM": true, "-fsyntax-only": true}
 
 // refused are options that cannot work in a pVM. A name that ends in = stands for all its values;
-// others must match whole. Those marked link matter only when a program is linked.
+// others must match whole. Those marked link matter only when a program or a library is linked.
 var refused = []struct {
 	option string
 	link   bool
 	why    string
 }{
-	{"-shared", true, "this version links programs only"},
 	{"-static-pie", true, "a pVM is linked at a fixed address"},
 	{"-nostdlib", true, "a pVM needs the SDK's libraries"},
 	{"-nodefaultlibs", true, "a pVM needs the SDK's libraries"},
@@ -86,7 +89,7 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		return nil, err
 	}
 	a := &ccArgs{mode: ccLink}
-	inputs, partial := 0, false
+	inputs, partial, share, static := 0, false, false, false
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if strings.HasPrefix(arg, "-kx-") {
@@ -99,6 +102,7 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		if arg == "-" || !strings.HasPrefix(arg, "-") {
 			inputs++
 			a.stdin = a.stdin || arg == "-"
+			a.find.file(arg)
 			if slices.Contains(cxxSuffixes, filepath.Ext(arg)) {
 				return nil, fmt.Errorf("%s: C++ is not supported: the SDK has no C++ library", arg)
 			}
@@ -117,6 +121,14 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		switch {
 		case arg == "-r":
 			partial = true
+		case arg == "-shared":
+			share = true
+		case arg == "-static":
+			static = true
+		case arg == "-fPIC" || arg == "-fpic":
+			a.pic = true
+		case arg == "-fno-pic" || arg == "-fno-PIC" || arg == "-fPIE" || arg == "-fpie" || arg == "-fno-pie" || arg == "-fno-PIE":
+			a.pic = false
 		case arg == "-nostdinc":
 			a.nostd = true
 		case arg == "-###":
@@ -125,6 +137,9 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 			a.mode = ccCompile
 		case strings.HasPrefix(arg, "-l") && value != "":
 			inputs++
+			a.find.names = append(a.find.names, value)
+		case strings.HasPrefix(arg, "-L") && value != "":
+			a.find.folders = append(a.find.folders, value)
 		case arg == "-o" || strings.HasPrefix(arg, "-o"):
 			a.output = value
 		case strings.HasPrefix(arg, "-x") && strings.Contains(value, "c++"):
@@ -136,22 +151,72 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 		a.mode = ccPartial
 	case inputs == 0:
 		a.mode = ccInfo
+	case share && a.mode == ccLink:
+		a.mode = ccShare
+	case a.mode == ccLink:
+		a.shared = !static && a.find.shared(dir)
 	}
-	if a.mode == ccLink && a.output == "" {
+	if (a.mode == ccLink || a.mode == ccShare) && a.output == "" {
 		a.output = "a.out"
 	}
 	return a, a.refuse()
 }
 
+// libraryFinder tells, as the linker will find it, whether anything on a command line is a shared library.
+type libraryFinder struct {
+	folders, names, files []string
+}
+
+// file notes an input file.
+func (l *libraryFinder) file(name string) {
+	base := filepath.Base(name)
+	if strings.HasSuffix(base, ".so") || strings.Contains(base, ".so.") {
+		l.files = append(l.files, name)
+	}
+}
+
+// near are the folders where the libraries may be that libraries need.
+func (l *libraryFinder) near() []string {
+	folders := slices.Clone(l.folders)
+	for _, file := range l.files {
+		folders = append(folders, filepath.Dir(file))
+	}
+	return folders
+}
+
+func (l *libraryFinder) shared(dir string) bool {
+	if len(l.files) > 0 {
+		return true
+	}
+	for _, name := range l.names {
+		for _, folder := range l.folders {
+			if !filepath.IsAbs(folder) {
+				folder = filepath.Join(dir, folder)
+			}
+			file, exact := strings.CutPrefix(name, ":")
+			if !exact {
+				file = "lib" + name + ".so"
+			}
+			if _, err := os.Stat(filepath.Join(folder, file)); err == nil && strings.Contains(file, ".so") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // refuse finds an option that cannot be had, and says why.
 func (a *ccArgs) refuse() error {
+	if a.mode == ccShare && (a.stack != 0 || a.memory != 0 || a.root != "") {
+		return fmt.Errorf("-shared: -kx-stack, -kx-memory and -kx-root are for programs")
+	}
 	trapping := slices.Contains(a.pass, "-fsanitize-undefined-trap-on-error") || slices.Contains(a.pass, "-fsanitize-trap")
 	for _, arg := range a.pass {
 		for _, r := range refused {
 			if arg != r.option && !(strings.HasSuffix(r.option, "=") && strings.HasPrefix(arg, r.option)) {
 				continue
 			}
-			if r.link && a.mode != ccLink || trapping && r.option == "-fsanitize=" {
+			if r.link && a.mode != ccLink && a.mode != ccShare || trapping && r.option == "-fsanitize=" {
 				continue
 			}
 			return fmt.Errorf("%s: %s", arg, r.why)

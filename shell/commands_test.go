@@ -62,6 +62,10 @@ var commandTests = []struct {
 	{`run -d --name web1 spin.kx >/dev/null; run -d --name web2 spin.kx >/dev/null; pkill -9 'web[12]'; wait 2; echo $?; pkill nobody; echo $?`, "137\n1\n", "", 0},
 	{`run -d --name w spin.kx >/dev/null; run -d --name w spin.kx >/dev/null; pidof w; pidof -s w; pidof v; echo $?`, "1 2\n2\n1\n", "", 0},
 
+	{`run -d spin.kx >/dev/null; ldd 1; ldd --no-headers 7; echo $?; ldd`,
+		"NAME     ADDRESS SHARED SHARERS BOUND LAZY DIGEST       PATH\nlibm.so 0x450000   4.0K       2     3   66 0123456789ab /lib/libm.so\n1\n",
+		"ldd: \\(7\\): no such pVM\nldd: usage: ldd .*\n", 2},
+
 	// What families share
 	{`ipcs; msgget 5; echo $?`, "FAM KIND ID KEY PERMS UID BYTES COUNT PIDS\n1\n", "msgget: no pVM runs\n", 0},
 	{`run -d spin.kx >/dev/null; ipcs; ipcs -mp --no-headers`,

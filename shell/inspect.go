@@ -65,7 +65,7 @@ func (c *Call) inspectOne(arg string, more bool) (any, error) {
 	if more && !c.flagBool("json") {
 		fmt.Fprintln(c.Stdout)
 	}
-	if fi, err := os.Stat(c.Path(arg)); strings.Contains(arg, "/") || strings.HasSuffix(arg, ".kx") || err == nil && fi.Mode().IsRegular() {
+	if c.isImage(arg) {
 		img, err := readImage(c.Path(arg))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", arg, err)
@@ -94,6 +94,12 @@ func (c *Call) inspectOne(arg string, more bool) (any, error) {
 	return d, c.detailText(d)
 }
 
+// isImage tells whether an argument means a file, not a pVM.
+func (c *Call) isImage(arg string) bool {
+	fi, err := os.Stat(c.Path(arg))
+	return strings.Contains(arg, "/") || strings.HasSuffix(arg, ".kx") || err == nil && fi.Mode().IsRegular()
+}
+
 // imageInfo is inspect IMAGE --json.
 type imageInfo struct {
 	Path      string        `json:"path"`
@@ -115,23 +121,36 @@ type segmentInfo struct {
 	Flags    string `json:"flags"`
 }
 
-func readImage(path string) (*imageInfo, error) {
+// openImage checks an image, whose file stays open until done is called.
+func openImage(path string) (m *elf.Image, done func() error, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("no such file, or not readable")
+		return nil, nil, fmt.Errorf("no such file, or not readable")
 	}
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	fi, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("not a pVM image: not a regular file")
+	}
+	if m, err = elf.ParseImage(f, fi.Size()); err != nil {
+		return nil, nil, fmt.Errorf("not a pVM image: %w", err)
+	}
+	return m, f.Close, nil
+}
+
+func readImage(path string) (*imageInfo, error) {
+	m, done, err := openImage(path)
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("not a pVM image: not a regular file")
-	}
-	m, err := elf.ParseImage(f, fi.Size())
-	if err != nil {
-		return nil, fmt.Errorf("not a pVM image: %w", err)
-	}
+	defer done()
 	info := &imageInfo{Path: path, Size: m.Size, ABI: m.ABI, Entry: m.Entry, Hypercall: m.HypercallPage,
 		Stack: m.StackSize, Memory: m.Memory, Root: m.Root.Len}
 	for _, s := range m.Segments {

@@ -26,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--key FILE] [--require LIST] IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
 from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -49,10 +49,11 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.StringArrayP("env", "e", nil, "an environment variable `K=V`, or K to pass this shell's")
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
+		libPathFlag(f)
 		f.String("key", "", keyUsage)
 		f.String("require", "", requireUsage)
 	},
-	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File},
+	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File},
 	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
 	Args:     Image,
 	Leading:  true,
@@ -129,6 +130,7 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 			return nil, fmt.Errorf("--root %s: %w", root, err)
 		}
 	}
+	r.LibPath = c.libPath()
 	if err := c.require(r); err != nil {
 		return nil, err
 	}
@@ -144,6 +146,26 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+func libPathFlag(f *pflag.FlagSet) {
+	f.StringArray("lib-path", nil, "a folder, `DIR`, in which to look for shared libraries before the image's own")
+}
+
+// libPath are the folders of --lib-path, and those of KXSH_LIBRARY_PATH, with colons between.
+func (c *Call) libPath() (folders []string) {
+	named, _ := c.Flags.GetStringArray("lib-path")
+	for _, kv := range c.Environ {
+		if list, ok := strings.CutPrefix(kv, "KXSH_LIBRARY_PATH="); ok {
+			named = append(named, filepath.SplitList(list)...)
+		}
+	}
+	for _, dir := range named {
+		if dir != "" {
+			folders = append(folders, c.Path(dir))
+		}
+	}
+	return folders
 }
 
 // require puts into a request what the image must meet, and the keys to check it with.
@@ -215,8 +237,8 @@ func (c *Call) environment(extra []string, tty bool) ([]string, error) {
 	return list, nil
 }
 
-// shellsOwn are variables that the shell itself changes as it goes.
-var shellsOwn = map[string]bool{"PWD": true, "OLDPWD": true, "SHLVL": true, "_": true}
+// shellsOwn are variables that the shell itself changes as it goes, or that are for kxsh.
+var shellsOwn = map[string]bool{"KXSH_LIBRARY_PATH": true, "PWD": true, "OLDPWD": true, "SHLVL": true, "_": true}
 
 // parseRestart reads a policy: no, on-failure[:N], always, unless-stopped.
 func parseRestart(s string) (engine.Restart, error) {

@@ -47,7 +47,7 @@ type Command struct {
 func commands() []Command {
 	return []Command{
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
-		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, eventsCommand,
+		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,

@@ -3,15 +3,16 @@ package tui
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 
 	tea "charm.land/bubbletea/v2"
-	"golang.org/x/sys/unix"
+	"charm.land/lipgloss/v2"
 )
 
 // binding is one row of the key table: what is pressed, what help says, what happens.
 type binding struct {
-	keys []string // names of bubbletea; the first is shown
+	keys []string // names of bubbletea
 	help string
 	do   func(model) (model, tea.Cmd)
 }
@@ -21,77 +22,104 @@ var bindings []binding
 
 func init() { // not an initialiser: helpText refers to the table
 	bindings = []binding{
-		{[]string{"q", "ctrl+c", "esc"}, "quit", func(m model) (model, tea.Cmd) { return m, tea.Quit }},
+		{[]string{"q", "f10", "ctrl+c"}, "quit", func(m model) (model, tea.Cmd) { return m, tea.Quit }},
 		{[]string{"up", "k"}, "up", func(m model) (model, tea.Cmd) { return m.move(-1), nil }},
 		{[]string{"down", "j"}, "down", func(m model) (model, tea.Cmd) { return m.move(1), nil }},
 		{[]string{"pgup"}, "a page up", func(m model) (model, tea.Cmd) { return m.move(-m.space()), nil }},
 		{[]string{"pgdown"}, "a page down", func(m model) (model, tea.Cmd) { return m.move(m.space()), nil }},
 		{[]string{"home", "g"}, "first", func(m model) (model, tea.Cmd) { return m.move(-len(m.view.rows)), nil }},
 		{[]string{"end", "G"}, "last", func(m model) (model, tea.Cmd) { return m.move(len(m.view.rows)), nil }},
-		{[]string{"s"}, "sort by the next column: %CPU, MEM, TIME, PID", func(m model) (model, tea.Cmd) {
+		{[]string{"s", "f6"}, "sort by the next column: %CPU, MEM, TIME, PID", func(m model) (model, tea.Cmd) {
 			m.view.sort = (m.view.sort + 1) % orders
 			m.view.arrange()
 			return m, nil
 		}},
-		{[]string{"t"}, "terminate (SIGTERM)", signalKey(syscall.SIGTERM)},
-		{[]string{"K", "f9"}, "kill (SIGKILL)", signalKey(syscall.SIGKILL)},
+		{[]string{"t", "f5"}, "tree of families, or list", func(m model) (model, tea.Cmd) {
+			m.view.tree = !m.view.tree
+			m.view.arrange()
+			return m, nil
+		}},
+		{[]string{"space", "+", "-"}, "in the tree: fold descendants into one row, or unfold", inTree(func(m *model) { m.view.fold(m.picked) })},
+		{[]string{"*"}, "in the tree: fold or unfold all", inTree(func(m *model) { m.view.foldAll() })},
+		{[]string{"/", "f3"}, "search", func(m model) (model, tea.Cmd) { return m.openSearch(), nil }},
+		{[]string{"n"}, "search on", func(m model) (model, tea.Cmd) { return m.find(1, 1), nil }},
+		{[]string{"N"}, "search backwards", func(m model) (model, tea.Cmd) { return m.find(-1, -1), nil }},
+		{[]string{"f", "f4"}, "filter", func(m model) (model, tea.Cmd) { return m.openFilter(), nil }},
+		{[]string{"esc"}, "no filter", func(m model) (model, tea.Cmd) { return m.setFilter(filter{}), nil }},
+		{[]string{"x", "f9"}, "signal menu, at SIGTERM", openMenu(syscall.SIGTERM)},
+		{[]string{"K"}, "signal menu, at SIGKILL", openMenu(syscall.SIGKILL)},
 		{[]string{"z"}, "stop (SIGSTOP)", signalKey(syscall.SIGSTOP)},
 		{[]string{"c"}, "continue (SIGCONT)", signalKey(syscall.SIGCONT)},
-		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = true; return m, nil }},
+		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = 1; return m, nil }},
 	}
 }
 
 // key handles a key press.
-func (m model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
+func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 	m.note = ""
-	if m.help {
-		m.help = false
-		return m, nil
+	if k.String() == "ctrl+c" {
+		return m, tea.Quit
 	}
-	if q := m.ask; q != nil {
-		m.ask = nil
-		if k.String() == "y" {
-			return m, m.signal(q.pid, q.sig)
+	if m.help > 0 {
+		if m.help += m.helpSpace(); m.help > len(helpText(m.width)) {
+			m.help = 0
 		}
 		return m, nil
 	}
-	for _, b := range bindings {
+	table := bindings
+	switch {
+	case m.menu != nil:
+		table = menuKeys
+	case m.prompt != nil:
+		table = promptKeys
+	}
+	for _, b := range table {
 		if slices.Contains(b.keys, k.String()) {
 			return b.do(m)
 		}
 	}
+	if m.prompt != nil {
+		m = m.insert(k.Text)
+	}
 	return m, nil
 }
 
-// signalKey sends sig to the pVM that is picked now. What may end it is asked first.
-func signalKey(sig syscall.Signal) func(model) (model, tea.Cmd) {
+// inTree does what only the tree view has.
+func inTree(do func(*model)) func(model) (model, tea.Cmd) {
 	return func(m model) (model, tea.Cmd) {
-		i := m.row()
-		if i < 0 {
-			return m, nil
+		if m.view.tree {
+			do(&m)
 		}
-		p := m.view.rows[i]
-		if sig == syscall.SIGCONT || sig == syscall.SIGSTOP {
-			return m, m.signal(p.PID, sig)
-		}
-		m.ask = &question{text: fmt.Sprintf("send %s to %s (%d)?", unix.SignalName(sig), printable(p.Name), p.PID), pid: p.PID, sig: sig}
 		return m, nil
 	}
 }
 
-func (m model) signal(pid int, sig syscall.Signal) tea.Cmd {
-	return func() tea.Msg {
-		if err := m.api.Signal(m.ctx, pid, int(sig)); err != nil {
-			return signalMsg{err.Error()}
+// helpText is the lines of the help, wrapped to width.
+func helpText(width int) []string {
+	var out []string
+	entry := func(key, text string) {
+		line := fmt.Sprintf("  %-12s", key)
+		for i, word := range strings.Fields(text) {
+			if i > 0 && lipgloss.Width(line+" "+word) > width {
+				out = append(out, line)
+				line = strings.Repeat(" ", 14)
+			}
+			line += " " + word
 		}
-		return signalMsg{fmt.Sprintf("%s sent to %d", unix.SignalName(sig), pid)}
+		out = append(out, line)
 	}
-}
-
-func helpText() []string {
-	out := []string{"Keys", ""}
-	for _, b := range bindings {
-		out = append(out, fmt.Sprintf("  %-8s %s", b.keys[0], b.help))
+	section := func(title string, table []binding) {
+		out = append(out, title)
+		for _, b := range table {
+			entry(strings.Join(b.keys, " "), b.help)
+		}
 	}
-	return append(out, "", "Any key goes back.")
+	section("Keys", bindings)
+	section("In the signal menu", menuKeys)
+	section("While a filter or a search is typed", promptKeys)
+	out = append(out, "Words of a filter or a search")
+	for _, s := range filterHelp {
+		entry(s[0], s[1])
+	}
+	return out
 }

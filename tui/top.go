@@ -4,7 +4,6 @@ package tui
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -16,9 +15,9 @@ import (
 // Options says how top runs.
 type Options struct {
 	Batch    bool          // plain frames on Out instead of a screen
+	JSON     bool          // of Batch: a frame is a line, a JSON object
 	Frames   int           // how many, 0: until interrupted
-	Interval time.Duration // between frames
-	Width    int           // of batch frames; 0: no limit
+	Interval time.Duration // between frames, more than 0
 	Color    bool
 	In       io.Reader
 	Out      io.Writer
@@ -26,9 +25,6 @@ type Options struct {
 
 // Top shows the pVMs until the user leaves or ctx ends.
 func Top(ctx context.Context, api engine.API, o Options) error {
-	if o.Interval <= 0 {
-		o.Interval = 2 * time.Second
-	}
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
@@ -39,32 +35,4 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 		return err
 	}
 	return final.(model).err
-}
-
-// batch prints frames one after the other, for logs and scripts. The first frame has rates over
-// each pVM's life, the later ones over the interval.
-func batch(ctx context.Context, api engine.API, o Options) error {
-	var v view
-	v.sort = byCPU
-	for n := 0; o.Frames == 0 || n < o.Frames; n++ {
-		if n > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(o.Interval):
-			}
-			fmt.Fprintln(o.Out)
-		}
-		s, err := api.Snapshot(ctx, false)
-		if err != nil {
-			return err
-		}
-		v.update(s)
-		for _, line := range append(v.header(), v.lines(o.Width)...) {
-			if _, err := fmt.Fprintln(o.Out, line); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

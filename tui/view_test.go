@@ -46,14 +46,50 @@ func TestSortIsStable(t *testing.T) {
 func TestLines(t *testing.T) {
 	var v view
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 7, Name: "web\x1b[2J", Stat: "S", Memory: 1536 << 10, Time: 61230 * time.Millisecond}))
-	lines := v.lines(0)
-	if want := "     7      0      0    S    0.0    1.5M       0   1:01.23 web?[2J"; lines[1] != want {
-		t.Errorf("%q\nwant\n%q", lines[1], want)
-	}
-	for _, l := range v.lines(20) {
-		if len(l) > 20 {
-			t.Errorf("%q is wider than 20", l)
+	for width, want := range map[int]string{
+		0:  "     7      0      0    S    0.0    1.5M       0   1:01.23 web?[2J",
+		70: "     7      0      0    S    0.0    1.5M   1:01.23 web?[2J",
+		40: "     7    S    0.0    1.5M web?[2J",
+		20: "     7    S    0.0  ",
+	} {
+		if got := v.line(0, width); got != want {
+			t.Errorf("in %d columns %q\nwant\n%q", width, got, want)
 		}
+	}
+}
+
+// Rows whose %CPU looks the same do not change places.
+func TestSortIsByWhatIsShown(t *testing.T) {
+	var v view
+	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, CPU: 0.01}, engine.Process{PID: 2, CPU: 0.04}))
+	if v.rows[0].PID != 1 {
+		t.Error("0.0 and 0.0 are not in the order of PIDs")
+	}
+}
+
+// A name in wide characters must not wrap a line.
+func TestCutCountsCells(t *testing.T) {
+	for _, c := range []struct {
+		s     string
+		width int
+		want  string
+	}{{"abc", 2, "ab"}, {"├─web", 3, "├─w"}, {"域域域", 5, "域域"}, {"域", 1, ""}, {"ü", 1, "ü"}} {
+		if got := cut(c.s, c.width); got != c.want {
+			t.Errorf("cut(%q, %d) = %q, want %q", c.s, c.width, got, c.want)
+		}
+	}
+}
+
+// A PID that was given again is another pVM: it has neither the rates nor the folding of the one before.
+func TestPIDGivenAgain(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	var v view
+	v.tree = true
+	v.update(snapshot(t0, engine.Process{PID: 1, Time: time.Hour, Started: t0}, engine.Process{PID: 2, PPID: 1}))
+	v.fold(1)
+	v.update(snapshot(t0.Add(time.Second), engine.Process{PID: 1, CPU: 3, Started: t0.Add(time.Second)}, engine.Process{PID: 2, PPID: 1}))
+	if len(v.rows) != 2 || v.rows[0].cpu != 3 {
+		t.Errorf("%+v", v.rows)
 	}
 }
 
@@ -66,10 +102,19 @@ func TestSize(t *testing.T) {
 }
 
 func TestHelpNamesEveryKey(t *testing.T) {
-	text := strings.Join(helpText(), "\n")
-	for _, b := range bindings {
-		if !strings.Contains(text, b.help) {
-			t.Errorf("help does not mention %q", b.help)
+	text := strings.Join(helpText(200), "\n")
+	for _, table := range [][]binding{bindings, menuKeys, promptKeys} {
+		used := map[string]bool{}
+		for _, b := range table {
+			if !strings.Contains(text, strings.Join(b.keys, " ")) || !strings.Contains(text, b.help) {
+				t.Errorf("help does not mention %q: %q", b.keys, b.help)
+			}
+			for _, k := range b.keys {
+				if used[k] {
+					t.Errorf("%q is there twice", k)
+				}
+				used[k] = true
+			}
 		}
 	}
 }
@@ -78,10 +123,10 @@ func TestOthersDomains(t *testing.T) {
 	var v view
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, Name: "web", Stat: "R", Memory: 1 << 20},
 		engine.Process{PID: 2, Name: "debian", Stat: "S", Memory: 1 << 30, Foreign: true}))
-	if head := strings.Join(v.header(), "\n"); !strings.Contains(head, "pVMs: 1, 1 running, 0 sleeping, 0 stopped, 0 zombie   memory: 1.0M ") || !strings.HasSuffix(head, "others' domains: 1\n") {
+	if head := strings.Join(v.header(), "\n"); !strings.Contains(head, "pVMs: 1, 1 running   memory: 1.0M ") || !strings.HasSuffix(head, "others' domains: 1\n") {
 		t.Errorf("%q", head)
 	}
-	if line := v.lines(0)[2]; !strings.Contains(line, "   Sx ") || !strings.HasSuffix(line, " debian") {
+	if line := v.line(1, 0); !strings.Contains(line, "   Sx ") || !strings.HasSuffix(line, " debian") {
 		t.Errorf("%q", line)
 	}
 }

@@ -40,11 +40,16 @@ type Hypervisor interface {
 	// Prepare makes an image ready for any number of Create calls: read once, checked once.
 	// r must stay readable only during the call.
 	Prepare(img *elf.Image, r io.ReaderAt) (Image, error)
+	// Share keeps whole pages for any number of domains, which all map the same ones and cannot write to them: what of a library is
+	// read-only.
+	Share(pages []byte) (Shared, error)
 	// Create builds a domain, paused at the image's entry point. A failure leaves nothing behind.
 	Create(ctx context.Context, c *Config) (Domain, error)
 	// Adopt takes over a running domain that an earlier engine created; token is what
 	// Domain.Token returned then. ErrNoDomain if it is gone.
 	Adopt(id DomID, token []byte) (Domain, error)
+	// Adopted says that no other domain will be adopted: what only such needed goes.
+	Adopted()
 	// Domains lists the domains that exist now, ours and others', by number, without their
 	// accounting; those that an earlier engine created and nobody adopted included.
 	Domains() ([]DomID, error)
@@ -67,11 +72,38 @@ type Image interface {
 	Close() error
 }
 
+// Shared is what Share keeps. Close lets go of it; running domains are not affected.
+type Shared interface {
+	Close() error
+}
+
+// Dynamic is a domain's dynamic segment: the libraries behind its image, in the image area.
+type Dynamic struct {
+	Pages   uint64        // of image and segment, from abi.ImageVa
+	Shared  []Mapping     // by their addresses
+	Private []Range       // zero, but for
+	Content []elf.Content // which the image's writable segments may get, too
+}
+
+// Mapping is pages of a Shared in a domain.
+type Mapping struct {
+	Range
+	Of    int    // which one of Config.Libraries
+	First uint64 // its page that is the first
+	Prot  elf.Prot
+}
+
+// Range is pages of a domain.
+type Range struct{ VA, Pages uint64 }
+
 // Config says what Create builds.
 type Config struct {
-	Image  Image
-	Boot   Boot
-	Memory uint64 // bytes of the RAM window; rounded up to whole pages
+	Image Image
+	// Libraries are mapped as Dynamic says; nil, and the zero Dynamic: there are none.
+	Libraries []Shared
+	Dynamic   Dynamic
+	Boot      Boot
+	Memory    uint64 // bytes of the RAM window; rounded up to whole pages
 	// Step, if not nil, is told how long each named step of the building took.
 	Step func(name string, took time.Duration)
 }

@@ -24,14 +24,17 @@
 /*
  * Address space of a pVM.
  *   0                          never mapped
- *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
+ *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
+ *                              number of pages further on, the dynamic segment: the shared libraries that the image
+ *                              needs, each as its file has it, with a page that is not there before it
  *   KX_CTL_VA                  the control area, laid out below
  *   KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
  *   KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
  *                              frame number of each frame; start_info.mfn_list is that of frame 0
  *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
  * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
- * then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+ * then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
+ * as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
  *
  * At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
  * pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -68,6 +71,8 @@
 #define KX_FAMILY_VA 0x11000000
 #define KX_FAMILY_PAGES 8192 /* most */
 #define KX_MEMBERS 1024
+
+#define KX_LIBRARIES 16 /* shared libraries of a pVM, at most */
 
 #define KX_CONTROL_MAGIC 0x5443584b /* "KXCT" */
 
@@ -122,6 +127,7 @@
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
 #define KX_CALL_SETTLE 6 /* a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not */
+#define KX_CALL_BIND 7 /* a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant */
 #define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
 
 /*
@@ -293,6 +299,25 @@ struct kx_object {
 	uint32_t writers[KX_OBJECT_PIDS];
 };
 
+/*
+ * A shared library, or the image. Its entry for a call that is not bound yet goes through its first entry to kx_resolve of the
+ * image, with the number of the call and the address of this.
+ */
+struct kx_library {
+	uint64_t init, inits; /* constructors: the address of pointers to functions, and how many */
+	uint64_t fini, finis; /* destructors, likewise */
+	uint64_t calls;       /* address of its DT_JMPREL */
+	uint64_t base;        /* of its addresses */
+	uint64_t module;      /* for KX_CALL_BIND */
+};
+
+/* An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs. */
+struct kx_libraries {
+	uint64_t count;
+	struct kx_library image; /* without constructors and destructors */
+	struct kx_library library[KX_LIBRARIES];
+};
+
 /* Pages of the RAM window. */
 struct kx_range {
 	uint32_t first;
@@ -315,7 +340,7 @@ struct kx_control {
 	uint32_t args_len; /* bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated */
 	uint32_t rows;
 	uint32_t cols;
-	uint64_t image_pages; /* frames of the image, from KX_IMAGE_VA */
+	uint64_t image_pages; /* frames of image and dynamic segment, from KX_IMAGE_VA */
 	uint64_t ram_va;
 	uint64_t ram_pages;
 	uint64_t root_va; /* tar archive of the root file system, inside the RAM window; 0: none */

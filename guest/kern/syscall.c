@@ -55,6 +55,7 @@ FILE_CALLS(DECLARE)
 long sys_rt_sigreturn(void);
 long user_word(const long *src); /* entry.S */
 long sys_unmapself(long base, long size);
+long sys_bind(long library, long call); /* library.c */
 
 #define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
 static const syscall_fn table[] = {
@@ -106,7 +107,9 @@ static long dispatch(const struct frame *f)
 	long r;
 
 	if (!fn)
-		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) : unsupported(nr);
+		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) :
+		       nr == KX_SYS_bind      ? sys_bind(f->rsi, f->rdx) :
+						unsupported(nr);
 	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */
 	do
 		r = fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, user_word((const long *)f->rsp));

@@ -26,7 +26,9 @@ const (
 // Address space of a pVM.
 //
 //	0                          never mapped
-//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
+//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
+//	                           number of pages further on, the dynamic segment: the shared libraries that the image
+//	                           needs, each as its file has it, with a page that is not there before it
 //	KX_CTL_VA                  the control area, laid out below
 //	KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
 //	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
@@ -34,7 +36,8 @@ const (
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
 //
 // Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
-// then through the RAM window, so a virtual address tells its frame and no frame has an alias.
+// then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
+// as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
 //
 // At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
 // pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -73,6 +76,10 @@ const (
 	FamilyVa    = 0x11000000
 	FamilyPages = 8192 // most
 	Members     = 1024
+)
+
+const (
+	Libraries = 16 // shared libraries of a pVM, at most
 )
 
 const (
@@ -141,6 +148,7 @@ const (
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
 	CallSettle = 6 // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
+	CallBind   = 7 // a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant
 	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
 )
 
@@ -346,6 +354,29 @@ type KxObject struct {
 	Writers [ObjectPids]uint32
 }
 
+// KxLibrary is struct kx_library.
+//
+// A shared library, or the image. Its entry for a call that is not bound yet goes through its first entry to kx_resolve of the
+// image, with the number of the call and the address of this.
+type KxLibrary struct {
+	Init   uint64 // constructors: the address of pointers to functions, and how many
+	Inits  uint64
+	Fini   uint64 // destructors, likewise
+	Finis  uint64
+	Calls  uint64 // address of its DT_JMPREL
+	Base   uint64 // of its addresses
+	Module uint64 // for KX_CALL_BIND
+}
+
+// KxLibraries is struct kx_libraries.
+//
+// An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs.
+type KxLibraries struct {
+	Count   uint64
+	Image   KxLibrary // without constructors and destructors
+	Library [Libraries]KxLibrary
+}
+
 // KxRange is struct kx_range.
 //
 // Pages of the RAM window.
@@ -371,7 +402,7 @@ type KxControl struct {
 	ArgsLen    uint32 // bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated
 	Rows       uint32
 	Cols       uint32
-	ImagePages uint64 // frames of the image, from KX_IMAGE_VA
+	ImagePages uint64 // frames of image and dynamic segment, from KX_IMAGE_VA
 	RamVa      uint64
 	RamPages   uint64
 	RootVa     uint64 // tar archive of the root file system, inside the RAM window; 0: none

@@ -17,22 +17,32 @@ var programs = filepath.Join(root, "build/e2e")
 // image has kxsh cc make an image of a source file, in the home's folder.
 func (h *home) image(t *testing.T, src string, flags ...string) string {
 	t.Helper()
-	return h.compiled(t, src, ".kx", flags, func(args ...string) *exec.Cmd { return h.command(append([]string{"cc"}, args...)...) })
+	return h.compiled(t, src, sourceName(src)+".kx", flags, h.cc)
 }
+
+// library has kxsh cc make a shared library, libNAME.so, of NAME.c.
+func (h *home) library(t *testing.T, src string, flags ...string) string {
+	t.Helper()
+	return h.compiled(t, src, "lib"+sourceName(src)+".so", append(flags, "-shared"), h.cc)
+}
+
+func (h *home) cc(args ...string) *exec.Cmd { return h.command(append([]string{"cc"}, args...)...) }
+
+func sourceName(src string) string { return strings.TrimSuffix(filepath.Base(src), ".c") }
 
 // program has gcc make a program of this machine.
 func (h *home) program(t *testing.T, src string, flags ...string) string {
 	t.Helper()
-	return h.compiled(t, src, "", flags, func(args ...string) *exec.Cmd { return exec.Command("gcc", args...) })
+	return h.compiled(t, src, sourceName(src), flags, func(args ...string) *exec.Cmd { return exec.Command("gcc", args...) })
 }
 
 // compiled compiles a source file, unless that was done before: an emulated machine would take some seconds for each, but finds what the
 // tests on the machine around it have kept. What is kept is named after all that it was made of.
-func (h *home) compiled(t *testing.T, src, suffix string, flags []string, compiler func(args ...string) *exec.Cmd) string {
+func (h *home) compiled(t *testing.T, src, name string, flags []string, compiler func(args ...string) *exec.Cmd) string {
 	t.Helper()
-	name := strings.TrimSuffix(filepath.Base(src), ".c") + suffix
 	out := filepath.Join(h.dir, name)
-	kept := filepath.Join(programs, filepath.Base(filepath.Dir(src))+"-"+name+"-")
+	way := sha256.Sum256(fmt.Append(nil, flags))
+	kept := filepath.Join(programs, fmt.Sprintf("%s-%s-%x-", filepath.Base(filepath.Dir(src)), name, way[:2]))
 	digest := sourceDigest(t, src, flags)
 	if b, err := os.ReadFile(kept + digest); err == nil {
 		if err := os.WriteFile(out, b, 0o755); err != nil {

@@ -86,6 +86,9 @@ func (v *Hypervisor) Info() (xen.Info, error) {
 // Prepare implements xen.Hypervisor; it looks at nothing.
 func (v *Hypervisor) Prepare(*elf.Image, io.ReaderAt) (xen.Image, error) { return image{}, nil }
 
+// Share implements xen.Hypervisor; guests have no pages.
+func (v *Hypervisor) Share([]byte) (xen.Shared, error) { return image{}, nil }
+
 // step is a step of Create or Fork that Host.Fail can make fail.
 func (v *Hypervisor) step(name string, told func(string, time.Duration), do func() error) error {
 	begin := time.Now()
@@ -200,6 +203,9 @@ func (v *Hypervisor) Adopt(id xen.DomID, token []byte) (xen.Domain, error) {
 	g.ring() // it may have rung while nobody listened
 	return d, nil
 }
+
+// Adopted implements xen.Hypervisor.
+func (v *Hypervisor) Adopted() {}
 
 // Domains implements xen.Hypervisor.
 func (v *Hypervisor) Domains() ([]xen.DomID, error) {

@@ -123,11 +123,16 @@ func domainOf(pid int) (xen.DomID, bool) {
 	return 0, false
 }
 
+// hasTag tells whether a process is a domain with private memory.
+func hasTag(proc string) bool {
+	return strings.HasPrefix(memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)), tagPrefix)
+}
+
 // older decides between two processes that say that they are one domain: it was being moved when its engine died. The
 // new one goes on only after the old one has been killed; if that had not come yet, the domain is where it was. The other
 // one is ended.
 func older(id xen.DomID, a, b stray, key string) stray {
-	moved := func(s stray) bool { return memfdName(fmt.Sprintf("/proc/%d/fd/%d", s.pid, fdTag)) != "" }
+	moved := func(s stray) bool { return hasTag(fmt.Sprintf("/proc/%d", s.pid)) }
 	switch {
 	case !moved(a) && moved(b):
 	case moved(a) && !moved(b), b.start < a.start, b.start == a.start && b.pid < a.pid:
@@ -230,7 +235,15 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, p)
-	if d.maps, err = mappings(s.pid); err != nil {
+	if d.libraries, err = openLibraries(s.pid); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.libraries.close()
+		}
+	}()
+	if d.maps, err = mappings(s.pid, d.libraries); err != nil {
 		return nil, err
 	}
 	h.dismiss(p)
@@ -275,7 +288,7 @@ func (p *process) reopen() (err error) {
 		return err
 	}
 	flags := unix.O_RDWR
-	if memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)) != "" {
+	if hasTag(proc) {
 		flags = unix.O_RDONLY
 	}
 	if p.ram, err = reopen(proc, fdRAM, flags); err != nil {
@@ -289,7 +302,7 @@ func (p *process) reopen() (err error) {
 	}
 	p.control = p.area
 	p.family = familyOf(proc)
-	p.frozen = memfdName(fmt.Sprintf("%s/fd/%d", proc, fdTag)) != ""
+	p.frozen = hasTag(proc)
 	if !p.frozen {
 		return nil
 	}
@@ -337,7 +350,7 @@ func isMemory(fd int, size int64) error {
 }
 
 // mappings reads what of a stub's memory files is mapped where, from /proc/PID/maps.
-func mappings(pid int) ([]stubMap, error) {
+func mappings(pid int, l libraries) ([]stubMap, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return nil, err
@@ -355,6 +368,12 @@ func mappings(pid int) ([]stubMap, error) {
 			m.FD = fdRAM
 		case strings.HasPrefix(name, "/memfd:"+imagePrefix):
 			m.FD = fdImage
+		case strings.HasPrefix(name, "/memfd:"+libraryPrefix):
+			i := l.byInode(inode)
+			if i < 0 {
+				continue
+			}
+			m.FD = fdLibrary + uint32(i)
 		default:
 			continue
 		}

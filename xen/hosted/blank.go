@@ -123,8 +123,8 @@ func (b *blank) process(ram int) *process {
 }
 
 // order tells the stub what it becomes.
-func (b *blank) order(start *stubStart, ram, image int) error {
-	return send(b.sock, start.bytes(), ram, image)
+func (b *blank) order(start *stubStart, files ...int) error {
+	return send(b.sock, start.bytes(), files...)
 }
 
 // waitBuilt waits until the stub has mapped the guest's memory. It looks for a moment before it

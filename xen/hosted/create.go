@@ -21,15 +21,17 @@ const maxMemory = 1 << 44
 
 // build is a domain under construction. The stub gets its order as soon as it can, and works while the rest is done here.
 type build struct {
-	h     *Hypervisor
-	c     *xen.Config
-	img   *image
-	place xen.Place
-	blank *blank
-	ram   int
-	d     *Domain
-	spin  uint32
-	steps xen.Steps
+	h         *Hypervisor
+	c         *xen.Config
+	img       *image
+	libraries libraries
+	maps      []stubMap // of image and libraries
+	place     xen.Place
+	blank     *blank
+	ram       int
+	d         *Domain
+	spin      uint32
+	steps     xen.Steps
 }
 
 // Create implements xen.Hypervisor.
@@ -75,7 +77,7 @@ func (b *build) check() error {
 	}
 	b.img = img
 	b.steps.OnFailure(func() { img.Close() })
-	return nil
+	return b.useLibraries()
 }
 
 func (b *build) takeBlank() (err error) {
@@ -107,7 +109,7 @@ func (h *Hypervisor) takeBlank() (*blank, error) {
 // memory makes the domain's frames, all zero. The file's name says whose they are, to people and to
 // later engines.
 func (b *build) memory() (err error) {
-	b.place.ImagePages = b.img.pages
+	b.place.ImagePages = max(b.img.pages, b.c.Dynamic.Pages)
 	b.place.RAMVA = randomBase(b.place.RAMPages)
 	pages := b.place.ImagePages + b.place.RAMPages
 	b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize)
@@ -125,10 +127,15 @@ func (b *build) order() error {
 	s.Spin = spin(s.TSCMul, s.TSCShift)
 	b.spin = s.Spin
 	copy(s.Title[:titleSize-1], title(p.ID, b.c.Boot.Name))
-	n := copy(s.Maps[:], b.img.maps)
+	n := copy(s.Maps[:], b.maps)
 	s.Maps[n] = window(p)
 	s.NMaps = uint32(n + 1)
-	if err := b.blank.order(s, b.ram, b.img.fd); err != nil {
+	s.Libraries = uint32(len(b.libraries))
+	files := []int{b.ram, b.img.fd}
+	if len(b.libraries) > 0 {
+		files = append(append(files, b.ram, b.ram, b.ram), b.libraries.fds()...)
+	}
+	if err := b.blank.order(s, files...); err != nil {
 		return err
 	}
 	return b.blank.settle()
@@ -152,6 +159,11 @@ func (b *build) fill() error {
 			return err
 		}
 	}
+	for _, c := range b.c.Dynamic.Content {
+		if err := writeAt(b.ram, c.Bytes, int64(c.VA-abi.ImageVa)); err != nil {
+			return err
+		}
+	}
 	root := b.c.Boot.Root
 	if len(root) == 0 {
 		return nil
@@ -171,8 +183,8 @@ func (b *build) boot() error {
 func (b *build) watch() error {
 	p := b.blank.process(b.ram)
 	b.d = newDomain(b.h, b.place.ID, p)
-	b.d.img = b.img
-	b.d.maps = append(b.img.maps[:len(b.img.maps):len(b.img.maps)], window(&b.place))
+	b.d.img, b.d.libraries = b.img, b.libraries
+	b.d.maps = append(b.maps, window(&b.place))
 	if err := b.h.watcher.add(b.d, p); err != nil {
 		return err
 	}

@@ -16,14 +16,15 @@ import (
 
 // Domain is one domain: a stub's process.
 type Domain struct {
-	h    *Hypervisor
-	id   xen.DomID
-	proc atomic.Pointer[process]
-	img  *image    // nil if adopted
-	maps []stubMap // what of its memory is where
-	rang chan struct{}
-	gone chan struct{}
-	rate rate // the watcher's
+	h         *Hypervisor
+	id        xen.DomID
+	proc      atomic.Pointer[process]
+	img       *image // nil if adopted
+	libraries libraries
+	maps      []stubMap // what of its memory is where
+	rang      chan struct{}
+	gone      chan struct{}
+	rate      rate // the watcher's
 
 	forking sync.Mutex     // one fork at a time
 	former  sync.WaitGroup // processes that it has moved away from, until they are gone
@@ -209,6 +210,7 @@ func (d *Domain) Release() error {
 	if d.img != nil {
 		d.img.Close()
 	}
+	d.libraries.close()
 	return nil
 }
 
@@ -367,6 +369,8 @@ func (d *Domain) backing(fd uint32) (int, func(), error) {
 	switch {
 	case fd == fdRAM:
 		return d.proc.Load().ram, func() {}, nil
+	case fd >= fdLibrary:
+		return d.libraries[fd-fdLibrary].fd, func() {}, nil
 	case d.img != nil:
 		return d.img.fd, func() {}, nil
 	}

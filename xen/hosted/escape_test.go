@@ -223,7 +223,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 	limits := procFile(t, proc+"limits")
-	for _, want := range []string{"Max core file size 0 0", "Max open files 16 16", "Max file size 0 0"} {
+	for _, want := range []string{"Max core file size 0 0", "Max open files 40 40", "Max file size 0 0"} {
 		if !strings.Contains(strings.Join(strings.Fields(limits), " "), want) {
 			t.Errorf("no %q in its limits:\n%s", want, limits)
 		}

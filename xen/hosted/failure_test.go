@@ -53,6 +53,7 @@ func TestEveryFailure(t *testing.T) {
 			h := openPool(t, t.Name(), pool)
 			defer h.Close()
 			c := config(xentest.PrepareGuest(t, h), "first")
+			defer xentest.AddLibrary(t, h, c).Close()
 			settled := func() string {
 				for h.Pool().Ready < h.Pool().Want {
 					time.Sleep(time.Millisecond)
@@ -240,6 +241,38 @@ func TestNumbers(t *testing.T) {
 	defer remove(t, d)
 	if d.ID() != 3 {
 		t.Errorf("number %d, want 3", d.ID())
+	}
+}
+
+// TestShareFailure makes every system call of Share fail; nothing is left of it, nor after its end.
+func TestShareFailure(t *testing.T) {
+	h := openPool(t, t.Name(), -1)
+	defer h.Close()
+	defer func() { failing = nil }()
+	before := things(t)
+	for n := 1; ; n++ {
+		left := n
+		failing = func(string) error {
+			if left--; left == 0 {
+				return unix.ENOMEM
+			}
+			return nil
+		}
+		s, err := h.Share([]byte("pages"))
+		if err == nil {
+			s.Close()
+		} else if !errors.Is(err, xen.ErrNoMemory) {
+			t.Errorf("call %d: %v", n, err)
+		}
+		if after := things(t); after != before {
+			t.Fatalf("call %d: left behind:\nbefore %s\nafter  %s", n, before, after)
+		}
+		if err == nil {
+			if n < 4 {
+				t.Errorf("only %d calls could fail", n-1)
+			}
+			return
+		}
 	}
 }
 

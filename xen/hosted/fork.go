@@ -134,6 +134,9 @@ func (b *fork) check() (err error) {
 	}
 	// An adopted domain's are as they are now, unless they are too many pieces.
 	if b.maps = b.d.maps; len(b.maps) > maxMaps {
+		if len(b.d.libraries) > 0 {
+			return fmt.Errorf("%w: it has changed the protection of too many pieces of its libraries", xen.ErrNoFork)
+		}
 		if b.maps, err = imageMaps(b.image); err != nil {
 			return err
 		}
@@ -145,6 +148,10 @@ func (b *fork) check() (err error) {
 		}
 		b.steps.OnFailure(func() { b.d.img.Close() })
 	}
+	if err := b.d.libraries.retain(); err != nil {
+		return err
+	}
+	b.steps.OnFailure(b.d.libraries.close)
 	if b.place.ID, err = b.h.newID(); err != nil {
 		return err
 	}
@@ -221,7 +228,7 @@ func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 func (b *fork) order(n *newborn) (err error) {
 	s := &stubStart{
 		Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
-		Frozen: 1, NMaps: uint32(len(b.maps)),
+		Frozen: 1, NMaps: uint32(len(b.maps)), Libraries: uint32(len(b.d.libraries)),
 	}
 	if n == b.next {
 		s.Moved = 1
@@ -233,7 +240,7 @@ func (b *fork) order(n *newborn) (err error) {
 	if n.engine, err = dup(n.sock); err != nil {
 		return err
 	}
-	return send(n.sock, s.bytes(), n.ram, b.image, n.tag, n.ctl, n.engine, n.family)
+	return send(n.sock, s.bytes(), append([]int{n.ram, b.image, n.tag, n.ctl, n.engine, n.family}, b.d.libraries.fds()...)...)
 }
 
 func (b *fork) awaitMapped() error {
@@ -404,7 +411,7 @@ func (b *fork) boot() error {
 // watch makes the child a domain, which the watcher hears of.
 func (b *fork) watch() error {
 	b.own = newDomain(b.h, b.place.ID, b.child.process)
-	b.own.img = b.d.img
+	b.own.img, b.own.libraries = b.d.img, b.d.libraries
 	b.own.limits.copy(&b.d.limits)
 	b.own.maps = b.d.maps
 	return b.watched(b.own, b.child.process)

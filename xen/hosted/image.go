@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -14,17 +13,14 @@ import (
 )
 
 // image is a prepared image: one sealed memory file, page for page as the image lies in a guest.
-// Domains map its read-only segments and copy the writable ones. It lives as long as any of them.
+// Domains map its read-only segments and copy the writable ones.
 type image struct {
-	fd    int // read-only
+	*sealed
 	entry uint64
 	pages uint64
 	maps  []stubMap // of the segments
 	data  []piece   // what the writable segments begin with
 	size  uint64    // of the read-only segments, in bytes: what domains share
-
-	mu   sync.Mutex
-	refs int
 }
 
 // imagePrefix begins the names of the memory files of images.
@@ -46,7 +42,7 @@ func (h *Hypervisor) Prepare(img *elf.Image, r io.ReaderAt) (xen.Image, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	m := &image{fd: -1, entry: img.Entry, pages: img.Pages(), refs: 1}
+	m := &image{entry: img.Entry, pages: img.Pages()}
 	if err := setSize(fd, m.pages*abi.PageSize); err != nil {
 		return nil, err
 	}
@@ -58,10 +54,7 @@ func (h *Hypervisor) Prepare(img *elf.Image, r io.ReaderAt) (xen.Image, error) {
 	if err := writeAt(fd, hypercallPage(), int64(img.HypercallPage-abi.ImageVa)); err != nil {
 		return nil, err
 	}
-	if err := seal(fd, allSeals); err != nil {
-		return nil, err
-	}
-	if m.fd, err = reopen("/proc/self", fd, unix.O_RDONLY); err != nil {
+	if m.sealed, err = sealedOf(fd); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -167,28 +160,4 @@ func segmentMap(s elf.Segment) stubMap {
 		m.FD = fdRAM
 	}
 	return m
-}
-
-func (m *image) retain() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.refs == 0 {
-		return false
-	}
-	m.refs++
-	return true
-}
-
-// Close implements xen.Image.
-func (m *image) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.refs == 0 {
-		return nil
-	}
-	if m.refs--; m.refs == 0 {
-		unix.Close(m.fd)
-		m.data = nil
-	}
-	return nil
 }

@@ -35,7 +35,8 @@ const (
 	endShutdown = 1
 	endFault    = 2
 
-	maxMaps   = 32
+	maxMaps   = 96
+	fdLibrary = 64 // and more: a library's file, in stubMap only
 	titleSize = 128
 
 	zygoteSpawn = 1
@@ -82,6 +83,8 @@ type stubStart struct {
 	NMaps      uint32
 	Frozen     uint32
 	Moved      uint32
+	Libraries  uint32
+	Pad        uint32
 	Title      [titleSize]byte
 	Maps       [maxMaps]stubMap
 }

@@ -64,10 +64,10 @@ func (p *process) private() uint64 {
 	return own - min(own, stubPrivate)
 }
 
-// sharedBytes is what the domain maps of its image: the same pages for all domains of that image.
+// sharedBytes is what the domain maps of its image and its libraries: the same pages for all domains that have those.
 func (d *Domain) sharedBytes() (n uint64) {
 	for _, m := range d.maps {
-		if m.FD == fdImage {
+		if m.FD == fdImage || m.FD >= fdLibrary {
 			n += m.Len
 		}
 	}

@@ -23,9 +23,9 @@ type tokenHead struct {
 	HypercallPage uint64
 	Family        uint64
 	// geometry
-	Slots, RAMPages, Ready uint64
-	RAMVA, Image, Pages    uint64
-	Base, Line             uint64 // Domain.base, and how many of Domain.line follow, 4 bytes each
+	Slots, Reach, RAMPages, Ready uint64
+	RAMVA, Image, Pages           uint64
+	Base, Line                    uint64 // Domain.base, and how many of Domain.line follow, 4 bytes each
 }
 
 // maxLine bounds the line of a domain that is adopted.
@@ -36,14 +36,14 @@ func (d *Domain) Token() []byte {
 	g := &d.geometry
 	t := tokenHead{
 		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
-		Slots: g.slots, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
+		Slots: g.slots, Reach: g.reach, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
 		Base: d.base, Line: uint64(len(d.line)),
 	}
 	token := append([]byte(nil), bytesOf(&t)...)
 	for _, id := range d.line {
 		token = binary.LittleEndian.AppendUint32(token, uint32(id))
 	}
-	return append(token, d.name...)
+	return append(d.segment.token(token), d.name...)
 }
 
 // Adopt implements xen.Hypervisor. Without a token it must be a domain of an engine with this key.
@@ -75,7 +75,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	if len(token) != 0 {
 		var t tokenHead
 		copy(bytesOf(&t), token)
-		g := geometry{shape{slots: t.Slots, ramPages: t.RAMPages, ready: t.Ready}, t.RAMVA, t.Image, t.Pages}
+		g := geometry{shape{slots: t.Slots, reach: t.Reach, ramPages: t.RAMPages, ready: t.Ready}, t.RAMVA, t.Image, t.Pages}
 		rest := token[tokenSize:]
 		if t.Handle != info.Handle || !g.valid() || t.Base > 2*maxMemory/pageSize || t.Line > maxLine || uint64(len(rest)) < 4*t.Line {
 			return nil, xen.ErrNoDomain
@@ -83,6 +83,14 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		for ; t.Line > 0; t.Line-- {
 			d.line, rest = append(d.line, xen.DomID(binary.LittleEndian.Uint32(rest))), rest[4:]
 		}
+		if d.segment, rest, err = h.adoptSegment(rest); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				d.segment.close()
+			}
+		}()
 		d.base = t.Base
 		d.capped.Store(info.MaxPages < t.Base)
 		d.remotePort, d.hypercallPage, d.geometry = t.Port, t.HypercallPage, g
@@ -120,6 +128,12 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	d.ring()
 	h.lookNow()
 	return d, nil
+}
+
+// Adopted implements xen.Hypervisor.
+func (h *Hypervisor) Adopted() {
+	h.endStrangers()
+	h.endUnused()
 }
 
 // remap finds the control area through the domain's page tables; where nothing need be, layout.control has the first page.

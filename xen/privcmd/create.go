@@ -31,6 +31,7 @@ type build struct {
 	h     *Hypervisor
 	c     *xen.Config
 	img   *image
+	own   uint64 // pages of image and dynamic segment that need frames
 	pages uint64 // of the RAM window
 	root  uint64 // pages of the root archive
 	place xen.Place
@@ -42,7 +43,8 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	b := &build{h: h, c: c}
 	err := b.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: b.check}, xen.Step{Name: "pool", Do: b.take})
 	if err == nil && b.blank == nil {
-		s := shapeFor(b.img.pages, b.pages, b.root)
+		s := shapeFor(b.own, b.pages, b.root)
+		s.reach = b.place.ImagePages
 		b.blank = newBlank(h, s, randomBase(s.ramPages), &b.steps)
 		err = b.steps.Run(ctx, c.Step, b.making()...)
 	}
@@ -70,6 +72,15 @@ func (b *build) check() error {
 	if err := b.img.use(); err != nil {
 		return err
 	}
+	for _, l := range b.c.Libraries {
+		if _, ok := l.(*holder); !ok {
+			return fmt.Errorf("library of another hypervisor (%T)", l)
+		}
+	}
+	b.own, b.place.ImagePages = b.img.pages, max(b.img.pages, b.c.Dynamic.Pages)
+	for _, r := range b.c.Dynamic.Private {
+		b.own += r.Pages
+	}
 	if b.c.Memory == 0 || b.c.Memory > maxMemory {
 		return fmt.Errorf("memory: %d bytes: must be 1 to %d", b.c.Memory, uint64(maxMemory))
 	}
@@ -81,7 +92,7 @@ func (b *build) check() error {
 	if err != nil {
 		return err
 	}
-	if need, free := b.img.pages+b.pages, info.FreePages+info.ScrubPages; need > free {
+	if need, free := b.own+b.pages, info.FreePages+info.ScrubPages; need > free {
 		return fmt.Errorf("%w: %d MiB are needed, %d MiB are free: end a pVM, or give dom0 less",
 			xen.ErrNoMemory, need>>8+1, free>>8)
 	}
@@ -90,7 +101,7 @@ func (b *build) check() error {
 
 // take takes a blank of the pool, if one waits and fits.
 func (b *build) take() error {
-	if poolShape.fits(b.img.pages, b.pages, b.root) {
+	if poolShape.fits(b.own, b.place.ImagePages, b.pages, b.root) {
 		b.blank = b.h.takeBlank(b.h.pool, poolShape, 0, &b.steps)
 	}
 	return nil
@@ -99,18 +110,22 @@ func (b *build) take() error {
 // image fills the frames of the image, lists them, and maps them into the domain. What it leaves over goes to
 // the RAM window, to be mapped by the domain.
 func (b *build) image() error {
-	l, pages := b.l, b.img.pages
+	l, pages := b.l, b.place.ImagePages
 	slots := b.slots()
 	for _, d := range b.img.data {
 		copy(slots[d.first*pageSize:], d.bytes)
 	}
 	list := b.listed()
-	copy(list[l.numbers()-pages:], b.mfns[:pages])
-	if l.ready < b.pages {
-		left := min(l.slots-pages, b.pages-l.ready)
-		copy(list[l.numbers()+l.ready:], b.mfns[pages:pages+left])
+	copy(list[l.numbers()-pages:], b.mfns[:b.img.pages])
+	next, err := b.dynamic(b.img.pages, list)
+	if err != nil {
+		return err
 	}
-	b.place.ImagePages, b.place.RAMVA, b.place.RAMPages = pages, l.ramVA, b.pages
+	if l.ready < b.pages {
+		left := min(l.slots-next, b.pages-l.ready)
+		copy(list[l.numbers()+l.ready:], b.mfns[next:next+left])
+	}
+	b.place.RAMVA, b.place.RAMPages = l.ramVA, b.pages
 	b.place.RAMLater = b.pages - l.ready
 	b.place.Dirty = b.h.dirty && b.place.RAMLater > 0
 	b.place.MFNList = abi.P2mVa + (l.numbers()-pages)*8
@@ -118,7 +133,7 @@ func (b *build) image() error {
 	for _, s := range b.img.spans {
 		ops = b.entries(ops, s, b.mfns)
 	}
-	_, err := b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	_, err = b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
 	return err
 }
 
@@ -158,7 +173,7 @@ func (b *build) archive() error {
 			return err
 		}
 	}
-	if err := b.put(mfns, b.c.Boot.Root); err != nil {
+	if err := b.h.c.write(b.d.id, mfns, b.c.Boot.Root); err != nil {
 		return err
 	}
 	s := span{va: l.ramVA + first*pageSize, pages: b.root, bits: spanData}
@@ -176,22 +191,6 @@ func (b *build) number(entry uint64, mfns []uint64) error {
 		}
 		return nil
 	})
-}
-
-// put writes bytes to frames of the domain.
-func (b *build) put(mfns []uint64, p []byte) error {
-	for len(p) > 0 {
-		n := min(pagesOf(uint64(len(p))), batchFrames)
-		err := b.h.c.withFrames(b.d.id, mfns[:n], protWrite, func(area []byte) error {
-			p = p[copy(area, p):]
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		mfns = mfns[n:]
-	}
-	return nil
 }
 
 // boot writes start_info and the boot parameters.
@@ -218,7 +217,7 @@ func (b *build) vcpu() error {
 
 // watch hands everything over.
 func (b *build) watch() error {
-	b.shaped(geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.img.pages, pages: b.pages})
+	b.shaped(geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.place.ImagePages, pages: b.pages})
 	b.h.familyOf(b.d.id).join(b.d)
 	b.steps.OnFailure(func() { b.d.family.leave(b.d) })
 	return b.blank.watch(b.img.hypercallPage, b.c.Boot.Name)

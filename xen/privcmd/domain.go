@@ -29,6 +29,7 @@ type Domain struct {
 	capped        atomic.Bool // somebody has set another limit
 	line          []xen.DomID // its ancestors by fork, the first one first
 	name          string      // for xenstore
+	segment       *segment
 	family        *family
 	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
@@ -42,9 +43,10 @@ type Domain struct {
 	mu       sync.RWMutex // held for reading by users; Release takes it
 	released bool
 
-	freezing sync.Mutex // guards heirs, and what they lack; taken after anybody's pauses, and a parent's before its child's
+	freezing sync.Mutex // guards heirs, what they lack, and frozen; taken after anybody's pauses, and a parent's before its child's
 	heirs    []*heir
-	thaws    atomic.Uint64 // how often it was given back the right to write to regions
+	frozen   regions       // that it cannot write to
+	thaws    atomic.Uint64 // how often it was given back the right to write to some
 
 	pauses    sync.Mutex // orders Pause, Unpause and Destroy
 	paused    atomic.Bool
@@ -57,7 +59,7 @@ var _ xen.Domain = (*Domain)(nil)
 // newDomain holds the connection; whoever does not add it to the hypervisor lets go again.
 func newDomain(h *Hypervisor, id xen.DomID, hd handle) *Domain {
 	d := &Domain{
-		h: h, c: h.c, id: id, handle: hd,
+		h: h, c: h.c, id: id, handle: hd, segment: &segment{},
 		rang: make(chan struct{}, 1), touched: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 	d.paused.Store(true)
@@ -198,6 +200,7 @@ func (d *Domain) Release() error {
 	d.freezing.Unlock()
 	d.h.remove(d)
 	d.family.leave(d)
+	d.segment.close()
 	d.h.names.Drop(d.id, xen.UUID(d.handle))
 	d.c.release()
 	return err

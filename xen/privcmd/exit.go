@@ -22,14 +22,10 @@ func (h *Hypervisor) watchExits(period time.Duration) {
 	defer close(h.watched)
 	tick := time.NewTicker(period)
 	defer tick.Stop()
-	grace := time.After(familyGrace)
 	for {
 		select {
 		case <-h.stop:
 			return
-		case <-grace:
-			h.endStrangers()
-			continue
 		case <-h.look:
 		case <-tick.C:
 			if h.count() == 0 {

@@ -170,6 +170,24 @@ var lives = []life{
 		twice(t, next.Notify, in)
 		quit(t, next, in)
 	}},
+	{"library", 25, func(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+		in := begin()
+		s, err := h.Share(make([]byte, 3*pageSize))
+		if err != nil {
+			in.explains(t, err)
+			return
+		}
+		twice(t, s.Close, in)
+		h.c.inject.Store(nil)
+		defer xentest.AddLibrary(t, h, c).Close()
+		in = begin()
+		d, err := h.Create(context.Background(), c)
+		if err != nil {
+			in.explains(t, err)
+			return
+		}
+		quit(t, d, in)
+	}},
 	{"forked", 35, forkedLife("")},
 	{"forked, shared", 40, forkedLife("shared")},
 	{"forked, lazy", 60, forkedLife("lazy")},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"kxsh/ipc/abi"
@@ -22,8 +21,6 @@ const (
 	familyPages = 2048
 	// familyChunk is how many pages the area grows by.
 	familyChunk = 64
-	// familyGrace is how long a holder of an earlier engine waits for a member to be adopted.
-	familyGrace = 30 * time.Second
 )
 
 // family is what a root and all its descendants have in common.

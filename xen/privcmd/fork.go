@@ -49,6 +49,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "map", Do: f.mapped},
 			{Name: "list", Do: f.list},
 			{Name: "boot", Do: f.boot},
+			{Name: "libraries", Do: f.libraries},
 			{Name: "family", Do: f.family},
 			{Name: "vcpu", Do: f.vcpu},
 			{Name: "limits", Do: func() error { return f.d.inherit(d) }},
@@ -79,6 +80,7 @@ func (f *fork) check() error {
 	if f.sharing && flags&abi.ForkLazy != 0 {
 		f.regions = f.geo.lazyRegions(f.apart)
 	}
+	f.apart.libraries(f.parent.segment)
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}

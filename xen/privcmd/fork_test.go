@@ -33,7 +33,12 @@ func forkedLife(promise string) func(*testing.T, *Hypervisor, *xen.Config, func(
 func forkLived(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection, promise string) {
 	defer h.window.close(h.c) // so that each fork has to make it
 	h.fillAfter = time.Hour
-	m := xentest.StartForker(t, h, c.Image, xentest.ForkerMemory, promise)
+	parent := xentest.ForkerConfig(c.Image, xentest.ForkerMemory, promise)
+	s := xentest.AddLibrary(t, h, parent)
+	m := xentest.StartForkerOf(t, h, parent)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	d := m.Domain.(*Domain)
 	f := m.Called(0)
 	in := begin()

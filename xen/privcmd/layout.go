@@ -20,7 +20,8 @@ const (
 
 // shape is what of a domain is chosen before it has an image.
 type shape struct {
-	slots    uint64 // pages that an image may have
+	slots    uint64 // frames that there are for image and dynamic segment
+	reach    uint64 // pages of addresses that those may have
 	ramPages uint64 // of the RAM window
 	ready    uint64 // those that are there from the start
 	args     uint64 // pages of the control area for arguments and environment
@@ -29,7 +30,7 @@ type shape struct {
 
 // shapeFor fits an image, a RAM window and a root archive at the window's end, in pages.
 func shapeFor(image, ram, root uint64) shape {
-	s := shape{slots: image, ramPages: ram, ready: ram, args: abi.ArgsSize / pageSize}
+	s := shape{slots: image, reach: image, ramPages: ram, ready: ram, args: abi.ArgsSize / pageSize}
 	if n := readyPages + pagesOf(ram); n+root < ram { // the LibOS's table of pages has a byte for each
 		s.ready = n
 	}
@@ -38,16 +39,16 @@ func shapeFor(image, ram, root uint64) shape {
 
 // childShape is that of a child of fork, which brings its memory with it, for arguments and environment of so many bytes.
 func (g *geometry) childShape(args int) shape {
-	return shape{slots: g.slots, ramPages: g.pages, args: max(pagesOf(uint64(args)), 1), lean: true}
+	return shape{slots: g.slots, reach: g.reach, ramPages: g.pages, args: max(pagesOf(uint64(args)), 1), lean: true}
 }
 
-// fits tells whether a domain of this shape can be given them.
-func (s shape) fits(image, ram, root uint64) bool {
-	return image <= s.slots && s.ready+root <= ram && ram <= s.ramPages
+// fits tells whether a domain of this shape can be given them, and addresses for so many pages of image and dynamic segment.
+func (s shape) fits(image, reach, ram, root uint64) bool {
+	return image <= s.slots && reach <= s.reach && s.ready+root <= ram && ram <= s.ramPages
 }
 
 // numbers is the entry of the list of machine frame numbers that is the RAM window's first: it has pages of its own.
-func (s shape) numbers() uint64 { return pagesOf(s.slots*8) * perTable }
+func (s shape) numbers() uint64 { return pagesOf(s.reach*8) * perTable }
 
 // layout says which frame of a domain is what. First come those for an image, and those of the RAM
 // window that are there from the start; then those that the guest has no number for: the list of
@@ -94,7 +95,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 		}
 	}
 	l.byKey, l.written = tablesOf(spans(0), []span{
-		{va: abi.ImageVa, pages: s.slots}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
+		{va: abi.ImageVa, pages: s.reach}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
 		{va: abi.FamilyVa, pages: familyPages},
 	})
 	l.shared = l.tables + uint64(len(l.byKey))
@@ -142,13 +143,13 @@ func (l *layout) listed() uint64 { return min(pagesOf((l.numbers()+l.ready+l.slo
 type geometry struct {
 	shape
 	ramVA uint64
-	image uint64 // pages of the image
+	image uint64 // pages of image and dynamic segment
 	pages uint64 // of the RAM window that the domain was given
 }
 
 // valid tells whether a domain can be like this.
 func (g *geometry) valid() bool {
-	return g.slots <= (abi.ImageEnd-abi.ImageVa)/pageSize && g.image > 0 && g.image <= g.slots &&
+	return g.slots <= g.reach && g.reach <= (abi.ImageEnd-abi.ImageVa)/pageSize && g.image > 0 && g.image <= g.reach &&
 		g.ramPages <= maxMemory/pageSize && g.pages <= g.ramPages && g.ready <= g.pages &&
 		g.ramVA%ramAlign == 0 && g.ramVA >= abi.RamMin && g.ramVA <= abi.RamEnd-g.ramPages*pageSize
 }

@@ -79,6 +79,7 @@ func (f *fork) freeze() error {
 	h := &heir{part: part{parent: p, child: f.d, geo: f.geo, marked: true, sharing: true}}
 	for _, r := range f.regions {
 		h.lacks.add(r)
+		p.frozen.add(r)
 	}
 	p.heirs = append(p.heirs, h)
 	f.d.heir.Store(h)
@@ -132,12 +133,6 @@ func (d *Domain) settle(va uint64) error {
 		h.parent.freezing.Lock()
 		defer h.parent.freezing.Unlock()
 		return h.get(r)
-	}
-	d.pauses.Lock()
-	err := d.find() // anybody can set a bit, also who has never been forked
-	d.pauses.Unlock()
-	if err != nil {
-		return err
 	}
 	d.freezing.Lock()
 	defer d.freezing.Unlock()
@@ -226,22 +221,31 @@ func (h *heir) getOrEnd(r int) {
 	}
 }
 
-// thaw gives the domain back the right to write to regions that no heir lacks any more.
+// thaw gives the domain back the right to write to those of some regions that no heir lacks any more.
 func (d *Domain) thaw(list []int) error {
 	if d.destroyed.Load() { // nobody writes there any more
 		return nil
 	}
-	list = slices.DeleteFunc(list, func(r int) bool {
-		return slices.ContainsFunc(d.heirs, func(h *heir) bool { return h.lacks.has(r) && !h.child.isGone() })
-	})
-	err := d.setWritable(list, true)
-	if err == nil && len(list) > 0 {
-		d.thaws.Add(1)
-		for _, r := range list {
-			d.unlazy(r)
+	var free, frozen []int
+	for _, r := range list {
+		if slices.ContainsFunc(d.heirs, func(h *heir) bool { return h.lacks.has(r) && !h.child.isGone() }) {
+			continue
+		}
+		if free = append(free, r); d.frozen.has(r) {
+			frozen = append(frozen, r)
 		}
 	}
-	return err
+	if err := d.setWritable(frozen, true); err != nil {
+		return err
+	}
+	if len(frozen) > 0 {
+		d.thaws.Add(1)
+	}
+	for _, r := range free {
+		d.frozen.remove(r)
+		d.unlazy(r)
+	}
+	return nil
 }
 
 // unlazy tells a domain that a region is as its page table entries say.
@@ -313,36 +317,37 @@ func (d *Domain) relink() error {
 	if d.geometry.image == 0 {
 		return nil
 	}
-	var marked, orphaned regions
+	var marked, orphaned, frozen regions
 	for i := range marked {
 		marked[i] = atomic.LoadUint64(&d.control().Lazy[i])
 	}
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
-	var frozen []int // and the domain was not told yet
+	var untold []int // frozen, but the domain does not know
 	for r := range min(abi.LazyRegions, tablesFor(d.geometry.pages)) {
 		_, entry, err := w.slot(d.geometry.ramVA+uint64(r)<<abi.LazyShift, 2)
 		switch writable := entry&pteWrite != 0; {
 		case err != nil:
 			return err
-		case entry&ptePresent == 0 || writable != marked.has(r):
-			// as ever, or a parent's, which may have a child that is still to be found
+		case entry&ptePresent == 0 || writable && !marked.has(r):
+		case !writable && marked.has(r): // it is a parent, and there may be a child that is still to be found
+			frozen.add(r)
 		case !writable:
-			frozen = append(frozen, r)
-		case entry&pteThawed != 0: // and the domain was not told yet
+			untold = append(untold, r)
+		case entry&pteThawed != 0: // and the domain does not know
 			d.unlazy(r)
 		default:
 			orphaned.add(r)
 		}
 	}
-	if len(frozen) > 0 || marked != (regions{}) {
+	if len(untold) > 0 || marked != (regions{}) {
 		if err := d.find(); err != nil {
 			return err
 		}
 	}
 	d.freezing.Lock()
-	d.orphaned = orphaned
-	err := d.setWritable(frozen, true)
+	d.orphaned, d.frozen = orphaned, frozen
+	err := d.setWritable(untold, true)
 	d.freezing.Unlock()
 	if err != nil {
 		return err
@@ -375,7 +380,7 @@ func (d *Domain) inheritFrom(p *Domain) {
 	defer d.freezing.Unlock()
 	h := &heir{part: part{parent: p, child: d, geo: g, marked: true, sharing: true}}
 	for r := d.orphaned.next(0); r >= 0; r = d.orphaned.next(r + 1) {
-		if frozen := atomic.LoadUint64(&p.control().Lazy[r/64])>>(r%64)&1 != 0 && !p.orphaned.has(r); frozen {
+		if p.frozen.has(r) {
 			h.lacks.add(r)
 		} else {
 			d.unlazy(r)

@@ -137,6 +137,29 @@ func TestLazyAdopted(t *testing.T) {
 	}
 }
 
+// TestLazyLie has an adopted domain that nobody has forked say that a region is lazy.
+func TestLazyLie(t *testing.T) {
+	g := newGuests(t, "lazylie")
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory, "lazy")
+	token := m.Token()
+	forget(t, g.h, domainOf(m))
+	next, err := g.h.Adopt(m.ID(), token)
+	g.must(err)
+	d := next.(*Domain)
+	for i := range d.control().Lazy {
+		d.control().Lazy[i] = ^uint64(0)
+	}
+	g.must(d.Settle(lastPage(d)))
+	g.must(d.Settle(^uint64(0)))
+	if r := d.geometry.regionAt(lastPage(d)); (*regions)(&d.control().Lazy).has(r) {
+		t.Error("it is left in the belief")
+	}
+	if got := xentest.AsForker(t, d).Look(); got != content() {
+		t.Error(got)
+	}
+	g.end(d)
+}
+
 // TestLazyUnderneath has somebody else destroy the parent of a child that lacks something: it is told so, or ended, and the rest is as
 // ever.
 func TestLazyUnderneath(t *testing.T) {
@@ -174,20 +197,6 @@ func (g guests) adopted(d *Domain) *Domain {
 	next, err := g.h.Adopt(id, token)
 	g.must(err)
 	return next.(*Domain)
-}
-
-// TestLazyOwnBits holds that a domain that was never forked, and sets bits itself, harms nobody: not even when the engine has not looked for its
-// page tables yet.
-func TestLazyOwnBits(t *testing.T) {
-	g := newGuests(t, "lazyownbits")
-	d := g.adopted(g.create("spin"))
-	all := regions{0: ^uint64(0)}
-	all.tell(d)
-	g.must(d.Settle(lastPage(d)))
-	if r := d.geometry.regionAt(lastPage(d)); (*regions)(&d.control().Lazy).has(r) {
-		t.Error("its bit is still set")
-	}
-	g.end(d)
 }
 
 // TestLazyDied has an engine die while it tells a parent that regions are frozen, and that they are not any more: the parent can use and

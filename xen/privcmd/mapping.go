@@ -61,3 +61,19 @@ const (
 	protRead  = unix.PROT_READ
 	protWrite = unix.PROT_READ | unix.PROT_WRITE
 )
+
+// write writes bytes to frames of a domain, from the first one's begin on.
+func (c *conn) write(id xen.DomID, mfns []uint64, p []byte) error {
+	for len(p) > 0 {
+		n := min(pagesOf(uint64(len(p))), batchFrames)
+		err := c.withFrames(id, mfns[:n], protWrite, func(area []byte) error {
+			p = p[copy(area, p):]
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		mfns = mfns[n:]
+	}
+	return nil
+}

@@ -85,6 +85,8 @@ func (p *part) sort(frame uint64, entries, numbers []uint64) error {
 		switch {
 		case marked && entry&(ptePresent|pteKept) == 0:
 			continue
+		case kind == kindLibrary && p.fromLibrary(frame+uint64(i), entry):
+			continue
 		case present && (kind == abi.RangeDrop || kind == kindShared && !image && entry&pteDirty == 0):
 			continue // the child gets a page of zeroes when it looks
 		case present && kind == kindShared && sharing && (!image || entry&pteWrite == 0):

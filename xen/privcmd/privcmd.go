@@ -50,10 +50,12 @@ type Hypervisor struct {
 	watched chan struct{}
 	look    chan struct{}
 
-	mu       sync.Mutex
-	domains  map[xen.DomID]*Domain
-	families map[xen.DomID]*family
-	closed   bool
+	mu        sync.Mutex
+	domains   map[xen.DomID]*Domain
+	families  map[xen.DomID]*family
+	libraries map[xen.DomID]*holder // by their holders
+	unclaimed []xen.DomID           // holders of an earlier engine
+	closed    bool
 }
 
 var _ xen.Hypervisor = (*Hypervisor)(nil)
@@ -83,7 +85,7 @@ func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	h := &Hypervisor{
 		c: c, fillAfter: fillAfter,
 		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
-		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{},
+		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{}, libraries: map[xen.DomID]*holder{},
 	}
 	sum := sha256.Sum256([]byte(o.Key))
 	copy(h.key[:], sum[:])
@@ -138,6 +140,8 @@ func (h *Hypervisor) learn() error {
 		d := &list[i]
 		if root, ok := h.marked(holderMark, d); ok {
 			h.adoptHolder(root, xen.DomID(d.Domain))
+		} else if _, ok := h.marked(libraryMark, d); ok {
+			h.unclaimed = append(h.unclaimed, xen.DomID(d.Domain))
 		} else if h.ours(d) && halfMade(d) {
 			h.letGo(d, list)
 			if err := h.c.destroy(xen.DomID(d.Domain)); err != nil {
@@ -177,8 +181,9 @@ func (h *Hypervisor) ours(d *domainInfo) bool { return [8]byte(d.Handle[:8]) == 
 // Marks are in the UUID of a domain without a vcpu, behind what tells our domains from others', and before the
 // number of another domain.
 const (
-	holderMark = 0x6b786661 // it holds the frames of the family with that number
-	pauseMark  = 0x6b787061 // it is to be the child of that one, which is paused for it
+	libraryMark = 0x6b786c69 // it holds a library's pages; the number is any
+	holderMark  = 0x6b786661 // it holds the frames of the family with that number
+	pauseMark   = 0x6b787061 // it is to be the child of that one, which is paused for it
 )
 
 // mark is a UUID with a mark.

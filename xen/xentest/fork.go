@@ -29,10 +29,18 @@ type member struct {
 	model [ForkPages]uint64
 }
 
-// founder starts the first domain of a family.
-func (b *bench) founder() *member {
+// founder starts the first domain of a family, perhaps with a library, which nobody else keeps.
+func (b *bench) founder(library ...func(*xen.Config) xen.Shared) *member {
 	b.t.Helper()
-	m := b.member(StartForker(b.t, b.hv, b.im, ForkerMemory, b.promise...), [ForkPages]uint64{})
+	c := ForkerConfig(b.im, ForkerMemory, b.promise...)
+	var kept []xen.Shared
+	for _, add := range library {
+		kept = append(kept, add(c))
+	}
+	m := b.member(StartForkerOf(b.t, b.hv, c), [ForkPages]uint64{})
+	for _, s := range kept {
+		b.must(s.Close())
+	}
 	for i := range m.model {
 		m.model[i] = uint64(i) + 1
 	}
@@ -100,7 +108,7 @@ func testFork(t *testing.T, s Suite) {
 	}{
 		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
-		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree}, {"Limits", forkLimits},
+		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree}, {"Limits", forkLimits}, {"Libraries", forkLibraries},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
@@ -108,7 +116,7 @@ func testFork(t *testing.T, s Suite) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, s)
 			b.promise = []string{promise}
-			for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkGenerations, forkTree} {
+			for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkGenerations, forkTree, forkLibraries} {
 				run(t, b)
 			}
 		})
@@ -352,7 +360,7 @@ func forkPaused(t *testing.T, b *bench) {
 // forkAdopted has a second engine fork what a first one started and forked.
 func forkAdopted(t *testing.T, b *bench) {
 	start := &bench{Suite: b.Suite, t: t, key: b.key, hv: b.hv, im: b.im, passing: true}
-	m := start.founder()
+	m := start.founder(func(c *xen.Config) xen.Shared { return AddLibrary(t, b.hv, c) })
 	c := m.child()
 	c.fill(3, 33)
 	family := []*member{m, c}
@@ -376,6 +384,9 @@ func forkAdopted(t *testing.T, b *bench) {
 	g := c.child()
 	g.check("a child of an adopted child")
 	g.child().check("its child")
+	for _, d := range []xen.Domain{s, g, c, m} {
+		b.hasLibrary(d)
+	}
 	c.check("an adopted child")
 	m.check("an adopted parent")
 }

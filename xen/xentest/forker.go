@@ -43,9 +43,18 @@ type Forker struct {
 // StartForker makes a forker and lets it run. The caller ends it; what it has not ended when the test does is killed.
 func StartForker(t testing.TB, hv xen.Hypervisor, im xen.Image, memory uint64, args ...string) *Forker {
 	t.Helper()
-	d, err := hv.Create(context.Background(), &xen.Config{
-		Image: im, Memory: memory, Boot: xen.Boot{Name: "forker", Args: append([]string{"guest", "fork"}, args...)},
-	})
+	return StartForkerOf(t, hv, ForkerConfig(im, memory, args...))
+}
+
+// ForkerConfig is what a forker is made of.
+func ForkerConfig(im xen.Image, memory uint64, args ...string) *xen.Config {
+	return &xen.Config{Image: im, Memory: memory, Boot: xen.Boot{Name: "forker", Args: append([]string{"guest", "fork"}, args...)}}
+}
+
+// StartForkerOf is StartForker of something that begins with ForkerConfig.
+func StartForkerOf(t testing.TB, hv xen.Hypervisor, c *xen.Config) *Forker {
+	t.Helper()
+	d, err := hv.Create(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

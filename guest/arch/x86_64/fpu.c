@@ -12,7 +12,10 @@
 #define MXCSR_OFFSET 24
 #define MXCSR_MASK 0xffff
 
-/* cpuid leaves the guest on some machines and is slow there, so ask only when a first thread is interrupted. */
+/*
+ * cpuid leaves the guest on some machines and is slow there, so ask only when a first thread is interrupted. A program may be
+ * interrupted in here (resolve.S), and then it is asked twice.
+ */
 static struct {
 	uint32_t size; /* 0: not asked yet */
 	uint64_t mask; /* state components; 0: the CPU has no xsave */
@@ -38,23 +41,25 @@ void fpu_init(void)
 
 uint32_t fpu_size(void)
 {
-	uint32_t r[4], lo, hi;
+	uint32_t r[4], lo, hi, size = XSAVE_LEGACY;
+	uint64_t mask = 0;
 
 	if (fpu.size)
 		return fpu.size;
 	cpuid(1, 0, r);
-	fpu.size = XSAVE_LEGACY;
-	if (!(r[2] & CPUID_1_ECX_OSXSAVE))
-		return fpu.size;
-	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	fpu.mask = ((uint64_t)hi << 32 | lo) & ~XSTATE_AMX;
+	if (r[2] & CPUID_1_ECX_OSXSAVE) {
+		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+		mask = ((uint64_t)hi << 32 | lo) & ~XSTATE_AMX;
+	}
 	for (int i = 2; i < 63; i++) {
-		if (!(fpu.mask & 1UL << i))
+		if (!(mask & 1UL << i))
 			continue;
 		cpuid(CPUID_XSAVE, i, r); /* eax: size, ebx: offset */
-		fpu.size = MAX(fpu.size, r[0] + r[1]);
+		size = MAX(size, r[0] + r[1]);
 	}
-	return fpu.size;
+	fpu.mask = mask;
+	__atomic_store_n(&fpu.size, size, __ATOMIC_RELEASE);
+	return size;
 }
 
 uint64_t fpu_mask(void)

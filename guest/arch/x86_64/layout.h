@@ -25,6 +25,8 @@
 
 /* A system call of our own: munmap(a, b) of the caller's stack and exit. Beyond all of Linux's. */
 #define KX_SYS_unmapself 1023
+/* And one more: binds call b of the library a, and returns where it goes. */
+#define KX_SYS_bind 1022
 
 /* Size of fnstenv's image and of what switch_to keeps beside it. */
 #define SWITCH_FPU 40

@@ -12,14 +12,27 @@
 #define HOT_DATA (16 * KX_PAGE_SIZE)
 #define HOT_RAM (6 * KX_PAGE_SIZE)
 
+#define FORK_FAMILY 5 /* which file the family area's is in the order of a fork */
+
 static struct stub_start start;
+
+/* The number of the file of a library. */
+static uint32_t library_file(uint32_t i)
+{
+	int at = received_count - (int)start.libraries + (int)i;
+
+	return i < start.libraries && at >= 0 ? (uint32_t)received_files[at] : ~0u;
+}
 
 static long map_now(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off, uint32_t how)
 {
 	/* Frozen frames are copied on write; everything else is what it is for all who map it. */
 	uint32_t kind = start.frozen && fd == STUB_FD_RAM ? MAP_PRIVATE : MAP_SHARED;
-	long r = sys(__NR_mmap, va, len, prot, kind | MAP_FIXED | how, fd, off);
+	long r;
 
+	if (fd >= STUB_LIBRARY)
+		fd = library_file(fd - STUB_LIBRARY);
+	r = sys(__NR_mmap, va, len, prot, kind | MAP_FIXED | how, fd, off);
 	return sys_failed(r) ? r : 0;
 }
 
@@ -45,7 +58,7 @@ long map_own_pages(void)
 	return r ? r : map_control(STUB_FD_CTL);
 }
 
-/* Of the files of a blank the family area's is the last; one that a fork makes gets another instead. */
+/* A blank has one; one that a fork makes gets another instead. */
 static long take_family(int from)
 {
 	long r = sys(__NR_dup2, from, STUB_FD_FAMILY);
@@ -89,7 +102,7 @@ static long build(void)
 	long r = start.moved ? map_control(STUB_FD_CONTROL) : 0;
 
 	if (!r && start.frozen)
-		r = received_count ? take_family(received_files[received_count - 1]) : -XEN_EINVAL;
+		r = received_count > FORK_FAMILY ? take_family(received_files[FORK_FAMILY]) : -XEN_EINVAL;
 
 	limit_data(STUB_DATA + (start.frozen ? (start.image_pages + start.ram_pages) * KX_PAGE_SIZE : 0));
 	guest.image_pages = start.image_pages;

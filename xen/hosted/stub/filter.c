@@ -83,7 +83,7 @@ static const struct sock_filter program[] = {
 	IS(0, STATE_LOW), IS(1, STUB_STATE_SIZE), HIGH_IS(1, 0), SKIP(6),
 	IS_BELOW_STUB(0),
 	LOAD(LOW(4)), EQ(STUB_FD_CTL, 5, 0), EQ(STUB_FD_RAM, 4, 0), EQ(STUB_FD_IMAGE, 3, 0), EQ(STUB_FD_CONTROL, 2, 0),
-	EQ(STUB_FD_FAMILY, 1, 0),
+	GE(STUB_FD_FAMILY, 1, 0), /* or a library's: higher numbers have nothing else that can be mapped */
 	KILL, ALLOW,
 	/* all but what tells a later engine which domain it is */
 	RULE(__NR_close, 5), LOAD(LOW(0)), EQ(STUB_FD_SOCK, 2, 0), GE(STUB_FD_CONTROL, 1, 0), KILL, ALLOW,

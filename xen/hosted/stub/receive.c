@@ -2,7 +2,7 @@
 #include "stub.h"
 #include "sys.h"
 
-#define FILES_MAX 8
+#define FILES_MAX (6 + KX_LIBRARIES)
 
 int received_files[FILES_MAX], received_count;
 

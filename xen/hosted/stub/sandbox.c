@@ -84,7 +84,7 @@ uint32_t sandbox_enter(uint32_t *identity)
 	sys(__NR_prctl, PR_SET_DUMPABLE, 1); /* the engine reopens our files through /proc */
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_FSIZE, 0);
-	limit(RLIMIT_NOFILE, 16);
+	limit(RLIMIT_NOFILE, 24 + KX_LIBRARIES);
 	limit(RLIMIT_MEMLOCK, 0);
 	limit(RLIMIT_MSGQUEUE, 0);
 	limit(RLIMIT_STACK, 65536); /* what is left of it holds the title */

@@ -46,7 +46,8 @@
 #define STUB_END_SHUTDOWN 1 /* SCHEDOP_shutdown, see reason */
 #define STUB_END_FAULT 2    /* see crash */
 
-#define STUB_MAPS 32   /* segments of an image and the RAM window, at most */
+#define STUB_MAPS 96   /* segments of an image and its libraries, and the RAM window, at most */
+#define STUB_LIBRARY 64 /* in stub_map.fd: and more, the file of a library, of those that came last with the order */
 #define STUB_TITLE 128 /* bytes of a process title, with its NUL */
 
 /* Messages to the zygote carry one word; its answers are a struct zygote_reply. */
@@ -96,7 +97,8 @@ struct stub_map {
 
 /*
  * Engine to blank, with the RAM and the image memfd: become this domain. If a fork makes it, also with the tag, the
- * control area's memfd and the other end of the socket.
+ * control area's memfd, the other end of the socket and the family area's memfd. The files of libraries come after those, and
+ * where no fork makes it after three others, which have the numbers up to STUB_FD_ENGINE.
  */
 struct stub_start {
 	uint64_t entry;
@@ -110,6 +112,8 @@ struct stub_start {
 	uint32_t nmaps;
 	uint32_t frozen; /* a fork makes it: the frames are mapped privately */
 	uint32_t moved;  /* it was another process before: the control area is STUB_FD_CONTROL's */
+	uint32_t libraries; /* how many files are libraries */
+	uint32_t pad;
 	char title[STUB_TITLE]; /* what ps shows */
 	struct stub_map maps[STUB_MAPS];
 };

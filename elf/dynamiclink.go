@@ -1,0 +1,386 @@
+package elf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Symbols that an image with libraries has: TableSymbol is the variable that tells its start, its end and its calls of its
+// libraries, struct kx_libraries of guest/include/kx_abi.h; ResolveSymbol is the function by which a call comes that is not bound yet.
+const (
+	TableSymbol   = "kx_libraries"
+	ResolveSymbol = "kx_resolve"
+)
+
+// Sizes of struct kx_libraries, bytes: a count, the image's item, and those of libraries.
+const (
+	tableHead = 8
+	tableItem = 56
+	tableSize = tableHead + (1+MaxLibraries)*tableItem
+)
+
+// Content is what writable memory holds at an address before the first instruction runs.
+type Content struct {
+	VA    uint64
+	Bytes []byte
+}
+
+// Linked is an image with its libraries in their places.
+type Linked struct {
+	Libraries []Placed
+	Content   []Content // of writable segments, where it is not that of the image's file, or zero
+	Pages     uint64    // of image and libraries, from ImageVA
+
+	linker
+}
+
+// Placed is a library at an address.
+type Placed struct {
+	Node
+	Base uint64 // of the library's address 0; page-aligned
+}
+
+// module is an image or a library while it is linked.
+type module struct {
+	name string
+	*Dynamic
+	base   uint64
+	r      io.ReaderAt // nil: the image
+	item   uint64      // address of its part of the table
+	lazy   bool        // calls are bound when they are made first
+	writes []Content
+}
+
+// linker binds symbols. The order of modules is that in which symbols are looked for: the image first.
+type linker struct {
+	modules []module
+	copied  uint64 // bytes
+}
+
+// maxCopied bounds what an image takes of its libraries' variables, bytes.
+const maxCopied = 64 << 20
+
+// Link places the libraries of a tree behind the image, the first one slide pages after a page that is left out, and binds all
+// symbols; with lazy, calls not yet, where that can be: Bind does. A reference that nothing satisfies gives an *Error.
+func Link(img *Image, tree []Node, slide uint64, lazy bool) (*Linked, error) {
+	out := &Linked{Pages: img.Pages() + slide}
+	k := &out.linker
+	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
+	for _, n := range tree {
+		base := ImageVA + (out.Pages+1)*PageSize
+		if base+n.Pages()*PageSize > ImageEnd {
+			return nil, refuse("%s: no room: image and libraries have %d MiB of addresses", n.Name, (ImageEnd-ImageVA)>>20)
+		}
+		out.Pages += 1 + n.Pages()
+		out.Libraries = append(out.Libraries, Placed{n, base})
+		m := module{name: n.Name, Dynamic: n.Dynamic, base: base, r: n.r}
+		if err := m.load(); err != nil {
+			return nil, within(m.name, err)
+		}
+		k.modules = append(k.modules, m)
+	}
+	if err := k.table(initOrder(tree), lazy); err != nil {
+		return nil, err
+	}
+	for i := range k.modules { // the image last: it takes copies of what libraries hold
+		m := &k.modules[len(k.modules)-1-i]
+		if err := k.bind(m); err != nil {
+			return nil, within(m.name, err)
+		}
+	}
+	for i := range k.modules {
+		m := &k.modules[i]
+		out.Content, m.writes = append(out.Content, m.writes...), nil
+	}
+	return out, nil
+}
+
+// Bind finds what call n of a module means: the image is module 0, the libraries follow in the order of the tree. Both numbers may be
+// anything. It may be called from any goroutine.
+func (l *Linked) Bind(module, n uint64) (address uint64, name string, err error) {
+	if module >= uint64(len(l.modules)) || n >= uint64(len(l.modules[module].slots)) {
+		return 0, "", refuse("no call %d of module %d", n, module)
+	}
+	m := &l.modules[module]
+	r := &m.slots[n]
+	if len(m.symbols) > 0 {
+		name = printable(m.symbols[r.sym].name)
+	}
+	address, err = l.value(m, r)
+	return address, name, within(m.name, err)
+}
+
+// Calls counts, for each library, the calls of its functions that are bound, and those that are not yet, wherever they are made, in memory
+// that read reads: 8 bytes at an address.
+func (l *Linked) Calls(read func(va uint64, p []byte) error) (bound, unbound []int, err error) {
+	bound, unbound = make([]int, len(l.Libraries)), make([]int, len(l.Libraries))
+	var word [8]byte
+	for k := range l.modules {
+		m := &l.modules[k]
+		for i := range m.slots {
+			r := &m.slots[i]
+			to, err := l.value(m, r)
+			if err != nil {
+				return nil, nil, within(m.name, err)
+			}
+			of := slices.IndexFunc(l.Libraries, func(p Placed) bool { return to >= p.Base && to-p.Base < p.Pages()*PageSize })
+			if of < 0 {
+				continue // the image's
+			}
+			if err := read(m.base+r.va, word[:]); err != nil {
+				return nil, nil, err
+			}
+			if m.unbound[i] != 0 && le.Uint64(word[:]) == m.base+m.unbound[i] {
+				unbound[of]++
+			} else {
+				bound[of]++
+			}
+		}
+	}
+	return bound, unbound, nil
+}
+
+// Name names an address in a library, for people: the library and the function, if others can call it, and how far in.
+func (l *Linked) Name(address uint64) (name string, ok bool) {
+	for i, p := range l.Libraries {
+		at := address - p.Base
+		if address < p.Base || at >= p.Pages()*PageSize {
+			continue
+		}
+		for _, s := range l.modules[1+i].symbols {
+			if s.typ == symbolFunc && s.section != 0 && at >= s.value && at-s.value < s.size {
+				return fmt.Sprintf("%s:%s+0x%x", p.Node.Name, printable(s.name), at-s.value), true
+			}
+		}
+		return fmt.Sprintf("%s+0x%x", p.Node.Name, at), true
+	}
+	return "", false
+}
+
+// within says in which module something is wrong.
+func within(name string, err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return refuse("%s: %s", name, own.Reason)
+	}
+	return err
+}
+
+// load reads what the writable segments of a library begin with.
+func (m *module) load() error {
+	for i := range m.segs {
+		s := &m.segs[i]
+		if s.Prot&Write == 0 || s.FileSize == 0 {
+			continue
+		}
+		p, err := m.read(s.Off, s.FileSize)
+		if err != nil {
+			return err
+		}
+		m.writes = append(m.writes, Content{m.base + s.VA, p})
+	}
+	return nil
+}
+
+func (m *module) read(off, n uint64) ([]byte, error) {
+	f := file{r: m.r}
+	return f.read(off, n)
+}
+
+// set stores a word at an address of the module, in a writable segment.
+func (m *module) set(va, value uint64) error {
+	if m.r == nil {
+		if n := len(m.writes); n > 0 && m.writes[n-1].VA+uint64(len(m.writes[n-1].Bytes)) == va {
+			m.writes[n-1].Bytes = le.AppendUint64(m.writes[n-1].Bytes, value)
+		} else {
+			m.writes = append(m.writes, Content{va, le.AppendUint64(nil, value)})
+		}
+		return nil
+	}
+	for _, w := range m.writes {
+		if off := m.base + va - w.VA; m.base+va >= w.VA && off+8 <= uint64(len(w.Bytes)) {
+			le.PutUint64(w.Bytes[off:], value)
+			return nil
+		}
+	}
+	return refuse("damaged relocation at %#x: the file has nothing there", va)
+}
+
+// content is what a library has at an address before anything runs, n bytes of one segment.
+func (m *module) content(va, n uint64) ([]byte, error) {
+	p := make([]byte, n)
+	for _, s := range m.segs {
+		if off := va - s.VA; va >= s.VA && off < s.FileSize && s.Prot&Write == 0 {
+			q, err := m.read(s.Off+off, min(n, s.FileSize-off))
+			copy(p, q)
+			return p, err
+		}
+	}
+	for _, w := range m.writes {
+		if off := m.base + va - w.VA; m.base+va >= w.VA && off < uint64(len(w.Bytes)) {
+			copy(p, w.Bytes[off:])
+		}
+	}
+	return p, nil
+}
+
+// bind does the relocations of a module. What a call means is looked for in any case.
+func (k *linker) bind(m *module) error {
+	for i := range m.relocs {
+		r := &m.relocs[i]
+		if r.typ == relocCopy {
+			if err := k.copy(m, r); err != nil {
+				return err
+			}
+			continue
+		}
+		value, err := k.value(m, r)
+		if err != nil {
+			return err
+		}
+		if err := m.set(r.va, value); err != nil {
+			return err
+		}
+	}
+	for i := range m.slots {
+		r := &m.slots[i]
+		value, err := k.value(m, r)
+		if err != nil {
+			return err
+		}
+		if m.lazy && m.unbound[i] != 0 {
+			value = m.base + m.unbound[i]
+		}
+		if err := m.set(r.va, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value is what a relocation is to store.
+func (k *linker) value(m *module, r *reloc) (uint64, error) {
+	switch r.typ {
+	case relocRelative:
+		return m.base + r.addend, nil
+	case relocCopy:
+		return 0, refuse("damaged relocation at %#x: a copy among the calls", r.va)
+	}
+	if len(m.symbols) == 0 {
+		return 0, refuse("damaged relocation at %#x: there are no symbols", r.va)
+	}
+	value, err := k.lookup(m, &m.symbols[r.sym], r.typ == relocJumpSlot)
+	if r.typ == reloc64 {
+		value += r.addend
+	}
+	return value, err
+}
+
+// lookup is the address of a symbol that a module refers to. A call never goes through an image's entry for the function.
+func (k *linker) lookup(m *module, s *dynSymbol, call bool) (uint64, error) {
+	if s.typ == symbolTLS {
+		return 0, refuse("%s: %s", printable(s.name), threadLocal)
+	}
+	if s.name == "" || s.bind == bindLocal {
+		return m.address(s), nil
+	}
+	for i := range k.modules {
+		o := &k.modules[i]
+		if index, ok := o.defined[s.name]; ok {
+			found := &o.symbols[index]
+			if found.typ == symbolTLS {
+				return 0, refuse("%s: %s", printable(s.name), threadLocal)
+			}
+			return o.address(found), nil
+		}
+		if at, ok := o.canonical[s.name]; ok && !call && i == 0 {
+			return at, nil
+		}
+	}
+	if s.bind == bindWeak {
+		return 0, nil
+	}
+	return 0, refuse("needs %s, which neither the image nor any of its libraries has: link the image again", printable(s.name))
+}
+
+// address is where a symbol of the module is.
+func (m *module) address(s *dynSymbol) uint64 {
+	if s.section == 0 || s.section == sectionAbs {
+		return s.value
+	}
+	return m.base + s.value
+}
+
+// copy gives an image the first content of a library's variable that it has in its own memory.
+func (k *linker) copy(m *module, r *reloc) error {
+	if m.r != nil || len(m.symbols) == 0 {
+		return refuse("relocation of type %d at %#x: compile it with kxsh cc -fPIC", r.typ, r.va)
+	}
+	s := &m.symbols[r.sym]
+	for i := 1; i < len(k.modules); i++ {
+		o := &k.modules[i]
+		index, ok := o.defined[s.name]
+		if !ok {
+			continue
+		}
+		from := &o.symbols[index]
+		switch {
+		case from.section == sectionAbs || !in(m.segs, r.va, s.size, Write):
+			return refuse("damaged relocation at %#x: %s has %d bytes", r.va, printable(s.name), s.size)
+		case from.size != s.size:
+			return refuse("%s has %d bytes in %s and %d in the image: link the image again", printable(s.name), from.size, o.name, s.size)
+		}
+		if k.copied += s.size; k.copied > maxCopied {
+			return refuse("copies of its libraries' variables take more than %d MiB", maxCopied>>20)
+		}
+		p, err := o.content(from.value, s.size)
+		if err != nil {
+			return err
+		}
+		m.writes = append(m.writes, Content{r.va, p})
+		return nil
+	}
+	return refuse("needs the variable %s, which none of its libraries has: link the image again", printable(s.name))
+}
+
+// table fills the image's table, in the order in which constructors run, and has calls come by the resolver.
+func (k *linker) table(order []int, lazy bool) error {
+	image := &k.modules[0]
+	index, ok := image.defined[TableSymbol]
+	if !ok || image.symbols[index].size != tableSize || !in(image.segs, image.symbols[index].value, tableSize, Write) {
+		return refuse("uses shared libraries without the start for them: link it with kxsh cc")
+	}
+	at := image.symbols[index].value
+	p := le.AppendUint64(nil, uint64(len(order)))
+	add := func(i int, spans ...span) {
+		m := &k.modules[i]
+		m.item = at + uint64(len(p))
+		for _, s := range spans {
+			p = le.AppendUint64(le.AppendUint64(p, m.base+s.va), s.size/8)
+		}
+		p = le.AppendUint64(le.AppendUint64(le.AppendUint64(p, m.base+m.calls), m.base), uint64(i))
+	}
+	add(0, span{}, span{})
+	for _, i := range order {
+		m := &k.modules[1+i]
+		add(1+i, m.init, m.fini)
+	}
+	image.writes = append(image.writes, Content{at, p})
+	resolver, ok := image.defined[ResolveSymbol]
+	if !ok || !in(image.segs, image.symbols[resolver].value, 1, Exec) || !lazy {
+		return nil
+	}
+	for i := range k.modules {
+		m := &k.modules[i]
+		// The first word is the linker's own. A module without the others has no calls to be bound.
+		if m.got == 0 || !in(m.segs, m.got, 24, Write) {
+			continue
+		}
+		if m.set(m.got+8, m.item) == nil && m.set(m.got+16, image.symbols[resolver].value) == nil {
+			m.lazy = true
+		}
+	}
+	return nil
+}

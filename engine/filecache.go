@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+const (
+	fileMax  = 256 << 20 // bytes of an image, root archive included, and of a library
+	fileKeep = 64        // of each kind that are kept for the next run
+)
+
+// fileID tells whether a file is still the one that was read.
+type fileID struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime syscall.Timespec
+}
+
+// cached is what a fileCache has to know of what it keeps.
+type cached struct {
+	id    fileID
+	users int // runs that are using it, guarded by fileCache.mu
+	stale bool
+}
+
+func (c *cached) entry() *cached { return c }
+
+// loaded is something made of a file.
+type loaded interface {
+	comparable
+	entry() *cached
+	close()
+}
+
+// fileCache keeps what was made of files between runs, so that the second run of an image neither reads nor
+// checks it.
+type fileCache[T loaded] struct {
+	load func(path string, data []byte) (T, error)
+
+	mu    sync.Mutex
+	byID  map[fileID]T
+	order []T // least recently used first
+}
+
+func newFileCache[T loaded](load func(path string, data []byte) (T, error)) *fileCache[T] {
+	return &fileCache[T]{load: load, byID: map[fileID]T{}}
+}
+
+// get returns what was made of the file at path; the caller puts it back. The file is opened once and read once:
+// what was checked is what runs, whatever happens to the file meanwhile.
+func (c *fileCache[T]) get(path string) (t T, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		code := CodeBadImage
+		if errors.Is(err, os.ErrNotExist) {
+			code = CodeNoImage
+		}
+		return t, errf(code, "%s: %v", path, errors.Unwrap(err))
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return t, errf(CodeBadImage, "%s: %v", path, err)
+	}
+	if !fi.Mode().IsRegular() {
+		return t, errf(CodeBadImage, "%s: not a regular file", path)
+	}
+	st := fi.Sys().(*syscall.Stat_t)
+	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+
+	c.mu.Lock()
+	if have, ok := c.byID[id]; ok {
+		c.use(have)
+		c.mu.Unlock()
+		return have, nil
+	}
+	c.mu.Unlock()
+
+	if id.size > fileMax {
+		return t, errf(CodeBadImage, "%s: %d bytes: at most %d are taken", path, id.size, fileMax)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, fileMax+1))
+	if err != nil {
+		return t, errf(CodeBadImage, "%s: %v", path, err)
+	}
+	if t, err = c.load(path, data); err != nil {
+		return t, err
+	}
+	t.entry().id = id
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other, ok := c.byID[id]; ok { // somebody was faster
+		t.close()
+		c.use(other)
+		return other, nil
+	}
+	c.byID[id] = t
+	c.use(t)
+	for len(c.order) > fileKeep {
+		c.drop(c.order[0])
+	}
+	return t, nil
+}
+
+// use marks t as used now, by one more. The caller holds c.mu.
+func (c *fileCache[T]) use(t T) {
+	t.entry().users++
+	c.forget(t)
+	c.order = append(c.order, t)
+}
+
+// forget takes t out of the order. The caller holds c.mu.
+func (c *fileCache[T]) forget(t T) {
+	for i, o := range c.order {
+		if o == t {
+			c.order = append(c.order[:i], c.order[i+1:]...)
+			break
+		}
+	}
+}
+
+// drop takes t out of the cache and closes it when nobody uses it. The caller holds c.mu.
+func (c *fileCache[T]) drop(t T) {
+	e := t.entry()
+	delete(c.byID, e.id)
+	c.forget(t)
+	e.stale = true
+	if e.users == 0 {
+		t.close()
+	}
+}
+
+// put gives back what get returned.
+func (c *fileCache[T]) put(t T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := t.entry()
+	e.users--
+	if e.stale && e.users == 0 {
+		t.close()
+	}
+}
+
+func (c *fileCache[T]) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.order) > 0 {
+		c.drop(c.order[0])
+	}
+}

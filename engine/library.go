@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/elf"
+	"kxsh/xen"
+)
+
+// maxSlide is by how many pages at most the dynamic segment of a pVM is moved at random.
+const maxSlide = 128
+
+// library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that use it.
+type library struct {
+	cached
+	elf    *elf.Library
+	xen    xen.Shared
+	record *elf.Record // nil: it has none
+	sha    string
+}
+
+func (l *library) close() { l.xen.Close() }
+
+// loadLibrary makes a library of a file.
+func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
+	r := bytes.NewReader(data)
+	parsed, err := elf.ParseLibrary(r, int64(len(data)))
+	if err != nil {
+		return nil, errf(CodeBadImage, "%s: not a library of pVMs: %v", path, err)
+	}
+	rec, err := elf.ReadRecord(r, int64(len(data)))
+	if err != nil { // whether or not anything is demanded of it
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	}
+	pages, err := parsed.ReadOnly()
+	if err != nil {
+		return nil, errf(CodeBadImage, "%s: %v", path, err)
+	}
+	shared, err := e.hv.Share(pages)
+	if err != nil {
+		return nil, errf(CodeInternal, "%s: %v", path, err)
+	}
+	return &library{elf: parsed, xen: shared, record: rec, sha: digest(data)}, nil
+}
+
+// LibraryUse is a library of a pVM.
+type LibraryUse struct {
+	Name   string `json:"name"` // as it is needed
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"` // of the file
+	Base   uint64 `json:"base"`   // address
+	Bytes  uint64 `json:"bytes"`  // of addresses, from there
+	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
+}
+
+// Library is a library of a running pVM, as it is now.
+type Library struct {
+	LibraryUse
+	Sharers int `json:"sharers"` // pVMs that have the same file, this one included
+	// Calls of its functions, wherever they are made: those that are bound, and those that will be when they are made first. -1: the files
+	// are not those any more with which an earlier engine has linked it.
+	Bound int `json:"bound"`
+	Lazy  int `json:"lazy"`
+}
+
+// Libraries implements API.
+func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
+	p, err := e.findLive(pid, "only pVMs have libraries")
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	list := []Library{}
+	for _, u := range p.rec.Libraries {
+		same := func(q *pvm) bool {
+			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 })
+		}
+		list = append(list, Library{LibraryUse: u, Sharers: len(e.those(same)), Bound: -1, Lazy: -1})
+	}
+	e.mu.Unlock()
+	linked, err := e.linkedOf(p)
+	if err != nil {
+		return list, nil
+	}
+	bound, lazy, err := linked.Calls(byPages(p.dom.ReadMemory))
+	if err != nil {
+		return nil, errf(CodeInternal, "(%d): %v", pid, err)
+	}
+	for i := range list {
+		list[i].Bound, list[i].Lazy = bound[i], lazy[i]
+	}
+	return list, nil
+}
+
+// byPages reads words of a pVM's memory, whole pages at a time. No word is of two pages: relocations are to aligned ones, and another
+// one is an error.
+func byPages(read func(va uint64, p []byte) error) func(va uint64, p []byte) error {
+	pages := map[uint64][]byte{}
+	return func(va uint64, p []byte) error {
+		page, off := va&^(elf.PageSize-1), va%elf.PageSize
+		if pages[page] == nil {
+			content := make([]byte, elf.PageSize)
+			if err := read(page, content); err != nil {
+				return err
+			}
+			pages[page] = content
+		}
+		if copy(p, pages[page][off:]) < len(p) {
+			return fmt.Errorf("%#x: a word of two pages", va)
+		}
+		return nil
+	}
+}
+
+// libraries are those of a pVM that is being born; the zero libraries are none.
+type libraries struct {
+	files   []*library // in the order of the tree
+	uses    []LibraryUse
+	shared  []xen.Shared
+	dynamic xen.Dynamic
+	linked  *elf.Linked
+}
+
+// link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. The
+// caller puts them back.
+func (e *Engine) link(im *image, r *RunRequest, q *restriction, slide uint64) (l libraries, err error) {
+	folders := append(append([]string(nil), r.LibPath...), filepath.Dir(r.Image))
+	tree, err := elf.Tree(im.elf, func(name, by string) (*elf.Library, error) {
+		path, err := FindLibrary(name, folders)
+		if err != nil {
+			if by == "" {
+				by = "it"
+			}
+			return nil, errf(CodeBadImage, "%s: %s needs %s, which is not in %s: name its folder with --lib-path", r.Image, by, name, strings.Join(folders, ", "))
+		}
+		file, err := e.libs.get(path)
+		if err != nil {
+			return nil, err
+		}
+		l.files = append(l.files, file)
+		if q.Signed {
+			if err := e.permitLibrary(r, q, im, name, path, file); err != nil {
+				return nil, err
+			}
+		}
+		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
+		return file.elf, nil
+	})
+	if err == nil {
+		l.linked, err = elf.Link(im.elf, tree, slide, !bindsNow(r.Env))
+	}
+	if err != nil {
+		e.putLibraries(l)
+		var bad *elf.Error
+		if errors.As(err, &bad) {
+			err = errf(CodeBadImage, "%s: %v", r.Image, err)
+		}
+		return libraries{}, err
+	}
+	l.place()
+	return l, nil
+}
+
+// bindsNow tells whether a program wants all of its calls bound before it runs.
+func bindsNow(env []string) bool {
+	return slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "LD_BIND_NOW=") && kv != "LD_BIND_NOW=" })
+}
+
+// FindLibrary returns the path of the first file of that name.
+func FindLibrary(name string, folders []string) (string, error) {
+	for _, dir := range folders {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
+}
+
+// place says what of the libraries is where.
+func (l *libraries) place() {
+	l.dynamic = xen.Dynamic{Pages: l.linked.Pages, Content: l.linked.Content}
+	l.linked.Content = nil // it is needed once
+	for i, p := range l.linked.Libraries {
+		use := &l.uses[i]
+		use.Base, use.Bytes = p.Base, p.Pages()*elf.PageSize
+		first := uint64(0)
+		for _, s := range p.Segments {
+			at := xen.Range{VA: p.Base + s.VA&^(elf.PageSize-1), Pages: s.Pages()}
+			if s.Prot&elf.Write != 0 {
+				l.dynamic.Private = append(l.dynamic.Private, at)
+				continue
+			}
+			l.dynamic.Shared = append(l.dynamic.Shared, xen.Mapping{Range: at, Of: i, First: first, Prot: s.Prot})
+			first += at.Pages
+		}
+		use.Shared = first * elf.PageSize
+		l.shared = append(l.shared, l.files[i].xen)
+	}
+}
+
+func (e *Engine) putLibraries(l libraries) {
+	for _, file := range l.files {
+		e.libs.put(file)
+	}
+}
+
+// ---- calls ----
+
+// callBind serves CallBind: d0_resolve of the paper.
+func (e *Engine) callBind(p *pvm, module, call uint64) int64 {
+	linked, err := e.linkedOf(p)
+	if err == nil {
+		var address uint64
+		if address, _, err = linked.Bind(module, call); err == nil {
+			return int64(address)
+		}
+	}
+	e.refusedCall(p, "bind", err.Error())
+	return -int64(unix.ENOENT)
+}
+
+// linkedOf is how the libraries of a pVM are linked. Of one that was adopted it is found out anew, from the files.
+func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
+	if linked := p.linked.Load(); linked != nil {
+		return linked, nil
+	}
+	e.mu.Lock()
+	rec := p.rec
+	e.mu.Unlock()
+	if len(rec.Libraries) == 0 {
+		return nil, errors.New("it has no libraries")
+	}
+	im, err := e.images.get(rec.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer e.images.put(im)
+	r := rec.Request
+	r.Image, r.LibPath = rec.Image, nil
+	for _, u := range rec.Libraries {
+		r.LibPath = append(r.LibPath, filepath.Dir(u.Path))
+	}
+	if im.sha != rec.ImageSHA || im.elf.Dynamic == nil {
+		return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", rec.Image)
+	}
+	l, err := e.link(im, &r, &restriction{}, (rec.Libraries[0].Base-elf.ImageVA)/elf.PageSize-im.elf.Pages()-1)
+	if err != nil {
+		return nil, err
+	}
+	defer e.putLibraries(l)
+	for i, u := range l.uses {
+		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
+			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
+		}
+	}
+	p.linked.Store(l.linked)
+	return l.linked, nil
+}

@@ -1,0 +1,204 @@
+package tui
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+
+	"kxsh/engine"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write testdata anew from what is shown")
+
+// plain styles: the cursor is a > before its row.
+var plainStyles = styles{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
+
+// families is two families, a lone pVM and a domain of others.
+func families() *engine.Snapshot {
+	at := time.Date(2026, 11, 28, 12, 30, 0, 0, time.UTC)
+	p := func(pid, ppid, family int, name, stat string, cpu float64, mib uint64) engine.Process {
+		return engine.Process{PID: pid, PPID: ppid, Family: family, Name: name, Stat: stat, CPU: cpu, Memory: mib << 20,
+			Shared: mib << 19, Time: time.Duration(cpu) * time.Second, Started: at.Add(time.Duration(pid-100) * time.Second)}
+	}
+	s := snapshot(at,
+		p(3, 0, 3, "web", "S", 1, 4), p(4, 3, 3, "worker", "R", 30, 2), p(5, 3, 3, "worker", "R", 25, 2), p(6, 4, 3, "cgi", "S", 2, 1),
+		p(7, 0, 7, "lone", "R", 40, 3), p(8, 0, 8, "shell", "S", 0, 2), p(9, 8, 8, "Lua", "T", 5, 8), p(12, 0, 0, "debian", "S", 9, 512))
+	s.Processes[7].Foreign = true
+	s.Uptime, s.Pool = 90*time.Second, engine.Pool{Ready: 6, Want: 6}
+	return s
+}
+
+// screenOf is a top of that size that has seen one snapshot.
+func screenOf(width, height int, s *engine.Snapshot) model {
+	m := newModel(context.Background(), nil, Options{}, plainStyles)
+	return m.after(tea.WindowSizeMsg{Width: width, Height: height}, snapMsg{snap: s})
+}
+
+func (m model) after(msgs ...tea.Msg) model {
+	for _, msg := range msgs {
+		next, _ := m.Update(msg)
+		m = next.(model)
+	}
+	return m
+}
+
+// press types keys by the names that bubbletea gives them.
+func (m model) press(keys ...string) model {
+	for _, k := range keys {
+		m = m.after(keyPress(k))
+	}
+	return m
+}
+
+func keyPress(name string) tea.KeyPressMsg {
+	special := map[string]rune{"up": tea.KeyUp, "down": tea.KeyDown, "enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab,
+		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9}
+	if code, ok := special[name]; ok {
+		return tea.KeyPressMsg{Code: code}
+	}
+	if name == "space" {
+		return tea.KeyPressMsg{Code: ' ', Text: " "}
+	}
+	if name == "ctrl+u" {
+		return tea.KeyPressMsg{Code: 'u', Mod: tea.ModCtrl}
+	}
+	r := []rune(name)
+	return tea.KeyPressMsg{Code: r[0], Text: name}
+}
+
+// Every screen in every size, as it is kept in testdata (-rewrite writes it).
+func TestScreens(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		keys []string
+	}{
+		{"list", nil},
+		{"tree", []string{"t"}},
+		{"folded", []string{"t", "*"}},
+		{"filter", []string{"t", "f", "w", "e", "b"}},
+		{"search", []string{"/", "l", "u", "("}},
+		{"menu", []string{"t", "home", "x", "tab"}},
+		{"help", []string{"?"}},
+	} {
+		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {
+			t.Run(fmt.Sprintf("%s-%dx%d", c.name, size[0], size[1]), func(t *testing.T) {
+				got := screenOf(size[0], size[1], families()).press(c.keys...).screen()
+				lines := strings.Split(got, "\n")
+				if len(lines) != size[1] {
+					t.Errorf("%d lines", len(lines))
+				}
+				for i := range lines {
+					if lipgloss.Width(lines[i]) > size[0] {
+						t.Errorf("wider than the screen: %q", lines[i])
+					}
+					lines[i] = strings.TrimRight(lines[i], " ")
+				}
+				got = strings.Join(lines, "\n") + "\n"
+				file := filepath.Join("testdata", filepath.Base(t.Name())+".txt")
+				if *rewrite {
+					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != string(want) {
+					t.Errorf("the screen is\n%s\nand not, as in %s,\n%s", got, file, want)
+				}
+			})
+		}
+	}
+}
+
+// Any size at any moment, with nothing to show and with much.
+func TestResize(t *testing.T) {
+	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(500)} {
+		m := screenOf(80, 24, s).press("t", "end")
+		for _, size := range [][2]int{{1, 1}, {40, 12}, {5, 3}, {200, 60}, {0, 0}, {80, 2}, {80, 24}} {
+			m = m.after(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
+			for _, key := range []string{"down", "*", "?", "esc", "pgdown", "t"} {
+				m = m.press(key)
+				if n := strings.Count(m.screen(), "\n") + 1; size[1] > 0 && n != size[1] {
+					t.Errorf("%d lines on a screen of %dx%d", n, size[0], size[1])
+				}
+			}
+		}
+	}
+}
+
+// many is n pVMs, forked from each other by tens.
+func many(n int) *engine.Snapshot {
+	s := snapshot(time.Unix(0, 0))
+	for pid := 1; pid <= n; pid++ {
+		s.Processes = append(s.Processes, engine.Process{PID: pid, PPID: pid / 10, Family: 1, Name: fmt.Sprint("pvm", pid), Stat: "S", CPU: float64(pid * 7919 % 101), Memory: uint64(pid) << 12})
+	}
+	return s
+}
+
+// The cursor stays on its pVM, whatever happens to rows.
+func TestCursorFollowsThePID(t *testing.T) {
+	s := families()
+	m := screenOf(80, 12, s).press("down") // 7 uses most, then 4
+	if m.picked != 4 {
+		t.Fatalf("picked %d", m.picked)
+	}
+	next := families()
+	next.Time = s.Time.Add(time.Second)
+	next.Processes[5].Time += time.Second // 8 is first now
+	m = m.after(snapMsg{snap: next})
+	if m.picked != 4 || m.view.rows[m.at].PID != 4 {
+		t.Errorf("after the rows moved: %d", m.picked)
+	}
+	for _, step := range []struct {
+		key  string
+		want int
+	}{{"s", 4}, {"t", 4}, {"up", 3}, {"down", 4}, {"space", 4}, {"space", 4}, {"*", 3}, {"*", 3}, {"t", 3}} {
+		if m = m.press(step.key); m.picked != step.want {
+			t.Errorf("after %q: picked %d, want %d", step.key, m.picked, step.want)
+		}
+	}
+	at := m.at
+	gone := families()
+	gone.Processes = gone.Processes[1:] // 3 has ended
+	m = m.after(snapMsg{snap: gone})
+	if m.at != min(at, len(m.view.rows)-1) {
+		t.Errorf("its pVM gone, the cursor went from row %d to %d", at, m.at)
+	}
+}
+
+// The screen scrolls no further than the cursor makes it.
+func TestScroll(t *testing.T) {
+	m := screenOf(80, 10, many(100)).press("s", "s", "s") // by PID
+	for _, step := range []struct {
+		key      string
+		pid, top int
+	}{{"home", 1, 0}, {"pgdown", 6, 1}, {"up", 5, 1}, {"up", 4, 1}, {"end", 100, 95}, {"up", 99, 95}, {"home", 1, 0}} {
+		if m = m.press(step.key); m.picked != step.pid || m.top != step.top {
+			t.Errorf("after %q: PID %d, first row %d, want %d and %d", step.key, m.picked, m.top, step.pid, step.top)
+		}
+	}
+}
+
+// BenchmarkFrame is the screen after a new snapshot of 10,000 pVMs.
+func BenchmarkFrame(b *testing.B) {
+	for name, keys := range map[string][]string{"list": nil, "tree": {"t"}, "folded": {"t", "*"}} {
+		b.Run(name, func(b *testing.B) {
+			s := many(10000)
+			m := screenOf(200, 60, s).press(keys...)
+			for b.Loop() {
+				m = m.after(snapMsg{snap: s})
+				m.screen()
+			}
+		})
+	}
+}

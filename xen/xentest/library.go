@@ -1,0 +1,79 @@
+package xentest
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"kxsh/elf"
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// Where a library of these tests is: three read-only pages, the last of which is code, and then two of a domain's own.
+const (
+	libraryVA    = abi.ImageVa + 300*abi.PageSize
+	libraryPages = 3
+	privateVA    = libraryVA + libraryPages*abi.PageSize
+	privatePages = 2
+)
+
+// AddLibrary has a domain that is to be made get a library. Close the result when it is there.
+func AddLibrary(t testing.TB, hv xen.Hypervisor, c *xen.Config) xen.Shared {
+	t.Helper()
+	s, err := hv.Share(libraryText())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Libraries = []xen.Shared{s}
+	c.Dynamic = xen.Dynamic{
+		Pages: (privateVA-abi.ImageVa)/abi.PageSize + privatePages,
+		Shared: []xen.Mapping{
+			{Range: xen.Range{VA: libraryVA, Pages: 2}, Prot: elf.Read},
+			{Range: xen.Range{VA: libraryVA + 2*abi.PageSize, Pages: 1}, First: 2, Prot: elf.Read | elf.Exec},
+		},
+		Private: []xen.Range{{VA: privateVA, Pages: privatePages}},
+		Content: []elf.Content{{VA: privateVA + abi.PageSize - 4, Bytes: []byte("contents")}}, // of both pages
+	}
+	return s
+}
+
+func libraryText() []byte {
+	return slices.Concat(bytes.Repeat([]byte{1}, abi.PageSize), bytes.Repeat([]byte{2}, abi.PageSize), bytes.Repeat([]byte{3}, abi.PageSize))
+}
+
+// hasLibrary holds that a domain that nobody has written to the private pages of has all of that library. Where a domain cannot be asked
+// what is in frames that are another's, shell/e2e runs programs with libraries.
+func (b *bench) hasLibrary(d xen.Domain) {
+	b.t.Helper()
+	private := make([]byte, privatePages*abi.PageSize)
+	copy(private[abi.PageSize-4:], "contents")
+	from, want := uint64(privateVA), private
+	if !b.Foreign {
+		from, want = libraryVA, append(libraryText(), private...)
+	}
+	got := make([]byte, len(want))
+	if err := d.ReadMemory(from, got); err != nil || !bytes.Equal(got, want) {
+		b.t.Errorf("domain %d: its library is not there (%v)", d.ID(), err)
+	}
+}
+
+// forkLibraries: all members of all families that have a library have the same, also when nobody else keeps it any more and after
+// their engine's death; what they count for it is shared.
+func forkLibraries(t *testing.T, b *bench) {
+	var members []*member
+	for range 2 {
+		m := b.founder(func(c *xen.Config) xen.Shared { return AddLibrary(t, b.hv, c) })
+		child := m.child()
+		members = append(members, m, child, child.child())
+	}
+	for _, m := range members {
+		b.hasLibrary(m.Domain)
+		m.fill(3, 99)
+		m.check("with a library")
+	}
+	members[0].leave()
+	last := members[2].child()
+	b.hasLibrary(last.Domain)
+	last.check("with a library, after the first one's end")
+}
