@@ -215,6 +215,9 @@ func (e *Engine) signalAll(ctx context.Context, sig, number int, pick func() []*
 		e.noteUserStop(p, s)
 	}
 	e.events.addf("signalled", &all[0].rec.Process, "%s, with %d others", unix.SignalName(s), len(all)-1)
+	if s == unix.SIGKILL {
+		slices.Reverse(all) // children first: whose parent ends before them is given what it has not got of its memory
+	}
 	var failed error
 	for _, p := range all {
 		if err := e.deliver(p, s, 0); err != nil && failed == nil && !errors.Is(err, xen.ErrNoDomain) {

@@ -67,6 +67,8 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		return nil, xen.ErrNoDomain
 	}
 	d := newDomain(h, id, info.Handle)
+	d.mu.Lock() // who watches for ends knows it before it can be used
+	defer d.mu.Unlock()
 	d.paused.Store(info.Flags&infPaused != 0)
 	d.remotePort = firstPort
 	root := id
@@ -101,6 +103,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	h.familyOf(root).join(d)
 	defer func() {
 		if err != nil {
+			d.released = true
 			h.remove(d)
 			d.family.leave(d)
 			d.c.release()

@@ -43,9 +43,10 @@ type Domain struct {
 	mu       sync.RWMutex // held for reading by users; Release takes it
 	released bool
 
-	freezing sync.Mutex // guards heirs, what they lack, and frozen; taken after pauses
+	freezing sync.Mutex // guards heirs, what they lack, and frozen; taken after anybody's pauses, and a parent's before its child's
 	heirs    []*heir
-	frozen   regions // that it cannot write to
+	frozen   regions       // that it cannot write to
+	thaws    atomic.Uint64 // how often it was given back the right to write to some
 
 	pauses    sync.Mutex // orders Pause, Unpause and Destroy
 	paused    atomic.Bool
@@ -156,13 +157,13 @@ func (d *Domain) Destroy() error {
 }
 
 func (d *Domain) destroy() error {
-	d.renounce()
-	d.settleHeirs()
 	d.pauses.Lock()
 	defer d.pauses.Unlock()
 	if d.destroyed.Load() {
 		return nil
 	}
+	d.renounce()
+	d.settleHeirs() // all: a fork makes another only while it holds pauses
 	info, err := d.c.domainInfo(d.id)
 	if err != nil && !errors.Is(err, xen.ErrNoDomain) {
 		return err
@@ -194,7 +195,9 @@ func (d *Domain) Release() error {
 	}
 	d.released = true
 	d.h.events.unbind(d.port)
+	d.freezing.Lock() // who thaws it writes to its control area
 	err := d.c.munmap(d.area)
+	d.freezing.Unlock()
 	d.h.remove(d)
 	d.family.leave(d)
 	d.segment.close()

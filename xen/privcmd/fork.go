@@ -235,10 +235,11 @@ func (f *fork) boot() error {
 		MFNList: abi.P2mVa + (f.l.numbers()-g.image)*8, ImagePages: g.image,
 		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: g.pages, Dirty: f.h.dirty,
 	})
-	c := f.d.control()
-	c.State = abi.StateMain
-	for _, r := range f.regions {
-		c.Lazy[r/64] |= 1 << (r % 64)
+	f.d.control().State = abi.StateMain
+	if h := f.d.heir.Load(); h != nil { // else it has got all already: its parent is about to end
+		f.parent.freezing.Lock()
+		defer f.parent.freezing.Unlock()
+		h.lacks.tell(f.d)
 	}
 	return err
 }

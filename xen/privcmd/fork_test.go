@@ -239,7 +239,7 @@ func TestForkDied(t *testing.T) {
 	}
 	g := newGuests(t, "forkdied in peace")
 	g.forkOnce()
-	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory)
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory, "lazy")
 	var steps []string
 	f := m.Called(0)
 	f.Step = func(name string, _ time.Duration) { steps = append(steps, name) }
@@ -276,6 +276,10 @@ func TestForkDied(t *testing.T) {
 		g.must(child.Unpause())
 		xentest.AsForker(t, child).Born()
 		m.Tell(int64(child.ID()))
+		m.Fill(xentest.ForkPages, 6)
+		if got := xentest.AsForker(t, child).Look(); got != content() {
+			t.Errorf("%s: the child has %v", step, got)
+		}
 		g.end(child.(*Domain))
 		g.end(x.(*Domain))
 		left, err := h.Domains()
@@ -294,7 +298,7 @@ const dyingKey = "forkdied"
 // dieForking says which domain it forks, and dies after a step.
 func dieForking(t *testing.T, step string) {
 	h := open(t, dyingKey)
-	m := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	m := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory, "lazy")
 	f := m.Called(0)
 	f.Step = func(name string, _ time.Duration) {
 		if name == step {

@@ -18,6 +18,9 @@ import (
 // fillAfter is how long a child is left alone before it gets what it has not asked for.
 const fillAfter = 10 * time.Millisecond
 
+// pteThawed marks the entry of a region that has been frozen, and can be written to again; it is software's.
+const pteThawed = 1 << 9
+
 // regions is a set of regions.
 type regions [abi.LazyWords]uint64
 
@@ -74,16 +77,26 @@ func (f *fork) freeze() error {
 	p.freezing.Lock()
 	defer p.freezing.Unlock()
 	h := &heir{part: part{parent: p, child: f.d, geo: f.geo, marked: true, sharing: true}}
-	c := p.control()
 	for _, r := range f.regions {
 		h.lacks.add(r)
 		p.frozen.add(r)
-		atomic.OrUint64(&c.Lazy[r/64], 1<<(r%64))
 	}
 	p.heirs = append(p.heirs, h)
 	f.d.heir.Store(h)
 	f.steps.OnFailure(f.d.renounce)
-	return p.setWritable(f.regions, false)
+	if err := p.setWritable(f.regions, false); err != nil {
+		return err
+	}
+	// The bits come last: to an engine that comes after ours has died, one of a region that can be written to is a child's. See relink.
+	h.lacks.tell(p)
+	return nil
+}
+
+// tell has a domain know that the regions are lazy.
+func (s *regions) tell(d *Domain) {
+	for i := range s {
+		atomic.OrUint64(&d.control().Lazy[i], s[i])
+	}
 }
 
 // setWritable changes whether a domain can write to regions of its window, whatever their pages' own entries say.
@@ -93,7 +106,7 @@ func (d *Domain) setWritable(list []int, writable bool) error {
 		leaf := d.geometry.leafOf(r)
 		ops[i] = mmuUpdate{d.slots[leaf], d.leaves[leaf]<<pageShift | pteTable&^pteWrite}
 		if writable {
-			ops[i].Val |= pteWrite
+			ops[i].Val |= pteWrite | pteThawed
 		}
 	}
 	_, err := d.c.mmuUpdates(d.id, d.id, ops)
@@ -210,6 +223,9 @@ func (h *heir) getOrEnd(r int) {
 
 // thaw gives the domain back the right to write to those of some regions that no heir lacks any more.
 func (d *Domain) thaw(list []int) error {
+	if d.destroyed.Load() { // nobody writes there any more
+		return nil
+	}
 	var free, frozen []int
 	for _, r := range list {
 		if slices.ContainsFunc(d.heirs, func(h *heir) bool { return h.lacks.has(r) && !h.child.isGone() }) {
@@ -221,6 +237,9 @@ func (d *Domain) thaw(list []int) error {
 	}
 	if err := d.setWritable(frozen, true); err != nil {
 		return err
+	}
+	if len(frozen) > 0 {
+		d.thaws.Add(1)
 	}
 	for _, r := range free {
 		d.frozen.remove(r)
@@ -295,37 +314,44 @@ func (h *heir) fill() bool {
 
 // relink finds out what a domain that is being adopted has to do with an unfinished fork, from its page tables and its control area.
 func (d *Domain) relink() error {
-	var marked regions
+	if d.geometry.image == 0 {
+		return nil
+	}
+	var marked, orphaned, frozen regions
 	for i := range marked {
 		marked[i] = atomic.LoadUint64(&d.control().Lazy[i])
 	}
-	if marked == (regions{}) || d.geometry.image == 0 {
-		return nil
-	}
-	if err := d.find(); err != nil {
-		return err
-	}
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
-	var orphaned, frozen regions
-	for r := marked.next(0); r >= 0; r = marked.next(r + 1) {
-		va := d.geometry.ramVA + uint64(r)<<abi.LazyShift
-		if d.geometry.regionAt(va) < 0 {
-			break
-		}
-		_, entry, err := w.slot(va, 2)
-		if err != nil {
+	var untold []int // frozen, but the domain does not know
+	for r := range min(abi.LazyRegions, tablesFor(d.geometry.pages)) {
+		_, entry, err := w.slot(d.geometry.ramVA+uint64(r)<<abi.LazyShift, 2)
+		switch writable := entry&pteWrite != 0; {
+		case err != nil:
 			return err
-		}
-		if entry&pteWrite == 0 {
+		case entry&ptePresent == 0 || writable && !marked.has(r):
+		case !writable && marked.has(r): // it is a parent, and there may be a child that is still to be found
 			frozen.add(r)
-		} else {
+		case !writable:
+			untold = append(untold, r)
+		case entry&pteThawed != 0: // and the domain does not know
+			d.unlazy(r)
+		default:
 			orphaned.add(r)
+		}
+	}
+	if len(untold) > 0 || marked != (regions{}) {
+		if err := d.find(); err != nil {
+			return err
 		}
 	}
 	d.freezing.Lock()
 	d.orphaned, d.frozen = orphaned, frozen
+	err := d.setWritable(untold, true)
 	d.freezing.Unlock()
+	if err != nil {
+		return err
+	}
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
 	for _, other := range d.h.domains {

@@ -188,3 +188,129 @@ func TestLazyUnderneath(t *testing.T) {
 	<-p.Gone()
 	g.must(p.Release())
 }
+
+// adopted is a domain that the engine has forgotten, and found again.
+func (g guests) adopted(d *Domain) *Domain {
+	g.t.Helper()
+	id, token := d.id, d.Token()
+	forget(g.t, g.h, d)
+	next, err := g.h.Adopt(id, token)
+	g.must(err)
+	return next.(*Domain)
+}
+
+// TestLazyDied has an engine die while it tells a parent that regions are frozen, and that they are not any more: the parent can use and
+// fork what it has.
+func TestLazyDied(t *testing.T) {
+	g := newGuests(t, "lazydied")
+	for name, writable := range map[string]bool{"freezing": false, "thawing": true} {
+		m, c := lazyPair(g)
+		p, r := domainOf(m), domainOf(m).geometry.regionAt(lastPage(domainOf(m)))
+		g.end(domainOf(c))
+		g.must(p.setWritable([]int{r}, writable))
+		if writable {
+			var told regions
+			told.add(r)
+			told.tell(p)
+		}
+		p = g.adopted(p)
+		if err := p.Settle(lastPage(p)); err != nil || p.lazyRegions() != 0 {
+			t.Errorf("%s: %v, %d lazy regions", name, err, p.lazyRegions())
+		}
+		m = xentest.AsForker(t, p)
+		m.Fill(xentest.ForkPages-1, 5)
+		g.end(domainOf(m.Child()))
+		g.end(p)
+	}
+}
+
+// TestLazyKilled has a parent destroyed, or use a region, in the middle of a fork, when the child does not even have its control area: it has all
+// that it is told to have.
+func TestLazyKilled(t *testing.T) {
+	g := newGuests(t, "lazykilled")
+	g.h.fillAfter = time.Hour
+	m := xentest.StartForker(t, g.h, g.im, xentest.ForkerMemory, "lazy")
+	p := domainOf(m)
+	f := m.Called(0)
+	f.Step = func(name string, _ time.Duration) {
+		if name == "resume" {
+			g.must(p.settle(lastPage(p)))
+		}
+	}
+	child, err := p.Fork(context.Background(), f)
+	g.must(err)
+	m.Tell(int64(child.ID()))
+	d := child.(*Domain)
+	if h := d.heir.Load(); h == nil || h.lacks != regions(d.control().Lazy) {
+		t.Errorf("the child lacks %+v, and was told %x", h, d.control().Lazy[0])
+	}
+	g.end(d)
+
+	f, killed := m.Called(0), make(chan error, 1)
+	f.Step = func(name string, _ time.Duration) {
+		switch name {
+		case "pause":
+			go func() { killed <- p.Destroy() }()
+			time.Sleep(100 * time.Millisecond) // it waits for the fork to let go
+		case "resume":
+			g.must(<-killed)
+			if n := len(p.heirs); n != 0 {
+				t.Errorf("a parent that was destroyed has left %d heirs without their part", n)
+			}
+		}
+	}
+	if d, err := p.Fork(context.Background(), f); err == nil {
+		g.end(d.(*Domain))
+	}
+	g.must(p.Release())
+}
+
+// TestLazyStack holds that a domain whose stack was in a frozen region goes on, although no page of it is shared; once, for who comes
+// back then has another complaint.
+func TestLazyStack(t *testing.T) {
+	g := newGuests(t, "lazystack")
+	m, c := lazyPair(g)
+	p := domainOf(m)
+	v, err := p.c.vcpuContext(p.id)
+	g.must(err)
+	v.Regs.RSP = p.geometry.ramVA + 2<<abi.LazyShift + 100*pageSize + 8
+	if err := p.goOn(v); err != nil {
+		t.Error(err)
+	}
+	if err := p.goOn(v); err == nil {
+		t.Error("it goes on, although nothing is amiss")
+	}
+	g.end(domainOf(c))
+	g.end(p)
+}
+
+// TestLazyEarly holds that nobody uses a domain that is being adopted before it has its control area: it may be one that crashed with its stack in
+// a region that it lacks, and who watches for ends knows it already.
+func TestLazyEarly(t *testing.T) {
+	g := newGuests(t, "lazyearly")
+	d := g.create("spin")
+	id, token := d.id, d.Token()
+	forget(t, g.h, d)
+	d.family.mu.Lock() // holds up the adoption
+	adopted := make(chan error)
+	go func() {
+		_, err := g.h.Adopt(id, token)
+		adopted <- err
+	}()
+	var next *Domain
+	g.eventually("the adoption", func() bool {
+		g.h.mu.Lock()
+		defer g.h.mu.Unlock()
+		next = g.h.domains[id]
+		return next != nil
+	})
+	if next.mu.TryRLock() {
+		t.Errorf("it can be used with a control area of %d bytes", len(next.area))
+		next.mu.RUnlock()
+	}
+	d.family.mu.Unlock()
+	g.must(<-adopted)
+	g.must(next.use())
+	next.mu.RUnlock()
+	g.end(next)
+}

@@ -31,6 +31,7 @@ type rescues struct {
 	due      time.Time // when those it had would have been paid for
 	rip, rsp uint64
 	same     int
+	thaws    uint64 // Domain.thaws at the last
 }
 
 // rescue tells whether a domain that has ended goes on after all, or will.
@@ -96,7 +97,11 @@ func (d *Domain) goOn(v *vcpuContext) error {
 	for i := uint64(1); i < rescuePages && err == nil && given; i++ {
 		_, err = d.give(low - i*pageSize)
 	}
-	if err == nil && !given {
+	// Or its stack was in a region that it could not write to then.
+	thaws := d.thaws.Load()
+	thawed := thaws != d.rescues.thaws
+	d.rescues.thaws = thaws
+	if err == nil && !given && !thawed {
 		err = fmt.Errorf("domain %d: nothing is amiss with its stack at %#x", d.id, v.Regs.RSP)
 	}
 	if err != nil {
