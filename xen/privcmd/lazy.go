@@ -308,8 +308,7 @@ func (h *heir) fill() bool {
 	if r < 0 || h.child.isGone() || h.child.heir.Load() != h {
 		return false
 	}
-	h.getOrEnd(r)
-	return true
+	return h.get(r) == nil // what it cannot get now it may ask for
 }
 
 // relink finds out what a domain that is being adopted has to do with an unfinished fork, from its page tables and its control area.
