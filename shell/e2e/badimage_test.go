@@ -169,7 +169,7 @@ var damages = []damage{
 	}, `names an interpreter`},
 	{"dynamic", func(t *testing.T, m *anImage) {
 		m.put32(m.prog(t, elf.PT_GNU_STACK, rw)+phType, uint32(elf.PT_DYNAMIC))
-	}, `shared libraries`},
+	}, `damaged dynamic section`},
 	{"entry-outside", func(t *testing.T, m *anImage) { m.xenNote(t, 1, 0x10002000) }, `entry point 0x10002000 is in no executable segment`},
 	{"entry-in-data", func(t *testing.T, m *anImage) { m.xenNote(t, 1, m.file.Progs[3].Vaddr) }, `entry point .* is in no executable segment`},
 	{"hypercall-page-astray", func(t *testing.T, m *anImage) { m.xenNote(t, 2, m.file.Progs[3].Vaddr&^0xfff) }, `hypercall page .* is in no executable segment`},
