@@ -34,10 +34,7 @@ func (e *Engine) serve(p *pvm) {
 	case abi.CallBind:
 		result = e.callBind(p, call.A[0], call.A[1])
 	case abi.CallSettle:
-		e.mu.Lock()
-		closing := e.closing
-		e.mu.Unlock()
-		if closing { // the next engine finds the call as it is
+		if e.isClosing() { // the next engine finds the call as it is
 			return
 		}
 		if err := p.dom.Settle(call.A[0]); err != nil {

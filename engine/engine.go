@@ -148,6 +148,13 @@ func (e *Engine) Idle(ctx context.Context, grace time.Duration, busy func() bool
 	}
 }
 
+// isClosing tells whether the engine leaves running pVMs to the next one.
+func (e *Engine) isClosing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing
+}
+
 // Stop lets go of everything and leaves running pVMs to the next engine.
 func (e *Engine) Stop() error {
 	e.mu.Lock()

@@ -8,10 +8,11 @@ import (
 	"syscall"
 )
 
-const (
-	fileMax  = 256 << 20 // bytes of an image, root archive included, and of a library
-	fileKeep = 64        // of each kind that are kept for the next run
-)
+// FileMax is how many bytes an image may have, root archive included, and a library.
+const FileMax = 256 << 20
+
+// fileKeep is how many of each kind are kept for the next run.
+const fileKeep = 64
 
 // fileID tells whether a file is still the one that was read.
 type fileID struct {
@@ -80,10 +81,10 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 	}
 	c.mu.Unlock()
 
-	if id.size > fileMax {
-		return t, errf(CodeBadImage, "%s: %d bytes: at most %d are taken", path, id.size, fileMax)
+	if id.size > FileMax {
+		return t, errf(CodeBadImage, "%s: %d bytes: at most %d are taken", path, id.size, FileMax)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, fileMax+1))
+	data, err := io.ReadAll(io.LimitReader(f, FileMax+1))
 	if err != nil {
 		return t, errf(CodeBadImage, "%s: %v", path, err)
 	}

@@ -36,10 +36,7 @@ type request struct {
 
 // callFork serves CallFork: it makes one child, or as many as somebody outside asked for.
 func (e *Engine) callFork(p *pvm, call ipc.Call) {
-	e.mu.Lock()
-	closing := e.closing
-	e.mu.Unlock()
-	if closing { // the next engine finds the call as it is
+	if e.isClosing() { // the next engine finds the call as it is
 		return
 	}
 	var children []*pvm

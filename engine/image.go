@@ -29,9 +29,9 @@ func (e *Engine) loadImage(path string, data []byte) (*image, error) {
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: not a pVM image: %v", path, err)
 	}
-	rec, err := elf.ReadRecord(r, int64(len(data)))
-	if err != nil { // whether or not anything is demanded of it
-		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	rec, err := recordOf(path, data)
+	if err != nil {
+		return nil, err
 	}
 	xi, err := e.hv.Prepare(parsed, r)
 	if err != nil {

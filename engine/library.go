@@ -32,14 +32,13 @@ func (l *library) close() { l.xen.Close() }
 
 // loadLibrary makes a library of a file.
 func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
-	r := bytes.NewReader(data)
-	parsed, err := elf.ParseLibrary(r, int64(len(data)))
+	parsed, err := elf.ParseLibrary(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: not a library of pVMs: %v", path, err)
 	}
-	rec, err := elf.ReadRecord(r, int64(len(data)))
-	if err != nil { // whether or not anything is demanded of it
-		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	rec, err := recordOf(path, data)
+	if err != nil {
+		return nil, err
 	}
 	pages, err := parsed.ReadOnly()
 	if err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 
 	"kxsh/elf"
@@ -34,6 +35,15 @@ func (r *RunRequest) restriction() (q restriction, err error) {
 		q.keys = append(q.keys, k)
 	}
 	return q, nil
+}
+
+// recordOf reads the record of an image or a library; a damaged one is refused whether or not anything is demanded of it.
+func recordOf(path string, data []byte) (*elf.Record, error) {
+	rec, err := elf.ReadRecord(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, errf(CodeRestricted, "%s: refused by %v", path, err)
+	}
+	return rec, nil
 }
 
 // permit checks an image, as it was read and will run, against what is demanded of it.

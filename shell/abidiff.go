@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kxsh/elf"
+	"kxsh/engine"
 )
 
 var abidiffCommand = Command{
@@ -82,7 +83,7 @@ func changesText(changes *elf.Changes) string {
 
 // readABIFile reads the ABI of a library.
 func readABIFile(path string) (*elf.ABI, error) {
-	f, fi, err := openRegular(path, 0, signMax)
+	f, fi, err := openRegular(path, 0, engine.FileMax)
 	if err != nil {
 		return nil, err
 	}

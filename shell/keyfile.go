@@ -49,19 +49,28 @@ func openRegular(path string, flags int, limit int64) (*os.File, fs.FileInfo, er
 	return f, fi, nil
 }
 
-// readPEM reads the one block of a file, of that type. check looks at owner and mode of what was opened.
-func readPEM(path, block string, check func(fs.FileInfo) error) ([]byte, error) {
-	f, fi, err := openRegular(path, 0, keyFileMax)
+// readRegular reads all of what openRegular opens.
+func readRegular(path string, flags int, limit int64) ([]byte, fs.FileInfo, error) {
+	f, fi, err := openRegular(path, flags, limit)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	if err := check(fi); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, keyFileMax))
+	data, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
-		return nil, errno(err)
+		return nil, nil, errno(err)
+	}
+	return data, fi, nil
+}
+
+// readPEM reads the one block of a file, of that type. check looks at owner and mode of what was opened.
+func readPEM(path, block string, check func(fs.FileInfo) error) ([]byte, error) {
+	data, fi, err := readRegular(path, 0, keyFileMax)
+	if err == nil {
+		err = check(fi)
+	}
+	if err != nil {
+		return nil, err
 	}
 	b, rest := pem.Decode(data)
 	switch {

@@ -3,7 +3,6 @@ package shell
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,10 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"kxsh/elf"
+	"kxsh/engine"
 )
-
-// signMax is how large a file may be that is signed or verified, in bytes; the engine takes no larger image.
-const signMax = 256 << 20
 
 var signCommand = Command{
 	Name:     "sign",
@@ -142,14 +139,9 @@ func (c *Call) recordFlags() (func(*elf.Record), error) {
 
 // rewrite replaces the file at path by what f makes of its content: at once, with its mode and owner, or not at all.
 func rewrite(path string, f func([]byte) ([]byte, error)) error {
-	old, fi, err := openRegular(path, syscall.O_NOFOLLOW, signMax)
+	data, fi, err := readRegular(path, syscall.O_NOFOLLOW, engine.FileMax)
 	if err != nil {
 		return err
-	}
-	defer old.Close()
-	data, err := io.ReadAll(io.LimitReader(old, signMax+1))
-	if err != nil {
-		return errno(err)
 	}
 	if data, err = f(data); err != nil {
 		return err

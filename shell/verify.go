@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kxsh/elf"
+	"kxsh/engine"
 )
 
 // What run and verify have in common.
@@ -89,14 +90,9 @@ func verify(c *Call) error {
 
 // readRecordFile reads the restriction record of a file, once: what was hashed is what was read.
 func readRecordFile(path string) (*elf.Record, error) {
-	f, _, err := openRegular(path, 0, signMax)
+	data, _, err := readRegular(path, 0, engine.FileMax)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, signMax))
-	if err != nil {
-		return nil, errno(err)
 	}
 	return elf.ReadRecord(bytesReader(data))
 }

@@ -89,18 +89,23 @@ func TestEveryFailure(t *testing.T) {
 	}
 }
 
-// failingNth makes a domain while the n-th system call fails for lack of memory, 0: none; at names it.
-// The filler of the pool does not work meanwhile.
-func failingNth(h *Hypervisor, n int, at *string, f func() (xen.Domain, error)) (xen.Domain, error) {
-	h.pool.work.Lock()
-	defer h.pool.work.Unlock()
-	failing = func(call string) error {
+// nthFails makes the nth system call fail, and notes in at which it was.
+func nthFails(n int, at *string) func(call string) error {
+	return func(call string) error {
 		if n--; n == 0 {
 			*at = call
 			return unix.ENOMEM
 		}
 		return nil
 	}
+}
+
+// failingNth makes a domain while the n-th system call fails for lack of memory, 0: none; at names it.
+// The filler of the pool does not work meanwhile.
+func failingNth(h *Hypervisor, n int, at *string, f func() (xen.Domain, error)) (xen.Domain, error) {
+	h.pool.work.Lock()
+	defer h.pool.work.Unlock()
+	failing = nthFails(n, at)
 	defer func() { failing = nil }()
 	return f()
 }
@@ -251,13 +256,7 @@ func TestShareFailure(t *testing.T) {
 	defer func() { failing = nil }()
 	before := things(t)
 	for n := 1; ; n++ {
-		left := n
-		failing = func(string) error {
-			if left--; left == 0 {
-				return unix.ENOMEM
-			}
-			return nil
-		}
+		failing = nthFails(n, new(string))
 		s, err := h.Share([]byte("pages"))
 		if err == nil {
 			s.Close()
@@ -296,13 +295,7 @@ func TestPrepareFailure(t *testing.T) {
 	defer func() { failing = nil }()
 	before := things(t)
 	for n := 1; ; n++ {
-		left := n
-		failing = func(string) error {
-			if left--; left == 0 {
-				return unix.ENOMEM
-			}
-			return nil
-		}
+		failing = nthFails(n, new(string))
 		im, err := h.Prepare(img, f)
 		if err == nil {
 			im.Close()
