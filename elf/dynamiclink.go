@@ -31,7 +31,6 @@ type Content struct {
 type Linked struct {
 	Libraries []Placed
 	Content   []Content // of writable segments, where it is not that of the image's file, or zero
-	Pages     uint64    // of image and libraries, from ImageVA
 
 	linker
 }
@@ -62,18 +61,24 @@ type linker struct {
 // maxCopied bounds what an image takes of its libraries' variables, bytes.
 const maxCopied = 64 << 20
 
-// Link places the libraries of a tree behind the image, the first one slide pages after a page that is left out, and binds all
-// symbols; with lazy, calls not yet, where that can be: Bind does. A reference that nothing satisfies gives an *Error.
-func Link(img *Image, tree []Node, slide uint64, lazy bool) (*Linked, error) {
-	out := &Linked{Pages: img.Pages() + slide}
+// Place gives the libraries of a tree addresses from base on, each after a page that is left out. The result are the addresses of their
+// addresses 0, and how many pages it takes.
+func Place(tree []Node, base uint64) (bases []uint64, pages uint64) {
+	for _, n := range tree {
+		bases = append(bases, base+(pages+1)*PageSize)
+		pages += 1 + n.Pages()
+	}
+	return bases, pages
+}
+
+// Link puts the libraries of a tree at page-aligned addresses and binds all symbols; with lazy, calls not yet, where that can be: Bind
+// does. A reference that nothing satisfies gives an *Error.
+func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
+	out := &Linked{}
 	k := &out.linker
 	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
-	for _, n := range tree {
-		base := ImageVA + (out.Pages+1)*PageSize
-		if base+n.Pages()*PageSize > ImageEnd {
-			return nil, refuse("%s: no room: image and libraries have %d MiB of addresses", n.Name, (ImageEnd-ImageVA)>>20)
-		}
-		out.Pages += 1 + n.Pages()
+	for i, n := range tree {
+		base := bases[i]
 		out.Libraries = append(out.Libraries, Placed{n, base})
 		m := module{name: n.Name, Dynamic: n.Dynamic, base: base, r: n.r}
 		if err := m.load(); err != nil {

@@ -53,6 +53,12 @@ func (d *domain) pause(p bool) error {
 func (d *domain) Unpause() error { return d.pause(false) }
 func (d *domain) Pause() error   { return d.pause(true) }
 
+// Map implements xen.Domain; guests have no pages.
+func (d *domain) Map([]xen.Shared, []xen.Mapping) error { return d.living() }
+
+// Unmap implements xen.Domain.
+func (d *domain) Unmap(xen.Range) error { return d.living() }
+
 func (d *domain) Notify() error {
 	if err := d.living(); err != nil {
 		return err
