@@ -57,6 +57,7 @@ static inline int cow_shared(uint64_t pfn)
 int cow_settle(uint64_t first, uint64_t n);
 /* Gives a shared page a frame of its own, writable, with the content; 0 or -ENOMEM. */
 int cow_copy(uint64_t pfn, uint64_t va);
+extern char cow_content[PAGE_SIZE]; /* of the page that was copied last */
 /* The same for those of a run of the window that are shared, and whose content is not wanted. */
 int cow_own(uint64_t first, uint64_t n);
 /* Forgets a shared page, which is about to be unmapped. */
@@ -90,5 +91,12 @@ void run_release(uint64_t first, uint64_t n);
 int run_protect(uint64_t first, uint64_t n, int prot);
 /* The same for pages of the image, by address. */
 int image_protect(uint64_t va, uint64_t n, int prot);
+
+/* ---- dynamic.c: the dynamic segment ---- */
+
+/* Puts zero pages of the pVM's own where nothing is, readable and writable; 0, or -ENOMEM with nothing done. */
+int dynamic_take(uint64_t va, uint64_t pages);
+/* Unmaps what is there, and gives back what is the pVM's own. */
+void dynamic_drop(uint64_t va, uint64_t pages);
 
 #endif
