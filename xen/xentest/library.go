@@ -12,7 +12,8 @@ import (
 
 // Where a library of these tests is: three read-only pages, the last of which is code, and then two of a domain's own.
 const (
-	libraryVA    = abi.ImageVa + 300*abi.PageSize
+	dynamicVA    = abi.RamMin + 1<<40
+	libraryVA    = dynamicVA + 300*abi.PageSize
 	libraryPages = 3
 	privateVA    = libraryVA + libraryPages*abi.PageSize
 	privatePages = 2
@@ -27,7 +28,7 @@ func AddLibrary(t testing.TB, hv xen.Hypervisor, c *xen.Config) xen.Shared {
 	}
 	c.Libraries = []xen.Shared{s}
 	c.Dynamic = xen.Dynamic{
-		Pages: (privateVA-abi.ImageVa)/abi.PageSize + privatePages,
+		VA: dynamicVA, Pages: xen.DynamicUnit,
 		Shared: []xen.Mapping{
 			{Range: xen.Range{VA: libraryVA, Pages: 2}, Prot: elf.Read},
 			{Range: xen.Range{VA: libraryVA + 2*abi.PageSize, Pages: 1}, First: 2, Prot: elf.Read | elf.Exec},
