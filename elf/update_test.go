@@ -272,7 +272,9 @@ func checkUpdate(t testing.TB, l, out *Linked, u *Update) {
 	t.Helper()
 	i := slices.IndexFunc(l.Libraries, func(p Placed) bool { return p.Base == u.Old.VA })
 	was, is := l.Libraries[i], out.Libraries[i]
-	allows := func(p *Placed, va, n uint64, prot Prot) bool { return va >= p.Base && in(p.Segments, va-p.Base, n, prot) }
+	allows := func(p *Placed, va, n uint64, prot Prot) bool {
+		return va >= p.Base && in(p.Segments, va-p.Base, n, prot)
+	}
 	if u.Old != (Span{was.Base, was.Base + was.Pages()*PageSize}) || u.New != (Span{is.Base, is.Base + is.Pages()*PageSize}) || was.Name != is.Name {
 		t.Fatalf("%+v, %+v", u.Old, u.New)
 	}
@@ -341,4 +343,3 @@ func checkUpdate(t testing.TB, l, out *Linked, u *Update) {
 		}
 	}
 }
-
