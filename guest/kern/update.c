@@ -263,13 +263,15 @@ static int look(struct scan *s, uint64_t at, struct place where)
 	(void)s;
 	switch (meaning(value, &to, &kind)) {
 	case MOVED:
+		if (where.family)
+			return refuse(-EXDEV, at, value, 0); /* relatives have the old library yet */
 		if (u.found < HITS)
 			u.hits[u.found] = at >> HIT_SHIFT;
 		u.found++;
 		++*(kind == KX_UPDATE_CODE ? &u.result->functions : &u.result->pointers);
 		return 0;
 	case INSIDE:
-		return where.code ? refuse(-EBUSY, at, value, where.tid) : 0;
+		return where.code ? refuse(where.family ? -EXDEV : -EBUSY, at, value, where.tid) : 0;
 	case LOST: /* a thread may let go of it, memory will not */
 		return refuse(where.tid ? -EBUSY : -EXDEV, at, value, where.tid);
 	case PINNED:
@@ -291,7 +293,7 @@ static int variables_all(void)
 
 	for (m = u.move; m < u.move + u.plan->moves && !err; m++)
 		if (m->kind == KX_UPDATE_DATA)
-			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true});
+			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true, false});
 	return err;
 }
 
@@ -314,7 +316,7 @@ static int each(step *f)
 	if (u.found > HITS)
 		return all(f);
 	for (uint64_t i = 0; i < u.found && !err; i++)
-		err = f(&u.scan, (uint64_t)hit_word(u.hits[i]), (struct place){0, false});
+		err = f(&u.scan, (uint64_t)hit_word(u.hits[i]), (struct place){0, false, false});
 	return err;
 }
 
@@ -364,7 +366,9 @@ static int quiesce(void)
 
 	if (!err)
 		err = binding();
-	return err ? err : all(look);
+	if (!err)
+		err = all(look);
+	return err ? err : scan_shared(&u.scan);
 }
 
 /* ---- what can fail ---- */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "family.h"
 #include "hyper.h"
 #include "mem.h"
 #include "process.h"
@@ -150,6 +151,13 @@ int64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * NSEC + ts.tv_nsec;
+}
+
+static char shared_memory[2 * PAGE_SIZE] __attribute__((aligned(4096)));
+
+int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg)
+{
+	return look(arg, (uint64_t)shared_memory, (uint64_t)(&shared_memory + 1));
 }
 
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
@@ -775,6 +783,22 @@ static void refuses(void)
 	compare(false);
 }
 
+/* Relatives may read it. */
+static void shares(void)
+{
+	uint64_t at = (uint64_t)shared_memory + 8 * below(sizeof(shared_memory) / 8), value;
+
+	doing = "shared memory";
+	value = below(3) ? some_move(1 + (uint32_t)below(3)) : unmoved(below(2) ? KX_UPDATE_CODE : KX_UPDATE_DATA);
+	store(at, value);
+	if (value < AT(OLD + 8) && value)
+		CHECK(update(below(2)) == -EXDEV && result.at == at && result.value == value && !result.tid && !takes);
+	CHECK(load(at) == value);
+	compare(false);
+	store(at, unmoved(KX_UPDATE_CONST));
+	CHECK(!update(true) && result.pinned);
+}
+
 static void waits(void)
 {
 	static struct thread t = {.tid = 200};
@@ -839,7 +863,7 @@ static void wrong(void)
 
 static void trial(void)
 {
-	int kind = (int)below(8);
+	int kind = (int)below(9);
 	bool pins = below(2), dense = !below(6);
 
 	make_pvm(below(2), pins, dense ? 1 : 20);
@@ -850,6 +874,7 @@ static void trial(void)
 	case 5: waits(); break;
 	case 6: runs_out(); break;
 	case 7: wrong(); break;
+	case 8: shares(); break;
 	}
 }
 
