@@ -503,7 +503,8 @@ static uint64_t cow_list[IMAGE_PAGES + DYNAMIC_PAGES + RAM_PAGES];
 static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 {
 	struct start_info *start = (struct start_info *)KX_START_VA;
-	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp = (uint64_t)0;
+	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp;
+	char *stale;
 
 	map_at(KX_CTL_VA, KX_CTL_SIZE / PAGE_SIZE);
 	map_at(KX_IMAGE_VA, IMAGE_PAGES);
@@ -558,7 +559,10 @@ static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 	block = kmalloc(1024);
 	fill((uint64_t)block, (uint64_t)block + 1024, 2, pins);
 	add_area("kernel heap", (uint64_t)block, (uint64_t)block + 1024, VALUES, 0);
-	fill((uint64_t)cow_content, (uint64_t)cow_content + PAGE_SIZE, 1, true);
+	stale = page_alloc(32);
+	for (uint64_t at = (uint64_t)stale; at < (uint64_t)stale + 32 * PAGE_SIZE; at += 8) /* what kernel pages had before they are got */
+		store(at, unmoved(KX_UPDATE_DATA));
+	page_free(stale, 32);
 	for (int i = 0; machine_frames && i < USERS; i += 3) /* shared since a fork */
 		if (!(mem.state[USER + i] & PG_NOREAD)) {
 			cow_list[IMAGE_PAGES + DYNAMIC_PAGES + USER + i] |= KX_MFN_SHARED;
