@@ -365,33 +365,50 @@ func (k *linker) table(order []int, lazy bool) error {
 	}
 	at := image.symbols[index].value
 	p := le.AppendUint64(nil, uint64(len(order)))
-	add := func(i int, spans ...span) {
-		m := &k.modules[i]
-		m.item = at + uint64(len(p))
-		for _, s := range spans {
-			p = le.AppendUint64(le.AppendUint64(p, m.base+s.va), s.size/8)
+	add := func(i int) {
+		k.modules[i].item = at + uint64(len(p))
+		for _, word := range k.modules[i].itemWords(i) {
+			p = le.AppendUint64(p, word)
 		}
-		p = le.AppendUint64(le.AppendUint64(le.AppendUint64(p, m.base+m.calls), m.base), uint64(i))
 	}
-	add(0, span{}, span{})
+	add(0)
 	for _, i := range order {
-		m := &k.modules[1+i]
-		add(1+i, m.init, m.fini)
+		add(1 + i)
 	}
 	image.writes = append(image.writes, Content{at, p})
-	resolver, ok := image.defined[ResolveSymbol]
-	if !ok || !in(image.segs, image.symbols[resolver].value, 1, Exec) || !lazy {
+	resolver, ok := k.resolver()
+	if !ok || !lazy {
 		return nil
 	}
 	for i := range k.modules {
-		m := &k.modules[i]
-		// The first word is the linker's own. A module without the others has no calls to be bound.
-		if m.got == 0 || !in(m.segs, m.got, 24, Write) {
-			continue
-		}
-		if m.set(m.got+8, m.item) == nil && m.set(m.got+16, image.symbols[resolver].value) == nil {
-			m.lazy = true
-		}
+		k.modules[i].resolveBy(resolver)
 	}
 	return nil
+}
+
+// itemWords are struct kx_library of module i.
+func (m *module) itemWords(i int) [tableItem / 8]uint64 {
+	words := [...]uint64{m.base + m.init.va, m.init.size / 8, m.base + m.fini.va, m.fini.size / 8, m.base + m.calls, m.base, uint64(i)}
+	if i == 0 { // its own start calls them
+		clear(words[:4])
+	}
+	return words
+}
+
+// resolver is the address of the image's function by which calls come that are not bound yet.
+func (k *linker) resolver() (uint64, bool) {
+	image := &k.modules[0]
+	index, ok := image.defined[ResolveSymbol]
+	if !ok || !in(image.segs, image.symbols[index].value, 1, Exec) {
+		return 0, false
+	}
+	return image.symbols[index].value, true
+}
+
+// resolveBy has a module's calls come by the resolver, if it can: they are bound when they are made first.
+func (m *module) resolveBy(resolver uint64) {
+	// The first word is the linker's own. A module without the others has no calls to be bound.
+	if m.got != 0 && in(m.segs, m.got, 24, Write) && m.set(m.got+8, m.item) == nil && m.set(m.got+16, resolver) == nil {
+		m.lazy = true
+	}
 }
