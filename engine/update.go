@@ -118,7 +118,7 @@ func (u *update) refuse(code Code, format string, args ...any) *Error {
 
 // check finds the library and the file that is to replace it, and whether it may and can. Nothing has been touched yet.
 func (u *update) check() error {
-	i := slices.IndexFunc(u.rec.Libraries, func(l LibraryUse) bool { return l.answersTo(u.r.Old) })
+	i := slices.IndexFunc(u.rec.Libraries, func(l LibraryUse) bool { return l.AnswersTo(u.r.Old) })
 	if i < 0 {
 		return u.refuse(CodeInvalid, "has no library %s: ldd %d lists those that it has", u.r.Old, u.p.pid)
 	}
@@ -155,8 +155,8 @@ func (u *update) check() error {
 	return cmp.Or(u.permit(path), u.compare())
 }
 
-// answersTo tells whether somebody means the library by a word.
-func (l *LibraryUse) answersTo(word string) bool {
+// AnswersTo tells whether somebody means the library by a word: its name, that of its file, or its path.
+func (l *LibraryUse) AnswersTo(word string) bool {
 	return l.Name == word || l.Path == word || filepath.Base(l.Path) == word
 }
 
