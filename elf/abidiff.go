@@ -220,6 +220,9 @@ func (d *dwarf) around(scope int32) (function, unit string, err error) {
 			function += " of "
 		}
 		function += fn.name + "()"
+		if err := d.pay(len(function)); err != nil {
+			return "", "", err
+		}
 		scope = s.scope
 	}
 	return "", "", errDwarf

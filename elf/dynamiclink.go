@@ -55,8 +55,9 @@ type module struct {
 
 // linker binds symbols. The order of modules is that in which symbols are looked for: the image first.
 type linker struct {
-	modules []module
-	copied  uint64 // bytes
+	modules  []module
+	copied   uint64 // bytes
+	resolver uint64 // address of the function by which calls come that are made first; 0: all are bound at once
 }
 
 // maxCopied bounds what an image takes of its libraries' variables, bytes.
@@ -380,12 +381,11 @@ func (k *linker) table(order []int, lazy bool) error {
 		add(1 + i)
 	}
 	image.writes = append(image.writes, Content{at, p})
-	resolver, ok := k.resolver()
-	if !ok || !lazy {
-		return nil
+	if index, ok := image.defined[ResolveSymbol]; ok && lazy && in(image.segs, image.symbols[index].value, 1, Exec) {
+		k.resolver = image.symbols[index].value
 	}
 	for i := range k.modules {
-		k.modules[i].resolveBy(resolver)
+		k.modules[i].resolveBy(k.resolver)
 	}
 	return nil
 }
@@ -399,20 +399,10 @@ func (m *module) itemWords(i int) [tableItem / 8]uint64 {
 	return words
 }
 
-// resolver is the address of the image's function by which calls come that are not bound yet.
-func (k *linker) resolver() (uint64, bool) {
-	image := &k.modules[0]
-	index, ok := image.defined[ResolveSymbol]
-	if !ok || !in(image.segs, image.symbols[index].value, 1, Exec) {
-		return 0, false
-	}
-	return image.symbols[index].value, true
-}
-
 // resolveBy has a module's calls come by the resolver, if it can: they are bound when they are made first.
 func (m *module) resolveBy(resolver uint64) {
 	// The first word is the linker's own. A module without the others has no calls to be bound.
-	if m.got != 0 && in(m.segs, m.got, 24, Write) && m.set(m.got+8, m.item) == nil && m.set(m.got+16, resolver) == nil {
+	if resolver != 0 && m.got != 0 && in(m.segs, m.got, 24, Write) && m.set(m.got+8, m.item) == nil && m.set(m.got+16, resolver) == nil {
 		m.lazy = true
 	}
 }

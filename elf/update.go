@@ -13,11 +13,12 @@ const (
 // in memory that is the address of something of the old library is found by its value, wherever it is, and becomes that of the same thing in the new one.
 type Update struct {
 	Old, New Span
-	Parts    []Part // of the old library, by their addresses
-	Pages    []Page // of the new library, those of its writable segments, by their addresses
-	Moves    []Move // by From; they do not overlap
-	Literals []Word // in the old library's variables, by their addresses: pointers to constants without names, with their first values
-	Words    []Word // with new values: what the program's table of libraries says about this one
+	Parts    []Part   // of the old library, by their addresses
+	Pages    []Page   // of the new library, those of its writable segments, by their addresses
+	Moves    []Move   // by From; they do not overlap
+	Literals []Word   // in the old library's variables, by their addresses: pointers to constants without names, with their first values
+	Words    []Word   // with new values: what the program's table of libraries says about this one
+	Lost     []string // variables that the new library does not have, as people name them; what they hold is not kept
 }
 
 // Span is a range of addresses, whole pages.
@@ -54,8 +55,7 @@ type Word struct{ VA, Value uint64 }
 // All that the other modules refer to, the new library must have, or what it is has to be where it was; what is missing, two things that cannot be told apart, and
 // variables that cannot be taken over are refused by name with an *Error. It does not compare types: CompareABI does.
 func (l *Linked) Replace(i int, now *Library, base uint64) (*Linked, *Update, error) {
-	out := &Linked{Libraries: slices.Clone(l.Libraries)}
-	out.modules = slices.Clone(l.modules)
+	out := &Linked{Libraries: slices.Clone(l.Libraries), linker: linker{modules: slices.Clone(l.modules), resolver: l.resolver}}
 	place := &out.Libraries[i]
 	place.Library, place.Base, place.Needs = now, base, nil
 	for _, name := range now.Needed {
@@ -91,7 +91,7 @@ type replacement struct {
 func (r *replacement) was() *module { return &r.old.modules[1+r.i] }
 func (r *replacement) is() *module  { return &r.now.modules[1+r.i] }
 
-// link binds the new library's symbols, its calls when they are made first if those of the old one are bound then.
+// link binds the new library's symbols, its calls when they are made first if the program's are.
 func (r *replacement) link() error {
 	was, place := r.was(), r.now.Libraries[r.i]
 	m := r.is()
@@ -99,9 +99,7 @@ func (r *replacement) link() error {
 	if err := m.load(); err != nil {
 		return within(m.name, err)
 	}
-	if resolver, ok := r.now.resolver(); ok && was.lazy {
-		m.resolveBy(resolver)
-	}
+	m.resolveBy(r.now.resolver)
 	if err := r.now.bind(m); err != nil {
 		return within(m.name, err)
 	}

@@ -38,6 +38,12 @@ func (r *replacement) moves() error {
 		m.From, m.To = m.From+r.was().base, m.To+r.is().base
 		r.update.Moves = append(r.update.Moves, m)
 	}
+	for i := range all {
+		t := &all[i]
+		if m := r.update.move(r.was().base + t.va); t.kind == UpdateData && t.size > 0 && (m == nil || r.was().base+t.va >= m.From+m.Size) {
+			r.update.Lost = append(r.update.Lost, t.String())
+		}
+	}
 	return nil
 }
 

@@ -13,7 +13,7 @@ const (
 	sectionAlloc = 2 // flag: has addresses
 
 	maxThings = 1 << 18 // functions, constants and variables of a library
-	maxSymbol = 1 << 12 // bytes of a name
+	maxSymbol = 1 << 10 // bytes of a name
 )
 
 // thing is a function, a constant or a variable of a library, as its symbol table has it.
@@ -74,18 +74,21 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 	var list []thing
 	unit := ""
 	for text := string(names); len(data) >= symbolSize; data = data[symbolSize:] {
+		typ, bind, index := data[4]&0xf, data[4]>>4, int(le.Uint16(data[6:]))
+		if typ != symbolFile && (typ > symbolFunc || index == 0 || index >= len(secs)) {
+			continue
+		}
 		name, err := nameAt(text, le.Uint32(data))
 		if err != nil {
 			return nil, err
 		}
-		typ, bind, index := data[4]&0xf, data[4]>>4, int(le.Uint16(data[6:]))
-		if typ == symbolFile && bind == bindLocal {
+		if typ == symbolFile {
 			if unit = name; name != "" {
 				unit = path.Base(name)
 			}
 			continue
 		}
-		if index == 0 || index >= len(secs) || name == "" {
+		if name == "" { // of a section
 			continue
 		}
 		t := thing{name: name, stem: name, va: le.Uint64(data[8:]), size: le.Uint64(data[16:])}
@@ -104,15 +107,13 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 }
 
 // nameAt is the string that begins at an offset, without a copy.
-func nameAt(strings string, at uint32) (string, error) {
-	if uint64(at) >= uint64(len(strings)) {
-		return "", refuse("damaged symbol table: no string at %d of %d", at, len(strings))
+func nameAt(text string, at uint32) (string, error) {
+	if uint64(at) >= uint64(len(text)) {
+		return "", refuse("damaged symbol table: no string at %d of %d", at, len(text))
 	}
-	s := strings[at:]
-	for i := range min(len(s), maxSymbol+1) {
-		if s[i] == 0 {
-			return s[:i], nil
-		}
+	name := text[at:min(uint64(len(text)), uint64(at)+maxSymbol+1)]
+	if n := strings.IndexByte(name, 0); n >= 0 {
+		return name[:n], nil
 	}
 	return "", refuse("a symbol with a name of more than %d bytes", maxSymbol)
 }

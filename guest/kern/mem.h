@@ -58,6 +58,7 @@ static inline int cow_shared(uint64_t pfn)
 int cow_settle(uint64_t first, uint64_t n);
 /* Gives a shared page a frame of its own, writable, with the content; 0 or -ENOMEM. */
 int cow_copy(uint64_t pfn, uint64_t va);
+extern char cow_content[PAGE_SIZE]; /* of the page that was copied last */
 /* The same for those of a run of the window that are shared, and whose content is not wanted. */
 int cow_own(uint64_t first, uint64_t n);
 /* Forgets the frame of a page that is shared, or not mapped: the domain's own is given back. */
