@@ -137,7 +137,7 @@ static bool is_own(uint64_t va, uint64_t n)
 /* The engine's plan is right, or it is refused: in here nobody may fall over it. */
 static bool check_ranges(const struct kx_update *p)
 {
-	uint64_t top = mem.ram_va, low = top - control->dynamic_pages * PAGE_SIZE;
+	uint64_t top = mem.ram_va, low = mem.dynamic_va;
 
 	return !((p->old_va | p->old_end | p->new_va | p->new_end) & (PAGE_SIZE - 1)) && low <= p->old_va && p->old_va < p->old_end &&
 	       p->old_end <= top && low <= p->new_va && p->new_va < p->new_end && p->new_end <= top &&

@@ -284,6 +284,9 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
