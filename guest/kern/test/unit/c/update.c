@@ -223,6 +223,11 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 		if (!size)
 			at += 8;
 	}
+	for (struct kx_update_move *m = plan.move; p->kind == KX_UPDATE_DATA && m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_DATA && !below(5)) {
+			m->kind = KX_UPDATE_CONST; /* with pointers in it, or the program has a copy */
+			m->to = AT(NEW + 2) + below(PAGE_SIZE);
+		}
 	if (below(2)) /* the last one ends where the part does */
 		plan.move[plan.head.moves++] = (struct kx_update_move){MAX(at, p->end - 16), *to, p->end - MAX(at, p->end - 16), p->kind, 0};
 	*to += 32;
