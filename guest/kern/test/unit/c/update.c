@@ -223,6 +223,11 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 		if (!size)
 			at += 8;
 	}
+	for (struct kx_update_move *m = plan.move; p->kind == KX_UPDATE_DATA && m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_DATA && !below(5)) {
+			m->kind = KX_UPDATE_CONST; /* with pointers in it, or the program has a copy */
+			m->to = AT(NEW + 2) + below(PAGE_SIZE);
+		}
 	if (below(2)) /* the last one ends where the part does */
 		plan.move[plan.head.moves++] = (struct kx_update_move){MAX(at, p->end - 16), *to, p->end - MAX(at, p->end - 16), p->kind, 0};
 	*to += 32;
@@ -284,6 +289,9 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
