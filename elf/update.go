@@ -66,7 +66,7 @@ func (l *Linked) Replace(i int, now *Library, base uint64) (*Linked, *Update, er
 		place.Needs = append(place.Needs, at)
 	}
 	r := &replacement{old: l, now: out, i: i, update: &Update{Old: l.Libraries[i].span(), New: place.span()}}
-	for _, step := range []func() error{r.link, r.references, r.moves, r.literals} {
+	for _, step := range []func() error{r.link, r.moves, r.references, r.literals} {
 		if err := step(); err != nil {
 			return nil, nil, err
 		}
@@ -158,6 +158,10 @@ func (r *replacement) reference(m *module, at *reloc) error {
 		return err
 	case !inOld && was != 0 && is != was:
 		return refuse("has %s from elsewhere, and the new %s has one, too: give it another name", printable(s.name), r.was().name)
+	}
+	// What holds the address is found by it, and must not become something else.
+	if m := r.update.move(was); inOld && m != nil && m.To+was-m.From != is {
+		return refuse("needs %s, whose place in %s its symbol table does not tell: build both with kxsh cc -shared", printable(s.name), r.was().name)
 	}
 	return nil
 }

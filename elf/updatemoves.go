@@ -97,11 +97,11 @@ func (c *candidate) check(copied map[uint64]bool) (bool, error) {
 		return false, nil // the compiler has seen that nobody writes to it any more
 	case now.kind == UpdateConst:
 		return false, refuse("%s is a constant in the new library", old)
+	case copied[old.va]:
+		c.Kind = UpdateConst
+		return now.size == old.size, nil // what the image has counts, which is looked at by itself
 	case now.size != old.size:
 		return false, refuse("%s has %d bytes in the new library, had %d", old, now.size, old.size)
-	}
-	if copied[old.va] {
-		c.Kind = UpdateConst
 	}
 	return true, nil
 }
