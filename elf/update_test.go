@@ -94,6 +94,23 @@ func updateSources(seed uint64, more string) map[string]string {
 	return files
 }
 
+var updateLibraries = map[string][]byte{}
+
+// updateLibrary builds it, once. All but the first have something more.
+func updateLibrary(t *testing.T, seed uint64, flags ...string) []byte {
+	t.Helper()
+	more := ""
+	if seed > 1 {
+		more = "int fresh = 1; static int late = 2; int s_of_two(void) __attribute__((weak));\n" +
+			"int added(int x) { static int calls = 3; return fresh++ + late++ + (calls += x) + (s_of_two ? s_of_two() : 0); }\n"
+	}
+	key := fmt.Sprint(seed, flags)
+	if updateLibraries[key] == nil {
+		updateLibraries[key] = buildLibrary(t, "libone.so", updateSources(seed, more), flags...)
+	}
+	return updateLibraries[key]
+}
+
 // named is an independent reading of a symbol table.
 type named struct {
 	stdelf.Symbol
@@ -145,12 +162,11 @@ const updateBase = 0x200000000000
 
 // TestReplace replaces a library with hundreds of things by itself in another order, and compares each move with what the symbol tables say.
 func TestReplace(t *testing.T) {
-	const more = "int fresh = 1; static int late = 2; int added(int x) { static int calls = 3; return fresh++ + late++ + (calls += x); }\n"
-	a := buildLibrary(t, "libone.so", updateSources(1, ""))
+	a := updateLibrary(t, 1)
 	l := linkProgram(t, updateC, map[string][]byte{"libone.so": a}, true)
 	modules := slices.Clone(l.modules)
 	for _, flags := range [][]string{{"-O2"}, {"-O3", "-gdwarf-2"}} {
-		b := buildLibrary(t, "libone.so", updateSources(2, more), flags...)
+		b := updateLibrary(t, 2, flags...)
 		now, err := parseLibrary(b)
 		if err != nil {
 			t.Fatal(err)
