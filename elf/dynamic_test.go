@@ -266,6 +266,9 @@ func TestDynamicReasons(t *testing.T) {
 		{func(s *dynSpec) { s.symbols[0].size = 8 }, nil, "uses shared libraries without the start for them: link it with kxsh cc"},
 		{func(s *dynSpec) { s.relocs[0].va = ImageVA + dynEnd - 8 }, nil, "the image: damaged relocation at 0x4037f8: pointer has 16 bytes"},
 		{func(s *dynSpec) { s.needed = []string{"libthree.so"} }, nil, " needs libthree.so"},
+		{nil, func(s *dynSpec) {
+			s.progs = func(p []prog) []prog { p[2].memsz = maxLibrary - p[2].va; return p }
+		}, "libtwo.so: no room: libraries have 64 MiB of addresses"},
 	} {
 		image, one := dynImage(), dynLibrary()
 		if c.image != nil {

@@ -62,6 +62,9 @@ type linker struct {
 // maxCopied bounds what an image takes of its libraries' variables, bytes.
 const maxCopied = 64 << 20
 
+// maxAddresses is what all libraries of a pVM may have, bytes.
+const maxAddresses = maxLibrary
+
 // Place gives the libraries of a tree addresses from base on, each after a page that is left out. The result are the addresses of their
 // addresses 0, and how many pages it takes.
 func Place(tree []Node, base uint64) (bases []uint64, pages uint64) {
@@ -80,6 +83,9 @@ func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
 	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
 	for i, n := range tree {
 		base := bases[i]
+		if base+n.Pages()*PageSize-bases[0] > maxAddresses {
+			return nil, refuse("%s: no room: libraries have %d MiB of addresses", n.Name, maxAddresses>>20)
+		}
 		out.Libraries = append(out.Libraries, Placed{n, base})
 		m := module{name: n.Name, Dynamic: n.Dynamic, base: base, r: n.r}
 		if err := m.load(); err != nil {

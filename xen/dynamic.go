@@ -33,9 +33,12 @@ func OneTable(base, pages uint64) bool {
 	return base/tableReach == (base+pages*abi.PageSize-1)/tableReach
 }
 
+// roomy is what a blank's window may have, pages: there it can be moved to where the libraries were placed.
+const roomy = 128 << 20 / abi.PageSize
+
 // PlaceDynamic places a dynamic segment for need pages of libraries and their successors, of a domain with a RAM window of so many
 // bytes.
 func PlaceDynamic(need, memory uint64) (va, pages uint64) {
 	pages = (need + DynamicUnit - 1) / DynamicUnit * DynamicUnit
-	return RandomBase(pages + (memory+abi.PageSize-1)/abi.PageSize), pages
+	return RandomBase(pages + max((memory+abi.PageSize-1)/abi.PageSize, roomy)), pages
 }
