@@ -365,7 +365,10 @@ struct kx_update_page {
 	uint64_t va, content;
 };
 
-/* A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. */
+/*
+ * A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+ * variables of which the image has the copy that counts.
+ */
 struct kx_update_move {
 	uint64_t from, to;
 	uint64_t size; /* bytes, of both */

@@ -168,6 +168,12 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
+/* Among variables are constants with pointers in them, and variables of which the image has the copy that counts. */
+static bool may_hold(uint32_t part, uint32_t move)
+{
+	return part == move || (part == KX_UPDATE_DATA && move == KX_UPDATE_CONST);
+}
+
 static bool check_moves(const struct kx_update *p)
 {
 	const struct kx_update_part *part;
@@ -177,7 +183,7 @@ static bool check_moves(const struct kx_update *p)
 		bool code = m->kind == KX_UPDATE_CODE;
 
 		part = part_of(m->from);
-		if (!part || part->kind != m->kind || m->from < at || m->size > part->end - m->from || m->to < p->new_va || m->to > p->new_end ||
+		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || m->to < p->new_va || m->to > p->new_end ||
 		    (!code && m->size > p->new_end - m->to) || (m->kind == KX_UPDATE_DATA && m->size && !is_own(m->to, m->size)))
 			return false;
 		at = m->from + (code ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */

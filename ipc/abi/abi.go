@@ -26,18 +26,18 @@ const (
 // Address space of a pVM.
 //
 //	0                          never mapped
-//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
-//	                           number of pages further on, the dynamic segment: the shared libraries that the image
-//	                           needs, each as its file has it, with a page that is not there before it
+//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
 //	KX_CTL_VA                  the control area, laid out below
 //	KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
 //	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
 //	                           frame number of each frame; start_info.mfn_list is that of frame 0
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
+//	before it                  kx_control.dynamic_pages of dynamic segment, if the image needs shared libraries: each as its file has it,
+//	                           with a page that is not there before it, and room for others
 //
-// Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
-// then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
-// as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
+// Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages, the dynamic segment and
+// the RAM window, so a virtual address tells its frame and no frame has an alias. Most pages of the dynamic segment are not there; those of a
+// library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
 //
 // At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
 // pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -437,7 +437,8 @@ type KxUpdatePage struct {
 
 // KxUpdateMove is struct kx_update_move.
 //
-// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes.
+// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+// variables of which the image has the copy that counts.
 type KxUpdateMove struct {
 	From uint64
 	To   uint64

@@ -262,6 +262,7 @@ static void put_plan(void)
 static void make_plan(void)
 {
 	uint64_t code = AT(NEW), constant = AT(NEW + 2), data = AT(NEW + 5);
+	uint32_t before;
 
 	plan.head = (struct kx_update){.old_va = AT(OLD), .old_end = AT(OLD + 8), .new_va = AT(NEW), .new_end = AT(NEW + 9)};
 	add_part(OLD, 2, KX_UPDATE_CODE);
@@ -270,7 +271,11 @@ static void make_plan(void)
 	add_moves(&plan.part[0], &code, 30);
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
+	before = plan.head.moves;
 	add_moves(&plan.part[2], &data, 30);
+	for (uint32_t i = before; i < plan.head.moves; i++) /* constants among the variables */
+		if (!below(6))
+			plan.move[i].kind = KX_UPDATE_CONST;
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
 	for (int i = 0; i < 4; i++)
