@@ -134,7 +134,7 @@ func (t *thing) classify(typ byte, s *section, sectionName string, segs []Segmen
 		if t.kind = UpdateCode; typ != symbolFunc && (typ != symbolNone || t.local()) {
 			return false
 		}
-	case typ != symbolObject:
+	case typ != symbolObject || t.size == 0:
 		return false
 	case in(segs, t.va, t.size, Write) && sectionName != relocatedConstants:
 		t.kind = UpdateData

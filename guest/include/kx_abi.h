@@ -161,6 +161,7 @@
 #define KX_UPDATE_TRY 1 /* only tells whether it could be done now */
 
 /* kind of a part, and of a move */
+#define KX_UPDATE_GONE 0 /* of a move without a size: where another one ends there begins what only the old library has */
 #define KX_UPDATE_CODE 1
 #define KX_UPDATE_CONST 2
 #define KX_UPDATE_DATA 3

@@ -181,6 +181,7 @@ const (
 
 // kind of a part, and of a move
 const (
+	UpdateGone  = 0 // of a move without a size: where another one ends there begins what only the old library has
 	UpdateCode  = 1
 	UpdateConst = 2
 	UpdateData  = 3
