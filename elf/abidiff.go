@@ -77,6 +77,9 @@ func ReadABI(r io.ReaderAt, size int64) (*ABI, error) {
 	return a, a.index()
 }
 
+// ABI reads the ABI of a library that was checked.
+func (l *Library) ABI() (*ABI, error) { return ReadABI(l.r, l.Size) }
+
 // linked reads the strings that a section names, and the section itself.
 func (f *file) linked(secs []section, s section, most uint64) (data, strings []byte, err error) {
 	if uint64(s.link) >= uint64(len(secs)) || secs[s.link].typ != sectionStrtab {

@@ -18,6 +18,7 @@ const (
 const (
 	tableHead = 8
 	tableItem = 56
+	tableBase = 40 // of base in an item
 	tableSize = tableHead + (1+MaxLibraries)*tableItem
 )
 
@@ -170,6 +171,9 @@ func (l *Linked) Name(address uint64) (name string, ok bool) {
 	}
 	return "", false
 }
+
+// BaseWord is the address of the word, in the image, that tells where library i is: in its item of the table.
+func (l *Linked) BaseWord(i int) uint64 { return l.modules[1+i].item + tableBase }
 
 // within says in which module something is wrong.
 func within(name string, err error) error {

@@ -350,7 +350,7 @@ struct kx_update {
 	uint32_t pages;
 	uint32_t moves;    /* by their addresses; they do not overlap */
 	uint32_t literals; /* pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content */
-	uint32_t words;    /* that get other values */
+	uint32_t words;    /* that get other values, by their addresses */
 	uint32_t pad;
 };
 

@@ -87,11 +87,6 @@ bool readable(uint64_t va, uint64_t n)
 	return va + n >= va;
 }
 
-static uint64_t dynamic_va(void)
-{
-	return mem.ram_va - control->dynamic_pages * PAGE_SIZE;
-}
-
 static int protect(uint64_t page, int prot)
 {
 	uint64_t va = page << PAGE_SHIFT;
@@ -122,7 +117,7 @@ int scan_open(struct scan *s, uint64_t at)
 	if (at >= mem.ram_va && page < mem.ram_pages && (mem.state[page] & PG_TYPE) == PG_KERNEL)
 		return 0; /* it is never shared */
 	if (prot < 0)
-		return at >= dynamic_va() && at < mem.ram_va && readable(at, 8) ? 0 : -EINVAL;
+		return at >= mem.dynamic_va && at < mem.ram_va && readable(at, 8) ? 0 : -EINVAL;
 	if (!(prot & PROT_WRITE) && open_page(s, at, prot))
 		return -ENOMEM;
 	if (at < mem.ram_va)
@@ -223,7 +218,7 @@ static int other_libraries(struct scan *s)
 	for (uint64_t i = 0; i < libraries() && !err; i++) {
 		uint64_t base = kx_libraries.library[i].base;
 
-		if (base >= dynamic_va() && base < mem.ram_va && base - s->low > s->high - s->low)
+		if (base >= mem.dynamic_va && base < mem.ram_va && base - s->low > s->high - s->low)
 			err = segments(s, base, base);
 	}
 	return err;

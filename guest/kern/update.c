@@ -137,7 +137,7 @@ static bool is_own(uint64_t va, uint64_t n)
 /* The engine's plan is right, or it is refused: in here nobody may fall over it. */
 static bool check_ranges(const struct kx_update *p)
 {
-	uint64_t top = mem.ram_va, low = top - control->dynamic_pages * PAGE_SIZE;
+	uint64_t top = mem.ram_va, low = mem.dynamic_va;
 
 	return !((p->old_va | p->old_end | p->new_va | p->new_end) & (PAGE_SIZE - 1)) && low <= p->old_va && p->old_va < p->old_end &&
 	       p->old_end <= top && low <= p->new_va && p->new_va < p->new_end && p->new_end <= top &&
@@ -168,12 +168,6 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
-/* Among variables are constants with pointers in them, and variables of which the image has the copy that counts. */
-static bool may_hold(uint32_t part, uint32_t move)
-{
-	return part == move || move == KX_UPDATE_GONE || (part == KX_UPDATE_DATA && move == KX_UPDATE_CONST);
-}
-
 static bool check_target(const struct kx_update *p, const struct kx_update_move *m)
 {
 	if (m->kind == KX_UPDATE_GONE)
@@ -182,27 +176,34 @@ static bool check_target(const struct kx_update *p, const struct kx_update_move 
 	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
 }
 
+/* Constants are anywhere: some have pointers in them, and some are variables that the program has a copy of. */
 static bool check_moves(const struct kx_update *p)
 {
-	const struct kx_update_part *part;
 	uint64_t at = p->old_va;
 
 	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
-		part = part_of(m->from);
-		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
+		const struct kx_update_part *part = part_of(m->from);
+		bool kept = m->kind == KX_UPDATE_CODE || m->kind == KX_UPDATE_DATA;
+
+		if (!part || m->kind > KX_UPDATE_DATA || (kept && m->kind != part->kind) || m->from < at || m->size > part->end - m->from ||
+		    !check_target(p, m))
 			return false;
 		at = m->from + (m->kind == KX_UPDATE_CODE ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
 	}
 	return true;
 }
 
+/* Literals may be at odd addresses; then a look does not find them. */
 static bool check_words(const struct kx_update *p)
 {
-	for (uint32_t i = 0; i < p->literals; i++)
-		if (u.literal[i].va % 8 || (i && u.literal[i].va <= u.literal[i - 1].va) || !variable_of(u.literal[i].va, 8))
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < p->literals; at = u.literal[i++].va + 8)
+		if (u.literal[i].va < at || !variable_of(u.literal[i].va, 8))
 			return false;
-	for (uint32_t i = 0; i < p->words; i++)
-		if (u.word[i].va % 8 || (i && u.word[i].va <= u.word[i - 1].va) || is_old(u.word[i].va) || is_old(u.word[i].value))
+	at = 0;
+	for (uint32_t i = 0; i < p->words; at = u.word[i++].va + 8)
+		if (u.word[i].va % 8 || u.word[i].va < at || is_old(u.word[i].va) || is_old(u.word[i].value))
 			return false;
 	return true;
 }

@@ -414,7 +414,7 @@ type KxUpdate struct {
 	Pages    uint32
 	Moves    uint32 // by their addresses; they do not overlap
 	Literals uint32 // pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content
-	Words    uint32 // that get other values
+	Words    uint32 // that get other values, by their addresses
 	Pad      uint32
 }
 

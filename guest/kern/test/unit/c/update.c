@@ -223,6 +223,11 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 		if (!size)
 			at += 8;
 	}
+	for (struct kx_update_move *m = plan.move; p->kind == KX_UPDATE_DATA && m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_DATA && !below(5)) {
+			m->kind = KX_UPDATE_CONST; /* with pointers in it, or the program has a copy */
+			m->to = AT(NEW + 2) + below(PAGE_SIZE);
+		}
 	if (below(2)) /* the last one ends where the part does */
 		plan.move[plan.head.moves++] = (struct kx_update_move){MAX(at, p->end - 16), *to, p->end - MAX(at, p->end - 16), p->kind, 0};
 	*to += 32;
@@ -280,7 +285,6 @@ static void put_plan(void)
 static void make_plan(void)
 {
 	uint64_t code = AT(NEW), constant = AT(NEW + 2), data = AT(NEW + 5);
-	uint32_t before;
 
 	plan.head = (struct kx_update){.old_va = AT(OLD), .old_end = AT(OLD + 8), .new_va = AT(NEW), .new_end = AT(NEW + 9)};
 	add_part(OLD, 2, KX_UPDATE_CODE);
@@ -289,11 +293,7 @@ static void make_plan(void)
 	add_moves(&plan.part[0], &code, 30);
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
-	before = plan.head.moves;
 	add_moves(&plan.part[2], &data, 30);
-	for (uint32_t i = before; i < plan.head.moves; i++) /* constants among the variables */
-		if (!below(6))
-			plan.move[i].kind = KX_UPDATE_CONST;
 	add_gone();
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
@@ -308,6 +308,9 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++)
 		if (m->kind == KX_UPDATE_GONE && value == m->from)
 			goto gone;
@@ -381,7 +384,6 @@ static uint64_t some_move(uint32_t kind)
 {
 	for (;;) {
 		const struct kx_update_move *m = &plan.move[below(plan.head.moves)];
-
 		uint64_t v = m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
 		int k;
 
