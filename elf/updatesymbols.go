@@ -13,7 +13,6 @@ const (
 	sectionAlloc = 2 // flag: has addresses
 
 	maxThings = 1 << 18 // functions, constants and variables of a library
-	maxSymbol = 1 << 10 // bytes of a name
 )
 
 // thing is a function, a constant or a variable of a library, as its symbol table has it.
@@ -72,17 +71,18 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 		return nil, err
 	}
 	var list []thing
-	unit := ""
+	unit, files, locals := "", false, false
 	for text := string(names); len(data) >= symbolSize; data = data[symbolSize:] {
 		typ, bind, index := data[4]&0xf, data[4]>>4, int(le.Uint16(data[6:]))
 		if typ != symbolFile && (typ > symbolFunc || index == 0 || index >= len(secs)) {
 			continue
 		}
-		name, err := nameAt(text, le.Uint32(data))
+		name, err := stringAt(text, uint64(le.Uint32(data)), "symbol table")
 		if err != nil {
 			return nil, err
 		}
 		if typ == symbolFile {
+			files = files || name != ""
 			if unit = name; name != "" {
 				unit = path.Base(name)
 			}
@@ -100,22 +100,14 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 				return nil, refuse("more than %d functions and variables", maxThings)
 			}
 			list = append(list, t)
+			locals = locals || bind == bindLocal && t.kind == UpdateData
 		}
+	}
+	if locals && !files {
+		return nil, refuse("its symbol table does not name source files: build it with kxsh cc -shared, and do not strip it")
 	}
 	slices.SortStableFunc(list, func(a, b thing) int { return cmp.Compare(a.va, b.va) })
 	return list, nil
-}
-
-// nameAt is the string that begins at an offset, without a copy.
-func nameAt(text string, at uint32) (string, error) {
-	if uint64(at) >= uint64(len(text)) {
-		return "", refuse("damaged symbol table: no string at %d of %d", at, len(text))
-	}
-	name := text[at:min(uint64(len(text)), uint64(at)+maxSymbol+1)]
-	if n := strings.IndexByte(name, 0); n >= 0 {
-		return name[:n], nil
-	}
-	return "", refuse("a symbol with a name of more than %d bytes", maxSymbol)
 }
 
 // classify finds what kind of thing it is, and its stem. False: it is nothing that is looked for in another library.
@@ -129,7 +121,7 @@ func (t *thing) classify(typ byte, s *section, sectionName string, segs []Segmen
 		if t.kind = UpdateCode; typ != symbolFunc && (typ != symbolNone || t.local()) {
 			return false
 		}
-	case typ != symbolObject:
+	case typ != symbolObject || t.size == 0:
 		return false
 	case in(segs, t.va, t.size, Write) && sectionName != relocatedConstants:
 		t.kind = UpdateData

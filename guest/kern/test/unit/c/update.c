@@ -241,6 +241,24 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 	*to += 32;
 }
 
+/* Where some moves end begins something else. */
+static void add_gone(void)
+{
+	static struct kx_update_move list[MOST];
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < plan.head.moves; i++) {
+		uint64_t end = plan.move[i].from + plan.move[i].size;
+
+		list[n++] = plan.move[i];
+		if (plan.move[i].kind != KX_UPDATE_CODE && plan.move[i].size && end % PAGE_SIZE && (i + 1 == plan.head.moves || end != plan.move[i + 1].from) &&
+		    !below(3) && n + plan.head.moves - i < MOST)
+			list[n++] = (struct kx_update_move){end, 0, 0, KX_UPDATE_GONE, 0};
+	}
+	memcpy(plan.move, list, sizeof(list));
+	plan.head.moves = n;
+}
+
 static void store(uint64_t at, uint64_t value)
 {
 	memcpy((void *)at, &value, sizeof(value));
@@ -284,6 +302,7 @@ static void make_plan(void)
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
 	add_moves(&plan.part[2], &data, 30);
+	add_gone();
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
 	for (int i = 0; i < 4; i++)
@@ -300,6 +319,9 @@ static uint64_t model_of(uint64_t value, int *kind)
 	*kind = 0;
 	if (value < AT(OLD) || value > AT(OLD + 8))
 		return value;
+	for (m = plan.move; m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_GONE && value == m->from)
+			goto gone;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
@@ -310,6 +332,7 @@ static uint64_t model_of(uint64_t value, int *kind)
 		if (m->kind != KX_UPDATE_CODE && value == m->from + m->size)
 			return m->to + m->size;
 	}
+gone:
 	*kind = 0;
 	for (uint32_t i = 0; i < plan.head.parts; i++)
 		if (value >= plan.part[i].va && value < plan.part[i].end)
@@ -369,9 +392,12 @@ static uint64_t some_move(uint32_t kind)
 {
 	for (;;) {
 		const struct kx_update_move *m = &plan.move[below(plan.head.moves)];
+		uint64_t v = m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		int k;
 
-		if (m->kind == kind)
-			return m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		model_of(v, &k);
+		if (m->kind == kind && k > 0)
+			return v;
 	}
 }
 
