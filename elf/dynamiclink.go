@@ -84,7 +84,7 @@ func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
 	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
 	for i, n := range tree {
 		base := bases[i]
-		if base+n.Pages()*PageSize-bases[0] > maxAddresses {
+		if base+n.Pages()*PageSize-slices.Min(bases) > maxAddresses { // after an update the first one may come behind others
 			return nil, refuse("%s: no room: libraries have %d MiB of addresses", n.Name, maxAddresses>>20)
 		}
 		out.Libraries = append(out.Libraries, Placed{n, base})

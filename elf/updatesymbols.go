@@ -72,7 +72,7 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 		return nil, err
 	}
 	var list []thing
-	unit := ""
+	unit, files, locals := "", false, false
 	for text := string(names); len(data) >= symbolSize; data = data[symbolSize:] {
 		typ, bind, index := data[4]&0xf, data[4]>>4, int(le.Uint16(data[6:]))
 		if typ != symbolFile && (typ > symbolFunc || index == 0 || index >= len(secs)) {
@@ -83,6 +83,7 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 			return nil, err
 		}
 		if typ == symbolFile {
+			files = files || name != ""
 			if unit = name; name != "" {
 				unit = path.Base(name)
 			}
@@ -100,7 +101,11 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 				return nil, refuse("more than %d functions and variables", maxThings)
 			}
 			list = append(list, t)
+			locals = locals || bind == bindLocal && t.kind == UpdateData
 		}
+	}
+	if locals && !files {
+		return nil, refuse("its symbol table does not name source files: build it with kxsh cc -shared, and do not strip it")
 	}
 	slices.SortStableFunc(list, func(a, b thing) int { return cmp.Compare(a.va, b.va) })
 	return list, nil
@@ -129,7 +134,7 @@ func (t *thing) classify(typ byte, s *section, sectionName string, segs []Segmen
 		if t.kind = UpdateCode; typ != symbolFunc && (typ != symbolNone || t.local()) {
 			return false
 		}
-	case typ != symbolObject:
+	case typ != symbolObject || t.size == 0:
 		return false
 	case in(segs, t.va, t.size, Write) && sectionName != relocatedConstants:
 		t.kind = UpdateData

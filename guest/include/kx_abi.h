@@ -161,6 +161,7 @@
 #define KX_UPDATE_TRY 1 /* only tells whether it could be done now */
 
 /* kind of a part, and of a move */
+#define KX_UPDATE_GONE 0 /* of a move without a size: where another one ends there begins what only the old library has */
 #define KX_UPDATE_CODE 1
 #define KX_UPDATE_CONST 2
 #define KX_UPDATE_DATA 3
@@ -365,7 +366,10 @@ struct kx_update_page {
 	uint64_t va, content;
 };
 
-/* A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. */
+/*
+ * A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+ * variables of which the image has the copy that counts.
+ */
 struct kx_update_move {
 	uint64_t from, to;
 	uint64_t size; /* bytes, of both */

@@ -168,20 +168,30 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
-/* Constants are anywhere: some have pointers in them, and some are variables that the program has a copy of. */
+/* Constants are anywhere: some have pointers in them, and some are variables of which the image has the copy that counts. */
+static bool may_hold(uint32_t part, uint32_t move)
+{
+	return part == move || move == KX_UPDATE_GONE || move == KX_UPDATE_CONST;
+}
+
+static bool check_target(const struct kx_update *p, const struct kx_update_move *m)
+{
+	if (m->kind == KX_UPDATE_GONE)
+		return !m->size;
+	return m->to >= p->new_va && m->to <= p->new_end && (m->kind == KX_UPDATE_CODE || m->size <= p->new_end - m->to) &&
+	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
+}
+
 static bool check_moves(const struct kx_update *p)
 {
 	uint64_t at = p->old_va;
 
 	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
 		const struct kx_update_part *part = part_of(m->from);
-		bool code = m->kind == KX_UPDATE_CODE, data = m->kind == KX_UPDATE_DATA;
 
-		if (!part || m->from < at || m->size > part->end - m->from || m->to < p->new_va || m->to > p->new_end ||
-		    (m->kind != KX_UPDATE_CONST && m->kind != part->kind) || (!code && m->size > p->new_end - m->to) ||
-		    (data && m->size && !is_own(m->to, m->size)))
+		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
 			return false;
-		at = m->from + (code ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
+		at = m->from + (m->kind == KX_UPDATE_CODE ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
 	}
 	return true;
 }
@@ -229,7 +239,7 @@ static enum meaning meaning(uint64_t value, uint64_t *to, uint32_t *kind)
 	const struct kx_update_part *part = part_of(value);
 
 	/* One past the end is still of what ends there, if nothing else begins. */
-	if (m && (m->kind == KX_UPDATE_CODE ? value == m->from : value - m->from <= m->size)) {
+	if (m && m->kind != KX_UPDATE_GONE && (m->kind == KX_UPDATE_CODE ? value == m->from : value - m->from <= m->size)) {
 		*to = m->to + (value - m->from);
 		*kind = m->kind;
 		return MOVED;

@@ -181,6 +181,7 @@ const (
 
 // kind of a part, and of a move
 const (
+	UpdateGone  = 0 // of a move without a size: where another one ends there begins what only the old library has
 	UpdateCode  = 1
 	UpdateConst = 2
 	UpdateData  = 3
@@ -437,7 +438,8 @@ type KxUpdatePage struct {
 
 // KxUpdateMove is struct kx_update_move.
 //
-// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes.
+// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+// variables of which the image has the copy that counts.
 type KxUpdateMove struct {
 	From uint64
 	To   uint64

@@ -233,6 +233,24 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 	*to += 32;
 }
 
+/* Where some moves end begins something else. */
+static void add_gone(void)
+{
+	static struct kx_update_move list[MOST];
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < plan.head.moves; i++) {
+		uint64_t end = plan.move[i].from + plan.move[i].size;
+
+		list[n++] = plan.move[i];
+		if (plan.move[i].kind != KX_UPDATE_CODE && plan.move[i].size && end % PAGE_SIZE && (i + 1 == plan.head.moves || end != plan.move[i + 1].from) &&
+		    !below(3) && n + plan.head.moves - i < MOST)
+			list[n++] = (struct kx_update_move){end, 0, 0, KX_UPDATE_GONE, 0};
+	}
+	memcpy(plan.move, list, sizeof(list));
+	plan.head.moves = n;
+}
+
 static void store(uint64_t at, uint64_t value)
 {
 	memcpy((void *)at, &value, sizeof(value));
@@ -267,6 +285,7 @@ static void put_plan(void)
 static void make_plan(void)
 {
 	uint64_t code = AT(NEW), constant = AT(NEW + 2), data = AT(NEW + 5);
+	uint32_t before;
 
 	plan.head = (struct kx_update){.old_va = AT(OLD), .old_end = AT(OLD + 8), .new_va = AT(NEW), .new_end = AT(NEW + 9)};
 	add_part(OLD, 2, KX_UPDATE_CODE);
@@ -275,7 +294,12 @@ static void make_plan(void)
 	add_moves(&plan.part[0], &code, 30);
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
+	before = plan.head.moves;
 	add_moves(&plan.part[2], &data, 30);
+	for (uint32_t i = before; i < plan.head.moves; i++) /* constants among the variables */
+		if (!below(6))
+			plan.move[i].kind = KX_UPDATE_CONST;
+	add_gone();
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
 	for (int i = 0; i < 4; i++)
@@ -289,9 +313,15 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+<<<<<<< HEAD
 	*kind = 0;
 	if (value < AT(OLD) || value > AT(OLD + 8))
 		return value;
+=======
+	for (m = plan.move; m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_GONE && value == m->from)
+			goto gone;
+>>>>>>> bf31da80bc1a580d095eee543d718680abcd9d2e
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
@@ -302,6 +332,7 @@ static uint64_t model_of(uint64_t value, int *kind)
 		if (m->kind != KX_UPDATE_CODE && value == m->from + m->size)
 			return m->to + m->size;
 	}
+gone:
 	*kind = 0;
 	for (uint32_t i = 0; i < plan.head.parts; i++)
 		if (value >= plan.part[i].va && value < plan.part[i].end)
@@ -362,8 +393,12 @@ static uint64_t some_move(uint32_t kind)
 	for (;;) {
 		const struct kx_update_move *m = &plan.move[below(plan.head.moves)];
 
-		if (m->kind == kind)
-			return m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		uint64_t v = m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		int k;
+
+		model_of(v, &k);
+		if (m->kind == kind && k > 0)
+			return v;
 	}
 }
 
