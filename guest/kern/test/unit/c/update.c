@@ -316,24 +316,12 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
-<<<<<<< HEAD
 	*kind = 0;
 	if (value < AT(OLD) || value > AT(OLD + 8))
 		return value;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++)
 		if (m->kind == KX_UPDATE_GONE && value == m->from)
 			goto gone;
-=======
-<<<<<<< HEAD
-	*kind = 0;
-	if (value < AT(OLD) || value > AT(OLD + 8))
-		return value;
-=======
-	for (m = plan.move; m < plan.move + plan.head.moves; m++)
-		if (m->kind == KX_UPDATE_GONE && value == m->from)
-			goto gone;
->>>>>>> bf31da80bc1a580d095eee543d718680abcd9d2e
->>>>>>> 031d8b3229a832dcd4bdfc8deb92218fea138d61
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
