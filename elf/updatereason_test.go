@@ -83,7 +83,7 @@ func TestReplaceReasons(t *testing.T) {
 			s.relocs = append(s.relocs, reloc{dynData + 0x0c, relocRelative, 0, dynData})
 		}, nil, nil, nil, ""}, // the image has a copy
 		{func(s *dynSpec, _ *[]dynSymbol) { s.relocs[0].va = dynData + 4 }, nil, nil, nil, "libone.so: holds a pointer at 0x2204, which is no multiple of 8: do without packed structures"},
-		{nil, func(_ *dynSpec, table *[]dynSymbol) { (*table)[1].name = strings.Repeat("x", maxSymbol+1) }, nil, nil, "libone.so: the new library: a symbol with a name of more than 1024 bytes"},
+		{nil, func(_ *dynSpec, table *[]dynSymbol) { (*table)[1].name = strings.Repeat("x", maxSymbol+1) }, nil, nil, "libone.so: the new library: a name of more than 1024 bytes"},
 	} {
 		files := dynFiles()
 		old, now := replacedLibrary(c.old), replacedLibrary(c.now)

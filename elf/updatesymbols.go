@@ -13,7 +13,6 @@ const (
 	sectionAlloc = 2 // flag: has addresses
 
 	maxThings = 1 << 18 // functions, constants and variables of a library
-	maxSymbol = 1 << 10 // bytes of a name
 )
 
 // thing is a function, a constant or a variable of a library, as its symbol table has it.
@@ -78,7 +77,7 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 		if typ != symbolFile && (typ > symbolFunc || index == 0 || index >= len(secs)) {
 			continue
 		}
-		name, err := nameAt(text, le.Uint32(data))
+		name, err := stringAt(text, uint64(le.Uint32(data)), "symbol table")
 		if err != nil {
 			return nil, err
 		}
@@ -109,18 +108,6 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 	}
 	slices.SortStableFunc(list, func(a, b thing) int { return cmp.Compare(a.va, b.va) })
 	return list, nil
-}
-
-// nameAt is the string that begins at an offset, without a copy.
-func nameAt(text string, at uint32) (string, error) {
-	if uint64(at) >= uint64(len(text)) {
-		return "", refuse("damaged symbol table: no string at %d of %d", at, len(text))
-	}
-	name := text[at:min(uint64(len(text)), uint64(at)+maxSymbol+1)]
-	if n := strings.IndexByte(name, 0); n >= 0 {
-		return name[:n], nil
-	}
-	return "", refuse("a symbol with a name of more than %d bytes", maxSymbol)
 }
 
 // classify finds what kind of thing it is, and its stem. False: it is nothing that is looked for in another library.

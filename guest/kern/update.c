@@ -165,12 +165,6 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
-/* Constants are anywhere: some have pointers in them, and some are variables of which the image has the copy that counts. */
-static bool may_hold(uint32_t part, uint32_t move)
-{
-	return part == move || move == KX_UPDATE_GONE || move == KX_UPDATE_CONST;
-}
-
 static bool check_target(const struct kx_update *p, const struct kx_update_move *m)
 {
 	if (m->kind == KX_UPDATE_GONE)
@@ -179,14 +173,17 @@ static bool check_target(const struct kx_update *p, const struct kx_update_move 
 	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
 }
 
+/* Constants are anywhere: some have pointers in them, and some are variables that the program has a copy of. */
 static bool check_moves(const struct kx_update *p)
 {
 	uint64_t at = p->old_va;
 
 	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
 		const struct kx_update_part *part = part_of(m->from);
+		bool kept = m->kind == KX_UPDATE_CODE || m->kind == KX_UPDATE_DATA;
 
-		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
+		if (!part || m->kind > KX_UPDATE_DATA || (kept && m->kind != part->kind) || m->from < at || m->size > part->end - m->from ||
+		    !check_target(p, m))
 			return false;
 		at = m->from + (m->kind == KX_UPDATE_CODE ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
 	}

@@ -293,7 +293,6 @@ static void put_plan(void)
 static void make_plan(void)
 {
 	uint64_t code = AT(NEW), constant = AT(NEW + 2), data = AT(NEW + 5);
-	uint32_t before;
 
 	plan.head = (struct kx_update){.old_va = AT(OLD), .old_end = AT(OLD + 8), .new_va = AT(NEW), .new_end = AT(NEW + 9)};
 	add_part(OLD, 2, KX_UPDATE_CODE);
@@ -302,11 +301,7 @@ static void make_plan(void)
 	add_moves(&plan.part[0], &code, 30);
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
-	before = plan.head.moves;
 	add_moves(&plan.part[2], &data, 30);
-	for (uint32_t i = before; i < plan.head.moves; i++) /* constants among the variables */
-		if (!below(6))
-			plan.move[i].kind = KX_UPDATE_CONST;
 	add_gone();
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
@@ -321,15 +316,16 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
-<<<<<<< HEAD
-	*kind = 0;
-	if (value < AT(OLD) || value > AT(OLD + 8))
-		return value;
-=======
 	for (m = plan.move; m < plan.move + plan.head.moves; m++)
 		if (m->kind == KX_UPDATE_GONE && value == m->from)
 			goto gone;
->>>>>>> bf31da80bc1a580d095eee543d718680abcd9d2e
+=======
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
+	for (m = plan.move; m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_GONE && value == m->from)
+			goto gone;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
@@ -400,7 +396,6 @@ static uint64_t some_move(uint32_t kind)
 {
 	for (;;) {
 		const struct kx_update_move *m = &plan.move[below(plan.head.moves)];
-
 		uint64_t v = m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
 		int k;
 
