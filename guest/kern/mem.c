@@ -55,17 +55,18 @@ static uint64_t pte_of(uint64_t pfn, uint8_t bits, int content)
 
 static void batch_flush(void)
 {
+	int refused;
+
 	if (!batch.n)
 		return;
-	if (hyper_multicall(batch.call, batch.n))
-		batch.err = -ENOMEM;
-	else
-		for (unsigned i = 0; i < batch.n; i++)
-			if (batch.call[i].result)
-				batch.err = -ENOMEM;
-			else if (batch.state[i])
-				*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
-	memset(batch.call, 0, batch.n * sizeof(batch.call[0])); /* who looks for addresses of a library, finds none that is not in use */
+	refused = hyper_multicall(batch.call, batch.n) != 0;
+	for (unsigned i = 0; i < batch.n; i++) {
+		if (refused || batch.call[i].result)
+			batch.err = -ENOMEM;
+		else if (batch.state[i])
+			*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+		batch.call[i].args[0] = 0; /* an address that stays here would be looked at: update.c */
+	}
 	batch.n = 0;
 }
 
@@ -168,6 +169,12 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 	for (uint64_t i = 0; i < n; i++)
 		batch_add(va + (i << PAGE_SHIFT), first + i, prot_bits(prot), NULL);
 	return batch_end();
+}
+
+void image_forget(uint64_t va, uint64_t n)
+{
+	if (image_changes && n)
+		memset(image_changes + image_frame(va, n), 0, n);
 }
 
 /*

@@ -417,13 +417,20 @@ static int map(void)
 {
 	int err;
 	uint32_t taken = take_pages(&err);
+	uint64_t at = u.plan->new_va;
 
 	for (uint32_t i = 0; i < taken; i++)
 		if (err)
 			dynamic_drop(u.page[i].va, 1);
 		else if (u.page[i].content)
 			copy_words((void *)u.page[i].va, (const void *)u.page[i].content, PAGE_SIZE / 8);
-	return err;
+	if (err)
+		return err;
+	/* Between them are the engine's. */
+	for (uint32_t i = 0; i < taken; at = u.page[i++].va + PAGE_SIZE)
+		image_forget(at, (u.page[i].va - at) >> PAGE_SHIFT);
+	image_forget(at, (u.plan->new_end - at) >> PAGE_SHIFT);
+	return 0;
 }
 
 /* ---- what cannot ---- */

@@ -619,7 +619,7 @@ static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 		plan.word[plan.head.words++] = (struct kx_update_word){at, rnd()};
 	for (int i = 0; i < 10; i++)
 		plan.word[plan.head.words++] = (struct kx_update_word){(uint64_t)page_va(USER + 2 * i) + 8 * below(512), rnd() >> 20};
-	CHECK(!mprotect((void *)AT(NEW), 9 * PAGE_SIZE, PROT_NONE));
+	CHECK(!image_protect(AT(NEW), 9, PROT_NONE)); /* another library has gone from there */
 	CHECK(!mprotect((void *)AT(OLD), 5 * PAGE_SIZE, PROT_READ));
 	put_plan();
 }
@@ -748,6 +748,14 @@ static void compare_new(void)
 	CHECK(variables);
 }
 
+static bool is_own(uint64_t va)
+{
+	for (uint32_t i = 0; i < plan.head.pages; i++)
+		if (plan.page[i].va == va)
+			return true;
+	return false;
+}
+
 static struct kx_updated result;
 
 static long update(bool try)
@@ -769,6 +777,8 @@ static void succeeds(void)
 	compare(true);
 	compare_new();
 	CHECK(takes == plan.head.pages);
+	for (int i = 0; i < 9; i++) /* what the engine has mapped there is not protected as what was there before */
+		CHECK(mem_prot_at(AT(NEW + i)) == (is_own(AT(NEW + i)) ? PROT_NONE : -1));
 	for (uint32_t i = 0; i < plan.head.moves; i++)
 		variables += plan.move[i].kind == KX_UPDATE_DATA;
 	CHECK(result.functions == functions + plan.head.words && result.pointers == pointers && result.variables == variables);
