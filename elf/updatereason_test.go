@@ -279,3 +279,62 @@ func FuzzReplace(f *testing.F) {
 	f.Add(good, withTable(dynOther().build(), nil))
 	f.Fuzz(func(t *testing.T, old, now []byte) { checkReplaced(t, old, now) })
 }
+
+// TestReplaceBorders: a function that begins in another one, and what begins where something ends.
+func TestReplaceBorders(t *testing.T) {
+	with := func(more ...dynSymbol) []byte {
+		return replacedLibrary(func(s *dynSpec, table *[]dynSymbol) {
+			*table = append(*table, more...)
+			s.patch = func(b []byte) []byte {
+				b[dynConst+16] = 'x' // behind text, and a word that is zero is behind constant
+				return b
+			}
+		})
+	}
+	v := func(name string, at, size uint64) dynSymbol {
+		return dynSymbol{name, symbolObject, 1, tabData, dynBSS + 0x400 + at, size}
+	}
+	middle := func(at uint64) dynSymbol { return dynSymbol{"middle", symbolFunc, 1, tabText, dynText + at, 4} }
+	files := dynFiles()
+	files["libone.so"] = with(middle(0x18), v("v", 0, 8), v("left", 8, 8), v("w", 0x20, 8), v("x", 0x28, 8), v("empty", 0x30, 0))
+	l, err := linkAll(dynImage().build(), files, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := parseLibrary(with(middle(0x90), v("x", 0, 8), v("w", 0x20, 8), v("v", 0x30, 8)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, u, err := l.Replace(0, now, updateBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkUpdate(t, l, out, u)
+	const base = dynBase + PageSize
+	for _, want := range []Move{
+		{dynText + 0x10, dynText + 0x10, 8, UpdateCode},
+		{dynText + 0x18, dynText + 0x90, 4, UpdateCode},
+		{dynConst, dynConst, 16, UpdateConst},
+		{dynConst + 16, 0, 0, UpdateGone},
+		{dynBSS + 0x400, dynBSS + 0x430, 8, UpdateData},
+		{dynBSS + 0x408, 0, 0, UpdateGone},
+		{dynBSS + 0x420, dynBSS + 0x420, 8, UpdateData},
+		{dynBSS + 0x428, dynBSS + 0x400, 8, UpdateData},
+	} {
+		if want.From += base; want.Kind != UpdateGone {
+			want.To += updateBase
+		}
+		if !slices.Contains(u.Moves, want) {
+			t.Errorf("no move %+v", want)
+		}
+	}
+	gone := 0
+	for _, m := range u.Moves {
+		if m.Kind == UpdateGone {
+			gone++
+		}
+	}
+	if gone != 2 || !slices.Equal(u.Lost, []string{"variable left"}) {
+		t.Errorf("%d times gone, lost %q: %+v", gone, u.Lost, u.Moves)
+	}
+}
