@@ -42,6 +42,15 @@ func TestReplaceReasons(t *testing.T) {
 	v := func(name string, at, size uint64) dynSymbol {
 		return dynSymbol{name, symbolObject, 1, tabData, dynBSS + 0x400 + at, size}
 	}
+	compound := func(_ *dynSpec, table *[]dynSymbol) { // variables that the debug information does not know
+		for i, name := range []string{"literal.x.0", "literal.x.1"} {
+			*table = slices.Insert(*table, 1, dynSymbol{name, symbolObject, 0, tabData, dynBSS + 0x400 + 8*uint64(i), 8})
+		}
+	}
+	elsewhere := func(_ *dynSpec, table *[]dynSymbol) { // than the table of dynamic symbols has it
+		without("one", "uno")(nil, table)
+		add(dynSymbol{"one", symbolFunc, 1, tabText, dynText + 8, 0x10})(nil, table)
+	}
 	noDebug := func(b []byte) []byte { // the names of its sections are gone
 		b = bytes.Clone(b)
 		return bytes.ReplaceAll(b, []byte(".debug_info"), []byte(".debug_none"))
@@ -73,6 +82,9 @@ func TestReplaceReasons(t *testing.T) {
 		{nil, without("first/calls.1"), noDebug, nil, "libone.so: static variable calls of a.c: there are 2 in the old library and 1 in the new one, which cannot be told apart: build both libraries with -g"},
 		{nil, without("a.c", "b.c", ""), nil, nil, "libone.so: the new library: its symbol table does not name source files: build it with kxsh cc -shared, and do not strip it"},
 		{nil, renamed("second/calls.2", "first/calls.2"), nil, nil, "libone.so: static variable calls of first() in a.c: there are 1 in the old library and 2 in the new one, which cannot be told apart: give them names of their own"},
+		{without("a.c"), without("a.c"), nil, nil, ""}, // without debug information about the first file
+		{elsewhere, elsewhere, nil, nil, "the image: needs one, whose place in libone.so its symbol table does not tell: build both with kxsh cc -shared"},
+		{compound, compound, nil, nil, "libone.so: static variable literal.x of a.c: there are 2 in the old library and 2 in the new one, which cannot be told apart: give them names of their own"},
 		{add(v("v", 0, 8), v("w", 0, 8)), add(v("v", 0, 8), v("w", 8, 8)), nil, nil, "libone.so: variable v and variable w are one, and two in the new library"},
 		{add(v("v", 0, 8), v("w", 8, 8)), add(v("v", 0, 8), v("w", 0, 8)), nil, nil, "libone.so: variable v and variable w are one in the new library"},
 		{add(v("v", 0, 16), v("w", 8, 4)), add(v("v", 0, 16), v("w", 4, 4)), nil, nil, "libone.so: variable v and variable w overlap, and not so in the new library"},
