@@ -14,6 +14,12 @@ type candidate struct {
 
 func (c *candidate) end() uint64 { return c.From + c.Size }
 
+// matches are what two libraries have both, and all that the old one has.
+type matches struct {
+	pairs []pair
+	all   []thing
+}
+
 // moves finds what both libraries have.
 func (r *replacement) moves() error {
 	list, all, err := r.candidates()
@@ -50,12 +56,16 @@ func (r *replacement) moves() error {
 
 // candidates are the moves but for those of kind UpdateGone, and all things of the old library.
 func (r *replacement) candidates() (list []candidate, all []thing, err error) {
-	pairs, all, err := match(r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library)
+	was, is := r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library
+	m, err := is.matched.get(was, func() (*matches, error) {
+		pairs, all, err := match(was, is)
+		return &matches{pairs, all}, err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
 	copied := r.copied()
-	for _, p := range pairs {
+	for _, p := range m.pairs {
 		c := candidate{Move{p.old.va, p.now.va, p.old.size, p.old.kind}, p}
 		keep, err := c.check(copied)
 		if err != nil {
@@ -66,7 +76,7 @@ func (r *replacement) candidates() (list []candidate, all []thing, err error) {
 		}
 	}
 	list, err = arrange(list)
-	return list, all, err
+	return list, m.all, err
 }
 
 // copied are the addresses of the old library's variables that the image has copies of.

@@ -184,20 +184,11 @@ func (u *update) compare() error {
 	if err != nil {
 		return u.refuse(CodeChanged, "%v", err)
 	}
-	var abis [2]*elf.ABI
-	files := []struct {
-		path string
-		lib  *elf.Library
-	}{{u.result.Old.Path, linked.Libraries[u.index].Library}, {u.result.New.Path, u.file.elf}}
+	old, now := linked.Libraries[u.index].Library, u.file.elf
 	if u.r.Rollback {
-		slices.Reverse(files)
+		old, now = now, old
 	}
-	for i, f := range files {
-		if abis[i], err = f.lib.ABI(); err != nil {
-			return u.refuse(CodeChanged, "%s: %v", f.path, err)
-		}
-	}
-	changes, err := elf.CompareABI(abis[0], abis[1], u.r.SymbolsOnly)
+	changes, err := now.Compare(old, u.r.SymbolsOnly)
 	if err != nil {
 		return u.refuse(CodeChanged, "%s: %v", u.New.Path, err)
 	}

@@ -266,8 +266,10 @@ func (u *update) done(t *task) bool {
 // count is the pVM's word for how it went.
 func (u *update) count(got *ipc.Updated) {
 	for i, took := range got.Stages {
-		u.stages = append(u.stages, Step{updateStages[i], took})
-		u.result.Pause += took
+		if i == abi.UpdateQuiesce || !u.r.DryRun {
+			u.stages = append(u.stages, Step{updateStages[i], took})
+			u.result.Pause += took
+		}
 	}
 	u.result.Scanned, u.result.Functions, u.result.Variables = got.Scanned, got.Functions, got.Variables
 	u.result.Pointers, u.result.Pinned = got.Pointers, got.Pinned

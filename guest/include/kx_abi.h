@@ -155,7 +155,7 @@
 /*
  * A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
  *   -EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
- *   -EXDEV   there is a pointer to something that the new library does not have, see kx_updated.at
+ *   -EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
  */
 #define KX_TASK_UPDATE 13
 #define KX_UPDATE_TRY 1 /* only tells whether it could be done now */

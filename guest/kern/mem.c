@@ -65,6 +65,7 @@ static void batch_flush(void)
 				batch.err = -ENOMEM;
 			else if (batch.state[i])
 				*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+	memset(batch.call, 0, batch.n * sizeof(batch.call[0])); /* who looks for addresses of a library, finds none that is not in use */
 	batch.n = 0;
 }
 

@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <sys/mman.h>
 
+#include "family.h"
 #include "mem.h"
 #include "process.h"
 #include "update.h"
@@ -28,7 +29,7 @@ struct pthread_start {
 };
 _Static_assert(offsetof(struct pthread_start, tid) == 48 && offsetof(struct pthread_start, stack) == 88, "struct pthread");
 
-static const struct place memory = {0, true}, heap = {0, false};
+static const struct place memory = {0, true, false}, heap = {0, false, false}, shares = {0, true, true};
 
 /* ---- ranges ---- */
 
@@ -241,6 +242,16 @@ int scan_memory(struct scan *s)
 	return err ? err : window(s, mem.ram_va, mem.ram_va + (mem.ram_pages << PAGE_SHIFT), NULL);
 }
 
+static int shared_page(void *s, uint64_t from, uint64_t end)
+{
+	return scan_range(s, from, end, shares);
+}
+
+int scan_shared(struct scan *s)
+{
+	return shm_each(shared_page, s);
+}
+
 /* ---- threads ---- */
 
 /* The stack that the C library or the LibOS has made for a thread; none if the thread is on another one now, or nothing is known. */
@@ -262,7 +273,7 @@ static struct span stack_of(const struct thread *t)
 static int thread(struct scan *s, struct thread *t)
 {
 	struct frame *f = thread_frame(t);
-	const struct place live = {t->tid, true}, value = {t->tid, false};
+	const struct place live = {t->tid, true, false}, value = {t->tid, false, false};
 	bool call = f->nr >= 0; /* of the system: all that it does not keep is dead, but its arguments may be used again */
 	struct span stack = stack_of(t);
 	int err;

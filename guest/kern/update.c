@@ -12,11 +12,7 @@
 #define HIT_PAGES 8
 #define HITS (HIT_PAGES * PAGE_SIZE / sizeof(uint64_t))
 #define HIT_SHIFT 3 /* so that a list of hits does not look like addresses itself */
-
-static const uint64_t *hit_word(uint64_t hit)
-{
-	return (const uint64_t *)(hit << HIT_SHIFT);
-}
+#define HIT_FUNCTION (1UL << 63) /* a pointer to a function, and not in a variable that is copied */
 
 /* What a word means that is an address of the old library. */
 enum meaning {
@@ -39,8 +35,9 @@ static struct update {
 
 	struct kx_updated *result;
 	step *step;
-	uint64_t *hits; /* where words are that move */
+	uint64_t *hits; /* addresses of words that move, >> HIT_SHIFT */
 	uint64_t found; /* how many; if more than HITS the rest is not in the list */
+	uint64_t open;  /* the page that was opened last */
 	bool pinned[PARTS];
 } u;
 
@@ -168,6 +165,12 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
+/* Constants are anywhere: some have pointers in them, and some are variables of which the image has the copy that counts. */
+static bool may_hold(uint32_t part, uint32_t move)
+{
+	return part == move || move == KX_UPDATE_GONE || move == KX_UPDATE_CONST;
+}
+
 static bool check_target(const struct kx_update *p, const struct kx_update_move *m)
 {
 	if (m->kind == KX_UPDATE_GONE)
@@ -176,17 +179,14 @@ static bool check_target(const struct kx_update *p, const struct kx_update_move 
 	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
 }
 
-/* Constants are anywhere: some have pointers in them, and some are variables that the program has a copy of. */
 static bool check_moves(const struct kx_update *p)
 {
 	uint64_t at = p->old_va;
 
 	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
 		const struct kx_update_part *part = part_of(m->from);
-		bool kept = m->kind == KX_UPDATE_CODE || m->kind == KX_UPDATE_DATA;
 
-		if (!part || m->kind > KX_UPDATE_DATA || (kept && m->kind != part->kind) || m->from < at || m->size > part->end - m->from ||
-		    !check_target(p, m))
+		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
 			return false;
 		at = m->from + (m->kind == KX_UPDATE_CODE ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
 	}
@@ -233,7 +233,7 @@ static long read_plan(uint64_t at)
 static enum meaning meaning(uint64_t value, uint64_t *to, uint32_t *kind)
 {
 	const struct kx_update_move *m = move_of(value);
-	const struct kx_update_part *part = part_of(value);
+	const struct kx_update_part *part;
 
 	/* One past the end is still of what ends there, if nothing else begins. */
 	if (m && m->kind != KX_UPDATE_GONE && (m->kind == KX_UPDATE_CODE ? value == m->from : value - m->from <= m->size)) {
@@ -241,6 +241,7 @@ static enum meaning meaning(uint64_t value, uint64_t *to, uint32_t *kind)
 		*kind = m->kind;
 		return MOVED;
 	}
+	part = part_of(value);
 	if (!part)
 		return NOTHING;
 	if (part->kind == KX_UPDATE_CONST)
@@ -270,13 +271,15 @@ static int look(struct scan *s, uint64_t at, struct place where)
 	(void)s;
 	switch (meaning(value, &to, &kind)) {
 	case MOVED:
+		if (where.family)
+			return refuse(-EXDEV, at, value, 0); /* relatives have the old library yet */
 		if (u.found < HITS)
-			u.hits[u.found] = at >> HIT_SHIFT;
+			u.hits[u.found] = at >> HIT_SHIFT | (kind == KX_UPDATE_CODE && !is_old(at) ? HIT_FUNCTION : 0);
 		u.found++;
 		++*(kind == KX_UPDATE_CODE ? &u.result->functions : &u.result->pointers);
 		return 0;
 	case INSIDE:
-		return where.code ? refuse(-EBUSY, at, value, where.tid) : 0;
+		return where.code ? refuse(where.family ? -EXDEV : -EBUSY, at, value, where.tid) : 0;
 	case LOST: /* a thread may let go of it, memory will not */
 		return refuse(where.tid ? -EBUSY : -EXDEV, at, value, where.tid);
 	case PINNED:
@@ -298,7 +301,7 @@ static int variables_all(void)
 
 	for (m = u.move; m < u.move + u.plan->moves && !err; m++)
 		if (m->kind == KX_UPDATE_DATA)
-			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true});
+			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true, false});
 	return err;
 }
 
@@ -313,15 +316,16 @@ static int all(step *f)
 	return err ? err : scan_memory(&u.scan);
 }
 
-/* The same for those that move, from the list if they all are in it. */
-static int each(step *f)
+/* The same for those that move, from the list if they all are in it: those that have one of the kinds, 0 and HIT_FUNCTION. */
+static int each(step *f, uint64_t kind, uint64_t other)
 {
 	int err = 0;
 
 	if (u.found > HITS)
 		return all(f);
-	for (uint64_t i = 0; i < u.found && !err; i++)
-		err = f(&u.scan, (uint64_t)hit_word(u.hits[i]), (struct place){0, false});
+	for (uint64_t *h = u.hits; h < u.hits + u.found && !err; h++)
+		if ((*h & HIT_FUNCTION) == kind || (*h & HIT_FUNCTION) == other)
+			err = f(&u.scan, *h << HIT_SHIFT, (struct place){0, false, false});
 	return err;
 }
 
@@ -371,7 +375,9 @@ static int quiesce(void)
 
 	if (!err)
 		err = binding();
-	return err ? err : all(look);
+	if (!err)
+		err = all(look);
+	return err ? err : scan_shared(&u.scan);
 }
 
 /* ---- what can fail ---- */
@@ -379,16 +385,19 @@ static int quiesce(void)
 static int open(struct scan *s, uint64_t at, struct place where)
 {
 	(void)where;
-	return is_old(at) ? 0 : scan_open(s, at);
+	if (is_old(at) || PAGE_DOWN(at) == u.open)
+		return 0;
+	u.open = PAGE_DOWN(at);
+	return scan_open(s, at);
 }
 
 static int open_words(void)
 {
-	int err = each(open);
+	int err = each(open, 0, HIT_FUNCTION);
 
 	for (uint32_t i = 0; i < u.plan->words && !err; i++)
 		if (!is_own(u.word[i].va, 8))
-			err = scan_open(&u.scan, u.word[i].va);
+			err = open(&u.scan, u.word[i].va, (struct place){0, false, false});
 	return err;
 }
 
@@ -453,7 +462,7 @@ static int point_variable(struct scan *s, uint64_t at, struct place where)
 
 static void functions(void)
 {
-	each(point_function);
+	each(point_function, HIT_FUNCTION, HIT_FUNCTION);
 	for (uint32_t i = 0; i < u.plan->words; i++)
 		set(u.word[i].va, u.word[i].value);
 	u.result->functions += u.plan->words;
@@ -482,7 +491,7 @@ static void variables(void)
 		copy(from + shift, from, stop - from);
 		u.result->variables++;
 	}
-	each(point_variable);
+	each(point_variable, 0, 0);
 }
 
 static void release(void)

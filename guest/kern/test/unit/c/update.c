@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "family.h"
 #include "hyper.h"
 #include "mem.h"
 #include "process.h"
@@ -150,6 +151,13 @@ int64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * NSEC + ts.tv_nsec;
+}
+
+static char shared_memory[2 * PAGE_SIZE] __attribute__((aligned(4096)));
+
+int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg)
+{
+	return look(arg, (uint64_t)shared_memory, (uint64_t)(&shared_memory + 1));
 }
 
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
@@ -308,12 +316,24 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+<<<<<<< HEAD
 	*kind = 0;
 	if (value < AT(OLD) || value > AT(OLD + 8))
 		return value;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++)
 		if (m->kind == KX_UPDATE_GONE && value == m->from)
 			goto gone;
+=======
+<<<<<<< HEAD
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
+=======
+	for (m = plan.move; m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_GONE && value == m->from)
+			goto gone;
+>>>>>>> bf31da80bc1a580d095eee543d718680abcd9d2e
+>>>>>>> 031d8b3229a832dcd4bdfc8deb92218fea138d61
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
@@ -521,7 +541,8 @@ static uint64_t cow_list[IMAGE_PAGES + DYNAMIC_PAGES + RAM_PAGES];
 static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 {
 	struct start_info *start = (struct start_info *)KX_START_VA;
-	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp = (uint64_t)0;
+	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp;
+	char *stale;
 
 	map_at(KX_CTL_VA, KX_CTL_SIZE / PAGE_SIZE);
 	map_at(KX_IMAGE_VA, IMAGE_PAGES);
@@ -576,7 +597,10 @@ static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 	block = kmalloc(1024);
 	fill((uint64_t)block, (uint64_t)block + 1024, 2, pins);
 	add_area("kernel heap", (uint64_t)block, (uint64_t)block + 1024, VALUES, 0);
-	fill((uint64_t)cow_content, (uint64_t)cow_content + PAGE_SIZE, 1, true);
+	stale = page_alloc(32);
+	for (uint64_t at = (uint64_t)stale; at < (uint64_t)stale + 32 * PAGE_SIZE; at += 8) /* what kernel pages had before they are got */
+		store(at, unmoved(KX_UPDATE_DATA));
+	page_free(stale, 32);
 	for (int i = 0; machine_frames && i < USERS; i += 3) /* shared since a fork */
 		if (!(mem.state[USER + i] & PG_NOREAD)) {
 			cow_list[IMAGE_PAGES + DYNAMIC_PAGES + USER + i] |= KX_MFN_SHARED;
@@ -801,6 +825,22 @@ static void refuses(void)
 	compare(false);
 }
 
+/* Relatives may read it. */
+static void shares(void)
+{
+	uint64_t at = (uint64_t)shared_memory + 8 * below(sizeof(shared_memory) / 8), value;
+
+	doing = "shared memory";
+	value = below(3) ? some_move(1 + (uint32_t)below(3)) : unmoved(below(2) ? KX_UPDATE_CODE : KX_UPDATE_DATA);
+	store(at, value);
+	if (value < AT(OLD + 8) && value)
+		CHECK(update(below(2)) == -EXDEV && result.at == at && result.value == value && !result.tid && !takes);
+	CHECK(load(at) == value);
+	compare(false);
+	store(at, unmoved(KX_UPDATE_CONST));
+	CHECK(!update(true) && result.pinned);
+}
+
 static void waits(void)
 {
 	static struct thread t = {.tid = 200};
@@ -865,7 +905,7 @@ static void wrong(void)
 
 static void trial(void)
 {
-	int kind = (int)below(8);
+	int kind = (int)below(9);
 	bool pins = below(2), dense = !below(6);
 
 	make_pvm(below(2), pins, dense ? 1 : 20);
@@ -876,6 +916,7 @@ static void trial(void)
 	case 5: waits(); break;
 	case 6: runs_out(); break;
 	case 7: wrong(); break;
+	case 8: shares(); break;
 	}
 }
 
