@@ -170,7 +170,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork ipc' ;;
+		words='boot fork ipc update memory' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=

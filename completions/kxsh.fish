@@ -498,7 +498,7 @@ complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -d 'only build the programs that are run, into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot fork ipc'
+complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot fork ipc update memory'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

@@ -163,11 +163,19 @@ func (r *replacement) reference(m *module, at *reloc) error {
 	case !inOld && was != 0 && is != was:
 		return refuse("has %s from elsewhere, and the new %s has one, too: give it another name", printable(s.name), r.was().name)
 	}
-	// What holds the address is found by it, and must not become something else.
-	if m := r.update.move(was); inOld && m != nil && m.To+was-m.From != is {
+	if inOld && !r.followed(was, is) {
 		return refuse("needs %s, whose place in %s its symbol table does not tell: build both with kxsh cc -shared", printable(s.name), r.was().name)
 	}
 	return nil
+}
+
+// followed tells whether what holds an address of the old library does not become something else than the new one's: it is found by the address.
+func (r *replacement) followed(was, is uint64) bool {
+	m := r.update.move(was)
+	if in(r.was().segs, was-r.was().base, 1, Exec) {
+		return m != nil && m.From == was && m.To == is
+	}
+	return m == nil || m.To+was-m.From == is
 }
 
 // owner is the library that an image's copy of a variable comes from, as a module, and the variable there; 0: none has it.

@@ -42,6 +42,15 @@ func TestReplaceReasons(t *testing.T) {
 	v := func(name string, at, size uint64) dynSymbol {
 		return dynSymbol{name, symbolObject, 1, tabData, dynBSS + 0x400 + at, size}
 	}
+	compound := func(_ *dynSpec, table *[]dynSymbol) { // variables that the debug information does not know
+		for i, name := range []string{"literal.x.0", "literal.x.1"} {
+			*table = slices.Insert(*table, 1, dynSymbol{name, symbolObject, 0, tabData, dynBSS + 0x400 + 8*uint64(i), 8})
+		}
+	}
+	elsewhere := func(_ *dynSpec, table *[]dynSymbol) { // than the table of dynamic symbols has it
+		without("one", "uno")(nil, table)
+		add(dynSymbol{"one", symbolFunc, 1, tabText, dynText + 8, 0x10})(nil, table)
+	}
 	noDebug := func(b []byte) []byte { // the names of its sections are gone
 		b = bytes.Clone(b)
 		return bytes.ReplaceAll(b, []byte(".debug_info"), []byte(".debug_none"))
@@ -73,6 +82,9 @@ func TestReplaceReasons(t *testing.T) {
 		{nil, without("first/calls.1"), noDebug, nil, "libone.so: static variable calls of a.c: there are 2 in the old library and 1 in the new one, which cannot be told apart: build both libraries with -g"},
 		{nil, without("a.c", "b.c", ""), nil, nil, "libone.so: the new library: its symbol table does not name source files: build it with kxsh cc -shared, and do not strip it"},
 		{nil, renamed("second/calls.2", "first/calls.2"), nil, nil, "libone.so: static variable calls of first() in a.c: there are 1 in the old library and 2 in the new one, which cannot be told apart: give them names of their own"},
+		{without("a.c"), without("a.c"), nil, nil, ""}, // without debug information about the first file
+		{elsewhere, elsewhere, nil, nil, "the image: needs one, whose place in libone.so its symbol table does not tell: build both with kxsh cc -shared"},
+		{compound, compound, nil, nil, "libone.so: static variable literal.x of a.c: there are 2 in the old library and 2 in the new one, which cannot be told apart: give them names of their own"},
 		{add(v("v", 0, 8), v("w", 0, 8)), add(v("v", 0, 8), v("w", 8, 8)), nil, nil, "libone.so: variable v and variable w are one, and two in the new library"},
 		{add(v("v", 0, 8), v("w", 8, 8)), add(v("v", 0, 8), v("w", 0, 8)), nil, nil, "libone.so: variable v and variable w are one in the new library"},
 		{add(v("v", 0, 16), v("w", 8, 4)), add(v("v", 0, 16), v("w", 4, 4)), nil, nil, "libone.so: variable v and variable w overlap, and not so in the new library"},
@@ -278,4 +290,63 @@ func FuzzReplace(f *testing.F) {
 	}))
 	f.Add(good, withTable(dynOther().build(), nil))
 	f.Fuzz(func(t *testing.T, old, now []byte) { checkReplaced(t, old, now) })
+}
+
+// TestReplaceBorders: a function that begins in another one, and what begins where something ends.
+func TestReplaceBorders(t *testing.T) {
+	with := func(more ...dynSymbol) []byte {
+		return replacedLibrary(func(s *dynSpec, table *[]dynSymbol) {
+			*table = append(*table, more...)
+			s.patch = func(b []byte) []byte {
+				b[dynConst+16] = 'x' // behind text, and a word that is zero is behind constant
+				return b
+			}
+		})
+	}
+	v := func(name string, at, size uint64) dynSymbol {
+		return dynSymbol{name, symbolObject, 1, tabData, dynBSS + 0x400 + at, size}
+	}
+	middle := func(at uint64) dynSymbol { return dynSymbol{"middle", symbolFunc, 1, tabText, dynText + at, 4} }
+	files := dynFiles()
+	files["libone.so"] = with(middle(0x18), v("v", 0, 8), v("left", 8, 8), v("w", 0x20, 8), v("x", 0x28, 8), v("empty", 0x30, 0))
+	l, err := linkAll(dynImage().build(), files, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := parseLibrary(with(middle(0x90), v("x", 0, 8), v("w", 0x20, 8), v("v", 0x30, 8)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, u, err := l.Replace(0, now, updateBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkUpdate(t, l, out, u)
+	const base = dynBase + PageSize
+	for _, want := range []Move{
+		{dynText + 0x10, dynText + 0x10, 8, UpdateCode},
+		{dynText + 0x18, dynText + 0x90, 4, UpdateCode},
+		{dynConst, dynConst, 16, UpdateConst},
+		{dynConst + 16, 0, 0, UpdateGone},
+		{dynBSS + 0x400, dynBSS + 0x430, 8, UpdateData},
+		{dynBSS + 0x408, 0, 0, UpdateGone},
+		{dynBSS + 0x420, dynBSS + 0x420, 8, UpdateData},
+		{dynBSS + 0x428, dynBSS + 0x400, 8, UpdateData},
+	} {
+		if want.From += base; want.Kind != UpdateGone {
+			want.To += updateBase
+		}
+		if !slices.Contains(u.Moves, want) {
+			t.Errorf("no move %+v", want)
+		}
+	}
+	gone := 0
+	for _, m := range u.Moves {
+		if m.Kind == UpdateGone {
+			gone++
+		}
+	}
+	if gone != 2 || !slices.Equal(u.Lost, []string{"variable left"}) {
+		t.Errorf("%d times gone, lost %q: %+v", gone, u.Lost, u.Moves)
+	}
 }

@@ -34,21 +34,22 @@ func (h *home) server(t *testing.T, args ...string) (pid string) {
 	return pid
 }
 
-// sees is what the program says the nth time that it is asked.
+// sees is what the program says the nth time that it is asked. One shell asks and waits: to start one takes an emulated machine a while.
 func (h *home) sees(t *testing.T, pid string, n int) string {
 	t.Helper()
-	h.output(t, "kill", "-USR1", pid)
 	begin := fmt.Sprintf("%s %d: ", pid, n)
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		for line := range strings.Lines(h.output(t, "logs", pid)) {
-			if said, ok := strings.CutPrefix(line, begin); ok && strings.HasSuffix(line, "\n") {
-				return strings.TrimSuffix(said, "\n")
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: waited in vain for round %d\n%s", pid, n, h.output(t, "logs", pid))
-		}
+	script := fmt.Sprintf("kill -USR1 %s; for i in $(seq 500); do logs %s | grep '^%s' && break; sleep 0.02; done", pid, pid, begin)
+	out := h.output(t, "-c", script)
+	if out == "" {
+		t.Fatalf("%s: waited in vain for round %d\n%s", pid, n, h.output(t, "logs", pid))
 	}
+	return strings.TrimPrefix(strings.TrimSuffix(out, "\n"), begin)
+}
+
+// thread sends a thread into the library, or calls it back, and waits until it is where.
+func (h *home) thread(t *testing.T, pid, where string) {
+	t.Helper()
+	h.output(t, "-c", fmt.Sprintf("kill -USR2 %s; for i in $(seq 500); do logs %s | grep -q '^%s' && break; sleep 0.02; done", pid, pid, where))
 }
 
 // counted is what it says in a round, with a total, by a version of the library. What points to text of the first version keeps that.
@@ -112,8 +113,7 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("again: %s", out)
 	}
 
-	h.output(t, "kill", "-USR2", pid)
-	h.awaitLog(t, pid, "inside\n")
+	h.thread(t, pid, "inside")
 	out, errs, code := h.run(t, "rollback", "--timeout", "100ms", pid, "libcounter.so")
 	if code != 1 || !strings.Contains(errs, "libcounter.so is in use: thread ") || !strings.Contains(errs, " in libcounter.so:hold+0x") {
 		t.Errorf("with a thread in it: status %d\n%s%s", code, out, errs)
@@ -158,12 +158,10 @@ func TestUpdateAll(t *testing.T) {
 	app, next := h.counter(t)
 	first, second := h.server(t, app), h.server(t, app)
 	h.output(t, "run", "-d", filepath.Join(root, "guest/apps/spin.kx")) // has none
-	h.output(t, "kill", "-USR2", first)
-	h.awaitLog(t, first, "inside\n")
+	h.thread(t, first, "inside")
 	h.notUpdated(t, "it was the first: 1 more not touched", "--timeout", "50ms", "--all", next, "libcounter.so")
 	h.wantSeen(t, second, 1, 6, 1)
-	h.output(t, "kill", "-USR2", first)
-	h.awaitLog(t, first, "outside\n")
+	h.thread(t, first, "outside")
 	if out := h.output(t, "update", "--watch", "50ms", "--all", next, "libcounter.so"); !strings.HasSuffix(out, "2 of 2 updated\n") {
 		t.Errorf("%s", out)
 	}
@@ -213,15 +211,13 @@ func TestUpdateEngineKilled(t *testing.T) {
 	app, next := h.counter(t)
 	pid := h.server(t, app)
 	h.wantSeen(t, pid, 1, 6, 1)
-	h.output(t, "kill", "-USR2", pid)
-	h.awaitLog(t, pid, "inside\n")
+	h.thread(t, pid, "inside")
 	s := h.start(t, "update", "--timeout", "60s", pid, next, "libcounter.so")
 	time.Sleep(300 * time.Millisecond) // it waits
 	h.killEngine(t)
 	s.exit(1)
 	h.wantSeen(t, pid, 2, 7, 1)
-	h.output(t, "kill", "-USR2", pid)
-	h.awaitLog(t, pid, "outside\n")
+	h.thread(t, pid, "outside")
 	h.update(t, pid, next, "libcounter.so")
 	h.wantSeen(t, pid, 3, 107, 2)
 	h.killEngine(t)
