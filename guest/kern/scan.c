@@ -11,7 +11,7 @@
 #include "update.h"
 
 #define GROUP 16 /* words that scan_words looks at together */
-#define SKIPS_MORE 8 /* beside the threads' */
+#define SKIPS_MORE 16 /* beside the threads' */
 #define XSAVE_FIRST 32 /* bytes of a vector state before the first register */
 
 int user_copy(void *dst, const void *src, size_t n); /* entry.S */
