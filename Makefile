@@ -106,6 +106,7 @@ fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf
 	$(GO) test -run '^$$' -fuzz FuzzLink -fuzztime 30s ./elf
 	$(GO) test -run '^$$' -fuzz FuzzRecord -fuzztime 30s ./elf
+	$(GO) test -run '^$$' -fuzz FuzzFilter -fuzztime 30s ./tui
 
 generate:
 	$(GO) generate ./...

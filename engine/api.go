@@ -153,6 +153,7 @@ type Process struct {
 	Shared  uint64        `json:"shared"`
 	Image   string        `json:"image"`
 	Args    []string      `json:"args"`
+	Libs    []string      `json:"libs,omitempty"` // names of its shared libraries, in the order in which symbols are looked for
 	VCPUs   int           `json:"vcpus"`
 	Started time.Time     `json:"started,omitzero"` // zero: a domain of others, and nobody tells
 	UID     int           `json:"uid"`

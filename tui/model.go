@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -12,10 +13,10 @@ import (
 // model is the state of a live top. Actions are bound to the PID that was highlighted when the key
 // was pressed, never to a row.
 type model struct {
-	ctx    context.Context
-	api    engine.API
-	o      Options
-	styles styles
+	ctx   context.Context
+	api   engine.API
+	o     Options
+	theme theme
 
 	view   view
 	picked int // PID under the cursor
@@ -32,8 +33,12 @@ type model struct {
 	err    error
 }
 
-func newModel(ctx context.Context, api engine.API, o Options, s styles) model {
-	return model{ctx: ctx, api: api, o: o, styles: s}
+func newModel(ctx context.Context, api engine.API, o Options) model {
+	m := model{ctx: ctx, api: api, o: o, view: newView(), theme: themeOf(o.Theme)}
+	if !o.Color {
+		m.theme = themes[monochrome]
+	}
+	return m
 }
 
 type (
@@ -111,6 +116,42 @@ func (m model) settle() model {
 	space := m.space()
 	m.top = max(0, min(m.top, m.at, n-space), m.at-space+1)
 	return m
+}
+
+// otherTheme goes on to the next theme.
+func (m model) otherTheme() model {
+	if !m.o.Color {
+		m.note = "no colours on this terminal"
+		return m
+	}
+	m.theme = nextTheme(m.theme)
+	m.note = "theme: " + m.theme.name
+	return m
+}
+
+// sortBy sorts by a column, or, if it is that already, the other way round.
+func (m model) sortBy(c *column) model {
+	m.view.sort = order{by: c, back: m.view.sort.by == c && !m.view.sort.back}
+	m.view.arrange()
+	return m
+}
+
+// sortKey is a key that sorts by a column.
+func sortKey(c *column) func(model) (model, tea.Cmd) {
+	return func(m model) (model, tea.Cmd) {
+		m.view.sort = order{by: c}
+		m.view.arrange()
+		return m, nil
+	}
+}
+
+// sortBeside is a key that sorts by the column so many further on among those that are shown.
+func sortBeside(by int) func(model) (model, tea.Cmd) {
+	return func(m model) (model, tea.Cmd) {
+		shown := append(m.view.fitting(m.width), nameColumn)
+		n := len(shown)
+		return m.sortBy(shown[((slices.Index(shown, m.view.sort.by)+by)%n+n)%n]), nil
+	}
 }
 
 // row is the row of a pVM, or -1.

@@ -18,8 +18,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write testdata anew from what is shown")
 
-// plain styles: the cursor is a > before its row.
-var plainStyles = styles{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
+// plain has no styles, but a > before the row under the cursor.
+var plain = theme{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
 
 // families is two families, a lone pVM and a domain of others.
 func families() *engine.Snapshot {
@@ -38,7 +38,8 @@ func families() *engine.Snapshot {
 
 // screenOf is a top of that size that has seen one snapshot.
 func screenOf(width, height int, s *engine.Snapshot) model {
-	m := newModel(context.Background(), nil, Options{}, plainStyles)
+	m := newModel(context.Background(), nil, Options{})
+	m.theme = plain
 	return m.after(tea.WindowSizeMsg{Width: width, Height: height}, snapMsg{snap: s})
 }
 
@@ -60,7 +61,7 @@ func (m model) press(keys ...string) model {
 
 func keyPress(name string) tea.KeyPressMsg {
 	special := map[string]rune{"up": tea.KeyUp, "down": tea.KeyDown, "enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab,
-		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9}
+		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9, "pgup": tea.KeyPgUp}
 	if code, ok := special[name]; ok {
 		return tea.KeyPressMsg{Code: code}
 	}
@@ -162,7 +163,7 @@ func TestCursorFollowsThePID(t *testing.T) {
 	for _, step := range []struct {
 		key  string
 		want int
-	}{{"s", 4}, {"t", 4}, {"up", 3}, {"down", 4}, {"space", 4}, {"space", 4}, {"*", 3}, {"*", 3}, {"t", 3}} {
+	}{{"p", 4}, {"t", 4}, {"up", 3}, {"down", 4}, {"+", 4}, {"+", 4}, {"*", 3}, {"*", 3}, {"t", 3}} {
 		if m = m.press(step.key); m.picked != step.want {
 			t.Errorf("after %q: picked %d, want %d", step.key, m.picked, step.want)
 		}
@@ -178,7 +179,7 @@ func TestCursorFollowsThePID(t *testing.T) {
 
 // The screen scrolls no further than the cursor makes it.
 func TestScroll(t *testing.T) {
-	m := screenOf(80, 10, many(100)).press("s", "s", "s") // by PID
+	m := screenOf(80, 10, many(100)).press("p") // by PID
 	for _, step := range []struct {
 		key      string
 		pid, top int

@@ -19,6 +19,9 @@ type Options struct {
 	Frames   int           // how many, 0: until interrupted
 	Interval time.Duration // between frames, more than 0
 	Color    bool
+	ASCII    bool   // no other characters
+	ReadOnly bool   // no signals
+	Theme    string // one of Themes, or ""
 	In       io.Reader
 	Out      io.Writer
 }
@@ -28,7 +31,7 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
-	m := newModel(ctx, api, o, newStyles(o.Color))
+	m := newModel(ctx, api, o)
 	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out))
 	final, err := p.Run()
 	if err != nil {

@@ -1,9 +1,7 @@
 package tui
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -16,66 +14,52 @@ type view struct {
 	all   []engine.Process // its pVMs, with the CPU time of the interval
 	index map[int]int      // PID to place in all
 	rows  []row            // what of them is shown
-	sort  order
 
-	filter filter
-	tree   bool
-	folded map[int]bool // PIDs whose descendants are not shown in the tree
+	columns []*column // that are shown, before NAME
+	sort    order
+	filter  filter
+	tree    bool
+	folded  pids // whose descendants are not shown in the tree
+	marked  pids // that actions are for
+}
+
+// newView is a view of the first columns, busiest pVM first.
+func newView() view { return view{columns: first(), sort: byCPU, folded: pids{}, marked: pids{}} }
+
+// pids is some of the pVMs that the newest snapshot has.
+type pids map[int]bool
+
+func (s pids) toggle(pid int) {
+	if s[pid] {
+		delete(s, pid)
+	} else {
+		s[pid] = true
+	}
 }
 
 // row is a line of the table.
 type row struct {
 	*engine.Process
 	load          // its own; of a folded one, with its descendants'
+	rank          // in the list
 	below    int  // of a folded one: how many descendants
 	parent   int  // its row in the tree, or -1
 	youngest bool // the last of its parent's children
 }
 
-// load is what is summed up and sorted by.
+// load is what is summed up in the tree.
 type load struct {
 	cpu    float64 // per cent of one CPU
 	memory uint64  // bytes
 	time   time.Duration
-	pid    int
 }
 
-func loadOf(p *engine.Process) load { return load{p.CPU, p.Memory, p.Time, p.PID} }
+func loadOf(p *engine.Process) load { return load{p.CPU, p.Memory, p.Time} }
 
 func (l *load) add(o load) {
 	l.cpu += o.cpu
 	l.memory += o.memory
 	l.time += o.time
-}
-
-// order is what the rows are sorted by.
-type order int
-
-const (
-	byCPU order = iota
-	byMemory
-	byTime
-	byPID
-	orders // how many there are
-)
-
-func (o order) String() string { return [...]string{"%CPU", "MEM", "TIME", "PID"}[o] }
-
-// compare has the larger first; equals stay in the order of their PIDs, so that rows do not dance.
-func (o order) compare(a, b load) int {
-	c := 0
-	switch o {
-	case byCPU:
-		c = cmp.Compare(math.Round(b.cpu*10), math.Round(a.cpu*10)) // as it is shown
-	case byMemory:
-		c = cmp.Compare(b.memory, a.memory)
-	case byTime:
-		c = cmp.Compare(b.time, a.time)
-	}
-	if c != 0 {
-		return c
-	}
-	return cmp.Compare(a.pid, b.pid)
 }
 
 // update takes a snapshot in. A PID that was given again is told by when its pVM was started.
@@ -87,14 +71,17 @@ func (v *view) update(s *engine.Snapshot) {
 		before := v.find(p.PID)
 		if before == nil || !before.Started.Equal(p.Started) {
 			delete(v.folded, p.PID)
+			delete(v.marked, p.PID)
 		} else if since := s.Time.Sub(v.snap.Time); since > 0 {
 			p.CPU = float64(p.Time-before.Time) / float64(since) * 100
 		}
 	}
 	v.snap, v.all, v.index = s, all, index
-	for pid := range v.folded {
-		if v.find(pid) == nil {
-			delete(v.folded, pid)
+	for _, set := range []pids{v.folded, v.marked} {
+		for pid := range set {
+			if v.find(pid) == nil {
+				delete(set, pid)
+			}
 		}
 	}
 	v.arrange()
@@ -117,10 +104,11 @@ func (v *view) arrange() {
 	v.rows = make([]row, 0, len(v.all))
 	for i := range v.all {
 		if p := &v.all[i]; v.filter.keeps(p) {
-			v.rows = append(v.rows, row{Process: p, load: loadOf(p), parent: -1})
+			l := loadOf(p)
+			v.rows = append(v.rows, row{Process: p, load: l, rank: v.sort.rank(p, &l), parent: -1})
 		}
 	}
-	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(a.load, b.load) })
+	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(&a.rank, &b.rank) })
 }
 
 func (v *view) header() []string {
