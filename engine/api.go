@@ -370,6 +370,8 @@ type Info struct {
 	CPUs       int       `json:"cpus"`
 	Memory     uint64    `json:"memory"`
 	FreeMemory uint64    `json:"free_memory"`
-	Running    int       `json:"running"`
-	Pool       Pool      `json:"pool"`
+	// Idle is how long all CPUs together have had nothing to do since the host started; 0: nobody knows.
+	Idle    time.Duration `json:"idle_ns"`
+	Running int           `json:"running"`
+	Pool    Pool          `json:"pool"`
 }

@@ -27,8 +27,8 @@ func init() { // not an initialiser: helpText refers to the tables
 		{[]string{"down", "j"}, "down", func(m model) (model, tea.Cmd) { return m.move(1), nil }},
 		{[]string{"pgup"}, "a page up", func(m model) (model, tea.Cmd) { return m.move(-m.space()), nil }},
 		{[]string{"pgdown"}, "a page down", func(m model) (model, tea.Cmd) { return m.move(m.space()), nil }},
-		{[]string{"home", "g"}, "first", func(m model) (model, tea.Cmd) { return m.move(-len(m.view.rows)), nil }},
-		{[]string{"end", "G"}, "last", func(m model) (model, tea.Cmd) { return m.move(len(m.view.rows)), nil }},
+		{[]string{"home", "g"}, "first", func(m model) (model, tea.Cmd) { return m.move(-far), nil }},
+		{[]string{"end", "G"}, "last", func(m model) (model, tea.Cmd) { return m.move(far), nil }},
 		{[]string{"s", ">", "f6"}, "sort by the next column", sortBeside(1)},
 		{[]string{"<"}, "sort by the column before", sortBeside(-1)},
 		{[]string{"P"}, "sort by %CPU", sortKey(byCPU.by)},
@@ -47,7 +47,16 @@ func init() { // not an initialiser: helpText refers to the tables
 		{[]string{"n"}, "search on", func(m model) (model, tea.Cmd) { return m.find(1, 1), nil }},
 		{[]string{"N"}, "search backwards", func(m model) (model, tea.Cmd) { return m.find(-1, -1), nil }},
 		{[]string{"f", "f4"}, "filter", func(m model) (model, tea.Cmd) { return m.openFilter(), nil }},
-		{[]string{"esc"}, "no filter", func(m model) (model, tea.Cmd) { return m.setFilter(filter{}), nil }},
+		{[]string{"esc"}, "close the pane; then no filter", func(m model) (model, tea.Cmd) {
+			if m.pane != nil {
+				return m.closePane(), nil
+			}
+			return m.setFilter(filter{}), nil
+		}},
+		{[]string{"enter", "d"}, "details of the pVM, or close them", func(m model) (model, tea.Cmd) { return m.openPane(false) }},
+		{[]string{"l"}, "its console, as it goes on", func(m model) (model, tea.Cmd) { return m.openPane(true) }},
+		{[]string{"["}, "scroll details or console back", func(m model) (model, tea.Cmd) { return m.scrollPane(-m.paneSpace() / 2), nil }},
+		{[]string{"]"}, "scroll them on", func(m model) (model, tea.Cmd) { return m.scrollPane(m.paneSpace() / 2), nil }},
 		{[]string{"ctrl+t"}, "the next theme", func(m model) (model, tea.Cmd) { return m.otherTheme(), nil }},
 		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = 1; return m, nil }},
 	}

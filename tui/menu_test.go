@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,9 +22,34 @@ type recorder struct {
 	snap *engine.Snapshot
 	sent []string
 	err  error
+
+	events    []engine.Event
+	inspected int // how often
+	readers   int // of consoles, that are open
 }
 
 func (r *recorder) Snapshot(context.Context, bool) (*engine.Snapshot, error) { return r.snap, nil }
+
+func (r *recorder) Info(context.Context) (*engine.Info, error) {
+	return &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: time.Hour}, nil
+}
+
+func (r *recorder) Events(_ context.Context, seq uint64, _ bool) (engine.EventReader, error) {
+	return &eventList{slices.DeleteFunc(slices.Clone(r.events), func(ev engine.Event) bool { return ev.Seq <= seq })}, nil
+}
+
+type eventList struct{ list []engine.Event }
+
+func (l *eventList) Recv() (engine.Event, error) {
+	if len(l.list) == 0 {
+		return engine.Event{}, io.EOF
+	}
+	ev := l.list[0]
+	l.list = l.list[1:]
+	return ev, nil
+}
+
+func (l *eventList) Close() error { return nil }
 
 func (r *recorder) Signal(_ context.Context, pid, sig int) error {
 	r.sent = append(r.sent, fmt.Sprintf("%d to %d", sig, pid))

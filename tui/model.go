@@ -28,9 +28,15 @@ type model struct {
 	menu   *menu   // of signals, when it is open
 	prompt *prompt // the line being typed, or nil
 	search filter  // what n and N look for
+	pane   *pane   // about one pVM, when it is open
+	panes  int     // that were opened
 	note   string  // one line of news, until the next key
 	frames int
-	err    error
+
+	info    *engine.Info // of the last frame, or nil
+	history history
+	events  []engine.Event
+	err     error
 }
 
 func newModel(ctx context.Context, api engine.API, o Options) model {
@@ -42,24 +48,21 @@ func newModel(ctx context.Context, api engine.API, o Options) model {
 }
 
 type (
-	snapMsg struct {
-		snap *engine.Snapshot
-		err  error
-	}
 	tickMsg   struct{}
 	signalMsg struct{ text string }
 )
 
 func (m model) Init() tea.Cmd { return m.sample }
 
-func (m model) sample() tea.Msg {
-	s, err := m.api.Snapshot(m.ctx, false)
-	return snapMsg{s, err}
-}
-
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	m, cmd := m.handle(msg)
-	return m.settle(), cmd
+	m = m.settle()
+	if _, moved := msg.(tea.KeyPressMsg); moved {
+		var more tea.Cmd
+		m, more = m.follow()
+		cmd = tea.Batch(cmd, more)
+	}
+	return m, cmd
 }
 
 func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
@@ -73,12 +76,25 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 			m.err = msg.err
 			return m, tea.Quit
 		}
-		m.view.update(msg.snap)
-		m.frames++
+		m = m.take(msg)
 		if m.o.Frames > 0 && m.frames >= m.o.Frames {
 			return m, tea.Quit
 		}
-		return m, tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} })
+		var ask tea.Cmd
+		if m.pane != nil && m.pane.details != nil {
+			m, ask = m.ask()
+		}
+		return m, tea.Batch(ask, tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} }))
+	case paneMsg:
+		if m.pane != nil && m.pane.number == msg.number {
+			return m.ask()
+		}
+	case detailsMsg:
+		return m.answered(msg), nil
+	case consoleMsg:
+		return m.opened(msg)
+	case chunkMsg:
+		return m.heard(msg)
 	case signalMsg:
 		m.note = msg.text
 		return m, m.sample
@@ -164,8 +180,14 @@ func (m model) row(pid int) int {
 	return -1
 }
 
-// move puts the cursor so many rows further down.
+// far is further than any list is long.
+const far = 1 << 30
+
+// move puts the cursor so many rows further down, or scrolls the pane that hides it.
 func (m model) move(by int) model {
+	if m.whole() {
+		return m.scrollPane(by)
+	}
 	if n := len(m.view.rows); n > 0 {
 		m.picked = m.view.rows[max(0, min(n-1, m.at+by))].PID
 	}

@@ -26,8 +26,13 @@ func (m model) screen() string {
 		out = m.helpPage()
 	case m.menu != nil:
 		out = m.menu.lines(&m.view, m.width, m.height-1)
+	case m.whole():
+		out = m.panePage()
 	default:
 		out = m.table()
+		if m.pane != nil {
+			out = append(out, m.panePage()...)
+		}
 	}
 	out = out[:min(len(out), m.height-1)]
 	for len(out) < m.height-1 {
@@ -41,10 +46,7 @@ func (m model) screen() string {
 }
 
 func (m model) table() []string {
-	out := m.view.header()
-	for i := range out {
-		out[i] = cut(out[i], m.width)
-	}
+	out := m.header()
 	columns := m.view.fitting(m.width)
 	out = append(out, m.title(columns))
 	for i := m.top; i < len(m.view.rows) && i < m.top+m.space(); i++ {
@@ -58,6 +60,9 @@ func (m model) table() []string {
 			line = m.theme.dead.Render(line)
 		}
 		out = append(out, line)
+	}
+	for len(out) < m.height-1-m.paneSpace() {
+		out = append(out, "")
 	}
 	return out
 }
@@ -77,21 +82,20 @@ func (m model) title(columns []*column) string {
 	return m.theme.title.Render(text[:from]) + m.theme.sorted.Render(text[from:to]) + m.theme.title.Render(text[to:])
 }
 
-// headerLines is how many lines of the screen are above the table's title.
-const headerLines = 3
-
-// space is how many rows of the table fit, between header, title and status.
-func (m model) space() int { return max(1, m.height-headerLines-2) }
+// space is how many rows of the table fit, between header, title, pane and status.
+func (m model) space() int {
+	pane := m.paneSpace()
+	if m.whole() {
+		pane = 0
+	}
+	return max(1, m.height-m.headerHeight()-2-pane)
+}
 
 func (m model) helpPage() []string {
 	var out []string
 	text := m.helpText()
 	for i := m.help - 1; i < len(text) && i < m.help-1+m.helpSpace(); i++ {
-		line := cut(text[i], m.width)
-		if !strings.HasPrefix(line, " ") {
-			line = m.theme.head.Render(line)
-		}
-		out = append(out, line)
+		out = append(out, m.headed(text[i], m.width))
 	}
 	return out
 }
@@ -118,6 +122,9 @@ func (m model) statusText() string {
 		return m.note
 	}
 	text := fmt.Sprintf("sorted by %v   ? help   q quit", m.view.sort)
+	if m.pane != nil {
+		text = "[ ] scroll   esc close   ? help   q quit"
+	}
 	if n := len(m.view.marked); n > 0 {
 		text = fmt.Sprintf("%d marked   ", n) + text
 	}

@@ -21,6 +21,8 @@ var rewrite = flag.Bool("rewrite", false, "write testdata anew from what is show
 // plain has no styles, but a > before the row under the cursor.
 var plain = theme{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
 
+func init() { time.Local = time.UTC } // screens show times of day
+
 // families is two families, a lone pVM and a domain of others.
 func families() *engine.Snapshot {
 	at := time.Date(2026, 11, 28, 12, 30, 0, 0, time.UTC)
@@ -59,6 +61,27 @@ func (m model) press(keys ...string) model {
 	return m
 }
 
+// settled presses a key and does what it sets off at once: a pane that is opened gets its answer, and one more of a second later.
+func (m model) settled(key string) model {
+	before := m.pane
+	m = m.press(key)
+	if m.pane == nil || m.pane == before {
+		return m
+	}
+	m, cmd := m.ask()
+	for i := 0; cmd != nil && i < 5; i++ {
+		m, cmd = m.handle(cmd())
+	}
+	if d := m.pane.details; d != nil {
+		m.pane.details.at = d.at.Add(-time.Second)
+		m, cmd = m.ask()
+		msg := cmd().(detailsMsg)
+		msg.at = d.at.Add(time.Second)
+		m = m.answered(msg)
+	}
+	return m.settle()
+}
+
 func keyPress(name string) tea.KeyPressMsg {
 	special := map[string]rune{"up": tea.KeyUp, "down": tea.KeyDown, "enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab,
 		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9, "pgup": tea.KeyPgUp}
@@ -87,11 +110,18 @@ func TestScreens(t *testing.T) {
 		{"filter", []string{"t", "f", "w", "e", "b"}},
 		{"search", []string{"/", "l", "u", "("}},
 		{"menu", []string{"t", "home", "x", "tab"}},
+		{"marks", []string{"t", "home", "space", "down", "space", "x"}},
+		{"details", []string{"p", "home", "d"}},
+		{"console", []string{"p", "home", "l"}},
 		{"help", []string{"?"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {
 			t.Run(fmt.Sprintf("%s-%dx%d", c.name, size[0], size[1]), func(t *testing.T) {
-				got := screenOf(size[0], size[1], families()).press(c.keys...).screen()
+				m := lived(size[0], size[1])
+				for _, key := range c.keys {
+					m = m.settled(key)
+				}
+				got := m.screen()
 				lines := strings.Split(got, "\n")
 				if len(lines) != size[1] {
 					t.Errorf("%d lines", len(lines))
@@ -119,6 +149,34 @@ func TestScreens(t *testing.T) {
 			})
 		}
 	}
+}
+
+// lived is a top of that size that has seen some frames.
+func lived(width, height int) model {
+	r := &recorder{snap: families()}
+	m := screenOf(width, height, families())
+	m.api = r
+	m.view, m.history = newView(), history{}
+	for i := range 30 {
+		s := families()
+		s.Time = s.Time.Add(time.Duration(i-30) * 2 * time.Second)
+		for j := range s.Processes { // each has used what it says, since the frame before
+			p := &s.Processes[j]
+			p.Time += time.Duration(i) * time.Duration(p.CPU*float64(20*time.Millisecond))
+		}
+		idle := time.Hour + time.Duration(i*(i%7))*100*time.Millisecond
+		m = m.after(snapMsg{snap: s, info: &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: idle}, events: forkedEvents(i)})
+	}
+	return m
+}
+
+func forkedEvents(i int) []engine.Event {
+	list := make([]engine.Event, i%5)
+	for j := range list {
+		list[j] = engine.Event{Seq: uint64(i*10 + j), Type: "forked", PID: 3, Child: 4 + j, Name: "web", Text: "a child",
+			Time: time.Date(2026, 11, 28, 12, 29, i, 0, time.UTC)}
+	}
+	return list
 }
 
 // Any size at any moment, with nothing to show and with much.
@@ -183,7 +241,7 @@ func TestScroll(t *testing.T) {
 	for _, step := range []struct {
 		key      string
 		pid, top int
-	}{{"home", 1, 0}, {"pgdown", 6, 1}, {"up", 5, 1}, {"up", 4, 1}, {"end", 100, 95}, {"up", 99, 95}, {"home", 1, 0}} {
+	}{{"home", 1, 0}, {"pgdown", 8, 1}, {"up", 7, 1}, {"up", 6, 1}, {"end", 100, 93}, {"up", 99, 93}, {"home", 1, 0}} {
 		if m = m.press(step.key); m.picked != step.pid || m.top != step.top {
 			t.Errorf("after %q: PID %d, first row %d, want %d and %d", step.key, m.picked, m.top, step.pid, step.top)
 		}

@@ -111,9 +111,9 @@ func (v *view) arrange() {
 	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(&a.rank, &b.rank) })
 }
 
-func (v *view) header() []string {
-	counts := map[string]int{}
-	var mem uint64
+// count tells how many there are in each state, as x others' domains, and how much memory our pVMs have.
+func (v *view) count() (counts map[string]int, memory uint64) {
+	counts = map[string]int{}
 	for i := range v.all {
 		p := &v.all[i]
 		if p.Foreign {
@@ -121,8 +121,14 @@ func (v *view) header() []string {
 			continue
 		}
 		counts[p.Stat]++
-		mem += p.Memory
+		memory += p.Memory
 	}
+	return counts, memory
+}
+
+// header is what is above a plain table.
+func (v *view) header() []string {
+	counts, mem := v.count()
 	pvms := fmt.Sprintf("pVMs: %d", len(v.all)-counts["x"])
 	for _, c := range []struct{ stat, name string }{{"R", "running"}, {"S", "sleeping"}, {"T", "stopped"}, {"Z", "zombie"}} {
 		if n := counts[c.stat]; n > 0 {

@@ -24,3 +24,33 @@ func TestTopKillsATree(t *testing.T) {
 	term.send("q")
 	term.exit(0)
 }
+
+// Marked pVMs get a signal together; what a filter leaves has details and a console.
+func TestTopLooksAndMarks(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run -d --name one $APPS/tick.kx; run -d --name two $APPS/tick.kx; run -d --name three $APPS/tick.kx")
+	for _, name := range []string{"one", "two", "three"} {
+		h.started(t, name)
+	}
+	ro := h.terminal(t, "top", "--read-only", "-d", "0.2")
+	ro.expect("one|two|three")
+	ro.send("K")
+	ro.expect("read-only")
+	ro.send("q")
+	ro.exit(0)
+
+	term := h.terminal(t, "top", "-d", "0.2")
+	term.expect("three")
+	term.send("fname~o & mem<1G & stat=S\rd")
+	term.expect("2 of 3(?s:.*)details of (one|two)(?s:.*)private(?s:.*)Steps of its birth")
+	term.send("l")
+	term.expect("tick 1(?s:.*)tick 2")
+	term.send("\x1bgg")
+	term.send("  K\r")
+	await(t, "the marked two gone", func() (bool, string) {
+		out := h.output(t, "ps", "-o", "name", "--no-headers")
+		return strings.TrimSpace(out) == "three", out
+	})
+	term.send("q")
+	term.exit(0)
+}
