@@ -274,7 +274,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		SignKey:  filepath.Join(configDir(), "sign.key"),
 		RC:       filepath.Join(configDir(), "kxshrc"),
 		Color:    s.color,
-		Extra:    []shell.Command{topCommand(s.theme), benchCommand(self, s.hypervisor), completionCommand()},
+		Extra:    []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
 	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
@@ -302,8 +302,9 @@ const (
 	maxDelay = 1_000_000
 )
 
-// topCommand and benchCommand bring in what the shell does not know of. theme is that of the configuration.
-func topCommand(theme string) shell.Command {
+// topCommand and benchCommand bring in what the shell does not know of. theme is that of the configuration,
+// layout the file that remembers the last screen.
+func topCommand(theme, layout string) shell.Command {
 	return shell.Command{
 		Name: "top", Synopsis: "[--read-only] [--theme NAME] [--ascii] [-b] [--json] [-n N] [-d SECS]", Short: "watch pVMs live",
 		Long: "On a terminal a live table, or a tree of families (t), with a filter (f), a search (/), marks (space) and a menu of signals (x); ? lists all keys.\n" +
@@ -342,6 +343,7 @@ func topCommand(theme string) shell.Command {
 			if err != nil {
 				return err
 			}
+			o.Layout = layout
 			o.ReadOnly, _ = c.Flags.GetBool("read-only")
 			o.ASCII, _ = c.Flags.GetBool("ascii")
 			o.Batch, _ = c.Flags.GetBool("batch")

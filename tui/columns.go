@@ -15,7 +15,7 @@ type column struct {
 	title string
 	about string
 	width int
-	spare int  // 0: always there; else the higher, the earlier it goes when there is no room
+	spare int  // 0: always there; else the higher, the earlier it goes when there is no room; up to spareMost
 	extra bool // not there at first
 	left  bool // text begins at the left
 	down  bool // sorted with the largest first
@@ -26,6 +26,8 @@ type column struct {
 	word   func(*engine.Process) string
 	list   func(*engine.Process) []string // of words, where a pVM has several
 }
+
+const spareMost = 4
 
 // table is all columns but the last one, NAME, which is as wide as it comes.
 var table = []*column{

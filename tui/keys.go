@@ -57,6 +57,7 @@ func init() { // not an initialiser: helpText refers to the tables
 		{[]string{"l"}, "its console, as it goes on", func(m model) (model, tea.Cmd) { return m.openPane(true) }},
 		{[]string{"["}, "scroll details or console back", func(m model) (model, tea.Cmd) { return m.scrollPane(-m.paneSpace() / 2), nil }},
 		{[]string{"]"}, "scroll them on", func(m model) (model, tea.Cmd) { return m.scrollPane(m.paneSpace() / 2), nil }},
+		{[]string{"C", "f2"}, "menu of columns", func(m model) (model, tea.Cmd) { return m.openPicker(), nil }},
 		{[]string{"ctrl+t"}, "the next theme", func(m model) (model, tea.Cmd) { return m.otherTheme(), nil }},
 		{[]string{"?", "h", "f1"}, "this help", func(m model) (model, tea.Cmd) { m.help = 1; return m, nil }},
 	}
@@ -91,6 +92,8 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 	switch {
 	case m.menu != nil:
 		tables = [][]binding{menuKeys}
+	case m.picker != nil:
+		tables = [][]binding{pickerKeys}
 	case m.prompt != nil:
 		tables = [][]binding{promptKeys}
 	}
@@ -147,10 +150,16 @@ func (m model) helpText() []string {
 		section("Actions", actions)
 		section("In the signal menu", menuKeys)
 	}
+	section("In the menu of columns", pickerKeys)
 	section("While a filter or a search is typed", promptKeys)
-	out = append(out, "A filter or a search")
-	for _, s := range filterHelp {
-		entry(s[0], s[1])
+	for _, page := range []struct {
+		title string
+		lines [][2]string
+	}{{"A filter or a search", filterHelp}, {"Mouse", mouseHelp}} {
+		out = append(out, page.title)
+		for _, line := range page.lines {
+			entry(line[0], line[1])
+		}
 	}
 	return out
 }

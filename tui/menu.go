@@ -196,8 +196,7 @@ func (n *menu) lines(v *view, width, height int) []string {
 	if !n.tree {
 		hit = v.alone(n)
 	}
-	space := max(1, height-len(out))
-	first := max(1, min(int(n.sig)-space/2, int(lastSignal)-space+1))
+	first, space := n.shown(height)
 	for i := range space {
 		line := ""
 		if sig := syscall.Signal(first + i); sig <= lastSignal {
@@ -216,6 +215,15 @@ func (n *menu) lines(v *view, width, height int) []string {
 		out = append(out, cut(line, width))
 	}
 	return out
+}
+
+// menuTop is how many lines the menu has above its signals.
+const menuTop = 3
+
+// shown is the first signal that is on a screen with room for so many lines, and for how many there is room.
+func (n *menu) shown(height int) (first, space int) {
+	space = max(1, height-menuTop)
+	return max(1, min(int(n.sig)-space/2, int(lastSignal)-space+1)), space
 }
 
 // hit is the rows of the menu's pVMs and all that is below them, whether shown or not, and how many targets have ended.

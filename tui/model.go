@@ -18,6 +18,9 @@ type model struct {
 	o     Options
 	theme theme
 
+	chosen     bool // the theme, with a key
+	remembered layout
+
 	view   view
 	picked int // PID under the cursor
 	at     int // its row
@@ -28,6 +31,7 @@ type model struct {
 	menu   *menu   // of signals, when it is open
 	prompt *prompt // the line being typed, or nil
 	search filter  // what n and N look for
+	picker *picker // of columns, when it is open
 	pane   *pane   // about one pVM, when it is open
 	panes  int     // that were opened
 	note   string  // one line of news, until the next key
@@ -44,6 +48,9 @@ func newModel(ctx context.Context, api engine.API, o Options) model {
 	if !o.Color {
 		m.theme = themes[monochrome]
 	}
+	if o.Layout != "" {
+		m = m.remember()
+	}
 	return m
 }
 
@@ -57,7 +64,8 @@ func (m model) Init() tea.Cmd { return m.sample }
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	m, cmd := m.handle(msg)
 	m = m.settle()
-	if _, moved := msg.(tea.KeyPressMsg); moved {
+	switch msg.(type) {
+	case tea.KeyPressMsg, tea.MouseMsg:
 		var more tea.Cmd
 		m, more = m.follow()
 		cmd = tea.Batch(cmd, more)
@@ -100,6 +108,8 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		return m, m.sample
 	case tea.KeyPressMsg:
 		return m.key(msg)
+	case tea.MouseMsg:
+		return m.mouse(msg), nil
 	case tea.PasteMsg:
 		if m.prompt != nil {
 			m = m.insert(msg.Content)
@@ -140,7 +150,7 @@ func (m model) otherTheme() model {
 		m.note = "no colours on this terminal"
 		return m
 	}
-	m.theme = nextTheme(m.theme)
+	m.theme, m.chosen = nextTheme(m.theme), true
 	m.note = "theme: " + m.theme.name
 	return m
 }

@@ -12,6 +12,7 @@ import (
 func (m model) View() tea.View {
 	v := tea.NewView(m.screen())
 	v.AltScreen = true
+	v.MouseMode = tea.MouseModeCellMotion
 	return v
 }
 
@@ -26,6 +27,8 @@ func (m model) screen() string {
 		out = m.helpPage()
 	case m.menu != nil:
 		out = m.menu.lines(&m.view, m.width, m.height-1)
+	case m.picker != nil:
+		out = m.pickerLines(m.height - 1)
 	case m.whole():
 		out = m.panePage()
 	default:
@@ -118,6 +121,8 @@ func (m model) statusText() string {
 		return "any key goes back"
 	case m.menu != nil:
 		return fmt.Sprintf("%v: enter   tree: tab   no: esc", unix.SignalName(m.menu.sig))
+	case m.picker != nil:
+		return "show: space   move: + -   sort: s   done: esc"
 	case m.note != "":
 		return m.note
 	}

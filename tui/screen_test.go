@@ -111,6 +111,7 @@ func TestScreens(t *testing.T) {
 		{"search", []string{"/", "l", "u", "("}},
 		{"menu", []string{"t", "home", "x", "tab"}},
 		{"marks", []string{"t", "home", "space", "down", "space", "x"}},
+		{"columns", []string{"C", "down"}},
 		{"details", []string{"p", "home", "d"}},
 		{"console", []string{"p", "home", "l"}},
 		{"help", []string{"?"}},

@@ -2,31 +2,27 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // nameWidth is what names get at least, as long as a column can be spared.
 const nameWidth = 12
 
-// fitting returns the columns for which a line of width has room (0: any); NAME comes after them.
+// fitting returns the columns for which a line of width has room (0: any); NAME comes after them. Those that can be spared sooner go first, and
+// of equals the last one.
 func (v *view) fitting(width int) []*column {
 	need := 1 + nameWidth
 	for _, c := range v.columns {
 		need += c.width + 1
 	}
-	least := 5 // the lowest spare that has to go
-	for width > 0 && need > width && least > 1 {
-		least--
-		for _, c := range v.columns {
-			if c.spare == least {
+	out := slices.Clone(v.columns)
+	for spare := spareMost; spare > 0; spare-- {
+		for i := len(out) - 1; i >= 0 && width > 0 && need > width; i-- {
+			if c := out[i]; c.spare == spare {
 				need -= c.width + 1
+				out = slices.Delete(out, i, i+1)
 			}
-		}
-	}
-	var out []*column
-	for _, c := range v.columns {
-		if c.spare < least {
-			out = append(out, c)
 		}
 	}
 	return out

@@ -21,7 +21,8 @@ type Options struct {
 	Color    bool
 	ASCII    bool   // no other characters
 	ReadOnly bool   // no signals
-	Theme    string // one of Themes, or ""
+	Theme    string // one of Themes; "": the remembered one, else the default
+	Layout   string // file that remembers how a screen was left; "": none does
 	In       io.Reader
 	Out      io.Writer
 }
@@ -31,11 +32,17 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what a pane still asks for
 	m := newModel(ctx, api, o)
 	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out))
 	final, err := p.Run()
 	if err != nil {
 		return err
 	}
-	return final.(model).err
+	m = final.(model)
+	if m.err == nil && o.Layout != "" {
+		return m.keep()
+	}
+	return m.err
 }

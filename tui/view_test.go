@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
+
 	"kxsh/engine"
 )
 
@@ -107,7 +109,7 @@ func TestSize(t *testing.T) {
 
 func TestHelpNamesEveryKey(t *testing.T) {
 	text := strings.Join(screenOf(200, 60, families()).helpText(), "\n")
-	for _, table := range [][]binding{append(bindings, actions...), menuKeys, promptKeys} {
+	for _, table := range [][]binding{append(bindings, actions...), menuKeys, pickerKeys, promptKeys} {
 		used := map[string]bool{}
 		for _, b := range table {
 			if !strings.Contains(text, strings.Join(b.keys, " ")) || !strings.Contains(text, b.help) {
@@ -132,5 +134,20 @@ func TestOthersDomains(t *testing.T) {
 	}
 	if line := v.line(v.fitting(0), 1, 0); !strings.Contains(line, "   Sx ") || !strings.HasSuffix(line, " debian") {
 		t.Errorf("%q", line)
+	}
+}
+
+// Of columns that can be spared alike only as many go as must.
+func TestColumnsGoOneByOne(t *testing.T) {
+	m := screenOf(80, 24, families())
+	for _, key := range []string{"priv", "uid"} {
+		m.view.columns = append(m.view.columns, columnOf(key))
+	}
+	for width, want := range map[int]string{120: "PID PPID FAM STAT %CPU MEM SHR TIME PRIV UID NAME", 80: "PID PPID FAM STAT %CPU MEM TIME PRIV UID NAME",
+		60: "PID FAM STAT %CPU MEM PRIV NAME", 52: "PID FAM STAT %CPU MEM NAME", 40: "PID STAT %CPU MEM NAME"} {
+		m = m.after(tea.WindowSizeMsg{Width: width, Height: 24})
+		if got := head(m); got != want {
+			t.Errorf("in %d: %s, want %s", width, got, want)
+		}
 	}
 }

@@ -45,12 +45,17 @@ func TestTopLooksAndMarks(t *testing.T) {
 	term.expect("2 of 3(?s:.*)details of (one|two)(?s:.*)private(?s:.*)Steps of its birth")
 	term.send("l")
 	term.expect("tick 1(?s:.*)tick 2")
-	term.send("\x1bgg")
+	term.send("\x1bpg")
 	term.send("  K\r")
 	await(t, "the marked two gone", func() (bool, string) {
 		out := h.output(t, "ps", "-o", "name", "--no-headers")
 		return strings.TrimSpace(out) == "three", out
 	})
+	term.send("q")
+	term.exit(0)
+
+	term = h.terminal(t, "top") // as it was left
+	term.expect("three(?s:.*)sorted by PID")
 	term.send("q")
 	term.exit(0)
 }
