@@ -45,7 +45,7 @@ func TestTopLooksAndMarks(t *testing.T) {
 	term.expect("2 of 3(?s:.*)details of (one|two)(?s:.*)private(?s:.*)Steps of its birth")
 	term.send("l")
 	term.expect("tick 1(?s:.*)tick 2")
-	term.send("\x1bpg")
+	term.send("lpg")
 	term.send("  K\r")
 	await(t, "the marked two gone", func() (bool, string) {
 		out := h.output(t, "ps", "-o", "name", "--no-headers")
