@@ -183,10 +183,12 @@ func forkedEvents(i int) []engine.Event {
 // Any size at any moment, with nothing to show and with much.
 func TestResize(t *testing.T) {
 	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(500)} {
-		m := screenOf(80, 24, s).press("t", "end")
+		m := screenOf(80, 24, s)
+		m.api = &recorder{snap: s}
+		m = m.press("t", "end")
 		for _, size := range [][2]int{{1, 1}, {40, 12}, {5, 3}, {200, 60}, {0, 0}, {80, 2}, {80, 24}} {
 			m = m.after(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
-			for _, key := range []string{"down", "*", "?", "esc", "pgdown", "t"} {
+			for _, key := range []string{"down", "*", "?", "esc", "d", "pgdown", "]", "l", "[", "x", "tab", "esc", "C", "down", "esc", "esc", "pgdown", "t", "f", "(", "esc"} {
 				m = m.press(key)
 				if n := strings.Count(m.screen(), "\n") + 1; size[1] > 0 && n != size[1] {
 					t.Errorf("%d lines on a screen of %dx%d", n, size[0], size[1])
@@ -246,19 +248,5 @@ func TestScroll(t *testing.T) {
 		if m = m.press(step.key); m.picked != step.pid || m.top != step.top {
 			t.Errorf("after %q: PID %d, first row %d, want %d and %d", step.key, m.picked, m.top, step.pid, step.top)
 		}
-	}
-}
-
-// BenchmarkFrame is the screen after a new snapshot of 10,000 pVMs.
-func BenchmarkFrame(b *testing.B) {
-	for name, keys := range map[string][]string{"list": nil, "tree": {"t"}, "folded": {"t", "*"}} {
-		b.Run(name, func(b *testing.B) {
-			s := many(10000)
-			m := screenOf(200, 60, s).press(keys...)
-			for b.Loop() {
-				m = m.after(snapMsg{snap: s})
-				m.screen()
-			}
-		})
 	}
 }

@@ -41,7 +41,6 @@ func (s pids) toggle(pid int) {
 type row struct {
 	*engine.Process
 	load          // its own; of a folded one, with its descendants'
-	rank          // in the list
 	below    int  // of a folded one: how many descendants
 	parent   int  // its row in the tree, or -1
 	youngest bool // the last of its parent's children
@@ -101,14 +100,19 @@ func (v *view) arrange() {
 		v.rows = v.families()
 		return
 	}
-	v.rows = make([]row, 0, len(v.all))
+	ranks := make([]rank, 0, len(v.all))
 	for i := range v.all {
 		if p := &v.all[i]; v.filter.keeps(p) {
 			l := loadOf(p)
-			v.rows = append(v.rows, row{Process: p, load: l, rank: v.sort.rank(p, &l), parent: -1})
+			ranks = append(ranks, v.sort.rank(p, &l))
 		}
 	}
-	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(&a.rank, &b.rank) })
+	slices.SortFunc(ranks, func(a, b rank) int { return v.sort.compare(&a, &b) })
+	v.rows = make([]row, len(ranks))
+	for i := range ranks {
+		p := v.find(ranks[i].pid)
+		v.rows[i] = row{Process: p, load: loadOf(p), parent: -1}
+	}
 }
 
 // count tells how many there are in each state, as x others' domains, and how much memory our pVMs have.
