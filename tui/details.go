@@ -154,7 +154,7 @@ func (d *details) facts() []string {
 			fact("CPU", "%s", cpuTime(d.Time)), fact("UUID", "%s", d.UUID)}
 	}
 	if d.MaxFamily > 0 {
-		line += fmt.Sprintf(" of %d, at most %d", d.Members, d.MaxFamily)
+		line += fmt.Sprintf(" (%d members of at most %d)", d.Members, d.MaxFamily)
 	}
 	out := []string{"Process", fact("state", "%s", line)}
 	if n := len(d.Children); n > 0 {
@@ -270,7 +270,9 @@ func (d *details) birth() []string {
 	var sum, most time.Duration
 	wide := 0
 	for _, s := range d.Steps {
-		sum += s.Took
+		if whole, _, part := strings.Cut(s.Name, ": "); !part || !slices.ContainsFunc(d.Steps, func(o engine.Step) bool { return o.Name == whole }) {
+			sum += s.Took // a part is in the time of its whole
+		}
 		most = max(most, s.Took)
 		wide = max(wide, lipgloss.Width(s.Name))
 	}

@@ -21,7 +21,7 @@ func (r *recorder) Inspect(_ context.Context, pid int) (*engine.Detail, error) {
 		}
 		r.inspected++
 		return &engine.Detail{Process: p, Children: []int{4, 5}, Members: 4, MaxFamily: 1024, Weight: 256,
-			Steps: []engine.Step{{Name: "check", Took: 200 * time.Microsecond}, {Name: "domain", Took: 900 * time.Microsecond}}, MainAfter: 1500 * time.Microsecond,
+			Steps: []engine.Step{{Name: "check", Took: 200 * time.Microsecond}, {Name: "domain: map", Took: 800 * time.Microsecond}, {Name: "domain", Took: 900 * time.Microsecond}}, MainAfter: 1500 * time.Microsecond,
 			Shares: []engine.SharedObject{
 				{Kind: engine.KindPipe, ID: 2, Bytes: 100, MaxBytes: 65536, TotalBytes: uint64(r.inspected) << 20, Writers: []int{3}, Readers: []int{4, 5}},
 				{Kind: engine.KindSegment, ID: 1, Bytes: 1 << 20, Count: 3}, {Kind: engine.KindSemaphores, ID: 7, Count: 4},
@@ -70,9 +70,9 @@ func (l *logReader) Close() error {
 func TestDetails(t *testing.T) {
 	m := lived(80, 50).press("p", "home").settled("enter")
 	text := m.screen()
-	for _, want := range []string{" details of web (3)", "running", "family 3 of 4, at most 1024", "children  4 5", "4.0M: 2.0M private, 2.0M shared",
+	for _, want := range []string{" details of web (3)", "running", "family 3 (4 members of at most 1024)", "children  4 5", "4.0M: 2.0M private, 2.0M shared",
 		"pipe 2: 100 of 64K in it, 2.0M so far, 1.0M/s; 3 to 4 5", "segment 1: 1.0M, attached 3 times", "semaphores 7: 4",
-		"libm.so at 0x500000, 0 shared by 3 pVMs, 12 calls bound, 4 not yet", "forked: a child", "Steps of its birth: 1.100 ms, its first instruction after 1.500", "domain     0.900 ████"} {
+		"libm.so at 0x500000, 0 shared by 3 pVMs, 12 calls bound, 4 not yet", "forked: a child", "Steps of its birth: 1.100 ms, its first instruction after 1.500", "domain          0.900 ████"} {
 		if !strings.Contains(text, want) && want != "running" {
 			t.Errorf("no %q in\n%s", want, text)
 		}
