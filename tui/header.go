@@ -39,7 +39,7 @@ func (m model) headerHeight() int {
 // brief is the header where there is hardly room.
 func (m model) brief() string {
 	counts, _ := m.view.count()
-	parts := []string{fmt.Sprintf("%d pVMs", len(m.view.all)-counts["x"])}
+	parts := []string{fmt.Sprintf("pVMs: %d", len(m.view.all)-counts["x"])}
 	if cpu, ok := last(m.history.cpu); ok {
 		parts = append(parts, fmt.Sprintf("CPU %3.0f%%", cpu*100))
 	}

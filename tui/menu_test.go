@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,8 +25,8 @@ type recorder struct {
 	err  error
 
 	events    []engine.Event
-	inspected int // how often
-	readers   int // of consoles, that are open
+	inspected int          // how often
+	readers   atomic.Int32 // of consoles, that are open
 }
 
 func (r *recorder) Snapshot(context.Context, bool) (*engine.Snapshot, error) { return r.snap, nil }

@@ -36,6 +36,7 @@ type model struct {
 	panes  int     // that were opened
 	note   string  // one line of news, until the next key
 	frames int
+	lost   error // why the last frame did not come
 
 	info    *engine.Info // of the last frame, or nil
 	history history
@@ -81,8 +82,7 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		return m, m.sample
 	case snapMsg:
 		if msg.err != nil {
-			m.err = msg.err
-			return m, tea.Quit
+			return m.missed(msg.err)
 		}
 		m = m.take(msg)
 		if m.o.Frames > 0 && m.frames >= m.o.Frames {
@@ -92,7 +92,7 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		if m.pane != nil && m.pane.details != nil {
 			m, ask = m.ask()
 		}
-		return m, tea.Batch(ask, tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} }))
+		return m, tea.Batch(ask, m.tick())
 	case paneMsg:
 		if m.pane != nil && m.pane.number == msg.number {
 			return m.ask()
@@ -116,6 +116,20 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		}
 	}
 	return m, nil
+}
+
+func (m model) tick() tea.Cmd {
+	return tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} })
+}
+
+// missed goes on without a frame, for an engine that goes is followed by another; but not if there has never been one.
+func (m model) missed(err error) (model, tea.Cmd) {
+	if m.view.snap == nil {
+		m.err = err
+		return m, tea.Quit
+	}
+	m.lost = err
+	return m, m.tick()
 }
 
 // settle keeps the cursor on its pVM, wherever its row has gone; when that is not shown any more, on the

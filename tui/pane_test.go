@@ -38,14 +38,13 @@ func (r *recorder) Logs(_ context.Context, pid int, o engine.LogOptions) (engine
 	if !o.Follow || o.Lines <= 0 {
 		return nil, errors.New("not asked to follow")
 	}
-	r.readers++
+	r.readers.Add(1)
 	return &logReader{r: r, chunks: []string{fmt.Sprintf("hello from %d\n", pid), "\x1b[31mred\x1b[0m\tand\r\n", "half a "}}, nil
 }
 
 type logReader struct {
 	r      *recorder
 	chunks []string
-	closed bool
 }
 
 func (l *logReader) Recv() (engine.Chunk, error) {
@@ -60,10 +59,7 @@ func (l *logReader) Recv() (engine.Chunk, error) {
 func (l *logReader) Lost() int64 { return 0 }
 
 func (l *logReader) Close() error {
-	if !l.closed {
-		l.closed = true
-		l.r.readers--
-	}
+	l.r.readers.Add(-1)
 	return nil
 }
 
@@ -124,7 +120,7 @@ func TestConsole(t *testing.T) {
 		t.Errorf("%s", m.screen())
 	}
 	m = m.settled("d")
-	await(t, func() bool { return r.readers == 0 })
+	await(t, func() bool { return r.readers.Load() == 0 })
 	if m.pane.logs || m.pane.details == nil {
 		t.Error("d does not go from console to details")
 	}

@@ -3,7 +3,6 @@ package tui
 import (
 	"errors"
 	"io"
-	"slices"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -72,8 +71,9 @@ func (m model) take(msg snapMsg) model {
 	m.history = m.history.add(m.view.snap, msg.snap, m.info, msg.info, forks)
 	m.view.update(msg.snap)
 	m.info = msg.info
-	all := append(slices.Clip(m.events), msg.events...)
+	all := append(m.events, msg.events...) // behind what the models before this one see
 	m.events = all[max(0, len(all)-eventsKept):]
 	m.frames++
+	m.lost = nil
 	return m
 }

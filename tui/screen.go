@@ -125,6 +125,8 @@ func (m model) statusText() string {
 		return "show: space   move: + -   sort: s   done: esc"
 	case m.note != "":
 		return m.note
+	case m.lost != nil:
+		return printable(m.lost.Error()) + ": trying again   q quit"
 	}
 	text := fmt.Sprintf("sorted by %v   ? help   q quit", m.view.sort)
 	if m.pane != nil {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -182,7 +183,7 @@ func forkedEvents(i int) []engine.Event {
 
 // Any size at any moment, with nothing to show and with much.
 func TestResize(t *testing.T) {
-	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(500)} {
+	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(100)} {
 		m := screenOf(80, 24, s)
 		m.api = &recorder{snap: s}
 		m = m.press("t", "end")
@@ -235,6 +236,28 @@ func TestCursorFollowsThePID(t *testing.T) {
 	m = m.after(snapMsg{snap: gone})
 	if m.at != min(at, len(m.view.rows)-1) {
 		t.Errorf("its pVM gone, the cursor went from row %d to %d", at, m.at)
+	}
+}
+
+// An engine that goes leaves the screen as it was, until the next one answers.
+func TestEngineGoes(t *testing.T) {
+	gone := snapMsg{err: errors.New("engine: no answer")}
+	m := screenOf(80, 24, families())
+	m.o.Interval = time.Millisecond
+	next, cmd := m.Update(gone)
+	m = next.(model)
+	if text := m.screen(); cmd == nil || m.err != nil || !strings.Contains(text, "worker") || !strings.HasSuffix(text, "engine: no answer: trying again   q quit") {
+		t.Errorf("%s", text)
+	}
+	if _, again := cmd().(tickMsg); !again {
+		t.Error("it is not asked again")
+	}
+	if m = m.after(snapMsg{snap: families()}); strings.Contains(m.screen(), "again") {
+		t.Errorf("%s", m.screen())
+	}
+	next, cmd = newModel(context.Background(), nil, Options{}).Update(gone)
+	if _, quit := cmd().(tea.QuitMsg); !quit || next.(model).err == nil {
+		t.Error("without a first frame there is no end")
 	}
 }
 
