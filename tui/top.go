@@ -35,7 +35,8 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what a pane still asks for
 	m := newModel(ctx, api, o)
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out))
+	const fps = 30 // a look for changes costs CPU time, whether there are any or not
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithFPS(fps))
 	final, err := p.Run()
 	if err != nil {
 		return err
