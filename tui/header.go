@@ -38,8 +38,7 @@ func (m model) headerHeight() int {
 
 // brief is the header where there is hardly room.
 func (m model) brief() string {
-	counts, _ := m.view.count()
-	parts := []string{fmt.Sprintf("pVMs: %d", len(m.view.all)-counts["x"])}
+	parts := []string{fmt.Sprintf("pVMs: %d", m.view.ours())}
 	if cpu, ok := last(m.history.cpu); ok {
 		parts = append(parts, fmt.Sprintf("CPU %3.0f%%", cpu*100))
 	}

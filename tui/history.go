@@ -15,13 +15,7 @@ type history struct {
 }
 
 // add is the history with one more frame.
-func (h history) add(before, now *engine.Snapshot, infoBefore, info *engine.Info, forks int) history {
-	var memory uint64
-	for i := range now.Processes {
-		if p := &now.Processes[i]; !p.Foreign {
-			memory += p.Memory
-		}
-	}
+func (h history) add(before, now *engine.Snapshot, infoBefore, info *engine.Info, memory uint64, forks int) history {
 	h.memory = grow(h.memory, float64(memory))
 	if before == nil {
 		return h

@@ -50,7 +50,7 @@ func (m model) pickSignal(by syscall.Signal) model {
 	return m
 }
 
-// targets is copies of the marked pVMs, by PID, without any the one under the cursor.
+// targets is copies of the marked pVMs, by PID, without any the one under the cursor, or that of the pane which hides it.
 func (m model) targets() []engine.Process {
 	var out []engine.Process
 	for i := range m.view.all { // by PID
@@ -58,7 +58,11 @@ func (m model) targets() []engine.Process {
 			out = append(out, *p)
 		}
 	}
-	if out == nil && len(m.view.rows) > 0 {
+	switch {
+	case out != nil:
+	case m.whole():
+		out = append(out, m.pane.target)
+	case len(m.view.rows) > 0:
 		out = append(out, *m.view.rows[m.at].Process)
 	}
 	return out

@@ -63,13 +63,16 @@ type (
 func (m model) Init() tea.Cmd { return m.sample }
 
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	before := m.picked
 	m, cmd := m.handle(msg)
 	m = m.settle()
 	switch msg.(type) {
-	case tea.KeyPressMsg, tea.MouseMsg:
-		var more tea.Cmd
-		m, more = m.follow()
-		cmd = tea.Batch(cmd, more)
+	case tea.KeyPressMsg, tea.PasteMsg, tea.MouseMsg:
+		if m.picked != before {
+			var more tea.Cmd
+			m, more = m.follow()
+			cmd = tea.Batch(cmd, more)
+		}
 	}
 	return m, cmd
 }

@@ -190,7 +190,15 @@ func TestPaneOnALowScreen(t *testing.T) {
 	if m = m.press("end"); !strings.Contains(m.screen(), "12:29:21.000 forked") {
 		t.Errorf("%s", m.screen())
 	}
-	if m = m.press("esc"); m.pane != nil || m.picked != 3 {
+	gone := families()
+	gone.Time = gone.Time.Add(time.Minute)
+	gone.Processes = gone.Processes[1:]
+	r := m.api.(*recorder)
+	r.snap = gone
+	if m = m.after(snapMsg{snap: gone}).pressed("z"); len(r.sent) > 0 || m.note != "web (3) has ended: nothing sent" {
+		t.Errorf("what is not on the screen gets a signal: %q, %s", r.sent, m.note)
+	}
+	if m = m.press("esc"); m.pane != nil {
 		t.Error("Esc does not close it")
 	}
 }

@@ -58,18 +58,15 @@ func (m model) news() ([]engine.Event, error) {
 
 // take takes a frame in.
 func (m model) take(msg snapMsg) model {
-	first := m.view.snap == nil
+	before := m.view.snap
 	var forks int
 	for i := range msg.events {
 		if msg.events[i].Type == "forked" {
 			forks++
 		}
 	}
-	if first {
-		forks = 0 // these were before
-	}
-	m.history = m.history.add(m.view.snap, msg.snap, m.info, msg.info, forks)
 	m.view.update(msg.snap)
+	m.history = m.history.add(before, msg.snap, m.info, msg.info, m.view.memory, forks)
 	m.info = msg.info
 	all := append(m.events, msg.events...) // behind what the models before this one see
 	m.events = all[max(0, len(all)-eventsKept):]

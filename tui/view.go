@@ -15,6 +15,9 @@ type view struct {
 	index map[int]int      // PID to place in all
 	rows  []row            // what of them is shown
 
+	states map[string]int // how many there are in each, as x others' domains
+	memory uint64         // of ours, bytes
+
 	columns []*column // that are shown, before NAME
 	sort    order
 	filter  filter
@@ -76,6 +79,15 @@ func (v *view) update(s *engine.Snapshot) {
 		}
 	}
 	v.snap, v.all, v.index = s, all, index
+	v.states, v.memory = map[string]int{}, 0
+	for i := range all {
+		if p := &all[i]; p.Foreign {
+			v.states["x"]++
+		} else {
+			v.states[p.Stat]++
+			v.memory += p.Memory
+		}
+	}
 	for _, set := range []pids{v.folded, v.marked} {
 		for pid := range set {
 			if v.find(pid) == nil {
@@ -115,37 +127,24 @@ func (v *view) arrange() {
 	}
 }
 
-// count tells how many there are in each state, as x others' domains, and how much memory our pVMs have.
-func (v *view) count() (counts map[string]int, memory uint64) {
-	counts = map[string]int{}
-	for i := range v.all {
-		p := &v.all[i]
-		if p.Foreign {
-			counts["x"]++
-			continue
-		}
-		counts[p.Stat]++
-		memory += p.Memory
-	}
-	return counts, memory
-}
+// ours is how many pVMs there are.
+func (v *view) ours() int { return len(v.all) - v.states["x"] }
 
 // header is what is above a plain table.
 func (v *view) header() []string {
-	counts, mem := v.count()
-	pvms := fmt.Sprintf("pVMs: %d", len(v.all)-counts["x"])
+	pvms := fmt.Sprintf("pVMs: %d", v.ours())
 	for _, c := range []struct{ stat, name string }{{"R", "running"}, {"S", "sleeping"}, {"T", "stopped"}, {"Z", "zombie"}} {
-		if n := counts[c.stat]; n > 0 {
+		if n := v.states[c.stat]; n > 0 {
 			pvms += fmt.Sprintf(", %d %s", n, c.name)
 		}
 	}
 	others := ""
-	if n := counts["x"]; n > 0 {
+	if n := v.states["x"]; n > 0 {
 		others = fmt.Sprintf("   others' domains: %d", n)
 	}
 	return []string{
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
-		fmt.Sprintf("%s   memory: %s   pool: %d of %d%s", pvms, size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
+		fmt.Sprintf("%s   memory: %s   pool: %d of %d%s", pvms, size(v.memory), v.snap.Pool.Ready, v.snap.Pool.Want, others),
 		v.filterLine(),
 	}
 }
