@@ -279,6 +279,16 @@ type SharedObject struct {
 // Channel tells whether bytes go through it: it is a queue or a pipe.
 func (o *SharedObject) Channel() bool { return o.Kind == KindQueue || o.Kind == KindPipe }
 
+// RateSince is how many bytes a second have come into a channel in the time that has gone since it was as before; nil if that is something else,
+// or cannot be told.
+func (o *SharedObject) RateSince(before *SharedObject, took time.Duration) *uint64 {
+	if !o.Channel() || o.Kind != before.Kind || o.ID != before.ID || took <= 0 || o.TotalBytes < before.TotalBytes {
+		return nil
+	}
+	rate := uint64(min(float64(o.TotalBytes-before.TotalBytes)/took.Seconds(), 1<<63))
+	return &rate
+}
+
 // Limits changes what is not nil.
 type Limits struct {
 	Weight *int    `json:"weight,omitempty"`

@@ -19,14 +19,7 @@ type details struct {
 	*engine.Detail
 	libraries []engine.Library
 	at        time.Time
-	rates     map[channel]float64 // bytes that come into a channel a second
 	err       error
-}
-
-// channel names a queue or a pipe of a family.
-type channel struct {
-	kind string
-	id   int
 }
 
 type detailsMsg struct {
@@ -57,7 +50,14 @@ func (m model) answered(msg detailsMsg) model {
 	}
 	before := m.pane.details
 	if now.err == nil && before != nil && before.err == nil {
-		now.rates = ratesOf(before, now)
+		for i := range now.Shares {
+			o := &now.Shares[i]
+			for k := range before.Shares {
+				if rate := o.RateSince(&before.Shares[k], now.at.Sub(before.at)); rate != nil {
+					o.Rate = rate
+				}
+			}
+		}
 	}
 	m.pane = m.pane.with(func(p *pane) {
 		p.asked = false
@@ -66,24 +66,6 @@ func (m model) answered(msg detailsMsg) model {
 		}
 	})
 	return m
-}
-
-func ratesOf(before, now *details) map[channel]float64 {
-	took := now.at.Sub(before.at).Seconds()
-	totals := map[channel]uint64{}
-	for i := range before.Shares {
-		o := &before.Shares[i]
-		totals[channel{o.Kind, o.ID}] = o.TotalBytes
-	}
-	rates := map[channel]float64{}
-	for i := range now.Shares {
-		o := &now.Shares[i]
-		c := channel{o.Kind, o.ID}
-		if total, ok := totals[c]; ok && o.Channel() && took > 0 && o.TotalBytes >= total {
-			rates[c] = float64(o.TotalBytes-total) / took
-		}
-	}
-	return rates
 }
 
 // wideDetails is from how many columns on details stand in two columns.
@@ -203,8 +185,8 @@ func (d *details) channels() []string {
 		switch {
 		case o.Channel():
 			text += fmt.Sprintf(": %s of %s in it, %s so far", size(o.Bytes), size(o.MaxBytes), size(o.TotalBytes))
-			if rate, ok := d.rates[channel{o.Kind, o.ID}]; ok {
-				text += fmt.Sprintf(", %s/s", size(uint64(rate)))
+			if o.Rate != nil {
+				text += fmt.Sprintf(", %s/s", size(*o.Rate))
 			}
 		case o.Kind == engine.KindSegment:
 			text += fmt.Sprintf(": %s, attached %d times", size(o.Bytes), o.Count)
