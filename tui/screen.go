@@ -128,15 +128,21 @@ func (m model) statusText() string {
 	case m.lost != nil:
 		return printable(m.lost.Error()) + ": trying again   q quit"
 	}
-	text := fmt.Sprintf("sorted by %v   ? help   q quit", m.view.sort)
-	if m.pane != nil {
-		text = "[ ] scroll   esc close   ? help   q quit"
-	}
+	text := fmt.Sprintf("sorted by %v", m.view.sort)
 	if n := len(m.view.marked); n > 0 {
 		text = fmt.Sprintf("%d marked   ", n) + text
 	}
+	hints := []string{"? help", "q quit", "d details", "l console", "t tree", "f filter", "/ search", "C columns", "x signal", "space mark"}
+	if m.pane != nil {
+		hints = []string{"esc close", "[ ] scroll", "? help", "q quit"}
+	}
 	if m.o.ReadOnly {
-		text = "read-only   " + text
+		text, hints = "read-only   "+text, hints[:min(len(hints), 8)] // no actions
+	}
+	for _, hint := range hints {
+		if len(text)+3+len(hint) <= m.width {
+			text += "   " + hint
+		}
 	}
 	return text
 }
