@@ -60,6 +60,9 @@ var table = []*column{
 	{key: "max", title: "MAXMEM", about: "the most memory that it may have", width: 7, spare: 1, extra: true, down: true, unit: bytes,
 		text:   func(r *row) string { return size(r.MaxMem) },
 		number: func(p *engine.Process, _ *load) float64 { return float64(p.MaxMem) }},
+	{key: "age", title: "AGE", about: "since it was started", width: 6, spare: 1, extra: true, down: true, unit: seconds,
+		text:   func(r *row) string { return ageText(age(r.Process)) },
+		number: func(p *engine.Process, _ *load) float64 { return age(p).Seconds() }},
 	{key: "vcpus", title: "VCPUS", about: "virtual CPUs", width: 5, spare: 1, extra: true, down: true,
 		text:   func(r *row) string { return fmt.Sprint(r.VCPUs) },
 		number: func(p *engine.Process, _ *load) float64 { return float64(p.VCPUs) }},
@@ -115,6 +118,28 @@ func private(p *engine.Process) uint64 { return p.Memory - min(p.Shared, p.Memor
 
 func libraries(p *engine.Process) string { return strings.Join(p.Libs, " ") }
 func arguments(p *engine.Process) string { return strings.Join(p.Args, " ") }
+
+// age is how long ago it was started; 0: nobody knows.
+func age(p *engine.Process) time.Duration {
+	if p.Started.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(p.Started))
+}
+
+// ageText is a time in its two largest units.
+func ageText(d time.Duration) string {
+	s := int(d.Seconds())
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%dm", s/3600, s/60%60)
+	}
+	return fmt.Sprintf("%dd%dh", s/86400, s/3600%24)
+}
 
 // size is a number of bytes in at most five characters.
 func size(n uint64) string {

@@ -3,6 +3,9 @@ package tui
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"kxsh/engine"
 )
 
 func filtered(t *testing.T, text string, tree bool) *view {
@@ -76,10 +79,39 @@ func TestFilterOfTheTree(t *testing.T) {
 }
 
 func TestFilterErrors(t *testing.T) {
-	for text, want := range map[string]string{"a( b": "a(: not a regular expression", "%x": "%x: a family is a number", "web !": "!: all but what?"} {
+	for text, want := range map[string]string{
+		"a( b": "a(: not a regular expression", "%x": "%x: a family is a number", "web !": "!: all but what?",
+		"cpu>": "cpu>: than what?", "cpu>x": "cpu>x: not per cent of a CPU, as 40", "mem>10Q": "mem>10Q: not bytes, as 10M or 1.5G", "time<1h:2": "time<1h:2: not a time, as 90s, 2m or 1:30",
+		"pid=1e3": "pid=1e3: not a number", "pid=-1": "pid=-1: not a number", "cpu>inf": "cpu>inf: not per cent of a CPU, as 40",
+		"colour=red": "colour: no such column: pid ppid fam stat cpu mem shr time priv max age vcpus uid lib image args name",
+		"name<b":     "name<: it is a word: = != ~ !~", "cpu~4": "cpu~: it is a number: = != < > <= >=", "name~(": "(: not a regular expression", `name="a`: `name="a: the " is not closed`,
+		"web |": "something is missing at the end", "| web": "something is missing before |", "a & & b": "something is missing before &", "(": "something is missing at the end",
+		"()": "something is missing before )", "(web": "(: there is no ) for it", "web )": "): there is no ( for it", "a &": "something is missing at the end", "! | b": "!: all but what?",
+		strings.Repeat("(", 2000): "longer than 1000 bytes",
+	} {
 		if _, err := parseFilter(text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m1s", 3*time.Hour + 5*time.Minute: "3h5m", 50 * time.Hour: "2d2h"} {
+		if got := ageText(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+	f, err := parseFilter("age<1h age>=10s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ago, want := range map[time.Duration]bool{time.Second: false, time.Minute: true, 2 * time.Hour: false} {
+		if f.keeps(&engine.Process{Started: time.Now().Add(-ago)}) != want {
+			t.Errorf("started %v ago", ago)
+		}
+	}
+	if f.keeps(&engine.Process{}) {
+		t.Error("nobody knows its age")
 	}
 }
 

@@ -129,5 +129,8 @@ func (m model) keep() error {
 	if l.equal(m.remembered) {
 		return nil
 	}
-	return l.write(m.o.Layout)
+	if err := l.write(m.o.Layout); err != nil {
+		return fmt.Errorf("the layout is not remembered: %w", err)
+	}
+	return nil
 }
