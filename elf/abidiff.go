@@ -77,6 +77,30 @@ func ReadABI(r io.ReaderAt, size int64) (*ABI, error) {
 	return a, a.index()
 }
 
+// ABI reads the ABI of a library that was checked.
+func (l *Library) ABI() (*ABI, error) { return ReadABI(l.r, l.Size) }
+
+// comparison is of a library with an older one.
+type comparison struct {
+	old         *Library
+	symbolsOnly bool
+}
+
+// Compare is CompareABI of two libraries, l the newer one. The result must not be changed.
+func (l *Library) Compare(old *Library, symbolsOnly bool) (*Changes, error) {
+	return l.compared.get(comparison{old, symbolsOnly}, func() (*Changes, error) {
+		was, err := old.ABI()
+		if err != nil {
+			return nil, err
+		}
+		is, err := l.ABI()
+		if err != nil {
+			return nil, err
+		}
+		return CompareABI(was, is, symbolsOnly)
+	})
+}
+
 // linked reads the strings that a section names, and the section itself.
 func (f *file) linked(secs []section, s section, most uint64) (data, strings []byte, err error) {
 	if uint64(s.link) >= uint64(len(secs)) || secs[s.link].typ != sectionStrtab {

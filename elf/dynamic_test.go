@@ -230,6 +230,7 @@ func TestDynamicReasons(t *testing.T) {
 		{func(s *dynSpec) { s.soname = "a b" }, `the name of a library is "a b", want that of a file without a folder: link it with -Wl,-soname,libNAME.so`},
 		{func(s *dynSpec) { s.needed[0] = strings.Repeat("x", 256) }, `the name of a library is "` + strings.Repeat("x", 32) + `", want that of a file without a folder: link it with -Wl,-soname,libNAME.so`},
 		{func(s *dynSpec) { s.extra = append(s.extra, [2]uint64{tagNeeded, 1 << 40}) }, "damaged dynamic section: no string at 1099511627776 of 67"},
+		{func(s *dynSpec) { s.symbols[0].name = strings.Repeat("x", maxSymbol+1) }, "a name of more than 1024 bytes"},
 		{func(s *dynSpec) { s.symbols[0].typ = symbolIFunc }, "one: " + indirect},
 		{func(s *dynSpec) { s.symbols[0].value = 1 << 40 }, "damaged symbol one: 16 bytes at 0x10000000000, in no segment"},
 		{func(s *dynSpec) { s.symbols[0].size = 1 << 63 }, "damaged symbol one: 9223372036854775808 bytes at 0x1010, in no segment"},

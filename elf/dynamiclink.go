@@ -18,6 +18,7 @@ const (
 const (
 	tableHead = 8
 	tableItem = 56
+	tableBase = 40 // of base in an item
 	tableSize = tableHead + (1+MaxLibraries)*tableItem
 )
 
@@ -83,7 +84,7 @@ func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
 	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
 	for i, n := range tree {
 		base := bases[i]
-		if base+n.Pages()*PageSize-bases[0] > maxAddresses {
+		if base+n.Pages()*PageSize-slices.Min(bases) > maxAddresses { // after an update the first one may come behind others
 			return nil, refuse("%s: no room: libraries have %d MiB of addresses", n.Name, maxAddresses>>20)
 		}
 		out.Libraries = append(out.Libraries, Placed{n, base})
@@ -170,6 +171,9 @@ func (l *Linked) Name(address uint64) (name string, ok bool) {
 	}
 	return "", false
 }
+
+// BaseWord is the address of the word, in the image, that tells where library i is: in its item of the table.
+func (l *Linked) BaseWord(i int) uint64 { return l.modules[1+i].item + tableBase }
 
 // within says in which module something is wrong.
 func within(name string, err error) error {

@@ -4,6 +4,7 @@ import "slices"
 
 // Kinds of parts and moves. Source: KX_UPDATE_* of guest/include/kx_abi.h.
 const (
+	UpdateGone  uint32 = 0
 	UpdateCode  uint32 = 1
 	UpdateConst uint32 = 2
 	UpdateData  uint32 = 3
@@ -38,9 +39,10 @@ type Page struct {
 
 // Move is a function, a constant or a variable that both libraries have.
 //
-// A pointer to a function is one to its begin. One to a constant or a variable may be one to any of its bytes, or to its end. What is of kind UpdateData is
-// copied; Size is that of both. A constant is as the new library has it, so is a variable that the program has a copy of, for that one is in use. Size is what
-// pointers can be into: if the new constant is the smaller one it is no move at all, and if something without a name may begin where it ends it is less by one.
+// A pointer to a function is one to its begin; Size is up to its end or what else begins in it. A pointer to a constant or a variable is one to any of its bytes, or to
+// its end. What is of kind UpdateData is copied; Size is that of both. A constant is as the new library has it, with the old one's Size; one that has become smaller is no move, so
+// that who goes through it comes to its end. A variable that the program has a copy of is moved as a constant: that copy is in use. UpdateGone, with no Size, is
+// where a move ends and something else begins that is no move itself, or may begin: a pointer there is not one to that end.
 type Move struct {
 	From, To, Size uint64
 	Kind           uint32
@@ -66,7 +68,7 @@ func (l *Linked) Replace(i int, now *Library, base uint64) (*Linked, *Update, er
 		place.Needs = append(place.Needs, at)
 	}
 	r := &replacement{old: l, now: out, i: i, update: &Update{Old: l.Libraries[i].span(), New: place.span()}}
-	for _, step := range []func() error{r.link, r.references, r.moves, r.literals} {
+	for _, step := range []func() error{r.link, r.moves, r.references, r.literals} {
 		if err := step(); err != nil {
 			return nil, nil, err
 		}
@@ -156,10 +158,24 @@ func (r *replacement) reference(m *module, at *reloc) error {
 		return refuse("needs %s, which the new %s does not have", printable(s.name), r.was().name)
 	case err != nil:
 		return err
+	case inOld && at.va%8 != 0:
+		return refuse("%s", oddPointer(at))
 	case !inOld && was != 0 && is != was:
 		return refuse("has %s from elsewhere, and the new %s has one, too: give it another name", printable(s.name), r.was().name)
 	}
+	if inOld && !r.followed(was, is) {
+		return refuse("needs %s, whose place in %s its symbol table does not tell: build both with kxsh cc -shared", printable(s.name), r.was().name)
+	}
 	return nil
+}
+
+// followed tells whether what holds an address of the old library does not become something else than the new one's: it is found by the address.
+func (r *replacement) followed(was, is uint64) bool {
+	m := r.update.move(was)
+	if in(r.was().segs, was-r.was().base, 1, Exec) {
+		return m != nil && m.From == was && m.To == is
+	}
+	return m == nil || m.To+was-m.From == is
 }
 
 // owner is the library that an image's copy of a variable comes from, as a module, and the variable there; 0: none has it.

@@ -2,6 +2,7 @@ package elf
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -13,48 +14,58 @@ type candidate struct {
 
 func (c *candidate) end() uint64 { return c.From + c.Size }
 
+// matches are what two libraries have both, and all that the old one has.
+type matches struct {
+	pairs []pair
+	all   []thing
+}
+
 // moves finds what both libraries have.
 func (r *replacement) moves() error {
 	list, all, err := r.candidates()
 	if err != nil {
 		return within(r.was().name, err)
 	}
+	was, is := r.was(), r.is()
 	begins := map[uint64]bool{}
 	for i := range all {
 		begins[all[i].va] = true
 	}
 	for i := range list {
-		m := list[i].Move
-		if next := i + 1; m.Kind == UpdateConst && m.Size > 0 && (next == len(list) || list[next].From != list[i].end()) {
-			// What begins there may be a literal, which has no name. The code that knows its address is not to be read.
-			p, err := r.was().content(list[i].end(), 1)
-			if err != nil {
-				return err
-			}
-			if begins[list[i].end()] || p[0] != 0 {
-				m.Size--
-			}
+		c := &list[i]
+		r.update.Moves = append(r.update.Moves, Move{was.base + c.From, is.base + c.To, c.Size, c.Kind})
+		if c.Kind == UpdateCode || i+1 < len(list) && list[i+1].From == c.end() || !in(was.segs, c.end(), 1, Read) {
+			continue
 		}
-		m.From, m.To = m.From+r.was().base, m.To+r.is().base
-		r.update.Moves = append(r.update.Moves, m)
+		// A literal has no name, and the code that knows its address is not to be read: what is not zero may be one.
+		p, err := was.content(c.end(), 1)
+		if err != nil {
+			return err
+		}
+		if begins[c.end()] || p[0] != 0 {
+			r.update.Moves = append(r.update.Moves, Move{From: was.base + c.end(), Kind: UpdateGone})
+		}
 	}
 	for i := range all {
-		t := &all[i]
-		if m := r.update.move(r.was().base + t.va); t.kind == UpdateData && t.size > 0 && (m == nil || r.was().base+t.va >= m.From+m.Size) {
+		if t := &all[i]; t.kind == UpdateData && r.update.move(was.base+t.va) == nil {
 			r.update.Lost = append(r.update.Lost, t.String())
 		}
 	}
 	return nil
 }
 
-// candidates are the moves but for the sizes of constants, and all things of the old library.
+// candidates are the moves but for those of kind UpdateGone, and all things of the old library.
 func (r *replacement) candidates() (list []candidate, all []thing, err error) {
-	pairs, all, err := match(r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library)
+	was, is := r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library
+	m, err := is.matched.get(was, func() (*matches, error) {
+		pairs, all, err := match(was, is)
+		return &matches{pairs, all}, err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
 	copied := r.copied()
-	for _, p := range pairs {
+	for _, p := range m.pairs {
 		c := candidate{Move{p.old.va, p.now.va, p.old.size, p.old.kind}, p}
 		keep, err := c.check(copied)
 		if err != nil {
@@ -65,7 +76,7 @@ func (r *replacement) candidates() (list []candidate, all []thing, err error) {
 		}
 	}
 	list, err = arrange(list)
-	return list, all, err
+	return list, m.all, err
 }
 
 // copied are the addresses of the old library's variables that the image has copies of.
@@ -97,11 +108,11 @@ func (c *candidate) check(copied map[uint64]bool) (bool, error) {
 		return false, nil // the compiler has seen that nobody writes to it any more
 	case now.kind == UpdateConst:
 		return false, refuse("%s is a constant in the new library", old)
+	case copied[old.va]:
+		c.Kind = UpdateConst
+		return now.size == old.size, nil // what the image has counts, which is looked at by itself
 	case now.size != old.size:
 		return false, refuse("%s has %d bytes in the new library, had %d", old, now.size, old.size)
-	}
-	if copied[old.va] {
-		c.Kind = UpdateConst
 	}
 	return true, nil
 }
@@ -125,7 +136,11 @@ func arrange(list []candidate) (kept []candidate, err error) {
 		}
 		if k := len(kept) - 1; k >= 0 && c.From < kept[k].end() {
 			last := &kept[k]
-			switch apart := c.To-last.To != c.From-last.From || c.end() > last.end(); {
+			apart := c.To-last.To != c.From-last.From || c.end() > last.end()
+			switch {
+			case c.Kind == UpdateCode && last.Kind == UpdateCode: // another begin
+				last.Size = c.From - last.From
+				kept = append(kept, c)
 			case apart && (c.Kind == UpdateData || last.Kind == UpdateData):
 				return nil, refuse("%s and %s overlap, and not so in the new library", last.old, c.old)
 			case apart && c.Size > last.Size:
@@ -152,9 +167,6 @@ func unalias(list []candidate) (c candidate, ok bool, err error) {
 		switch {
 		case a.To == c.To:
 			c.Size = max(c.Size, a.Size)
-		case a.Size == 0:
-		case c.Size == 0:
-			c = a
 		case a.Kind == UpdateData || !a.old.local():
 			return c, false, refuse("%s and %s are one, and two in the new library", c.old, a.old)
 		case c.old.local():
@@ -186,14 +198,18 @@ func (r *replacement) literals() error {
 	was := r.was()
 	for i := range was.relocs {
 		at := &was.relocs[i]
-		if m := r.update.move(was.base + at.va); m == nil || m.Kind != UpdateData || was.base+at.va+8 > m.From+m.Size {
+		m := r.update.move(was.base + at.va)
+		if m == nil || m.Kind != UpdateData || was.base+at.va >= m.From+m.Size {
 			continue
 		}
 		value, err := r.old.value(was, at)
 		if err != nil {
 			return within(was.name, err)
 		}
-		if !r.update.Old.has(value) || !in(was.segs, value-was.base, 1, Read) || in(was.segs, value-was.base, 1, Write) || in(was.segs, value-was.base, 1, Exec) {
+		if at.va%8 != 0 && r.update.Old.has(value) {
+			return refuse("%s: %s", was.name, oddPointer(at))
+		}
+		if was.base+at.va+8 > m.From+m.Size || !r.update.Old.has(value) || !in(was.segs, value-was.base, 1, Read) || in(was.segs, value-was.base, 1, Write) || in(was.segs, value-was.base, 1, Exec) {
 			continue
 		}
 		if r.update.move(value) == nil {
@@ -205,13 +221,18 @@ func (r *replacement) literals() error {
 	return nil
 }
 
+// oddPointer is why a pointer that nobody would find is refused.
+func oddPointer(at *reloc) string {
+	return fmt.Sprintf("holds a pointer at %#x, which is no multiple of 8: do without packed structures", at.va)
+}
+
 // move is the one that an address, or the end of something before it, is in.
 func (u *Update) move(va uint64) *Move {
 	i, found := slices.BinarySearchFunc(u.Moves, va, func(m Move, va uint64) int { return cmp.Compare(m.From, va) })
 	if !found {
 		i--
 	}
-	if i < 0 || va > u.Moves[i].From+u.Moves[i].Size {
+	if i < 0 || va > u.Moves[i].From+u.Moves[i].Size || u.Moves[i].Kind == UpdateGone {
 		return nil
 	}
 	return &u.Moves[i]

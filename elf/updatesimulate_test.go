@@ -128,11 +128,7 @@ func TestReplaceCarriedOut(t *testing.T) {
 	stub := func(name, source string) []byte {
 		return buildLibrary(t, name, map[string]string{name + ".c": source}, "-Wl,--allow-shlib-undefined")
 	}
-	one := func(seed uint64, more string, flags ...string) []byte {
-		return buildLibrary(t, "libone.so", updateSources(seed, more), flags...)
-	}
-	const more = "int fresh = 1; extern int s_of_two(void); int added(int x) { return fresh++ + s_of_two(); }\n"
-	a, b := one(3, ""), one(4, more)
+	a, b := updateLibrary(t, 1), updateLibrary(t, 2, "-O2")
 	libraries := map[string][]byte{"libone.so": a, "libtwo.so": stub("libtwo.so", two), "libthree.so": stub("libthree.so", three)}
 	for _, lazy := range []bool{false, true} {
 		l := linkProgram(t, image, libraries, lazy)

@@ -13,7 +13,6 @@ const (
 	sectionAlloc = 2 // flag: has addresses
 
 	maxThings = 1 << 18 // functions, constants and variables of a library
-	maxSymbol = 1 << 10 // bytes of a name
 )
 
 // thing is a function, a constant or a variable of a library, as its symbol table has it.
@@ -72,17 +71,18 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 		return nil, err
 	}
 	var list []thing
-	unit := ""
+	unit, files, locals := "", false, false
 	for text := string(names); len(data) >= symbolSize; data = data[symbolSize:] {
 		typ, bind, index := data[4]&0xf, data[4]>>4, int(le.Uint16(data[6:]))
 		if typ != symbolFile && (typ > symbolFunc || index == 0 || index >= len(secs)) {
 			continue
 		}
-		name, err := nameAt(text, le.Uint32(data))
+		name, err := stringAt(text, uint64(le.Uint32(data)), "symbol table")
 		if err != nil {
 			return nil, err
 		}
 		if typ == symbolFile {
+			files = files || name != ""
 			if unit = name; name != "" {
 				unit = path.Base(name)
 			}
@@ -100,22 +100,14 @@ func (f *file) things(segs []Segment) ([]thing, error) {
 				return nil, refuse("more than %d functions and variables", maxThings)
 			}
 			list = append(list, t)
+			locals = locals || bind == bindLocal && t.kind == UpdateData
 		}
 	}
-	slices.SortStableFunc(list, func(a, b thing) int { return cmp.Compare(a.va, b.va) })
+	if locals && !files {
+		return nil, refuse("its symbol table does not name source files: build it with kxsh cc -shared, and do not strip it")
+	}
+	slices.SortFunc(list, func(a, b thing) int { return cmp.Or(cmp.Compare(a.va, b.va), cmp.Compare(a.name, b.name)) })
 	return list, nil
-}
-
-// nameAt is the string that begins at an offset, without a copy.
-func nameAt(text string, at uint32) (string, error) {
-	if uint64(at) >= uint64(len(text)) {
-		return "", refuse("damaged symbol table: no string at %d of %d", at, len(text))
-	}
-	name := text[at:min(uint64(len(text)), uint64(at)+maxSymbol+1)]
-	if n := strings.IndexByte(name, 0); n >= 0 {
-		return name[:n], nil
-	}
-	return "", refuse("a symbol with a name of more than %d bytes", maxSymbol)
 }
 
 // classify finds what kind of thing it is, and its stem. False: it is nothing that is looked for in another library.
@@ -129,7 +121,7 @@ func (t *thing) classify(typ byte, s *section, sectionName string, segs []Segmen
 		if t.kind = UpdateCode; typ != symbolFunc && (typ != symbolNone || t.local()) {
 			return false
 		}
-	case typ != symbolObject:
+	case typ != symbolObject || t.size == 0:
 		return false
 	case in(segs, t.va, t.size, Write) && sectionName != relocatedConstants:
 		t.kind = UpdateData
@@ -185,18 +177,18 @@ func (d *dwarf) statics() (map[uint64]*static, error) {
 	return all, nil
 }
 
-// describe finds what the debug information, if there is any, tells of the local things.
-func (l *Library) describe(things []thing) error {
+// describe finds what the debug information tells of the local things; false: there is none.
+func (l *Library) describe(things []thing) (bool, error) {
 	f, err := open(l.r, l.Size)
 	if err != nil {
-		return err
+		return false, err
 	}
 	d, err := f.debugSections()
 	if err != nil || d == nil {
-		return err
+		return false, err
 	}
 	if err := d.read(); err != nil {
-		return err
+		return false, err
 	}
 	statics, err := d.statics()
 	for i := range things {
@@ -205,7 +197,7 @@ func (l *Library) describe(things []thing) error {
 			t.debug = s
 		}
 	}
-	return err
+	return true, err
 }
 
 // thingsOf is what a library's symbol table has.
@@ -256,20 +248,27 @@ func match(old, now *Library) (pairs []pair, all []thing, err error) {
 			}
 		}
 	}
+	mend := ownNames
 	if slices.ContainsFunc(order, (*group).unsure) {
 		for i, l := range []*Library{old, now} {
-			if err := l.describe(lists[i]); err != nil {
+			described, err := l.describe(lists[i])
+			if err != nil {
 				return nil, nil, within(ages[i], err)
+			}
+			if !described {
+				mend = "build both libraries with -g"
 			}
 		}
 	}
 	for _, g := range order {
-		if pairs, err = g.match(pairs); err != nil {
+		if pairs, err = g.match(pairs, mend); err != nil {
 			return nil, nil, err
 		}
 	}
 	return pairs, lists[0], nil
 }
+
+const ownNames = "give them names of their own"
 
 var ages = [2]string{"the old library", "the new library"}
 
@@ -281,7 +280,8 @@ func (g *group) unsure() bool {
 	return len(g.old) > 1 || len(g.now) > 1 || g.old[0].numbered() && g.old[0].kind != UpdateCode
 }
 
-func (g *group) match(pairs []pair) ([]pair, error) {
+// match adds the pairs of a group; mend is what to do if the debug information does not tell which those are.
+func (g *group) match(pairs []pair, mend string) ([]pair, error) {
 	if len(g.old) == 0 || len(g.now) == 0 {
 		return pairs, nil
 	}
@@ -292,7 +292,7 @@ func (g *group) match(pairs []pair) ([]pair, error) {
 	case len(g.old) == 1 && len(g.now) == 1:
 		return append(pairs, pair{g.old[0], g.now[0]}), nil
 	}
-	return pairs, g.ambiguous("build both libraries with -g")
+	return pairs, g.ambiguous(mend)
 }
 
 // ambiguous refuses a group with variables.
@@ -320,7 +320,7 @@ func (g *group) byFunction(pairs []pair) ([]pair, error) {
 					pairs = append(pairs, pair{u.old[i], u.now[i]})
 				}
 			case len(u.old) > 0 && len(u.now) > 0:
-				if err := u.ambiguous("give them names of their own"); err != nil {
+				if err := u.ambiguous(ownNames); err != nil {
 					return nil, err
 				}
 			default:

@@ -98,13 +98,16 @@ func (e *Engine) ownFile(own builtIn) (*library, error) {
 	return lib, err
 }
 
-// pruneBuiltIn removes the files of kxsh's libraries, of this version and of others, that no running pVM was linked with.
+// pruneBuiltIn removes the files of kxsh's libraries, of this version and of others, that no running pVM was linked with or can go back to.
 func (e *Engine) pruneBuiltIn() {
+	in := func(path, dir string) bool { return filepath.Dir(path) == dir }
 	dirs, _ := filepath.Glob(filepath.Join(e.builtIn.dir, "*")) // the only error is a bad pattern
 	for _, dir := range dirs {
 		e.mu.Lock()
 		users := e.those(func(p *pvm) bool {
-			return p.rec.Exit == nil && slices.ContainsFunc(p.rec.Libraries, func(u LibraryUse) bool { return filepath.Dir(u.Path) == dir })
+			return p.rec.Exit == nil && slices.ContainsFunc(p.rec.Libraries, func(u LibraryUse) bool {
+				return in(u.Path, dir) || u.Previous != nil && in(u.Previous.Path, dir)
+			})
 		})
 		e.mu.Unlock()
 		if len(users) == 0 {

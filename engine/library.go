@@ -59,6 +59,14 @@ type LibraryUse struct {
 	Base   uint64 `json:"base"`   // address
 	Bytes  uint64 `json:"bytes"`  // of addresses, from there
 	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
+	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
+	Previous *LibraryFile `json:"previous,omitempty"`
+}
+
+// LibraryFile is a file that was a library.
+type LibraryFile struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
 }
 
 // Library is a library of a running pVM, as it is now.
@@ -159,7 +167,7 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, k
 		}
 		l.files = append(l.files, file)
 		if q.Signed {
-			if err := e.permitLibrary(r, q, im, name, path, file, path == own.path); err != nil {
+			if err := e.permitLibrary(r, q, im, name, path, file); err != nil {
 				return nil, err
 			}
 		}
@@ -184,8 +192,9 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, k
 // bases are the addresses of the libraries, with room for a successor of each.
 func (l *libraries) bases(tree []elf.Node, memory uint64, known []LibraryUse) (bases []uint64) {
 	if known != nil {
-		for i := range tree {
-			bases = append(bases, known[min(i, len(known)-1)].Base)
+		for _, n := range tree {
+			i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == n.Name })
+			bases = append(bases, known[max(i, 0)].Base)
 		}
 		return bases
 	}
@@ -216,21 +225,26 @@ func (l *libraries) place() {
 	l.dynamic.Content = l.linked.Content
 	l.linked.Content = nil // it is needed once
 	for i, p := range l.linked.Libraries {
-		use := &l.uses[i]
-		use.Base, use.Bytes = p.Base, p.Pages()*elf.PageSize
-		first := uint64(0)
-		for _, s := range p.Segments {
-			at := xen.Range{VA: p.Base + s.VA&^(elf.PageSize-1), Pages: s.Pages()}
-			if s.Prot&elf.Write != 0 {
-				l.dynamic.Private = append(l.dynamic.Private, at)
-				continue
-			}
-			l.dynamic.Shared = append(l.dynamic.Shared, xen.Mapping{Range: at, Of: i, First: first, Prot: s.Prot})
-			first += at.Pages
-		}
-		use.Shared = first * elf.PageSize
+		shared, private := l.uses[i].place(&p, i)
+		l.dynamic.Shared, l.dynamic.Private = append(l.dynamic.Shared, shared...), append(l.dynamic.Private, private...)
 		l.shared = append(l.shared, l.files[i].xen)
 	}
+}
+
+// place says what of a library is where: the pages that all have, which are those of number of, and those of each pVM's own.
+func (u *LibraryUse) place(p *elf.Placed, of int) (shared []xen.Mapping, private []xen.Range) {
+	first := uint64(0)
+	for _, s := range p.Segments {
+		at := xen.Range{VA: p.Base + s.VA&^(elf.PageSize-1), Pages: s.Pages()}
+		if s.Prot&elf.Write != 0 {
+			private = append(private, at)
+			continue
+		}
+		shared = append(shared, xen.Mapping{Range: at, Of: of, First: first, Prot: s.Prot})
+		first += at.Pages
+	}
+	u.Base, u.Bytes, u.Shared = p.Base, p.Pages()*elf.PageSize, first*elf.PageSize
+	return shared, private
 }
 
 func (e *Engine) putLibraries(l libraries) {
@@ -279,6 +293,9 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	}
 	defer e.putLibraries(l)
 	for i, u := range l.uses {
+		if i < len(rec.Libraries) {
+			u.Previous = rec.Libraries[i].Previous
+		}
 		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
 			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
 		}

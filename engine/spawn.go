@@ -112,7 +112,8 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			Started: requested, UID: os.Getuid(), TTY: r.TTY,
 		},
 		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Token: p.dom.Token(),
-		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
+		Dynamic: xen.Range{VA: libs.dynamic.VA, Pages: libs.dynamic.Pages},
+		Log:     filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}
 	if rule.Signed {
 		p.rec.Seal = sealOf(im.record)

@@ -155,12 +155,13 @@
 /*
  * A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
  *   -EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
- *   -EXDEV   there is a pointer to something that the new library does not have, see kx_updated.at
+ *   -EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
  */
 #define KX_TASK_UPDATE 13
 #define KX_UPDATE_TRY 1 /* only tells whether it could be done now */
 
 /* kind of a part, and of a move */
+#define KX_UPDATE_GONE 0 /* of a move without a size: where another one ends there begins what only the old library has */
 #define KX_UPDATE_CODE 1
 #define KX_UPDATE_CONST 2
 #define KX_UPDATE_DATA 3
@@ -349,7 +350,7 @@ struct kx_update {
 	uint32_t pages;
 	uint32_t moves;    /* by their addresses; they do not overlap */
 	uint32_t literals; /* pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content */
-	uint32_t words;    /* that get other values */
+	uint32_t words;    /* that get other values, by their addresses */
 	uint32_t pad;
 };
 
@@ -365,7 +366,10 @@ struct kx_update_page {
 	uint64_t va, content;
 };
 
-/* A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. */
+/*
+ * A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+ * variables of which the image has the copy that counts.
+ */
 struct kx_update_move {
 	uint64_t from, to;
 	uint64_t size; /* bytes, of both */

@@ -55,16 +55,18 @@ static uint64_t pte_of(uint64_t pfn, uint8_t bits, int content)
 
 static void batch_flush(void)
 {
+	int refused;
+
 	if (!batch.n)
 		return;
-	if (hyper_multicall(batch.call, batch.n))
-		batch.err = -ENOMEM;
-	else
-		for (unsigned i = 0; i < batch.n; i++)
-			if (batch.call[i].result)
-				batch.err = -ENOMEM;
-			else if (batch.state[i])
-				*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+	refused = hyper_multicall(batch.call, batch.n) != 0;
+	for (unsigned i = 0; i < batch.n; i++) {
+		if (refused || batch.call[i].result)
+			batch.err = -ENOMEM;
+		else if (batch.state[i])
+			*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+		batch.call[i].args[0] = 0; /* an address that stays here would be looked at: update.c */
+	}
 	batch.n = 0;
 }
 
@@ -167,6 +169,12 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 	for (uint64_t i = 0; i < n; i++)
 		batch_add(va + (i << PAGE_SHIFT), first + i, prot_bits(prot), NULL);
 	return batch_end();
+}
+
+void image_forget(uint64_t va, uint64_t n)
+{
+	if (image_changes && n)
+		memset(image_changes + image_frame(va, n), 0, n);
 }
 
 /*
@@ -434,15 +442,12 @@ void mem_info(struct mem_info *mi)
 	*mi = (struct mem_info){mem.ram_pages, mem.ram_pages - mem.user - mem.kernel, mem.kernel};
 }
 
-/* The protection that an address of the image has by image_protect, or by the program headers, or -1. */
+/* The protection that the image's program headers gave an address, or -1. */
 static int image_prot(uint64_t va)
 {
-	uint8_t changed = image_changes ? image_changes[(va - KX_IMAGE_VA) >> PAGE_SHIFT] : 0;
 	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)KX_IMAGE_VA;
 	const Elf64_Phdr *ph = (const Elf64_Phdr *)(KX_IMAGE_VA + eh->e_phoff);
 
-	if (changed)
-		return bits_prot(changed);
 	for (int i = 0; i < eh->e_phnum; i++)
 		if (ph[i].p_type == PT_LOAD && va >= PAGE_DOWN(ph[i].p_vaddr) && va < PAGE_UP(ph[i].p_vaddr + ph[i].p_memsz))
 			return (ph[i].p_flags & PF_R ? PROT_READ : 0) | (ph[i].p_flags & PF_W ? PROT_WRITE : 0) |
@@ -452,9 +457,11 @@ static int image_prot(uint64_t va)
 
 int mem_prot_at(uint64_t va)
 {
-	uint64_t page = page_of(va);
+	uint64_t page = page_of(va), frame = image_frame(va, 1);
 
-	if (va >= KX_IMAGE_VA && va < KX_IMAGE_VA + (mem.image_pages << PAGE_SHIFT))
+	if (frame != NO_RUN && image_changes && image_changes[frame])
+		return bits_prot(image_changes[frame]);
+	if (frame != NO_RUN)
 		return image_prot(va);
 	if (va < mem.ram_va || page >= mem.ram_pages || (mem.state[page] & PG_TYPE) != PG_USER)
 		return -1;

@@ -96,6 +96,8 @@ int run_protect(uint64_t first, uint64_t n, int prot);
 uint64_t image_frame(uint64_t va, uint64_t n);
 /* Changes their protection, by address. */
 int image_protect(uint64_t va, uint64_t n, int prot);
+/* Forgets that they were changed: the engine has mapped other pages there. */
+void image_forget(uint64_t va, uint64_t n);
 
 /* ---- dynamic.c: pages of libraries that come and go while the program runs; all are to be of the dynamic segment ---- */
 

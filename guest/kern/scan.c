@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <sys/mman.h>
 
+#include "family.h"
 #include "mem.h"
 #include "process.h"
 #include "update.h"
@@ -28,7 +29,7 @@ struct pthread_start {
 };
 _Static_assert(offsetof(struct pthread_start, tid) == 48 && offsetof(struct pthread_start, stack) == 88, "struct pthread");
 
-static const struct place memory = {0, true}, heap = {0, false};
+static const struct place memory = {0, true, false}, heap = {0, false, false}, shares = {0, true, true};
 
 /* ---- ranges ---- */
 
@@ -87,11 +88,6 @@ bool readable(uint64_t va, uint64_t n)
 	return va + n >= va;
 }
 
-static uint64_t dynamic_va(void)
-{
-	return mem.ram_va - control->dynamic_pages * PAGE_SIZE;
-}
-
 static int protect(uint64_t page, int prot)
 {
 	uint64_t va = page << PAGE_SHIFT;
@@ -122,7 +118,7 @@ int scan_open(struct scan *s, uint64_t at)
 	if (at >= mem.ram_va && page < mem.ram_pages && (mem.state[page] & PG_TYPE) == PG_KERNEL)
 		return 0; /* it is never shared */
 	if (prot < 0)
-		return at >= dynamic_va() && at < mem.ram_va && readable(at, 8) ? 0 : -EINVAL;
+		return at >= mem.dynamic_va && at < mem.ram_va && readable(at, 8) ? 0 : -EINVAL;
 	if (!(prot & PROT_WRITE) && open_page(s, at, prot))
 		return -ENOMEM;
 	if (at < mem.ram_va)
@@ -223,7 +219,7 @@ static int other_libraries(struct scan *s)
 	for (uint64_t i = 0; i < libraries() && !err; i++) {
 		uint64_t base = kx_libraries.library[i].base;
 
-		if (base >= dynamic_va() && base < mem.ram_va && base - s->low > s->high - s->low)
+		if (base >= mem.dynamic_va && base < mem.ram_va && base - s->low > s->high - s->low)
 			err = segments(s, base, base);
 	}
 	return err;
@@ -244,6 +240,16 @@ int scan_memory(struct scan *s)
 	if (!err)
 		err = other_libraries(s);
 	return err ? err : window(s, mem.ram_va, mem.ram_va + (mem.ram_pages << PAGE_SHIFT), NULL);
+}
+
+static int shared_page(void *s, uint64_t from, uint64_t end)
+{
+	return scan_range(s, from, end, shares);
+}
+
+int scan_shared(struct scan *s)
+{
+	return shm_each(shared_page, s);
 }
 
 /* ---- threads ---- */
@@ -267,7 +273,7 @@ static struct span stack_of(const struct thread *t)
 static int thread(struct scan *s, struct thread *t)
 {
 	struct frame *f = thread_frame(t);
-	const struct place live = {t->tid, true}, value = {t->tid, false};
+	const struct place live = {t->tid, true, false}, value = {t->tid, false, false};
 	bool call = f->nr >= 0; /* of the system: all that it does not keep is dead, but its arguments may be used again */
 	struct span stack = stack_of(t);
 	int err;

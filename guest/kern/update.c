@@ -12,11 +12,7 @@
 #define HIT_PAGES 8
 #define HITS (HIT_PAGES * PAGE_SIZE / sizeof(uint64_t))
 #define HIT_SHIFT 3 /* so that a list of hits does not look like addresses itself */
-
-static const uint64_t *hit_word(uint64_t hit)
-{
-	return (const uint64_t *)(hit << HIT_SHIFT);
-}
+#define HIT_FUNCTION (1UL << 63) /* a pointer to a function, and not in a variable that is copied */
 
 /* What a word means that is an address of the old library. */
 enum meaning {
@@ -39,8 +35,9 @@ static struct update {
 
 	struct kx_updated *result;
 	step *step;
-	uint64_t *hits; /* where words are that move */
+	uint64_t *hits; /* addresses of words that move, >> HIT_SHIFT */
 	uint64_t found; /* how many; if more than HITS the rest is not in the list */
+	uint64_t open;  /* the page that was opened last */
 	bool pinned[PARTS];
 } u;
 
@@ -137,7 +134,7 @@ static bool is_own(uint64_t va, uint64_t n)
 /* The engine's plan is right, or it is refused: in here nobody may fall over it. */
 static bool check_ranges(const struct kx_update *p)
 {
-	uint64_t top = mem.ram_va, low = top - control->dynamic_pages * PAGE_SIZE;
+	uint64_t top = mem.ram_va, low = mem.dynamic_va;
 
 	return !((p->old_va | p->old_end | p->new_va | p->new_end) & (PAGE_SIZE - 1)) && low <= p->old_va && p->old_va < p->old_end &&
 	       p->old_end <= top && low <= p->new_va && p->new_va < p->new_end && p->new_end <= top &&
@@ -168,30 +165,45 @@ static bool check_pages(const struct kx_update *p)
 	return true;
 }
 
+/* Constants are anywhere: some have pointers in them, and some are variables of which the image has the copy that counts. */
+static bool may_hold(uint32_t part, uint32_t move)
+{
+	return part == move || move == KX_UPDATE_GONE || move == KX_UPDATE_CONST;
+}
+
+static bool check_target(const struct kx_update *p, const struct kx_update_move *m)
+{
+	if (m->kind == KX_UPDATE_GONE)
+		return !m->size;
+	return m->to >= p->new_va && m->to <= p->new_end && (m->kind == KX_UPDATE_CODE || m->size <= p->new_end - m->to) &&
+	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
+}
+
 static bool check_moves(const struct kx_update *p)
 {
-	const struct kx_update_part *part;
 	uint64_t at = p->old_va;
 
 	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
-		bool code = m->kind == KX_UPDATE_CODE;
+		const struct kx_update_part *part = part_of(m->from);
 
-		part = part_of(m->from);
-		if (!part || part->kind != m->kind || m->from < at || m->size > part->end - m->from || m->to < p->new_va || m->to > p->new_end ||
-		    (!code && m->size > p->new_end - m->to) || (m->kind == KX_UPDATE_DATA && m->size && !is_own(m->to, m->size)))
+		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
 			return false;
-		at = m->from + (code ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
+		at = m->from + (m->kind == KX_UPDATE_CODE ? 1 : MAX(m->size, 1UL)); /* one function may be a part of another one */
 	}
 	return true;
 }
 
+/* Literals may be at odd addresses; then a look does not find them. */
 static bool check_words(const struct kx_update *p)
 {
-	for (uint32_t i = 0; i < p->literals; i++)
-		if (u.literal[i].va % 8 || (i && u.literal[i].va <= u.literal[i - 1].va) || !variable_of(u.literal[i].va, 8))
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < p->literals; at = u.literal[i++].va + 8)
+		if (u.literal[i].va < at || !variable_of(u.literal[i].va, 8))
 			return false;
-	for (uint32_t i = 0; i < p->words; i++)
-		if (u.word[i].va % 8 || (i && u.word[i].va <= u.word[i - 1].va) || is_old(u.word[i].va) || is_old(u.word[i].value))
+	at = 0;
+	for (uint32_t i = 0; i < p->words; at = u.word[i++].va + 8)
+		if (u.word[i].va % 8 || u.word[i].va < at || is_old(u.word[i].va) || is_old(u.word[i].value))
 			return false;
 	return true;
 }
@@ -221,14 +233,15 @@ static long read_plan(uint64_t at)
 static enum meaning meaning(uint64_t value, uint64_t *to, uint32_t *kind)
 {
 	const struct kx_update_move *m = move_of(value);
-	const struct kx_update_part *part = part_of(value);
+	const struct kx_update_part *part;
 
 	/* One past the end is still of what ends there, if nothing else begins. */
-	if (m && (m->kind == KX_UPDATE_CODE ? value == m->from : value - m->from <= m->size)) {
+	if (m && m->kind != KX_UPDATE_GONE && (m->kind == KX_UPDATE_CODE ? value == m->from : value - m->from <= m->size)) {
 		*to = m->to + (value - m->from);
 		*kind = m->kind;
 		return MOVED;
 	}
+	part = part_of(value);
 	if (!part)
 		return NOTHING;
 	if (part->kind == KX_UPDATE_CONST)
@@ -258,13 +271,15 @@ static int look(struct scan *s, uint64_t at, struct place where)
 	(void)s;
 	switch (meaning(value, &to, &kind)) {
 	case MOVED:
+		if (where.family)
+			return refuse(-EXDEV, at, value, 0); /* relatives have the old library yet */
 		if (u.found < HITS)
-			u.hits[u.found] = at >> HIT_SHIFT;
+			u.hits[u.found] = at >> HIT_SHIFT | (kind == KX_UPDATE_CODE && !is_old(at) ? HIT_FUNCTION : 0);
 		u.found++;
 		++*(kind == KX_UPDATE_CODE ? &u.result->functions : &u.result->pointers);
 		return 0;
 	case INSIDE:
-		return where.code ? refuse(-EBUSY, at, value, where.tid) : 0;
+		return where.code ? refuse(where.family ? -EXDEV : -EBUSY, at, value, where.tid) : 0;
 	case LOST: /* a thread may let go of it, memory will not */
 		return refuse(where.tid ? -EBUSY : -EXDEV, at, value, where.tid);
 	case PINNED:
@@ -286,7 +301,7 @@ static int variables_all(void)
 
 	for (m = u.move; m < u.move + u.plan->moves && !err; m++)
 		if (m->kind == KX_UPDATE_DATA)
-			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true});
+			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true, false});
 	return err;
 }
 
@@ -301,15 +316,16 @@ static int all(step *f)
 	return err ? err : scan_memory(&u.scan);
 }
 
-/* The same for those that move, from the list if they all are in it. */
-static int each(step *f)
+/* The same for those that move, from the list if they all are in it: those that have one of the kinds, 0 and HIT_FUNCTION. */
+static int each(step *f, uint64_t kind, uint64_t other)
 {
 	int err = 0;
 
 	if (u.found > HITS)
 		return all(f);
-	for (uint64_t i = 0; i < u.found && !err; i++)
-		err = f(&u.scan, (uint64_t)hit_word(u.hits[i]), (struct place){0, false});
+	for (uint64_t *h = u.hits; h < u.hits + u.found && !err; h++)
+		if ((*h & HIT_FUNCTION) == kind || (*h & HIT_FUNCTION) == other)
+			err = f(&u.scan, *h << HIT_SHIFT, (struct place){0, false, false});
 	return err;
 }
 
@@ -359,7 +375,9 @@ static int quiesce(void)
 
 	if (!err)
 		err = binding();
-	return err ? err : all(look);
+	if (!err)
+		err = all(look);
+	return err ? err : scan_shared(&u.scan);
 }
 
 /* ---- what can fail ---- */
@@ -367,16 +385,19 @@ static int quiesce(void)
 static int open(struct scan *s, uint64_t at, struct place where)
 {
 	(void)where;
-	return is_old(at) ? 0 : scan_open(s, at);
+	if (is_old(at) || PAGE_DOWN(at) == u.open)
+		return 0;
+	u.open = PAGE_DOWN(at);
+	return scan_open(s, at);
 }
 
 static int open_words(void)
 {
-	int err = each(open);
+	int err = each(open, 0, HIT_FUNCTION);
 
 	for (uint32_t i = 0; i < u.plan->words && !err; i++)
 		if (!is_own(u.word[i].va, 8))
-			err = scan_open(&u.scan, u.word[i].va);
+			err = open(&u.scan, u.word[i].va, (struct place){0, false, false});
 	return err;
 }
 
@@ -399,13 +420,20 @@ static int map(void)
 {
 	int err;
 	uint32_t taken = take_pages(&err);
+	uint64_t at = u.plan->new_va;
 
 	for (uint32_t i = 0; i < taken; i++)
 		if (err)
 			dynamic_drop(u.page[i].va, 1);
 		else if (u.page[i].content)
 			copy_words((void *)u.page[i].va, (const void *)u.page[i].content, PAGE_SIZE / 8);
-	return err;
+	if (err)
+		return err;
+	/* Between them are the engine's. */
+	for (uint32_t i = 0; i < taken; at = u.page[i++].va + PAGE_SIZE)
+		image_forget(at, (u.page[i].va - at) >> PAGE_SHIFT);
+	image_forget(at, (u.plan->new_end - at) >> PAGE_SHIFT);
+	return 0;
 }
 
 /* ---- what cannot ---- */
@@ -441,7 +469,7 @@ static int point_variable(struct scan *s, uint64_t at, struct place where)
 
 static void functions(void)
 {
-	each(point_function);
+	each(point_function, HIT_FUNCTION, HIT_FUNCTION);
 	for (uint32_t i = 0; i < u.plan->words; i++)
 		set(u.word[i].va, u.word[i].value);
 	u.result->functions += u.plan->words;
@@ -470,7 +498,7 @@ static void variables(void)
 		copy(from + shift, from, stop - from);
 		u.result->variables++;
 	}
-	each(point_variable);
+	each(point_variable, 0, 0);
 }
 
 static void release(void)

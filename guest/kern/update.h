@@ -10,6 +10,7 @@
 struct place {
 	int tid;   /* of the thread whose stack or register it is; 0: nobody's */
 	bool code; /* it may be a return address */
+	bool family; /* relatives have it, too */
 };
 
 struct span {
@@ -45,6 +46,8 @@ int scan_begin(struct scan *s, const struct span *own, uint32_t n);
 /* A look through registers, kernel stacks and live stacks of all threads, and one through the rest. 0, -ENOMEM, or what found has returned. */
 int scan_threads(struct scan *s);
 int scan_memory(struct scan *s);
+/* And one through memory that is shared with relatives, who may change it at any time. */
+int scan_shared(struct scan *s);
 /* A look through a range of memory that is there. */
 int scan_range(struct scan *s, uint64_t from, uint64_t end, struct place where);
 /* Has a word of the program or the LibOS be writable until scan_end. 0, -ENOMEM, or -EINVAL: there is no such word. */

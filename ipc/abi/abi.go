@@ -174,13 +174,14 @@ const (
 	// A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
 	//
 	//	-EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
-	//	-EXDEV   there is a pointer to something that the new library does not have, see kx_updated.at
+	//	-EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
 	TaskUpdate = 13
 	UpdateTry  = 1 // only tells whether it could be done now
 )
 
 // kind of a part, and of a move
 const (
+	UpdateGone  = 0 // of a move without a size: where another one ends there begins what only the old library has
 	UpdateCode  = 1
 	UpdateConst = 2
 	UpdateData  = 3
@@ -413,7 +414,7 @@ type KxUpdate struct {
 	Pages    uint32
 	Moves    uint32 // by their addresses; they do not overlap
 	Literals uint32 // pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content
-	Words    uint32 // that get other values
+	Words    uint32 // that get other values, by their addresses
 	Pad      uint32
 }
 
@@ -437,7 +438,8 @@ type KxUpdatePage struct {
 
 // KxUpdateMove is struct kx_update_move.
 //
-// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes.
+// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+// variables of which the image has the copy that counts.
 type KxUpdateMove struct {
 	From uint64
 	To   uint64

@@ -85,6 +85,7 @@ var constTable = []struct {
 	{"KX_OFFER_NS", OfferNs},
 	{"KX_TASK_UPDATE", TaskUpdate},
 	{"KX_UPDATE_TRY", UpdateTry},
+	{"KX_UPDATE_GONE", UpdateGone},
 	{"KX_UPDATE_CODE", UpdateCode},
 	{"KX_UPDATE_CONST", UpdateConst},
 	{"KX_UPDATE_DATA", UpdateData},

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "family.h"
 #include "hyper.h"
 #include "mem.h"
 #include "process.h"
@@ -152,6 +153,13 @@ int64_t now_ns(void)
 	return ts.tv_sec * NSEC + ts.tv_nsec;
 }
 
+static char shared_memory[2 * PAGE_SIZE] __attribute__((aligned(4096)));
+
+int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg)
+{
+	return look(arg, (uint64_t)shared_memory, (uint64_t)(&shared_memory + 1));
+}
+
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c)
 {
 	(void)op, (void)flags, (void)a, (void)b, (void)c;
@@ -223,9 +231,32 @@ static void add_moves(const struct kx_update_part *p, uint64_t *to, unsigned mos
 		if (!size)
 			at += 8;
 	}
+	for (struct kx_update_move *m = plan.move; p->kind == KX_UPDATE_DATA && m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_DATA && !below(5)) {
+			m->kind = KX_UPDATE_CONST; /* with pointers in it, or the program has a copy */
+			m->to = AT(NEW + 2) + below(PAGE_SIZE);
+		}
 	if (below(2)) /* the last one ends where the part does */
 		plan.move[plan.head.moves++] = (struct kx_update_move){MAX(at, p->end - 16), *to, p->end - MAX(at, p->end - 16), p->kind, 0};
 	*to += 32;
+}
+
+/* Where some moves end begins something else. */
+static void add_gone(void)
+{
+	static struct kx_update_move list[MOST];
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < plan.head.moves; i++) {
+		uint64_t end = plan.move[i].from + plan.move[i].size;
+
+		list[n++] = plan.move[i];
+		if (plan.move[i].kind != KX_UPDATE_CODE && plan.move[i].size && end % PAGE_SIZE && (i + 1 == plan.head.moves || end != plan.move[i + 1].from) &&
+		    !below(3) && n + plan.head.moves - i < MOST)
+			list[n++] = (struct kx_update_move){end, 0, 0, KX_UPDATE_GONE, 0};
+	}
+	memcpy(plan.move, list, sizeof(list));
+	plan.head.moves = n;
 }
 
 static void store(uint64_t at, uint64_t value)
@@ -271,6 +302,7 @@ static void make_plan(void)
 	add_moves(&plan.part[1], &constant, 20);
 	data += below(2) ? 0 : 4; /* and odd places */
 	add_moves(&plan.part[2], &data, 30);
+	add_gone();
 	if (below(2)) /* one apart from the others */
 		plan.page[plan.head.pages++] = (struct kx_update_page){AT(NEW + 3), 0};
 	for (int i = 0; i < 4; i++)
@@ -284,6 +316,12 @@ static uint64_t model_of(uint64_t value, int *kind)
 {
 	const struct kx_update_move *m;
 
+	*kind = 0;
+	if (value < AT(OLD) || value > AT(OLD + 8))
+		return value;
+	for (m = plan.move; m < plan.move + plan.head.moves; m++)
+		if (m->kind == KX_UPDATE_GONE && value == m->from)
+			goto gone;
 	for (m = plan.move; m < plan.move + plan.head.moves; m++) {
 		*kind = (int)m->kind;
 		if (m->kind == KX_UPDATE_CODE ? value == m->from : value == m->from || (value > m->from && value < m->from + m->size))
@@ -294,6 +332,7 @@ static uint64_t model_of(uint64_t value, int *kind)
 		if (m->kind != KX_UPDATE_CODE && value == m->from + m->size)
 			return m->to + m->size;
 	}
+gone:
 	*kind = 0;
 	for (uint32_t i = 0; i < plan.head.parts; i++)
 		if (value >= plan.part[i].va && value < plan.part[i].end)
@@ -353,9 +392,12 @@ static uint64_t some_move(uint32_t kind)
 {
 	for (;;) {
 		const struct kx_update_move *m = &plan.move[below(plan.head.moves)];
+		uint64_t v = m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		int k;
 
-		if (m->kind == kind)
-			return m->from + (kind == KX_UPDATE_CODE ? 0 : below(m->size + 1));
+		model_of(v, &k);
+		if (m->kind == kind && k > 0)
+			return v;
 	}
 }
 
@@ -487,7 +529,8 @@ static uint64_t cow_list[IMAGE_PAGES + DYNAMIC_PAGES + RAM_PAGES];
 static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 {
 	struct start_info *start = (struct start_info *)KX_START_VA;
-	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp = (uint64_t)0;
+	uint64_t data = KX_IMAGE_VA + IMAGE_DATA * PAGE_SIZE, rsp;
+	char *stale;
 
 	map_at(KX_CTL_VA, KX_CTL_SIZE / PAGE_SIZE);
 	map_at(KX_IMAGE_VA, IMAGE_PAGES);
@@ -542,7 +585,10 @@ static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 	block = kmalloc(1024);
 	fill((uint64_t)block, (uint64_t)block + 1024, 2, pins);
 	add_area("kernel heap", (uint64_t)block, (uint64_t)block + 1024, VALUES, 0);
-	fill((uint64_t)cow_content, (uint64_t)cow_content + PAGE_SIZE, 1, true);
+	stale = page_alloc(32);
+	for (uint64_t at = (uint64_t)stale; at < (uint64_t)stale + 32 * PAGE_SIZE; at += 8) /* what kernel pages had before they are got */
+		store(at, unmoved(KX_UPDATE_DATA));
+	page_free(stale, 32);
 	for (int i = 0; machine_frames && i < USERS; i += 3) /* shared since a fork */
 		if (!(mem.state[USER + i] & PG_NOREAD)) {
 			cow_list[IMAGE_PAGES + DYNAMIC_PAGES + USER + i] |= KX_MFN_SHARED;
@@ -569,7 +615,7 @@ static void make_pvm(bool machine_frames, bool pins, unsigned sparse)
 		plan.word[plan.head.words++] = (struct kx_update_word){at, rnd()};
 	for (int i = 0; i < 10; i++)
 		plan.word[plan.head.words++] = (struct kx_update_word){(uint64_t)page_va(USER + 2 * i) + 8 * below(512), rnd() >> 20};
-	CHECK(!mprotect((void *)AT(NEW), 9 * PAGE_SIZE, PROT_NONE));
+	CHECK(!image_protect(AT(NEW), 9, PROT_NONE)); /* another library has gone from there */
 	CHECK(!mprotect((void *)AT(OLD), 5 * PAGE_SIZE, PROT_READ));
 	put_plan();
 }
@@ -698,6 +744,14 @@ static void compare_new(void)
 	CHECK(variables);
 }
 
+static bool is_own(uint64_t va)
+{
+	for (uint32_t i = 0; i < plan.head.pages; i++)
+		if (plan.page[i].va == va)
+			return true;
+	return false;
+}
+
 static struct kx_updated result;
 
 static long update(bool try)
@@ -719,6 +773,8 @@ static void succeeds(void)
 	compare(true);
 	compare_new();
 	CHECK(takes == plan.head.pages);
+	for (int i = 0; i < 9; i++) /* what the engine has mapped there is not protected as what was there before */
+		CHECK(mem_prot_at(AT(NEW + i)) == (is_own(AT(NEW + i)) ? PROT_NONE : -1));
 	for (uint32_t i = 0; i < plan.head.moves; i++)
 		variables += plan.move[i].kind == KX_UPDATE_DATA;
 	CHECK(result.functions == functions + plan.head.words && result.pointers == pointers && result.variables == variables);
@@ -765,6 +821,22 @@ static void refuses(void)
 		return;
 	CHECK(!takes && !drops && result.at == at && result.value == value && (int)result.tid == tid);
 	compare(false);
+}
+
+/* Relatives may read it. */
+static void shares(void)
+{
+	uint64_t at = (uint64_t)shared_memory + 8 * below(sizeof(shared_memory) / 8), value;
+
+	doing = "shared memory";
+	value = below(3) ? some_move(1 + (uint32_t)below(3)) : unmoved(below(2) ? KX_UPDATE_CODE : KX_UPDATE_DATA);
+	store(at, value);
+	if (value < AT(OLD + 8) && value)
+		CHECK(update(below(2)) == -EXDEV && result.at == at && result.value == value && !result.tid && !takes);
+	CHECK(load(at) == value);
+	compare(false);
+	store(at, unmoved(KX_UPDATE_CONST));
+	CHECK(!update(true) && result.pinned);
 }
 
 static void waits(void)
@@ -831,7 +903,7 @@ static void wrong(void)
 
 static void trial(void)
 {
-	int kind = (int)below(8);
+	int kind = (int)below(9);
 	bool pins = below(2), dense = !below(6);
 
 	make_pvm(below(2), pins, dense ? 1 : 20);
@@ -842,6 +914,7 @@ static void trial(void)
 	case 5: waits(); break;
 	case 6: runs_out(); break;
 	case 7: wrong(); break;
+	case 8: shares(); break;
 	}
 }
 
