@@ -231,6 +231,7 @@ func serve(s *settings, args []string) int {
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
 
 		FamilyLimit: s.familyLimit,
+		Libraries:   guest.Libraries(),
 	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
@@ -266,15 +267,16 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 				})
 			})
 		},
-		Peek:     func() (engine.API, error) { return dial(nil) },
-		CC:       guest.CC,
-		Version:  version,
-		StateDir: s.state,
-		TrustDir: s.trust,
-		SignKey:  filepath.Join(configDir(), "sign.key"),
-		RC:       filepath.Join(configDir(), "kxshrc"),
-		Color:    s.color,
-		Extra:    []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
+		Peek:      func() (engine.API, error) { return dial(nil) },
+		CC:        guest.CC,
+		Version:   version,
+		StateDir:  s.state,
+		Libraries: guest.Libraries(),
+		TrustDir:  s.trust,
+		SignKey:   filepath.Join(configDir(), "sign.key"),
+		RC:        filepath.Join(configDir(), "kxshrc"),
+		Color:     s.color,
+		Extra:     []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
 	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have

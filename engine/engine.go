@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,6 +32,8 @@ type Options struct {
 	Log     *slog.Logger
 	// FamilyLimit is how many members a family may have that nobody gave a limit; 0: DefaultFamilyLimit.
 	FamilyLimit int
+	// Libraries are those that are part of kxsh, in one folder, by name. May be nil.
+	Libraries fs.FS
 }
 
 // Engine is the process table and everything done to it. It implements API.
@@ -41,6 +44,7 @@ type Engine struct {
 	events  *events
 	images  *fileCache[*image]
 	libs    *fileCache[*library]
+	builtIn *BuiltIn
 	floors  *floors
 	started time.Time
 	host    string
@@ -83,7 +87,7 @@ func New(o Options) (*Engine, error) {
 	}
 	host, _ := os.Hostname()
 	e := &Engine{
-		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State),
+		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State), builtIn: NewBuiltIn(o.Libraries, o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
@@ -118,6 +122,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.events.addf("engine", nil, "engine %s started, PID %d", o.Version, os.Getpid())
 	e.adoptAll(recs, fresh)
+	e.pruneBuiltIn()
 	return e, nil
 }
 
