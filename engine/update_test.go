@@ -101,6 +101,14 @@ func TestUpdatePinned(t *testing.T) {
 	if now.VA < old.VA+old.Pages*elf.PageSize && old.VA < now.VA+now.Pages*elf.PageSize {
 		t.Errorf("%+v is over %+v", now, old)
 	}
+	for i := 2; i < abi.Libraries-1; i++ {
+		if _, err := s.update([]string{"new.so", "newer.so"}[i%2]); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := s.update("newer.so"); codeOf(err) != CodeLimit || !strings.Contains(err.Error(), "constants of 15 old libraries") {
+		t.Errorf("too many stay: %v", err)
+	}
 }
 
 // Whatever fails, the pVM has what it had, and the next update works.

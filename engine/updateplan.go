@@ -6,6 +6,7 @@ import (
 
 	"kxsh/elf"
 	"kxsh/ipc"
+	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -13,6 +14,10 @@ import (
 func (u *update) prepare() error {
 	if u.rec.Dynamic.Pages == 0 {
 		return u.refuse(CodeInvalid, "was started by an earlier kxsh, which left no room for another library")
+	}
+	// A hypervisor counts what stays as it does libraries, and so would a fork.
+	if n := len(u.rec.Kept); n > 0 && n+len(u.rec.Libraries) >= abi.Libraries {
+		return u.refuse(CodeLimit, "uses constants of %d old libraries still: a pVM that is started anew does not", n)
 	}
 	linked, err := u.e.linkedOf(u.p)
 	if err != nil {
