@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,13 +15,67 @@ import (
 func (h *home) functions(t *testing.T) (app, want string) {
 	t.Helper()
 	src := filepath.Join(root, "shell/e2e/testdata/libm/functions.c")
-	flags := []string{"-O1", "-std=gnu11", "-fno-builtin", "-D_GNU_SOURCE"}
-	static := h.compiled(t, src, "static.kx", append(flags, "-static", "-lm"), h.cc)
+	flags := functionsFlags
+	static := h.compiled(t, src, "static.kx", append(slices.Clone(flags), "-static", "-lm"), h.cc)
 	want = h.output(t, "run", static)
 	if !strings.Contains(want, "\nsigngam -1\nrint 1\n") {
 		t.Errorf("linked statically:\n%s", want)
 	}
-	return h.compiled(t, src, "functions.kx", append(flags, "-lm"), h.cc), want
+	return h.compiled(t, src, "functions.kx", append(slices.Clone(flags), "-lm"), h.cc), want
+}
+
+var functionsFlags = []string{"-O1", "-std=gnu11", "-fno-builtin", "-D_GNU_SOURCE"}
+
+// nextLibm makes another libm of the objects that kxsh's is made of, and tells what the program of functions is to print with it.
+func (h *home) nextLibm(t *testing.T) (lib, want string) {
+	t.Helper()
+	dir := filepath.Join(root, "shell/e2e/testdata/libm")
+	names, err := os.ReadFile(filepath.Join(dir, "names.h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rename := ""
+	for _, m := range regexp.MustCompile(`(?:ONE|TWO)\((\w+)\)`).FindAllStringSubmatch(string(names), -1) {
+		for _, kind := range []string{"", "f", "l"} {
+			rename += fmt.Sprintf("%[1]s%[2]s first_%[1]s%[2]s\n", m[1], kind)
+		}
+	}
+	first := filepath.Join(h.dir, "first.a")
+	flags := []string{"-O2", "-fno-builtin", "-shared", "-Wl,-soname,libm.so", "-Wl,--whole-archive,first.a", "-Wl,--no-whole-archive"}
+	lib = h.compiled(t, filepath.Join(dir, "next.c"), "next.so", flags, func(args ...string) *exec.Cmd {
+		table := h.write(t, "rename", []byte(rename))
+		objects := filepath.Join(root, "build/guest/musl/shared/libm.a")
+		if out, err := exec.Command("objcopy", "--redefine-syms="+table, objects, first).CombinedOutput(); err != nil {
+			t.Fatalf("objcopy: %v\n%s", err, out)
+		}
+		return h.cc(args...)
+	})
+	next := append(slices.Clone(functionsFlags), "-static", "-DNEXT")
+	return lib, h.output(t, "run", h.compiled(t, filepath.Join(dir, "functions.c"), "static-next.kx", next, h.cc))
+}
+
+// The libm of a running program is replaced by one that differs in the lowest bit of all results and has a function more; its variable keeps its value.
+func TestUpdateLibm(t *testing.T) {
+	h := newHome(t)
+	app, want := h.functions(t)
+	lib, wantNext := h.nextLibm(t)
+	if want == wantNext {
+		t.Error("both compute the same")
+	}
+	pid := strings.TrimSpace(h.output(t, "run", "-d", app, "twice"))
+	h.awaitLog(t, pid, "ready\n")
+	h.output(t, "kill", "-USR1", pid)
+	h.awaitLog(t, pid, want+"ready\n")
+	u := h.update(t, "--symbols-only", pid, lib, "libm.so")
+	if u.New.Path != lib || u.Functions < 100 || u.Variables != 1 || u.Pause <= 0 {
+		t.Errorf("%+v", u)
+	}
+	t.Logf("pause %v, %d functions, steps %v", u.Pause, u.Functions, u.Steps)
+	h.output(t, "kill", "-USR1", pid)
+	if _, errs, code := h.run(t, "wait", pid); code != 0 {
+		t.Errorf("status %d\n%s", code, errs)
+	}
+	compare(t, h.output(t, "logs", pid), "ready\n"+want+"ready\n"+strings.Replace(wantNext, "signgam 0\n", "signgam 4321\n", 1))
 }
 
 // A program with -lm finds kxsh's libm without being told where, all pVMs the same, and it computes what the static one does; also when the engine
