@@ -24,6 +24,17 @@ typedef long function(long);
 #define ENTRY(n) call_##n,
 static function *const calls[FUNCTIONS] = {ALL(ENTRY)};
 
+/* What each of them does at its best: it jumps to where a word of memory says. */
+static long plain(long x)
+{
+	return x + 1;
+}
+
+#define POINTER(n) static function *volatile pointer_##n = plain; static long via_##n(long x) { return pointer_##n(x); }
+ALL(POINTER)
+#define VIA(n) via_##n,
+static function *const pointers[FUNCTIONS] = {ALL(VIA)};
+
 static ticks took[FUNCTIONS];
 
 static ticks now(void)
@@ -37,11 +48,6 @@ static void say(const char *name, int n)
 	for (int i = 0; i < n; i++)
 		printf(" %llu", took[i]);
 	printf("\n");
-}
-
-static long plain(long x)
-{
-	return x + 1;
 }
 
 /* What so many calls of each take. */
@@ -60,10 +66,6 @@ static void all(const char *name, function *const *of, int times)
 
 static void first(void)
 {
-	static function *pointers[FUNCTIONS];
-
-	for (int i = 0; i < FUNCTIONS; i++)
-		pointers[i] = plain;
 	all("first", calls, 1);
 	all("later", calls, TIMES);
 	all("pointer", pointers, TIMES);
