@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
@@ -127,6 +127,10 @@ _kxsh_command() {
 		flags='--json --help'
 		kind=none once= leading= raw=
 		words='' ;;
+	'config')
+		flags='--json --no-headers --help'
+		kind=words once=yes leading= raw=
+		words='show' ;;
 	'cc')
 		flags='--help'
 		kind=file once= leading= raw=yes
@@ -150,7 +154,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=

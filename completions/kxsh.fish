@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -147,6 +147,7 @@ complete -c kxsh -n __kxsh_first -a pipe -d 'connect the standard output of a ru
 complete -c kxsh -n __kxsh_first -a ipcs -d 'list what families share: message queues, shared memory, semaphores and pipes'
 complete -c kxsh -n __kxsh_first -a ipcrm -d 'remove message queues, shared memory and semaphores of a family'
 complete -c kxsh -n __kxsh_first -a info -d 'describe engine, hypervisor and host'
+complete -c kxsh -n __kxsh_first -a config -d 'show the configuration, and where each value comes from'
 complete -c kxsh -n __kxsh_first -a cc -d 'compile C into a pVM image'
 complete -c kxsh -n __kxsh_first -a keygen -d 'make a key to sign images and libraries with'
 complete -c kxsh -n __kxsh_first -a sign -d 'sign images and libraries, and say what restricts them'
@@ -425,6 +426,12 @@ complete -c kxsh -n '__kxsh_in ipcrm' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in info' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in info' -l help -d 'explain the command'
 
+# config
+complete -c kxsh -n '__kxsh_in config' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in config' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in config' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of config' -f -a 'show'
+
 # cc
 complete -c kxsh -n '__kxsh_in cc' -F
 
@@ -460,7 +467,7 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

@@ -50,6 +50,6 @@ func commands() []Command {
 		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
-		infoCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,
+		infoCommand, configCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,
 	}
 }
