@@ -20,10 +20,10 @@ import (
 
 // settings is the configuration: flag, environment, configuration file, default, in this order.
 type settings struct {
-	hypervisor, socket, state, trust, color string
-	level                                   slog.Level
-	familyLimit                             int
-	noStart                                 bool
+	hypervisor, socket, state, trust, color, metrics string
+	level                                            slog.Level
+	familyLimit                                      int
+	noStart                                          bool
 
 	list []shell.Setting // the same, and where each comes from
 }
@@ -45,6 +45,7 @@ func globalFlags() *pflag.FlagSet {
 	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
 	flags.String("trust", filepath.Join(configDir(), "trust"), "folder of the public keys that signatures are checked with")
 	flags.Int("family-limit", engine.DefaultFamilyLimit, "how many pVMs a family may have that limit --family has not spoken of")
+	flags.String("metrics", "", "where the engine serves metrics without a password: HOST:PORT of the loopback, or unix:PATH")
 	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
 	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
 	flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
@@ -80,7 +81,7 @@ func configure(flags *pflag.FlagSet) (*settings, error) {
 	}
 	s := &settings{
 		hypervisor: c.choice("hypervisor"), color: c.choice("color"), noStart: c.bool("no-start"), familyLimit: c.count("family-limit", "pVMs"),
-		socket: c.path("socket"), state: c.path("state"), trust: c.path("trust"),
+		socket: c.path("socket"), state: c.path("state"), trust: c.path("trust"), metrics: c.metrics("metrics"),
 	}
 	if level := c.choice("log-level"); c.err == nil {
 		c.err = s.level.UnmarshalText([]byte(level))
@@ -246,6 +247,23 @@ func (c *config) path(key string) string {
 	}
 	c.note(key, abs)
 	return abs
+}
+
+// metrics is an address that metrics can be served at, or "".
+func (c *config) metrics(key string) string {
+	text := c.text(key)
+	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" && !filepath.IsAbs(path) {
+		if abs, err := filepath.Abs(path); err == nil {
+			text = "unix:" + abs
+		}
+	}
+	if text != "" {
+		if err := engine.CheckMetrics(text); err != nil {
+			c.refuse(key, text, err.Error())
+		}
+	}
+	c.note(key, text)
+	return text
 }
 
 // configDir is where this user's configuration file and start file are.

@@ -123,6 +123,7 @@ func serve(s *settings, args []string) int {
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
 
 		FamilyLimit: s.familyLimit,
+		Metrics:     s.metrics,
 	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
@@ -154,7 +155,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 			return dial(func(ctx context.Context) error {
 				return engine.StartBackground(ctx, s.socket, s.state, []string{
 					self, "--hypervisor", s.hypervisor, "--socket", s.socket, "--state", s.state,
-					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "engine", "--background",
+					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "--metrics", s.metrics, "engine", "--background",
 				})
 			})
 		},

@@ -4,7 +4,7 @@
 _kxsh_command() {
 	case $1 in
 	'')
-		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
+		flags='-c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
@@ -64,7 +64,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'stats')
-		flags='--json --no-headers --help'
+		flags='--json --no-headers --openmetrics --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'limit')
@@ -192,6 +192,8 @@ _kxsh_value() {
 	:--trust)
 		kind=dir words='' ;;
 	:--family-limit)
+		kind=none words='' ;;
+	:--metrics)
 		kind=none words='' ;;
 	:--log-level)
 		kind=words words='debug info warn error' ;;

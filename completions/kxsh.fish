@@ -11,7 +11,7 @@ function __kxsh_rest
                 set -e words[1]
                 break
             case '-*'
-                contains -- $words[1] -c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config; and set -e words[1]
+                contains -- $words[1] -c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config; and set -e words[1]
                 set -e words[1]
             case '*'
                 break
@@ -111,6 +111,7 @@ complete -c kxsh -n '__kxsh_first' -l socket -r -F -d 'the engine\'s socket'
 complete -c kxsh -n '__kxsh_first' -l state -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the engine\'s store and the consoles'
 complete -c kxsh -n '__kxsh_first' -l trust -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the public keys that signatures are checked with'
 complete -c kxsh -n '__kxsh_first' -l family-limit -r -f -d 'how many pVMs a family may have that limit --family has not spoken of'
+complete -c kxsh -n '__kxsh_first' -l metrics -r -f -d 'where the engine serves metrics without a password: HOST:PORT of the loopback, or unix:PATH'
 complete -c kxsh -n '__kxsh_first' -l log-level -r -f -a 'debug info warn error' -d 'of the engine: debug, info, warn or error'
 complete -c kxsh -n '__kxsh_first' -l color -r -f -a 'auto always never' -d 'auto, always or never; NO_COLOR is obeyed'
 complete -c kxsh -n '__kxsh_first' -l config -r -F -d 'configuration file (YAML or TOML)'
@@ -336,6 +337,7 @@ complete -c kxsh -n '__kxsh_in events' -l help -d 'explain the command'
 # stats
 complete -c kxsh -n '__kxsh_in stats' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in stats' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in stats' -l openmetrics -d 'the engine\'s metrics as OpenMetrics text'
 complete -c kxsh -n '__kxsh_in stats' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in stats' -f -k -a '(__kxsh_pvms)'
 

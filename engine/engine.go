@@ -31,6 +31,8 @@ type Options struct {
 	Log     *slog.Logger
 	// FamilyLimit is how many members a family may have that nobody gave a limit; 0: DefaultFamilyLimit.
 	FamilyLimit int
+	// Metrics is where Daemon serves metrics, as CheckMetrics has it; empty: nowhere.
+	Metrics string
 }
 
 // Engine is the process table and everything done to it. It implements API.
@@ -39,6 +41,7 @@ type Engine struct {
 	hv      xen.Hypervisor
 	store   *store
 	events  *events
+	births  births
 	images  *fileCache[*image]
 	libs    *fileCache[*library]
 	floors  *floors
