@@ -236,13 +236,16 @@ func topCommand() shell.Command {
 
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
-		Name: "bench", Synopsis: "[--json] [--quick] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
+		Name: "bench", Synopsis: "[--json] [--quick] [--csv FILE] [--html FILE] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
 		Long:     "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.",
-		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --prepare programs"},
+		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --prepare programs"},
 		Args:     shell.Choice, Choices: bench.Names,
+		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("json", false, "print JSON")
 			f.Bool("quick", false, "a tenth of the rounds")
+			f.String("csv", "", "write every sample to this `file`")
+			f.String("html", "", "write a report with plots to this `file`, which needs nothing beside itself")
 			f.String("prepare", "", "only build the programs that are run, into this `folder`")
 			f.String("programs", "", "run those that --prepare built into this `folder`")
 		},
@@ -253,10 +256,15 @@ func benchCommand(self, hypervisor string) shell.Command {
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
 			}
-			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self}
+			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self, Version: version}
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
 			b.Programs, _ = c.Flags.GetString("programs")
+			for flag, to := range map[string]*string{"csv": &b.CSV, "html": &b.HTML} {
+				if name, _ := c.Flags.GetString(flag); name != "" {
+					*to = c.Path(name)
+				}
+			}
 			return b.Run(c, c.Args[0])
 		},
 	}

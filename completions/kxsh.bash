@@ -164,7 +164,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
-		flags='--json --quick --prepare --programs --help'
+		flags='--json --quick --csv --html --prepare --programs --help'
 		kind=words once=yes leading= raw=
 		words='boot fork ipc' ;;
 	'completion')
@@ -301,10 +301,14 @@ _kxsh_value() {
 		kind=none words='' ;;
 	top:-d | top:--delay)
 		kind=none words='' ;;
+	bench:--csv)
+		kind=file words='' ;;
+	bench:--html)
+		kind=file words='' ;;
 	bench:--prepare)
-		kind=none words='' ;;
+		kind=dir words='' ;;
 	bench:--programs)
-		kind=none words='' ;;
+		kind=dir words='' ;;
 	*) return 1 ;;
 	esac
 }
