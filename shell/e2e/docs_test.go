@@ -140,7 +140,7 @@ func (r *reader) transcript(b *block) {
 		if i+1 < len(steps) && steps[i+1].prompt != hostPrompt {
 			next = steps[i+1].prompt
 		}
-		l := likeness{exact: exitStatus.MatchString(s.typed), home: r.h.dir, stands: r.stands}
+		l := likeness{exact: exitStatus.MatchString(s.typed), stands: r.stands}
 		// What the page shows stands for what this run has shown, where it is the last word.
 		if m := lastOne.FindStringSubmatchIndex(s.typed); m != nil {
 			w := s.typed[m[2]:m[3]]
@@ -180,15 +180,26 @@ func (r *reader) enter() {
 	r.session.expect(prompt)
 }
 
-// leave ends it. Where a test has failed, a program may be in the foreground.
+// leave ends it. Ctrl-D does nothing while a command is on its way; where a test has failed, that may go on for ever.
 func (r *reader) leave() {
-	if r.session != nil {
-		r.session.send("\x04")
-		kill := r.session.cmd.Process.Kill
-		defer time.AfterFunc(patience/3, func() { kill() }).Stop()
-		r.session.cmd.Wait()
-		r.session = nil
+	if r.session == nil {
+		return
 	}
+	cmd := r.session.cmd
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	give := time.After(patience / 3)
+	for over := false; !over; {
+		r.session.pty.WriteString("\x04") // it may just have left
+		select {
+		case <-done:
+			over = true
+		case <-give:
+			cmd.Process.Kill()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	r.session = nil
 }
 
 // atPrompt is what ends in a prompt, by whose it is.
@@ -197,6 +208,11 @@ var atPrompt = map[promptKind]*regexp.Regexp{
 	kxshPrompt:    regexp.MustCompile(`(?:^|\n)((?:kxsh@[^ \n]+(?: \d+)?> *)+)$`),
 	programPrompt: regexp.MustCompile(`(?:^|\n)(> *)$`),
 }
+
+var echoed = regexp.MustCompile(`^kxsh@[^ \n]+(?: \d+)?> .*\n`)
+
+// settled is how long nothing comes when nothing more is to be expected soon.
+var settled = 20 * time.Millisecond * time.Duration(slowness)
 
 // inSession types a step in the session and returns what is seen until the prompt next: at once if that is like it, and some
 // time later if not.
@@ -208,9 +224,11 @@ func (r *reader) inSession(s *step, next promptKind, l *likeness) (seen string) 
 	out.seen = len(out.String())
 	r.session.send(s.typed)
 	for end := time.Now().Add(patience / 3); ; {
+		quiet := false
 		select {
 		case <-out.wake:
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(settled):
+			quiet = true
 		}
 		seen = strings.ReplaceAll(out.String()[out.seen:], "\r", "")
 		if strings.HasSuffix(s.typed, "\r") { // the line as it was echoed
@@ -222,6 +240,13 @@ func (r *reader) inSession(s *step, next promptKind, l *likeness) (seen string) 
 		m := atPrompt[next].FindStringSubmatchIndex(seen)
 		if m != nil {
 			text := strings.ReplaceAll(seen[:m[2]], "^C", "")
+			// What was typed before kxsh looked is echoed twice, with a prompt between: that is not yet the end of a silent command.
+			if again := echoed.FindString(text); strings.HasSuffix(again, "> "+strings.TrimSuffix(s.typed, "\r")+"\n") {
+				text = text[len(again):]
+			}
+			if len(s.want) == 0 && next == kxshPrompt && !quiet {
+				continue
+			}
 			if l.match(s.want, strings.Split(text, "\n")) || next != noPrompt && lists.MatchString(strings.TrimSpace(s.typed)) {
 				return text
 			}
