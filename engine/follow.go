@@ -191,18 +191,18 @@ type followedEvents struct {
 func (f *followedEvents) Recv() (Event, error) {
 	for {
 		f.mu.Lock()
-		s, closed := f.s, f.closed
+		s := f.s
 		f.mu.Unlock()
-		if closed {
-			return Event{}, io.EOF
-		}
 		ev, err := s.Recv()
 		if err == nil {
 			f.seq, f.tries = ev.Seq, 0
 			return ev, nil
 		}
 		for lost := err == io.EOF || goesOn(err); lost; lost = goesOn(err) {
-			if f.tries >= reattachTries {
+			switch {
+			case f.isClosed():
+				return Event{}, io.ErrClosedPipe
+			case f.tries >= reattachTries:
 				return Event{}, err
 			}
 			time.Sleep(time.Duration(f.tries) * reattachPause)
@@ -230,11 +230,17 @@ func (f *followedEvents) again() error {
 	defer f.mu.Unlock()
 	if f.closed {
 		s.Close()
-		return io.EOF
+		return io.ErrClosedPipe
 	}
 	f.s.Close()
 	f.s = s
 	return nil
+}
+
+func (f *followedEvents) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
 }
 
 // Close may be called from any goroutine; it ends a Recv that waits.
