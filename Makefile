@@ -102,10 +102,14 @@ ipc-cases: images
 		./kxsh run -m 64M guest/test/usertests.kx $$tests >build/ipc-pvm.txt; \
 		$(CASES) guest $(IPC_CASES) native=build/ipc-native.txt pVM=build/ipc-pvm.txt
 
+# For how long each: a time, or how many inputs with x behind it. What is found is not made smaller, which would take most of it.
+FUZZ_TIME ?= 30s
+FUZZED := FuzzParseImage FuzzSymbols FuzzRecord FuzzLink FuzzReplace
 fuzz:
-	$(GO) test -run '^$$' -fuzz FuzzParseImage -fuzztime 30s ./elf
-	$(GO) test -run '^$$' -fuzz FuzzLink -fuzztime 30s ./elf
-	$(GO) test -run '^$$' -fuzz FuzzRecord -fuzztime 30s ./elf
+	@for target in $(FUZZED); do \
+		echo "$$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x ./elf || exit 1; \
+	done
 
 generate:
 	$(GO) generate ./...

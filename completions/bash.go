@@ -82,6 +82,8 @@ func kindWord(v value) string {
 		return "image"
 	case shell.PVMOrFile:
 		return "pvm-or-image"
+	case shell.Library:
+		return "pvm-or-file"
 	case shell.File:
 		return "file"
 	case shell.Dir:

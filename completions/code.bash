@@ -78,12 +78,17 @@ _kxsh_pvms() {
 	fi
 }
 
-# _kxsh_images adds what ends in .kx; bash adds the folders.
-_kxsh_images() {
+# _kxsh_files [FILTER] adds files.
+_kxsh_files() {
 	local file
 	while IFS= read -r file; do
 		COMPREPLY+=("$file")
-	done < <(compgen -f -X '!*.kx' -- "$typed")
+	done < <(compgen -f -X "$1" -- "$typed")
+}
+
+# _kxsh_images adds what ends in .kx; bash adds the folders.
+_kxsh_images() {
+	_kxsh_files '!*.kx'
 	compopt -o filenames -o plusdirs
 }
 
@@ -149,6 +154,12 @@ _kxsh() {
 		[[ $value == */* ]] || _kxsh_pvms pvm
 		typed=$2
 		_kxsh_images
+		;;
+	pvm-or-file)
+		[[ $value == */* ]] || _kxsh_pvms pvm
+		typed=$2
+		_kxsh_files
+		compopt -o filenames
 		;;
 	image)
 		typed=$2

@@ -55,6 +55,13 @@ _kxsh_pvms_or_images() {
 	return ret
 }
 
+_kxsh_pvms_or_files() {
+	local ret=1
+	_kxsh_pvms && ret=0
+	_files && ret=0
+	return ret
+}
+
 # _kxsh_list COLUMN... completes columns, separated by commas, - before the first.
 _kxsh_list() {
 	local -a expl columns=($@[(r)[^-]*,-1])

@@ -96,6 +96,8 @@ func fishArgs(v value) string {
 		return "-f -a '(__kxsh_images)'"
 	case "pvm-or-image":
 		return "-f -k -a '(__kxsh_pvms; __kxsh_images)'"
+	case "pvm-or-file":
+		return "-F -k -a '(__kxsh_pvms)'"
 	case "file":
 		return "-F"
 	case "dir":

@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
@@ -58,6 +58,14 @@ _kxsh_command() {
 	'ldd')
 		flags='--lib-path --json --no-headers --help'
 		kind=pvm-or-image once= leading= raw=
+		words='' ;;
+	'update')
+		flags='--timeout --dry-run --symbols-only --json --all --watch --help'
+		kind=pvm-or-file once= leading= raw=
+		words='' ;;
+	'rollback')
+		flags='--timeout --dry-run --symbols-only --json --help'
+		kind=pvm-or-file once= leading= raw=
 		words='' ;;
 	'events')
 		flags='-f --follow --json --help'
@@ -154,7 +162,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -166,7 +174,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --csv --html --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork ipc' ;;
+		words='boot fork ipc update memory' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=
@@ -237,6 +245,12 @@ _kxsh_value() {
 		kind=none words='' ;;
 	ldd:--lib-path)
 		kind=file words='' ;;
+	update:--timeout)
+		kind=none words='' ;;
+	update:--watch)
+		kind=none words='' ;;
+	rollback:--timeout)
+		kind=none words='' ;;
 	limit:-m | limit:--memory)
 		kind=none words='' ;;
 	limit:--weight)
@@ -393,12 +407,17 @@ _kxsh_pvms() {
 	fi
 }
 
-# _kxsh_images adds what ends in .kx; bash adds the folders.
-_kxsh_images() {
+# _kxsh_files [FILTER] adds files.
+_kxsh_files() {
 	local file
 	while IFS= read -r file; do
 		COMPREPLY+=("$file")
-	done < <(compgen -f -X '!*.kx' -- "$typed")
+	done < <(compgen -f -X "$1" -- "$typed")
+}
+
+# _kxsh_images adds what ends in .kx; bash adds the folders.
+_kxsh_images() {
+	_kxsh_files '!*.kx'
 	compopt -o filenames -o plusdirs
 }
 
@@ -464,6 +483,12 @@ _kxsh() {
 		[[ $value == */* ]] || _kxsh_pvms pvm
 		typed=$2
 		_kxsh_images
+		;;
+	pvm-or-file)
+		[[ $value == */* ]] || _kxsh_pvms pvm
+		typed=$2
+		_kxsh_files
+		compopt -o filenames
 		;;
 	image)
 		typed=$2

@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -131,6 +131,8 @@ complete -c kxsh -n __kxsh_first -a console -d 'attach to a pVM\'s console; Ctrl
 complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, also after its death'
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
 complete -c kxsh -n __kxsh_first -a ldd -d 'list the shared libraries of a pVM, or those that run would give an image'
+complete -c kxsh -n __kxsh_first -a update -d 'replace a library of a running pVM'
+complete -c kxsh -n __kxsh_first -a rollback -d 'undo the last update of a library of a pVM'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
 complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
@@ -329,6 +331,24 @@ complete -c kxsh -n '__kxsh_in ldd' -l no-headers -d 'without the line of header
 complete -c kxsh -n '__kxsh_in ldd' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in ldd' -f -k -a '(__kxsh_pvms; __kxsh_images)'
 
+# update
+complete -c kxsh -n '__kxsh_in update' -l timeout -r -f -d 'for how long the library may be in use'
+complete -c kxsh -n '__kxsh_in update' -l dry-run -d 'only find out whether it could be done now'
+complete -c kxsh -n '__kxsh_in update' -l symbols-only -d 'do not compare types where there is no debug information'
+complete -c kxsh -n '__kxsh_in update' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in update' -l all -d 'all pVMs that have OLD'
+complete -c kxsh -n '__kxsh_in update' -l watch -r -f -d 'how long to watch the first of several'
+complete -c kxsh -n '__kxsh_in update' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in update' -F -k -a '(__kxsh_pvms)'
+
+# rollback
+complete -c kxsh -n '__kxsh_in rollback' -l timeout -r -f -d 'for how long the library may be in use'
+complete -c kxsh -n '__kxsh_in rollback' -l dry-run -d 'only find out whether it could be done now'
+complete -c kxsh -n '__kxsh_in rollback' -l symbols-only -d 'do not compare types where there is no debug information'
+complete -c kxsh -n '__kxsh_in rollback' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in rollback' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in rollback' -F -k -a '(__kxsh_pvms)'
+
 # events
 complete -c kxsh -n '__kxsh_in events' -s f -l follow -d 'go on with new ones as they come'
 complete -c kxsh -n '__kxsh_in events' -l json -d 'as JSON'
@@ -469,7 +489,7 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
@@ -489,7 +509,7 @@ complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plot
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only build the programs that are run, into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc'
+complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc update memory'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

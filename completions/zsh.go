@@ -103,6 +103,8 @@ func zshWhat(v value, other string) string {
 		return "image"
 	case shell.PVMOrFile:
 		return "pVM or image"
+	case shell.Library:
+		return "pVM or library"
 	case shell.Signal:
 		return "signal"
 	case shell.Topic:
@@ -124,6 +126,8 @@ func zshAction(v value) string {
 		return "_kxsh_images"
 	case "pvm-or-image":
 		return "_kxsh_pvms_or_images"
+	case "pvm-or-file":
+		return "_kxsh_pvms_or_files"
 	case "file":
 		return "_files"
 	case "dir":

@@ -77,10 +77,34 @@ func ReadABI(r io.ReaderAt, size int64) (*ABI, error) {
 	return a, a.index()
 }
 
+// ABI reads the ABI of a library that was checked.
+func (l *Library) ABI() (*ABI, error) { return ReadABI(l.r, l.Size) }
+
+// comparison is of a library with an older one.
+type comparison struct {
+	old         *Library
+	symbolsOnly bool
+}
+
+// Compare is CompareABI of two libraries, l the newer one. The result must not be changed.
+func (l *Library) Compare(old *Library, symbolsOnly bool) (*Changes, error) {
+	return l.compared.get(comparison{old, symbolsOnly}, func() (*Changes, error) {
+		was, err := old.ABI()
+		if err != nil {
+			return nil, err
+		}
+		is, err := l.ABI()
+		if err != nil {
+			return nil, err
+		}
+		return CompareABI(was, is, symbolsOnly)
+	})
+}
+
 // linked reads the strings that a section names, and the section itself.
 func (f *file) linked(secs []section, s section, most uint64) (data, strings []byte, err error) {
 	if uint64(s.link) >= uint64(len(secs)) || secs[s.link].typ != sectionStrtab {
-		return nil, nil, refuse("damaged dynamic section: its strings are in section %d, which has none", s.link)
+		return nil, nil, refuse("damaged section: its strings are in section %d, which has none", s.link)
 	}
 	str := secs[s.link]
 	if s.size > most || str.size > maxSymbols {
@@ -192,26 +216,37 @@ func (d *dwarf) typeOf(e, first *die) uint64 {
 
 // where names the function and the unit around an entry.
 func (d *dwarf) where(scope int32) (string, error) {
-	if scope < 0 {
-		return "", errDwarf
+	function, unit, err := d.around(scope)
+	if err != nil || function == "" {
+		return path.Base(unit), err
 	}
-	s := &d.dies[scope]
-	if s.tag != tagSubprogram {
-		return path.Base(s.name), nil
-	}
-	fn, err := d.first(s)
-	if err != nil {
-		return "", err
-	}
+	return function + " in " + path.Base(unit), nil
+}
+
+// around finds the functions around an entry, as people name them, and its unit's file.
+func (d *dwarf) around(scope int32) (function, unit string, err error) {
 	for range dwarfDepth {
-		if s.scope < 0 {
+		if scope < 0 {
 			break
 		}
-		if s = &d.dies[s.scope]; s.tag != tagSubprogram {
-			return fn.name + "() in " + path.Base(s.name), nil
+		s := &d.dies[scope]
+		if s.tag != tagSubprogram {
+			return function, s.name, nil
 		}
+		fn, err := d.first(s)
+		if err != nil {
+			return "", "", err
+		}
+		if function != "" {
+			function += " of "
+		}
+		function += fn.name + "()"
+		if err := d.pay(len(function)); err != nil {
+			return "", "", err
+		}
+		scope = s.scope
 	}
-	return "", errDwarf
+	return "", "", errDwarf
 }
 
 // constant tells whether nothing of a variable can change.

@@ -76,7 +76,7 @@ type die struct {
 	typ    uint64 // offset; 0: none, that is void
 	origin uint64 // what it is an instance of
 	size   uint64 // in bytes, or of an enumerator its value
-	at     uint64 // of a member in bits; of a base type its encoding; of a subrange how many
+	at     uint64 // of a member in bits; of a base type its encoding; of a subrange how many; of a static variable its address
 	bits   uint64 // of a bit field
 	align  uint64 // that the source asked for, in bytes
 }
@@ -387,6 +387,9 @@ func (d *dwarf) attributes(c *cursor, ab *abbreviation, e *die, base, version ui
 		case attrLocation:
 			if v.block && len(v.bytes) > 0 && (v.bytes[0] == opAddr || v.bytes[0] == opAddrx) {
 				e.flags |= dieStatic
+				if len(v.bytes) == 9 {
+					e.at = le.Uint64(v.bytes[1:])
+				}
 			}
 		case attrAlignment:
 			e.align = v.n

@@ -1,8 +1,8 @@
 package elf
 
 import (
-	"bytes"
 	"slices"
+	"strings"
 )
 
 // Tags of the dynamic section, and its flags (System V ABI, chapter 5).
@@ -48,7 +48,8 @@ const (
 	maxDynamic = 1 << 16 // bytes of a dynamic section
 	maxTable   = 1 << 24 // bytes of each table that it names
 	maxNeeded  = 64
-	maxNeedle  = 255 // bytes of a library's name
+	maxNeedle  = 255     // bytes of a library's name
+	maxSymbol  = 1 << 10 // bytes of a symbol's
 
 	symbolTLS   = 6 // types
 	symbolIFunc = 10
@@ -112,14 +113,15 @@ func (f *file) dynamic(p prog, segs []Segment) (*Dynamic, error) {
 		return nil, err
 	}
 	d := &Dynamic{segs: segs, got: t[tagPltGot]}
-	strings, err := f.table(segs, "strings", t[tagStrtab], t[tagStrSize])
+	table, err = f.table(segs, "strings", t[tagStrtab], t[tagStrSize])
 	if err != nil {
 		return nil, err
 	}
-	if err := d.names(strings, t, needed); err != nil {
+	names := string(table)
+	if err := d.names(names, t, needed); err != nil {
 		return nil, err
 	}
-	if err := f.dynSymbols(d, t, strings); err != nil {
+	if err := f.dynSymbols(d, t, names); err != nil {
 		return nil, err
 	}
 	if d.relocs, err = f.relocations(d, "relocations", t[tagRela], t[tagRelaSize]); err != nil {
@@ -234,20 +236,24 @@ func in(segs []Segment, va, n uint64, prot Prot) bool {
 	return false
 }
 
-// stringAt is the string that begins at an offset.
-func stringAt(strings []byte, at uint64) (string, error) {
-	if at < uint64(len(strings)) {
-		if n := bytes.IndexByte(strings[at:], 0); n >= 0 {
-			return string(strings[at : at+uint64(n)]), nil
+// stringAt is the string that begins at an offset of a table, without a copy: many may name one long string.
+func stringAt(table string, at uint64, of string) (string, error) {
+	if at < uint64(len(table)) {
+		s := table[at:min(uint64(len(table)), at+maxSymbol+1)]
+		if n := strings.IndexByte(s, 0); n >= 0 {
+			return s[:n], nil
+		}
+		if len(s) > maxSymbol {
+			return "", refuse("a name of more than %d bytes", maxSymbol)
 		}
 	}
-	return "", refuse("damaged dynamic section: no string at %d of %d", at, len(strings))
+	return "", refuse("damaged %s: no string at %d of %d", of, at, len(table))
 }
 
 // names reads the names of libraries, which are to be used as names of files.
-func (d *Dynamic) names(strings []byte, t tags, needed []uint64) (err error) {
+func (d *Dynamic) names(table string, t tags, needed []uint64) (err error) {
 	for _, at := range needed {
-		name, err := libraryName(strings, at)
+		name, err := libraryName(table, at)
 		if err != nil {
 			return err
 		}
@@ -256,13 +262,13 @@ func (d *Dynamic) names(strings []byte, t tags, needed []uint64) (err error) {
 		}
 	}
 	if at, has := t[tagSoname]; has {
-		d.Soname, err = libraryName(strings, at)
+		d.Soname, err = libraryName(table, at)
 	}
 	return err
 }
 
-func libraryName(strings []byte, at uint64) (string, error) {
-	name, err := stringAt(strings, at)
+func libraryName(table string, at uint64) (string, error) {
+	name, err := stringAt(table, at, "dynamic section")
 	if err != nil {
 		return "", err
 	}
@@ -274,7 +280,7 @@ func libraryName(strings []byte, at uint64) (string, error) {
 }
 
 // dynSymbols reads the symbols: as many as the hash table says.
-func (f *file) dynSymbols(d *Dynamic, t tags, strings []byte) error {
+func (f *file) dynSymbols(d *Dynamic, t tags, names string) error {
 	head, err := f.table(d.segs, "hash table", t[tagHash], 8)
 	if err != nil {
 		return err
@@ -289,7 +295,7 @@ func (f *file) dynSymbols(d *Dynamic, t tags, strings []byte) error {
 		s := &d.symbols[i]
 		p := table[i*symbolSize:]
 		s.typ, s.bind, s.section, s.value, s.size = p[4]&0xf, p[4]>>4, le.Uint16(p[6:]), le.Uint64(p[8:]), le.Uint64(p[16:])
-		if s.name, err = stringAt(strings, uint64(le.Uint32(p))); err != nil {
+		if s.name, err = stringAt(names, uint64(le.Uint32(p)), "dynamic section"); err != nil {
 			return err
 		}
 		if err := d.checkSymbol(s); err != nil {

@@ -32,8 +32,12 @@ func linkAll(image []byte, libraries map[string][]byte, lazy bool) (*Linked, err
 	if err != nil {
 		return nil, err
 	}
-	return Link(m, tree, 3, lazy)
+	bases, _ := Place(tree, dynBase)
+	return Link(m, tree, bases, lazy)
 }
+
+// dynBase is where tests put the libraries.
+const dynBase = 0x123456789000
 
 func dynFiles() map[string][]byte {
 	return map[string][]byte{"libone.so": dynLibrary().build(), "libtwo.so": dynOther().build()}
@@ -46,8 +50,8 @@ func TestLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const one, two = ImageVA + (4+3+1)*PageSize, ImageVA + (4+3+1+4+1)*PageSize
-	if len(l.Libraries) != 2 || l.Libraries[0].Base != one || l.Libraries[1].Base != two || l.Pages != (two-ImageVA)/PageSize+4 {
+	const one, two = dynBase + PageSize, dynBase + (1+4+1)*PageSize
+	if len(l.Libraries) != 2 || l.Libraries[0].Base != one || l.Libraries[1].Base != two {
 		t.Fatalf("%+v", l)
 	}
 	memory := map[uint64]uint64{}
@@ -96,7 +100,7 @@ func TestLazy(t *testing.T) {
 			memory[c.VA+uint64(i)] = le.Uint64(c.Bytes[i:])
 		}
 	}
-	const one, two = ImageVA + (4+3+1)*PageSize, ImageVA + (4+3+1+4+1)*PageSize
+	const one, two = dynBase + PageSize, dynBase + (1+4+1)*PageSize
 	const resolver, items = ImageVA + dynText + 0x80, ImageVA + dynBSS + 0x200 + tableHead
 	for va, want := range map[uint64]uint64{
 		ImageVA + dynData + 0x108: items, ImageVA + dynData + 0x110: resolver,
@@ -226,6 +230,7 @@ func TestDynamicReasons(t *testing.T) {
 		{func(s *dynSpec) { s.soname = "a b" }, `the name of a library is "a b", want that of a file without a folder: link it with -Wl,-soname,libNAME.so`},
 		{func(s *dynSpec) { s.needed[0] = strings.Repeat("x", 256) }, `the name of a library is "` + strings.Repeat("x", 32) + `", want that of a file without a folder: link it with -Wl,-soname,libNAME.so`},
 		{func(s *dynSpec) { s.extra = append(s.extra, [2]uint64{tagNeeded, 1 << 40}) }, "damaged dynamic section: no string at 1099511627776 of 67"},
+		{func(s *dynSpec) { s.symbols[0].name = strings.Repeat("x", maxSymbol+1) }, "a name of more than 1024 bytes"},
 		{func(s *dynSpec) { s.symbols[0].typ = symbolIFunc }, "one: " + indirect},
 		{func(s *dynSpec) { s.symbols[0].value = 1 << 40 }, "damaged symbol one: 16 bytes at 0x10000000000, in no segment"},
 		{func(s *dynSpec) { s.symbols[0].size = 1 << 63 }, "damaged symbol one: 9223372036854775808 bytes at 0x1010, in no segment"},
@@ -262,9 +267,9 @@ func TestDynamicReasons(t *testing.T) {
 		{func(s *dynSpec) { s.symbols[0].size = 8 }, nil, "uses shared libraries without the start for them: link it with kxsh cc"},
 		{func(s *dynSpec) { s.relocs[0].va = ImageVA + dynEnd - 8 }, nil, "the image: damaged relocation at 0x4037f8: pointer has 16 bytes"},
 		{func(s *dynSpec) { s.needed = []string{"libthree.so"} }, nil, " needs libthree.so"},
-		{func(s *dynSpec) {
-			s.progs = func(p []prog) []prog { p[2].memsz = ImageEnd - ImageVA - dynRW; return p }
-		}, nil, "libone.so: no room: image and libraries have 252 MiB of addresses"},
+		{nil, func(s *dynSpec) {
+			s.progs = func(p []prog) []prog { p[2].memsz = maxLibrary - p[2].va; return p }
+		}, "libtwo.so: no room: libraries have 64 MiB of addresses"},
 	} {
 		image, one := dynImage(), dynLibrary()
 		if c.image != nil {
@@ -325,9 +330,9 @@ func checkLinked(t testing.TB, image []byte, files map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	segs, next := slices.Clone(m.Segments), ImageVA+m.Pages()*PageSize
+	segs, next := slices.Clone(m.Segments), uint64(dynBase)
 	for _, p := range l.Libraries {
-		if p.Base%PageSize != 0 || p.Base < next+PageSize || p.Base+p.Pages()*PageSize > ImageEnd {
+		if p.Base%PageSize != 0 || p.Base < next+PageSize {
 			t.Fatalf("%s at %#x, %d pages, after %#x", p.Name, p.Base, p.Pages(), next)
 		}
 		next = p.Base + p.Pages()*PageSize
@@ -335,9 +340,6 @@ func checkLinked(t testing.TB, image []byte, files map[string][]byte) {
 			s.VA += p.Base
 			segs = append(segs, s)
 		}
-	}
-	if l.Pages*PageSize+ImageVA < next {
-		t.Fatalf("%d pages, up to %#x", l.Pages, next)
 	}
 	for _, c := range l.Content {
 		for at := c.VA; at < c.VA+uint64(len(c.Bytes)); { // in writable segments alone

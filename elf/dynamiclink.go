@@ -18,6 +18,7 @@ const (
 const (
 	tableHead = 8
 	tableItem = 56
+	tableBase = 40 // of base in an item
 	tableSize = tableHead + (1+MaxLibraries)*tableItem
 )
 
@@ -31,7 +32,6 @@ type Content struct {
 type Linked struct {
 	Libraries []Placed
 	Content   []Content // of writable segments, where it is not that of the image's file, or zero
-	Pages     uint64    // of image and libraries, from ImageVA
 
 	linker
 }
@@ -55,25 +55,38 @@ type module struct {
 
 // linker binds symbols. The order of modules is that in which symbols are looked for: the image first.
 type linker struct {
-	modules []module
-	copied  uint64 // bytes
+	modules  []module
+	copied   uint64 // bytes
+	resolver uint64 // address of the function by which calls come that are made first; 0: all are bound at once
 }
 
 // maxCopied bounds what an image takes of its libraries' variables, bytes.
 const maxCopied = 64 << 20
 
-// Link places the libraries of a tree behind the image, the first one slide pages after a page that is left out, and binds all
-// symbols; with lazy, calls not yet, where that can be: Bind does. A reference that nothing satisfies gives an *Error.
-func Link(img *Image, tree []Node, slide uint64, lazy bool) (*Linked, error) {
-	out := &Linked{Pages: img.Pages() + slide}
+// maxAddresses is what all libraries of a pVM may have, bytes.
+const maxAddresses = maxLibrary
+
+// Place gives the libraries of a tree addresses from base on, each after a page that is left out. The result are the addresses of their
+// addresses 0, and how many pages it takes.
+func Place(tree []Node, base uint64) (bases []uint64, pages uint64) {
+	for _, n := range tree {
+		bases = append(bases, base+(pages+1)*PageSize)
+		pages += 1 + n.Pages()
+	}
+	return bases, pages
+}
+
+// Link puts the libraries of a tree at page-aligned addresses and binds all symbols; with lazy, calls not yet, where that can be: Bind
+// does. A reference that nothing satisfies gives an *Error.
+func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
+	out := &Linked{}
 	k := &out.linker
 	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
-	for _, n := range tree {
-		base := ImageVA + (out.Pages+1)*PageSize
-		if base+n.Pages()*PageSize > ImageEnd {
-			return nil, refuse("%s: no room: image and libraries have %d MiB of addresses", n.Name, (ImageEnd-ImageVA)>>20)
+	for i, n := range tree {
+		base := bases[i]
+		if base+n.Pages()*PageSize-slices.Min(bases) > maxAddresses { // after an update the first one may come behind others
+			return nil, refuse("%s: no room: libraries have %d MiB of addresses", n.Name, maxAddresses>>20)
 		}
-		out.Pages += 1 + n.Pages()
 		out.Libraries = append(out.Libraries, Placed{n, base})
 		m := module{name: n.Name, Dynamic: n.Dynamic, base: base, r: n.r}
 		if err := m.load(); err != nil {
@@ -158,6 +171,9 @@ func (l *Linked) Name(address uint64) (name string, ok bool) {
 	}
 	return "", false
 }
+
+// BaseWord is the address of the word, in the image, that tells where library i is: in its item of the table.
+func (l *Linked) BaseWord(i int) uint64 { return l.modules[1+i].item + tableBase }
 
 // within says in which module something is wrong.
 func within(name string, err error) error {
@@ -354,33 +370,39 @@ func (k *linker) table(order []int, lazy bool) error {
 	}
 	at := image.symbols[index].value
 	p := le.AppendUint64(nil, uint64(len(order)))
-	add := func(i int, spans ...span) {
-		m := &k.modules[i]
-		m.item = at + uint64(len(p))
-		for _, s := range spans {
-			p = le.AppendUint64(le.AppendUint64(p, m.base+s.va), s.size/8)
+	add := func(i int) {
+		k.modules[i].item = at + uint64(len(p))
+		for _, word := range k.modules[i].itemWords(i) {
+			p = le.AppendUint64(p, word)
 		}
-		p = le.AppendUint64(le.AppendUint64(le.AppendUint64(p, m.base+m.calls), m.base), uint64(i))
 	}
-	add(0, span{}, span{})
+	add(0)
 	for _, i := range order {
-		m := &k.modules[1+i]
-		add(1+i, m.init, m.fini)
+		add(1 + i)
 	}
 	image.writes = append(image.writes, Content{at, p})
-	resolver, ok := image.defined[ResolveSymbol]
-	if !ok || !in(image.segs, image.symbols[resolver].value, 1, Exec) || !lazy {
-		return nil
+	if index, ok := image.defined[ResolveSymbol]; ok && lazy && in(image.segs, image.symbols[index].value, 1, Exec) {
+		k.resolver = image.symbols[index].value
 	}
 	for i := range k.modules {
-		m := &k.modules[i]
-		// The first word is the linker's own. A module without the others has no calls to be bound.
-		if m.got == 0 || !in(m.segs, m.got, 24, Write) {
-			continue
-		}
-		if m.set(m.got+8, m.item) == nil && m.set(m.got+16, image.symbols[resolver].value) == nil {
-			m.lazy = true
-		}
+		k.modules[i].resolveBy(k.resolver)
 	}
 	return nil
+}
+
+// itemWords are struct kx_library of module i.
+func (m *module) itemWords(i int) [tableItem / 8]uint64 {
+	words := [...]uint64{m.base + m.init.va, m.init.size / 8, m.base + m.fini.va, m.fini.size / 8, m.base + m.calls, m.base, uint64(i)}
+	if i == 0 { // its own start calls them
+		clear(words[:4])
+	}
+	return words
+}
+
+// resolveBy has a module's calls come by the resolver, if it can: they are bound when they are made first.
+func (m *module) resolveBy(resolver uint64) {
+	// The first word is the linker's own. A module without the others has no calls to be bound.
+	if resolver != 0 && m.got != 0 && in(m.segs, m.got, 24, Write) && m.set(m.got+8, m.item) == nil && m.set(m.got+16, resolver) == nil {
+		m.lazy = true
+	}
 }

@@ -1,6 +1,9 @@
 package elf
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // maxLibrary is where the addresses of a library end, which begin at 0: bytes.
 const maxLibrary = 64 << 20
@@ -11,6 +14,29 @@ type Library struct {
 	Segments []Segment // VA as linked: from 0
 	Size     int64     // of the file
 	r        io.ReaderAt
+	// What it was compared with last: many programs may get it, one after the other.
+	compared last[comparison, *Changes]
+	matched  last[*Library, *matches]
+}
+
+// last keeps the last answer to a question. What is kept must not be changed any more.
+type last[K comparable, V any] struct {
+	mu     sync.Mutex
+	key    K
+	value  V
+	answer bool
+}
+
+// get answers anew only if it is another question, or there was an error.
+func (l *last[K, V]) get(key K, find func() (V, error)) (V, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.answer && l.key == key {
+		return l.value, nil
+	}
+	v, err := find()
+	l.key, l.value, l.answer = key, v, err == nil
+	return v, err
 }
 
 // ParseLibrary checks a shared library of size bytes. A file that is refused gives an *Error; any other error comes

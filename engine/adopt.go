@@ -54,6 +54,9 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		e.tending.Add(1)
 		go func() {
 			e.drain(p) // what was written while nobody listened
+			if p.unsettled.Load() {
+				p.command(abi.KxCmd{Op: abi.CmdTask}) // it tells that it does not work at it any more; if this fails, another call does
+			}
 			e.tend(p)
 		}()
 	}
@@ -187,6 +190,7 @@ func (e *Engine) adopt(p *pvm) bool {
 	if st, err := dom.Status(); err == nil {
 		p.stopped = st.State == xen.StatePaused
 	}
+	p.unsettled.Store(p.rec.Updating != nil)
 	e.running++
 	e.events.addf("adopted", &p.rec.Process, "from an earlier engine")
 	return true

@@ -21,6 +21,9 @@ type API interface {
 	Inspect(ctx context.Context, pid int) (*Detail, error)
 	// Libraries lists the shared libraries of a running pVM, in the order in which symbols are looked for.
 	Libraries(ctx context.Context, pid int) ([]Library, error)
+	// Update replaces a library of a running pVM by another file, without a restart; waits, if not nil, is told what it waits for, as
+	// often as that changes. A failure leaves the pVM as it was.
+	Update(ctx context.Context, pid int, r UpdateRequest, waits func(UpdateWait)) (*UpdateResult, error)
 	// Fork makes count children of a running pVM from outside, which all go on from the same point, and
 	// returns their PIDs. After an error, they are those of the children that there are nevertheless.
 	Fork(ctx context.Context, pid, count int) ([]int, error)
@@ -67,16 +70,18 @@ const (
 	CodeLimit      Code = "limit"
 	CodeInvalid    Code = "invalid"
 	CodeDenied     Code = "denied"
-	CodeRestricted Code = "restricted" // breaks a rule of --require; run exits 126
-	CodeForeign    Code = "foreign"    // a domain that somebody else made, or the host
+	CodeRestricted Code = "restricted"   // breaks a rule of --require; run exits 126
+	CodeChanged    Code = "incompatible" // a library that cannot take the place of another
+	CodeForeign    Code = "foreign"      // a domain that somebody else made, or the host
 	CodeInternal   Code = "internal"
 	CodeEngine     Code = "engine" // unreachable, wrong version, socket of another user
 )
 
 // Error is one line for people: what, to whom, why, and the mend where there is one.
 type Error struct {
-	Code Code   `json:"code"`
-	Msg  string `json:"error"`
+	Code    Code     `json:"code"`
+	Msg     string   `json:"error"`
+	Reasons []string `json:"reasons,omitempty"` // of CodeChanged, a line each
 }
 
 func (e *Error) Error() string { return e.Msg }
@@ -122,6 +127,43 @@ type RunReply struct {
 type Step struct {
 	Name string        `json:"name"`
 	Took time.Duration `json:"took_ns"`
+}
+
+// UpdateRequest says which library of a pVM is to be replaced, and by what.
+type UpdateRequest struct {
+	Old string `json:"old"`           // as it is needed, its file's name, or its absolute path
+	New string `json:"new,omitempty"` // absolute path
+	// Rollback goes back to the file that the last update has replaced. Then there is no New.
+	Rollback bool `json:"rollback,omitempty"`
+	// Timeout is for how long the library may be in use before the update gives up; 0: not at all.
+	Timeout time.Duration `json:"timeout_ns,omitempty"`
+	// DryRun only finds out whether it could be done now.
+	DryRun bool `json:"dry_run,omitempty"`
+	// SymbolsOnly does without types where there is no debug information.
+	SymbolsOnly bool `json:"symbols_only,omitempty"`
+}
+
+// UpdateWait is what an update waits for: the library is in use.
+type UpdateWait struct {
+	Thread int    `json:"thread"` // number; 0: nobody's
+	Where  string `json:"where"`  // it is to come back to, with the library's name
+}
+
+// UpdateResult says how an update went, and where the time went.
+type UpdateResult struct {
+	PID       int           `json:"pid"`
+	Library   string        `json:"library"` // as it is needed
+	Old       LibraryFile   `json:"old"`
+	New       LibraryFile   `json:"new"`
+	Already   bool          `json:"already,omitempty"` // it had that file, and nothing was done
+	DryRun    bool          `json:"dry_run,omitempty"` // it could be done; nothing was
+	Steps     []Step        `json:"steps"`
+	Pause     time.Duration `json:"pause_ns"`  // for which the program stood still
+	Scanned   uint64        `json:"scanned"`   // bytes that were looked through for pointers
+	Functions uint64        `json:"functions"` // pointers to functions, and words of tables, that have changed
+	Variables uint64        `json:"variables"` // that were copied
+	Pointers  uint64        `json:"pointers"`  // to variables and constants, that have changed
+	Pinned    uint64        `json:"pinned"`    // to constants that the new file does not have: those of the old one stay
 }
 
 // Snapshot is all pVMs at one moment. It is never changed after it was made.
@@ -342,7 +384,7 @@ type LogReader interface {
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Type  string    `json:"type"` // started, forked, exited, reparented, signalled, paused, resumed, restarted, adopted, piped, limit, refused, corrupt, engine
+	Type  string    `json:"type"` // started, forked, exited, reparented, signalled, paused, resumed, restarted, adopted, piped, limit, updated, update refused, refused, corrupt, engine
 	PID   int       `json:"pid,omitempty"`
 	Name  string    `json:"name,omitempty"`
 	Child int       `json:"child,omitempty"` // of a forked event

@@ -16,12 +16,15 @@ func (e *Engine) serve(p *pvm) {
 	if !ok {
 		return
 	}
+	if call.Op != abi.CallSettle { // which it may make in the middle of an update
+		e.settleUpdate(p)
+	}
 	var result int64
 	switch call.Op {
 	case abi.CallFork:
 		p.still.Lock()
 		defer p.still.Unlock()
-		if !p.stopped {
+		if !p.stopped && !e.forkWaits(p) {
 			e.callFork(p, call)
 		}
 		return

@@ -299,6 +299,31 @@ func (c *Client) Fork(ctx context.Context, pid, count int) ([]int, error) {
 	return v.PIDs, nil
 }
 
+func (c *Client) Update(ctx context.Context, pid int, r UpdateRequest, waits func(UpdateWait)) (*UpdateResult, error) {
+	resp, err := c.send(ctx, "POST", pvmPath(pid, "/update"), r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	for dec := json.NewDecoder(resp.Body); ; {
+		var line updated
+		switch err := dec.Decode(&line); {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == io.EOF:
+			return nil, c.cutShort(io.ErrUnexpectedEOF)
+		case err != nil:
+			return nil, c.cutShort(err)
+		case line.Failed != nil:
+			return nil, line.Failed
+		case line.Result != nil:
+			return line.Result, nil
+		case line.Waits != nil && waits != nil:
+			waits(*line.Waits)
+		}
+	}
+}
+
 func (c *Client) SignalTree(ctx context.Context, pid, sig int) error {
 	return c.call(ctx, "POST", pvmPath(pid, "/tree"), sig, nil)
 }

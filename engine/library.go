@@ -16,8 +16,8 @@ import (
 	"kxsh/xen"
 )
 
-// maxSlide is by how many pages at most the dynamic segment of a pVM is moved at random.
-const maxSlide = 128
+// spareRoom is how many pages a dynamic segment has at least for libraries that come later, beside room for all that are there once more.
+const spareRoom = 256
 
 // library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that use it.
 type library struct {
@@ -59,6 +59,14 @@ type LibraryUse struct {
 	Base   uint64 `json:"base"`   // address
 	Bytes  uint64 `json:"bytes"`  // of addresses, from there
 	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
+	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
+	Previous *LibraryFile `json:"previous,omitempty"`
+}
+
+// LibraryFile is a file that was a library.
+type LibraryFile struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
 }
 
 // Library is a library of a running pVM, as it is now.
@@ -129,12 +137,15 @@ type libraries struct {
 	linked  *elf.Linked
 }
 
-// link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. The
-// caller puts them back.
-func (e *Engine) link(im *image, r *RunRequest, q *restriction, slide uint64) (l libraries, err error) {
+// link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. It
+// places them for a RAM window of so many bytes, or, if they are known, takes those, where they are. The caller puts them back.
+func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, known []LibraryUse) (l libraries, err error) {
 	folders := append(append([]string(nil), r.LibPath...), filepath.Dir(r.Image))
 	tree, err := elf.Tree(im.elf, func(name, by string) (*elf.Library, error) {
 		path, err := FindLibrary(name, folders)
+		if i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == name }); i >= 0 {
+			path, err = known[i].Path, nil
+		}
 		if err != nil {
 			if by == "" {
 				by = "it"
@@ -155,7 +166,7 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, slide uint64) (l
 		return file.elf, nil
 	})
 	if err == nil {
-		l.linked, err = elf.Link(im.elf, tree, slide, !bindsNow(r.Env))
+		l.linked, err = elf.Link(im.elf, tree, l.bases(tree, memory, known), !bindsNow(r.Env))
 	}
 	if err != nil {
 		e.putLibraries(l)
@@ -167,6 +178,21 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, slide uint64) (l
 	}
 	l.place()
 	return l, nil
+}
+
+// bases are the addresses of the libraries, with room for a successor of each.
+func (l *libraries) bases(tree []elf.Node, memory uint64, known []LibraryUse) (bases []uint64) {
+	if known != nil {
+		for _, n := range tree {
+			i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == n.Name })
+			bases = append(bases, known[max(i, 0)].Base)
+		}
+		return bases
+	}
+	_, pages := elf.Place(tree, 0)
+	l.dynamic.VA, l.dynamic.Pages = xen.PlaceDynamic(2*pages+spareRoom, memory)
+	bases, _ = elf.Place(tree, l.dynamic.VA)
+	return bases
 }
 
 // bindsNow tells whether a program wants all of its calls bound before it runs.
@@ -187,24 +213,29 @@ func FindLibrary(name string, folders []string) (string, error) {
 
 // place says what of the libraries is where.
 func (l *libraries) place() {
-	l.dynamic = xen.Dynamic{Pages: l.linked.Pages, Content: l.linked.Content}
+	l.dynamic.Content = l.linked.Content
 	l.linked.Content = nil // it is needed once
 	for i, p := range l.linked.Libraries {
-		use := &l.uses[i]
-		use.Base, use.Bytes = p.Base, p.Pages()*elf.PageSize
-		first := uint64(0)
-		for _, s := range p.Segments {
-			at := xen.Range{VA: p.Base + s.VA&^(elf.PageSize-1), Pages: s.Pages()}
-			if s.Prot&elf.Write != 0 {
-				l.dynamic.Private = append(l.dynamic.Private, at)
-				continue
-			}
-			l.dynamic.Shared = append(l.dynamic.Shared, xen.Mapping{Range: at, Of: i, First: first, Prot: s.Prot})
-			first += at.Pages
-		}
-		use.Shared = first * elf.PageSize
+		shared, private := l.uses[i].place(&p, i)
+		l.dynamic.Shared, l.dynamic.Private = append(l.dynamic.Shared, shared...), append(l.dynamic.Private, private...)
 		l.shared = append(l.shared, l.files[i].xen)
 	}
+}
+
+// place says what of a library is where: the pages that all have, which are those of number of, and those of each pVM's own.
+func (u *LibraryUse) place(p *elf.Placed, of int) (shared []xen.Mapping, private []xen.Range) {
+	first := uint64(0)
+	for _, s := range p.Segments {
+		at := xen.Range{VA: p.Base + s.VA&^(elf.PageSize-1), Pages: s.Pages()}
+		if s.Prot&elf.Write != 0 {
+			private = append(private, at)
+			continue
+		}
+		shared = append(shared, xen.Mapping{Range: at, Of: of, First: first, Prot: s.Prot})
+		first += at.Pages
+	}
+	u.Base, u.Bytes, u.Shared = p.Base, p.Pages()*elf.PageSize, first*elf.PageSize
+	return shared, private
 }
 
 func (e *Engine) putLibraries(l libraries) {
@@ -244,20 +275,18 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 		return nil, err
 	}
 	defer e.images.put(im)
-	r := rec.Request
-	r.Image, r.LibPath = rec.Image, nil
-	for _, u := range rec.Libraries {
-		r.LibPath = append(r.LibPath, filepath.Dir(u.Path))
-	}
 	if im.sha != rec.ImageSHA || im.elf.Dynamic == nil {
 		return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", rec.Image)
 	}
-	l, err := e.link(im, &r, &restriction{}, (rec.Libraries[0].Base-elf.ImageVA)/elf.PageSize-im.elf.Pages()-1)
+	l, err := e.link(im, &rec.Request, &restriction{}, 0, rec.Libraries)
 	if err != nil {
 		return nil, err
 	}
 	defer e.putLibraries(l)
 	for i, u := range l.uses {
+		if i < len(rec.Libraries) {
+			u.Previous = rec.Libraries[i].Previous
+		}
 		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
 			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
 		}

@@ -33,11 +33,13 @@ type pvm struct {
 	broken string   // why the control area is not trusted any more
 	doomed bool     // it is being killed with others and must not fork any more
 	asked  *request // a fork from outside that it has not come to yet
+	update *update  // of one of its libraries, under way
 
 	still   sync.Mutex // keeps it from being stopped while it is forked
 	stopped bool       // by a signal or from outside; guarded by still
 
-	linked atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
+	linked    atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
+	unsettled atomic.Bool                // an earlier engine was about to update one, and nobody knows yet whether it has
 
 	size atomic.Uint64 // of its terminal: rows << 32 | columns
 

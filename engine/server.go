@@ -208,6 +208,7 @@ func (s *Server) routes() http.Handler {
 		return nil, s.api.Shutdown(r.Context(), r.FormValue("kill") != "")
 	})
 	m.HandleFunc("GET /v1/events", s.events)
+	m.HandleFunc("POST /v1/pvms/{pid}/update", s.update)
 	m.HandleFunc("GET /v1/pvms/{pid}/logs", s.logs)
 	m.HandleFunc("POST /v1/pvms/{pid}/attach", s.attach)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -265,13 +266,18 @@ var httpStatus = map[Code]int{
 	CodeDenied: http.StatusForbidden, CodeRestricted: http.StatusForbidden, CodeForeign: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
 }
 
+func asError(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = errf(CodeInternal, "%v", err)
+	}
+	return e
+}
+
 func reply(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			e = errf(CodeInternal, "%v", err)
-		}
+		e := asError(err)
 		status := httpStatus[e.Code]
 		if status == 0 {
 			status = http.StatusInternalServerError
@@ -306,6 +312,38 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 		flush.Flush()
 	}
+}
+
+// updated is a line of the answer to an update: one of them.
+type updated struct {
+	Waits  *UpdateWait   `json:"waits,omitempty"`
+	Result *UpdateResult `json:"result,omitempty"`
+	Failed *Error        `json:"failed,omitempty"`
+}
+
+// update answers with a JSON object a line, the last of which says how it ended.
+func (s *Server) update(w http.ResponseWriter, r *http.Request) {
+	pid, err := pidOf(r)
+	var req UpdateRequest
+	if err == nil {
+		err = decode(r, &req)
+	}
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	result, err := s.api.Update(r.Context(), pid, req, func(wait UpdateWait) {
+		enc.Encode(updated{Waits: &wait}) // who does not listen any more ends the request
+		flush.Flush()
+	})
+	if err != nil {
+		enc.Encode(updated{Failed: asError(err)})
+		return
+	}
+	enc.Encode(updated{Result: result})
 }
 
 // logs answers with frames.

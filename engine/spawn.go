@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,18 +68,19 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			return fail(err)
 		}
 	}
-	var libs libraries
-	if im.elf.Dynamic != nil {
-		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, rand.Uint64N(maxSlide)); return err }, nil); err != nil {
-			return fail(err)
-		}
-		defer e.putLibraries(libs)
-	}
 	root := im.root
 	if r.Root != "" {
 		if err := s.do("root", func() (err error) { root, err = readRoot(r.Root); return err }, nil); err != nil {
 			return fail(err)
 		}
+	}
+	memory := ramSize(&r, im.elf, root)
+	var libs libraries
+	if im.elf.Dynamic != nil {
+		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, memory, nil); return err }, nil); err != nil {
+			return fail(err)
+		}
+		defer e.putLibraries(libs)
 	}
 	p := newPVM()
 	p.syms = im.syms
@@ -92,7 +92,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: e.cpus > 1,
 				Rows: r.Rows, Cols: r.Cols, Root: root,
 			},
-			Memory: ramSize(&r, im.elf, root),
+			Memory: memory,
 			Step:   func(name string, took time.Duration) { s.took("domain: "+name, took) },
 		})
 		return err
@@ -112,7 +112,8 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			Started: requested, UID: os.Getuid(), TTY: r.TTY,
 		},
 		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Token: p.dom.Token(),
-		Log: filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
+		Dynamic: xen.Range{VA: libs.dynamic.VA, Pages: libs.dynamic.Pages},
+		Log:     filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}
 	if rule.Signed {
 		p.rec.Seal = sealOf(im.record)

@@ -12,6 +12,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
 )
 
 // store is what outlives an engine: one record a pVM, and the newest events. It is a bbolt file
@@ -42,9 +44,12 @@ type record struct {
 	ImageSHA  string       `json:"image_sha256"`
 	Seal      *Seal        `json:"seal,omitempty"` // nil: no signature was asked for
 	Libraries []LibraryUse `json:"libraries,omitempty"`
-	Token     []byte       `json:"token,omitempty"` // for Hypervisor.Adopt; empty when it has ended
-	Log       string       `json:"log"`             // folder of the console log, under the state folder
-	Stopped   bool         `json:"stopped"`         // a user ended it: no restart
+	Dynamic   xen.Range    `json:"dynamic,omitzero"`   // its dynamic segment; zero: it has none
+	Kept      []xen.Range  `json:"kept,omitempty"`     // of it, where libraries were of which something is used still
+	Updating  *updating    `json:"updating,omitempty"` // a library that is being replaced
+	Token     []byte       `json:"token,omitempty"`    // for Hypervisor.Adopt; empty when it has ended
+	Log       string       `json:"log"`                // folder of the console log, under the state folder
+	Stopped   bool         `json:"stopped"`            // a user ended it: no restart
 	Crash     string       `json:"crash,omitempty"`
 	Requested time.Time
 	MainAfter time.Duration

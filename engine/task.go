@@ -43,6 +43,7 @@ type task struct {
 	number      int64
 	result      int64
 	err         error
+	then        func(*task)     // if not nil, is called when these are set, before the pVM goes on
 	news        <-chan struct{} // closed when what a task with watch was about may have changed since
 	done        chan struct{}   // closed when answer, result, err and news are set
 }
@@ -82,6 +83,9 @@ func (e *Engine) callTask(p *pvm, call ipc.Call) int64 {
 				}
 			}
 		}
+		if t.then != nil {
+			t.then(t)
+		}
 		close(t.done)
 	}
 	if len(ts.queue) == 0 {
@@ -111,18 +115,30 @@ func (ts *tasks) withdraw(t *task) bool {
 // that nobody waits any more.
 func (e *Engine) askMember(ctx context.Context, p *pvm, ask *ipc.Task) (*task, error) {
 	t := &task{ask: ask, done: make(chan struct{})}
+	fetched, err := e.offer(ctx, p, t)
+	switch {
+	case err == nil:
+		return t, t.err
+	case fetched && (err == errSilent || err == errGone):
+		err = errLost
+	}
+	return nil, err
+}
+
+// offer has one member do a task, and returns nil when it has brought the result. After an error fetched tells whether it may still do so: it
+// has begun with it, and t.done will be closed then.
+func (e *Engine) offer(ctx context.Context, p *pvm, t *task) (fetched bool, err error) {
 	p.tasks.mu.Lock()
 	p.tasks.queue = append(p.tasks.queue, t)
 	p.tasks.mu.Unlock()
 	if err := p.command(abi.KxCmd{Op: abi.CmdTask}); err != nil && p.tasks.withdraw(t) {
-		return nil, errSilent
+		return false, errSilent
 	}
 	timer := time.NewTimer(e.patience / taskShare)
 	defer timer.Stop()
-	var err error
 	select {
 	case <-t.done:
-		return t, t.err
+		return true, nil
 	case <-p.ended:
 		err = errGone
 	case <-timer.C:
@@ -136,17 +152,14 @@ func (e *Engine) askMember(ctx context.Context, p *pvm, ask *ipc.Task) (*task, e
 		err = errf(CodeEngine, "the engine is leaving")
 	}
 	if p.tasks.withdraw(t) {
-		return nil, err
+		return false, err
 	}
 	select {
 	case <-t.done: // at the last moment
-		return t, t.err
+		return true, nil
 	default:
+		return true, err
 	}
-	if err == errSilent || err == errGone {
-		err = errLost
-	}
-	return nil, err
 }
 
 // askFamily has some member of a family do a task. One that may be done twice is, if a member does not say how it went.

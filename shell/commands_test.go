@@ -66,6 +66,23 @@ var commandTests = []struct {
 		"NAME     ADDRESS SHARED SHARERS BOUND LAZY DIGEST       PATH\nlibm.so 0x450000   4.0K       2     3   66 0123456789ab /lib/libm.so\n1\n",
 		"ldd: \\(7\\): no such pVM\nldd: usage: ldd .*\n", 2},
 
+	{`run -d spin.kx >/dev/null; update 1, new.so, libm.so; update 1 constants.so /lib/libm.so; update 1,same.so,libm.so; update --dry-run 1 new.so libm.so; rollback 1 libm.so`,
+		"\\(1\\): libm.so: new.so instead of /lib/libm.so\n  check        1.0ms\n  functions     38µs\npause 40µs, 1.0M looked through; functions: 1, variables: 2, pointers: 3\n" +
+			"(?s).*pointers: 3; constants of the old file that are used still: 1\n" +
+			"\\(1\\): libm.so: is same.so already\n" +
+			"\\(1\\): libm.so: new.so could take the place of /lib/libm.so\n  check        1.0ms\n  functions     38µs\npause 40µs, 1.0M looked through\n" +
+			"\\(1\\): libm.so: back instead of /lib/libm.so\n.*", "", 0},
+	{`run -d spin.kx >/dev/null; update 1 busy.so libm.so; echo $?; update --timeout 3s 1 other.so libm.so; update 7 new.so libm.so; update nosuch new.so libm.so; update 1 new.so libz.so; echo $?
+		update 1 new.so; echo $?; update --timeout -1s 1 new.so libm.so; rollback 1; update --all new.so libz.so; echo $?`, "1\n1\n2\n1\n",
+		"update: \\(1\\): libm.so is in use: thread 2 in libm.so:sin\\+0x4, 10s\nupdate: sin: gone\nupdate: cos: another type\nupdate: \\(1\\): cannot take its place: 2 reasons\n" +
+			"update: \\(7\\): no such pVM\nupdate: \\(nosuch\\): no such pVM\nupdate: \\(1\\): has no library libz.so\nupdate: usage: .*\nupdate: --timeout -1s: .*\n" +
+			"rollback: usage: .*\nupdate: libz.so: no pVM has it\n", 0},
+	{`for i in 1 2 3; do run -d spin.kx; done >/dev/null; kill 2; update --watch 10ms --all new.so libm.so | grep -v '^ '; update --all busy.so libm.so; echo $?; update --dry-run 'sp*' new.so libm.so | tail -1`,
+		"(?s)\\(1\\): .*\\(3\\): .*2 of 2 updated\n0 of 2 updated\n1\n2 of 2 could be updated\n", "update: \\(1\\): libm.so is in use.*\nupdate: it was the first: 1 more not touched\n", 0},
+	{`run -d --name frail spin.kx >/dev/null; run -d --name b spin.kx >/dev/null; update --all new.so libm.so; echo $?; update --json b other.so libm.so; update --json b new.so libm.so | grep pause`,
+		"0 of 2 updated\n1\n(?s)\\[\n.*\"pid\": 2,.*\"error\": .*\"reasons\": \\[.*\\]\n +\"pause_ns\": 40000,\n",
+		"update: \\(1\\): was updated and has ended: exit status 139: see logs 1\nupdate: it was the first: 1 more not touched\nupdate: sin: gone\nupdate: cos: another type\nupdate: .*\n", 0},
+
 	// What families share
 	{`ipcs; msgget 5; echo $?`, "FAM KIND ID KEY PERMS UID BYTES COUNT PIDS\n1\n", "msgget: no pVM runs\n", 0},
 	{`run -d spin.kx >/dev/null; ipcs; ipcs -mp --no-headers`,

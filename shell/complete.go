@@ -106,6 +106,9 @@ func (s *Shell) arguments(cmd *Command, args []string, cur string) []string {
 	if cmd.Args == Choice && len(args) > 0 {
 		return nil
 	}
+	if cmd.Args == Library {
+		return s.libraries(args, cur)
+	}
 	return s.kind(cmd, cmd.Args, cur)
 }
 
@@ -213,6 +216,26 @@ func (s *Shell) pvms(cur string, pids bool) []string {
 		}
 	}
 	return out
+}
+
+// libraries lists pVMs and files or, after a pVM, its libraries and files.
+func (s *Shell) libraries(args []string, cur string) []string {
+	var out []string
+	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
+	if len(args) == 0 {
+		out = s.pvms(cur, true)
+	} else if api := s.peek(); api != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
+		defer cancel()
+		list, err := targets(ctx, api, []string{strings.TrimSuffix(args[0], ",")}, false)
+		if err == nil && list[0].err == nil {
+			libs, _ := api.Libraries(ctx, list[0].pid) // or none
+			for _, l := range libs {
+				out = append(out, l.Name+" ")
+			}
+		}
+	}
+	return append(out, files(cur, func(os.FileInfo) bool { return true })...)
 }
 
 // commandNames completes the first word: our commands, the shell's, and programs in PATH.

@@ -324,6 +324,42 @@ func (f *fake) Libraries(_ context.Context, pid int) ([]engine.Library, error) {
 	return []engine.Library{{LibraryUse: use, Sharers: 2, Bound: 3, Lazy: 66}}, nil
 }
 
+// Update replaces libm.so; what comes of it is decided by the new file's name, and a pVM whose name is frail ends of it.
+func (f *fake) Update(_ context.Context, pid int, r engine.UpdateRequest, waits func(engine.UpdateWait)) (*engine.UpdateResult, error) {
+	p, err := f.get(pid, true)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(code engine.Code, format string, args ...any) (*engine.UpdateResult, error) {
+		e := &engine.Error{Code: code, Msg: fmt.Sprintf("(%d): ", pid) + fmt.Sprintf(format, args...)}
+		if code == engine.CodeChanged {
+			e.Reasons = []string{"sin: gone", "cos: another type"}
+		}
+		return nil, e
+	}
+	if !(&engine.LibraryUse{Name: "libm.so", Path: "/lib/libm.so"}).AnswersTo(r.Old) {
+		return fail(engine.CodeInvalid, "has no library %s", r.Old)
+	}
+	word := r.New[strings.LastIndex(r.New, "/")+1:]
+	switch {
+	case r.Rollback:
+		word = "back"
+	case word == "busy.so":
+		wait := engine.UpdateWait{Thread: 2, Where: "libm.so:sin+0x4"}
+		waits(wait)
+		return fail(engine.CodeBusy, "libm.so is in use: %s, %v", wait, r.Timeout)
+	case word == "other.so":
+		return fail(engine.CodeChanged, "cannot take its place: 2 reasons")
+	case p.Name == "frail":
+		f.end(p, 139, 11, "")
+	}
+	return &engine.UpdateResult{
+		PID: pid, Library: "libm.so", Old: engine.LibraryFile{Path: "/lib/libm.so"}, New: engine.LibraryFile{Path: word}, Already: word == "same.so", DryRun: r.DryRun,
+		Steps: []engine.Step{{Name: "check", Took: time.Millisecond}, {Name: "functions", Took: 38 * time.Microsecond}}, Pause: 40 * time.Microsecond,
+		Scanned: 1 << 20, Functions: 1, Variables: 2, Pointers: 3, Pinned: uint64(len(word)) / 8,
+	}, nil
+}
+
 func (f *fake) Signal(_ context.Context, pid, sig int) error {
 	return f.send(pid, sig, false)
 }

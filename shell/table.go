@@ -14,10 +14,11 @@ const (
 	Signal         // a signal's name
 	File
 	Dir
-	Topic  // a command's name
-	Column // a column of ps
-	Shared // the number of something that a family shares
-	Choice // one of Command.Choices
+	Topic   // a command's name
+	Column  // a column of ps
+	Library // a pVM, and then libraries of it, or files
+	Shared  // the number of something that a family shares
+	Choice  // one of Command.Choices
 )
 
 // Command is one entry of the table.
@@ -47,7 +48,7 @@ type Command struct {
 func commands() []Command {
 	return []Command{
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
-		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, eventsCommand,
+		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, updateCommand, rollbackCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, configCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,

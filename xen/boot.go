@@ -18,15 +18,16 @@ const startMagic = "xen-3.0-x86_64"
 
 // Place is where a domain builder has put a domain: what the boot parameters say about it.
 type Place struct {
-	ID         DomID
-	Evtchn     uint32 // the domain's port of the channel to the engine
-	SharedInfo uint64 // start_info.shared_info: its machine address
-	MFNList    uint64 // start_info.mfn_list, 0 if frame numbers are machine frame numbers
-	ImagePages uint64
-	RAMVA      uint64
-	RAMPages   uint64
-	RAMLater   uint64 // pages of the window's end that the domain gets itself when it needs them
-	Dirty      bool   // and which then may hold something else than zeroes
+	ID           DomID
+	Evtchn       uint32 // the domain's port of the channel to the engine
+	SharedInfo   uint64 // start_info.shared_info: its machine address
+	MFNList      uint64 // start_info.mfn_list, 0 if frame numbers are machine frame numbers
+	ImagePages   uint64 // frames of image and dynamic segment
+	DynamicPages uint64 // of those, the dynamic segment's
+	RAMVA        uint64
+	RAMPages     uint64
+	RAMLater     uint64 // pages of the window's end that the domain gets itself when it needs them
+	Dirty        bool   // and which then may hold something else than zeroes
 
 	FamilyPages uint64 // of the family area that are there
 	Bells       bool   // the hypervisor rings members itself: abi.FBells
@@ -103,7 +104,7 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 	}
 	c.Evtchn, c.FamilyPages = p.Evtchn, uint32(p.FamilyPages)
 	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
-	c.ImagePages, c.RamVa, c.RamPages = p.ImagePages, p.RAMVA, p.RAMPages
+	c.ImagePages, c.DynamicPages, c.RamVa, c.RamPages = p.ImagePages, p.DynamicPages, p.RAMVA, p.RAMPages
 	c.RootVa, c.RootLen = p.RootVA(len(b.Root)), uint64(len(b.Root))
 	copy(c.Name[:len(c.Name)-1], b.Name)
 	c.Argc, c.Envc = uint32(len(b.Args)), uint32(len(b.Env))

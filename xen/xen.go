@@ -77,9 +77,10 @@ type Shared interface {
 	Close() error
 }
 
-// Dynamic is a domain's dynamic segment: the libraries behind its image, in the image area.
+// Dynamic is a domain's dynamic segment: room for libraries, which ends where the RAM window begins.
 type Dynamic struct {
-	Pages   uint64        // of image and segment, from abi.ImageVa
+	VA      uint64        // where PlaceDynamic says; 0: there is none
+	Pages   uint64        // a multiple of DynamicUnit
 	Shared  []Mapping     // by their addresses
 	Private []Range       // zero, but for
 	Content []elf.Content // which the image's writable segments may get, too
@@ -178,6 +179,11 @@ type Domain interface {
 	Fork(ctx context.Context, f *Fork) (Domain, error)
 	// Settle serves abi.CallSettle: a fork may leave memory of both sides for later, until either needs it.
 	Settle(va uint64) error
+	// Map maps pages of libraries into the dynamic segment of a domain, where nothing is, as those of Config: Mapping.Of is which of them. A
+	// failure leaves the domain as it was.
+	Map(libraries []Shared, at []Mapping) error
+	// Unmap takes away what Map and Config have mapped in a range of the dynamic segment. What the domain itself has put there stays.
+	Unmap(r Range) error
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
 	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
 	Family(pages uint64) (uint64, error)

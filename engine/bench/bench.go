@@ -41,7 +41,7 @@ type Bench struct {
 }
 
 // Names are the benchmarks there are.
-var Names = []string{"boot", "fork", "ipc"}
+var Names = []string{"boot", "fork", "ipc", "update", "memory"}
 
 // Run runs one benchmark by name.
 func (b *Bench) Run(ctx context.Context, name string) (err error) {
@@ -60,6 +60,10 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 		return b.fork(ctx)
 	case "ipc":
 		return b.ipc(ctx)
+	case "update":
+		return b.update(ctx)
+	case "memory":
+		return b.memory(ctx)
 	}
 	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
 }

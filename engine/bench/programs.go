@@ -12,7 +12,7 @@ import (
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
 // for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks; ipc
-// measures what goes between processes.
+// measures what goes between processes; update has a library, of which there are three builds.
 var (
 	//go:embed testdata/stamp.c
 	stampC string
@@ -24,18 +24,28 @@ var (
 	forksC string
 	//go:embed testdata/ipc.c
 	ipcC string
+	//go:embed testdata/update.c
+	updateC string
+	//go:embed testdata/library.c
+	libraryC string
 )
 
 // source is one program.
 type source struct {
 	name, text string
-	image      bool // a pVM image; else a static Linux program
+	image      bool // a pVM image, or a library; else a static Linux program
+	flags      []string
+	needs      string // must be there before
 }
 
 // programs are what the benchmarks run: where each is in a folder, and how it is built.
 var programs = []source{
-	{"stamp.kx", stampC, true}, {"stamp", stampC, false}, {"idle.kx", idleC, true}, {"spawn", spawnC, false},
-	{"forks.kx", forksC, true}, {"forks", forksC, false}, {"ipc.kx", ipcC, true}, {"ipc", ipcC, false},
+	{name: "stamp.kx", text: stampC, image: true}, {name: "stamp", text: stampC}, {name: "idle.kx", text: idleC, image: true}, {name: "spawn", text: spawnC},
+	{name: "forks.kx", text: forksC, image: true}, {name: "forks", text: forksC}, {name: "ipc.kx", text: ipcC, image: true}, {name: "ipc", text: ipcC},
+	{name: "libbench.so", text: libraryC, image: true, flags: []string{"-shared", "-g", "-DVERSION=1"}},
+	{name: "libbench2.so", text: libraryC, image: true, flags: []string{"-shared", "-g", "-DVERSION=2", "-Wl,-soname,libbench.so"}},
+	{name: "large/libbench.so", text: libraryC, image: true, flags: []string{"-shared", "-DVERSION=1", "-DLARGE"}},
+	{name: "update.kx", text: updateC, image: true, flags: []string{"-L.", "-lbench"}, needs: "libbench.so"},
 }
 
 // CC compiles a program into a pVM image, as kxsh cc does.
@@ -58,17 +68,22 @@ func build(dir, name string, cc CC, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	out := filepath.Join(dir, p.name)
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	out := filepath.Join(dir, p.name)
+	if _, err := os.Stat(filepath.Join(dir, p.needs)); err != nil {
+		if err := build(dir, p.needs, cc, stderr); err != nil {
+			return err
+		}
+	}
 	src := out + ".c"
 	if err := os.WriteFile(src, []byte(p.text), 0o600); err != nil {
 		return err
 	}
 	defer os.Remove(src)
 	if p.image {
-		if code := cc([]string{"-O2", "-o", out, src}, os.Environ(), dir, nil, stderr, stderr); code != 0 {
+		if code := cc(append([]string{"-O2", "-o", out, src}, p.flags...), os.Environ(), dir, nil, stderr, stderr); code != 0 {
 			return fmt.Errorf("cc: exit status %d", code)
 		}
 	} else if text, err := exec.Command("gcc", "-O2", "-static", "-o", out, src).CombinedOutput(); err != nil {

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 6
+#define KX_ABI_VERSION 7
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -24,17 +24,17 @@
 /*
  * Address space of a pVM.
  *   0                          never mapped
- *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
- *                              number of pages further on, the dynamic segment: the shared libraries that the image
- *                              needs, each as its file has it, with a page that is not there before it
+ *   KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
  *   KX_CTL_VA                  the control area, laid out below
  *   KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
  *   KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
  *                              frame number of each frame; start_info.mfn_list is that of frame 0
  *   kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
- * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
- * then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
- * as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
+ *   before it                  kx_control.dynamic_pages of dynamic segment, if the image needs shared libraries: each as its file has it,
+ *                              with a page that is not there before it, and room for others
+ * Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages, the dynamic segment and
+ * the RAM window, so a virtual address tells its frame and no frame has an alias. Most pages of the dynamic segment are not there; those of a
+ * library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
  *
  * At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
  * pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -152,6 +152,27 @@
 #define KX_TASK_TAKE 11   /* a[1]: that page; -EINVAL: no such offer */
 #define KX_TASK_SETTLE 12 /* 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer */
 #define KX_OFFER_NS 10000000000
+/*
+ * A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
+ *   -EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
+ *   -EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
+ */
+#define KX_TASK_UPDATE 13
+#define KX_UPDATE_TRY 1 /* only tells whether it could be done now */
+
+/* kind of a part, and of a move */
+#define KX_UPDATE_GONE 0 /* of a move without a size: where another one ends there begins what only the old library has */
+#define KX_UPDATE_CODE 1
+#define KX_UPDATE_CONST 2
+#define KX_UPDATE_DATA 3
+
+/* kx_updated.ns */
+#define KX_UPDATE_QUIESCE 0   /* all that may hold an address of the old library has been looked through */
+#define KX_UPDATE_MAP 1       /* the new library's own pages are there, with their first content */
+#define KX_UPDATE_FUNCTIONS 2 /* what pointed to old functions points to new ones */
+#define KX_UPDATE_VARIABLES 3 /* the same of variables, after they were copied */
+#define KX_UPDATE_RELEASE 4   /* the old library is not mapped any more */
+#define KX_UPDATE_STAGES 5
 
 /* kx_object.kind */
 #define KX_OBJECT_QUEUE 1
@@ -318,6 +339,60 @@ struct kx_libraries {
 	struct kx_library library[KX_LIBRARIES];
 };
 
+/*
+ * How a library is replaced by another one: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
+ * and without gaps: struct kx_update_part[parts], kx_update_page[pages], kx_update_move[moves], and kx_update_word[literals] and [words].
+ */
+struct kx_update {
+	uint64_t old_va, old_end; /* addresses of the library that goes */
+	uint64_t new_va, new_end; /* and of the one that comes, whose read-only pages are mapped */
+	uint32_t parts;
+	uint32_t pages;
+	uint32_t moves;    /* by their addresses; they do not overlap */
+	uint32_t literals; /* pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content */
+	uint32_t words;    /* that get other values, by their addresses */
+	uint32_t pad;
+};
+
+/* Mapped pages of the old library, by their addresses. */
+struct kx_update_part {
+	uint64_t va, end;
+	uint32_t kind; /* KX_UPDATE_*; those of KX_UPDATE_DATA are the pVM's own */
+	uint32_t pad;
+};
+
+/* A page of the new library that is to be the pVM's own, and the address of its first content; 0: zeroes. */
+struct kx_update_page {
+	uint64_t va, content;
+};
+
+/*
+ * A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+ * variables of which the image has the copy that counts.
+ */
+struct kx_update_move {
+	uint64_t from, to;
+	uint64_t size; /* bytes, of both */
+	uint32_t kind; /* KX_UPDATE_* */
+	uint32_t pad;
+};
+
+struct kx_update_word {
+	uint64_t va, value;
+};
+
+/* How it went. */
+struct kx_updated {
+	uint64_t ns[KX_UPDATE_STAGES]; /* how long each stage took */
+	uint64_t bytes;                /* looked through */
+	uint64_t functions, variables; /* pointers that have changed, words of kx_update included; variables that were copied */
+	uint64_t pointers;             /* to variables and constants, that have changed */
+	uint64_t pinned;               /* pointers to constants that the new library does not have: those of the old one stay mapped */
+	uint64_t at, value;            /* the first word that stands in the way, and what it holds */
+	uint32_t tid;                  /* on whose stack, or in whose registers, it is; 0: nobody's */
+	uint32_t pad;
+};
+
 /* Pages of the RAM window. */
 struct kx_range {
 	uint32_t first;
@@ -340,7 +415,8 @@ struct kx_control {
 	uint32_t args_len; /* bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated */
 	uint32_t rows;
 	uint32_t cols;
-	uint64_t image_pages; /* frames of image and dynamic segment, from KX_IMAGE_VA */
+	uint64_t image_pages; /* frames of image, from KX_IMAGE_VA, and dynamic segment */
+	uint64_t dynamic_pages; /* of those, frames of the dynamic segment: the last ones, which end at ram_va */
 	uint64_t ram_va;
 	uint64_t ram_pages;
 	uint64_t root_va; /* tar archive of the root file system, inside the RAM window; 0: none */

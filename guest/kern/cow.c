@@ -82,20 +82,21 @@ static uint64_t owner_of(uint64_t entry)
 	return entry >> KX_MFN_OWNER_SHIFT & KX_MFN_OWNER;
 }
 
+char cow_content[PAGE_SIZE] __attribute__((aligned(64)));
+
 int cow_copy(uint64_t pfn, uint64_t va)
 {
-	static char content[PAGE_SIZE] __attribute__((aligned(64)));
 	uint64_t entry = mfn_list[pfn], own = entry & KX_MFN_FRAME;
 	uint64_t frame = owner_of(entry) && own ? own : frame_get(pfn);
 
 	if (!frame)
 		return -ENOMEM;
 	/* By way of a buffer, so that no frame has an alias: one hypercall instead of two. */
-	copy_page(content, (const void *)va);
+	copy_page(cow_content, (const void *)va);
 	if (HYPERCALL(__HYPERVISOR_update_va_mapping, va, frame << PAGE_SHIFT | PTE_FLAGS | PTE_DIRTY | PTE_RW | PTE_NX,
 		      UVMF_INVLPG | UVMF_LOCAL))
 		panic("the hypervisor refused a page of its own to %#lx", va);
-	copy_page((void *)va, content);
+	copy_page((void *)va, cow_content);
 	mfn_list[pfn] = frame;
 	if (!owner_of(entry))
 		frame_give(own);

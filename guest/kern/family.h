@@ -119,6 +119,8 @@ uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0:
 /* Whether any of it is; then that is unmapped. */
 bool shm_unmap(uint64_t va, size_t n);
 uint32_t shm_range(struct object *o, uint32_t *first); /* how many pages a segment has, from which on; 0: nonsense */
+/* Calls look for each page of the segments that we have, until the result is not 0; that is the result. */
+int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg);
 struct object *shm_object(uint64_t va); /* the segment that we have there; NULL: none */
 
 /* ---- robust.c: mutexes of a member that ends ---- */

@@ -26,6 +26,7 @@ static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bi
 	struct waitq *q = bucket(addr);
 	struct object *o = shm_object(addr);
 	uint32_t now;
+	int r;
 
 	if (o) { /* before the word is looked at, so that whoever changes it then sees us */
 		cur->futex_seen = RELAXED(o->changes); /* before that, so that no ring for us is taken for an older one */
@@ -37,7 +38,9 @@ static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bi
 		return -EAGAIN;
 	cur->futex_addr = addr;
 	cur->futex_bits = bits;
-	return wait_on(q, deadline);
+	r = wait_on(q, deadline);
+	cur->futex_addr = 0; /* it waits for nothing: update.c */
+	return r;
 }
 
 static void wake_relatives(uint64_t addr)

@@ -55,16 +55,18 @@ static uint64_t pte_of(uint64_t pfn, uint8_t bits, int content)
 
 static void batch_flush(void)
 {
+	int refused;
+
 	if (!batch.n)
 		return;
-	if (hyper_multicall(batch.call, batch.n))
-		batch.err = -ENOMEM;
-	else
-		for (unsigned i = 0; i < batch.n; i++)
-			if (batch.call[i].result)
-				batch.err = -ENOMEM;
-			else if (batch.state[i])
-				*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+	refused = hyper_multicall(batch.call, batch.n) != 0;
+	for (unsigned i = 0; i < batch.n; i++) {
+		if (refused || batch.call[i].result)
+			batch.err = -ENOMEM;
+		else if (batch.state[i])
+			*batch.state[i] = (*batch.state[i] & ~PG_PROT) | batch.prot[i];
+		batch.call[i].args[0] = 0; /* an address that stays here would be looked at: update.c */
+	}
 	batch.n = 0;
 }
 
@@ -128,19 +130,51 @@ static int set_bits(uint64_t first, uint64_t n, uint8_t bits)
 /* What image_protect has changed, page by page: PG_PROT bits, and PG_USER; NULL: nothing. */
 static uint8_t *image_changes;
 
+/* The address of one of the image's frames, or the dynamic segment's. */
+static uint64_t image_va(uint64_t pfn)
+{
+	uint64_t image = mem.image_pages - mem.dynamic_pages;
+
+	return pfn < image ? KX_IMAGE_VA + (pfn << PAGE_SHIFT) : mem.dynamic_va + ((pfn - image) << PAGE_SHIFT);
+}
+
+static int covers(uint64_t start, uint64_t pages, uint64_t va, uint64_t n)
+{
+	uint64_t first = (va - start) >> PAGE_SHIFT;
+
+	return va >= start && first <= pages && n <= pages - first;
+}
+
+uint64_t image_frame(uint64_t va, uint64_t n)
+{
+	uint64_t image = mem.image_pages - mem.dynamic_pages;
+
+	if (covers(KX_IMAGE_VA, image, va, n))
+		return (va - KX_IMAGE_VA) >> PAGE_SHIFT;
+	if (covers(mem.dynamic_va, mem.dynamic_pages, va, n))
+		return image + ((va - mem.dynamic_va) >> PAGE_SHIFT);
+	return NO_RUN;
+}
+
 int image_protect(uint64_t va, uint64_t n, int prot)
 {
-	uint64_t first = (va - KX_IMAGE_VA) >> PAGE_SHIFT;
+	uint64_t first = image_frame(va, n);
 
 	if (!image_changes && !(image_changes = kzalloc(mem.image_pages)))
 		return -ENOMEM;
 	for (uint64_t i = first; i < first + n; i++)
-		if (cow_shared(i) && cow_copy(i, KX_IMAGE_VA + (i << PAGE_SHIFT)))
+		if (prot != PROT_NONE && cow_shared(i) && cow_copy(i, image_va(i)))
 			return -ENOMEM;
 	memset(image_changes + first, prot_bits(prot) | PG_USER, n);
-	for (uint64_t end = va + n * PAGE_SIZE; va < end; va += PAGE_SIZE)
-		batch_add(va, (va - KX_IMAGE_VA) >> PAGE_SHIFT, prot_bits(prot), NULL);
+	for (uint64_t i = 0; i < n; i++)
+		batch_add(va + (i << PAGE_SHIFT), first + i, prot_bits(prot), NULL);
 	return batch_end();
+}
+
+void image_forget(uint64_t va, uint64_t n)
+{
+	if (image_changes && n)
+		memset(image_changes + image_frame(va, n), 0, n);
 }
 
 /*
@@ -161,7 +195,7 @@ void mem_moved(void)
 	}
 	for (uint64_t i = 0; image_changes && i < mem.image_pages; i++)
 		if (image_changes[i])
-			batch_add(KX_IMAGE_VA + (i << PAGE_SHIFT), i, image_changes[i] & PG_PROT, NULL);
+			batch_add(image_va(i), i, image_changes[i] & PG_PROT, NULL);
 	batch_end();
 }
 
@@ -169,8 +203,7 @@ void mem_moved(void)
 
 #define SUPER_ORDER 9
 
-/* Gets frames in extents of 1 << order from a page on; the first page that was not to be had. */
-static uint64_t populate(uint64_t page, uint64_t end, uint32_t order)
+uint64_t populate(uint64_t pfn, uint64_t end, uint32_t order)
 {
 	static uint64_t list[BATCH];
 	struct xen_memory_reservation r = {(uint64_t)list, 0, order, 0, DOMID_SELF, {0}};
@@ -178,15 +211,15 @@ static uint64_t populate(uint64_t page, uint64_t end, uint32_t order)
 	int64_t got;
 
 	do {
-		r.nr_extents = MIN((end - page) >> order, BATCH);
+		r.nr_extents = MIN((end - pfn) >> order, BATCH);
 		for (uint64_t i = 0; i < r.nr_extents; i++)
-			list[i] = mem.image_pages + page + (i << order);
+			list[i] = pfn + (i << order);
 		got = r.nr_extents ? HYPERCALL(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &r, 0) : 0;
 		for (int64_t i = 0; i < got; i++)
-			for (uint64_t k = 0; k < size; k++, page++)
-				mfn_list[mem.image_pages + page] = list[i] + k;
+			for (uint64_t k = 0; k < size; k++, pfn++)
+				mfn_list[pfn] = list[i] + k;
 	} while (got > 0 && (uint64_t)got == r.nr_extents);
-	return page;
+	return pfn;
 }
 
 /*
@@ -195,14 +228,14 @@ static uint64_t populate(uint64_t page, uint64_t end, uint32_t order)
  */
 static int populate_run(uint64_t first, uint64_t n)
 {
-	uint64_t end = first + n, start;
+	uint64_t end = first + n, base = mem.image_pages, start;
 
 	if (cow_settle(first, n))
 		return -ENOMEM;
 	for (uint64_t i = first; mfn_list && i < end; i++) {
-		for (start = i; i < end && !mfn_list[mem.image_pages + i]; i++)
+		for (start = i; i < end && !mfn_list[base + i]; i++)
 			;
-		if (start < i && populate(populate(start, i, SUPER_ORDER), i, 0) < i)
+		if (start < i && populate(populate(base + start, base + i, SUPER_ORDER), base + i, 0) < base + i)
 			return -ENOMEM;
 		for (; start < i; start++) {
 			mem.state[start] = (mem.state[start] & ~PG_PROT) | fresh;
@@ -424,9 +457,11 @@ static int image_prot(uint64_t va)
 
 int mem_prot_at(uint64_t va)
 {
-	uint64_t page = page_of(va);
+	uint64_t page = page_of(va), frame = image_frame(va, 1);
 
-	if (va >= KX_IMAGE_VA && va < KX_IMAGE_END)
+	if (frame != NO_RUN && image_changes && image_changes[frame])
+		return bits_prot(image_changes[frame]);
+	if (frame != NO_RUN)
 		return image_prot(va);
 	if (va < mem.ram_va || page >= mem.ram_pages || (mem.state[page] & PG_TYPE) != PG_USER)
 		return -1;
@@ -450,6 +485,8 @@ void mem_init(void)
 	mem.image_pages = control->image_pages;
 	mem.ram_va = control->ram_va;
 	mem.ram_pages = control->ram_pages;
+	mem.dynamic_pages = control->dynamic_pages;
+	mem.dynamic_va = mem.ram_va - (mem.dynamic_pages << PAGE_SHIFT);
 	if (HYPERCALL(__HYPERVISOR_xen_version, XENVER_get_features, &feat, 0) ||
 	    !(feat.submap & 1u << XENFEAT_auto_translated_physmap))
 		mfn_list = (uint64_t *)start->mfn_list;

@@ -22,7 +22,8 @@
 
 /* What the domain builder said, copied and checked once. */
 extern struct mem {
-	uint64_t image_pages;
+	uint64_t image_pages; /* frames of image and dynamic segment */
+	uint64_t dynamic_pages, dynamic_va;
 	uint64_t ram_va, ram_pages;
 	uint8_t *state;     /* of each page of the window */
 	uint64_t user;      /* pages in use, by type */
@@ -57,10 +58,13 @@ static inline int cow_shared(uint64_t pfn)
 int cow_settle(uint64_t first, uint64_t n);
 /* Gives a shared page a frame of its own, writable, with the content; 0 or -ENOMEM. */
 int cow_copy(uint64_t pfn, uint64_t va);
+extern char cow_content[PAGE_SIZE]; /* of the page that was copied last */
 /* The same for those of a run of the window that are shared, and whose content is not wanted. */
 int cow_own(uint64_t first, uint64_t n);
-/* Forgets a shared page, which is about to be unmapped. */
+/* Forgets the frame of a page that is shared, or not mapped: the domain's own is given back. */
 void cow_drop(uint64_t pfn);
+/* Gets frames for [pfn, end), which have none, in extents of 1 << order; the first for which none was to be had. */
+uint64_t populate(uint64_t pfn, uint64_t end, uint32_t order);
 
 static inline void *page_va(uint64_t page)
 {
@@ -88,7 +92,18 @@ int run_reserve(uint64_t first, uint64_t n);
 void run_release(uint64_t first, uint64_t n);
 /* Changes the protection of n pages that are in use; 0 or -ENOMEM. */
 int run_protect(uint64_t first, uint64_t n, int prot);
-/* The same for pages of the image, by address. */
+/* The frame of a page of image or dynamic segment, if all n pages from there are in the same one; or NO_RUN. */
+uint64_t image_frame(uint64_t va, uint64_t n);
+/* Changes their protection, by address. */
 int image_protect(uint64_t va, uint64_t n, int prot);
+/* Forgets that they were changed: the engine has mapped other pages there. */
+void image_forget(uint64_t va, uint64_t n);
+
+/* ---- dynamic.c: pages of libraries that come and go while the program runs; all are to be of the dynamic segment ---- */
+
+/* Gives n pages, where nothing is, frames of the pVM's own: zero, readable and writable; 0 or -ENOMEM with nothing taken. */
+int dynamic_take(uint64_t va, uint64_t n);
+/* Unmaps what is there, and gives frames of the pVM's own back. */
+void dynamic_drop(uint64_t va, uint64_t n);
 
 #endif

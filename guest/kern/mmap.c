@@ -157,8 +157,7 @@ long sys_mprotect(long addr, long len, long prot)
 		return (prot & PROT_ALL) == (PROT_READ | PROT_WRITE) ? 0 : -EACCES;
 	if (n && in_window(addr, n))
 		return all_user(page_of(addr), n) ? run_protect(page_of(addr), n, (int)prot) : -ENOMEM;
-	if (n && addr >= KX_IMAGE_VA && n <= mem.image_pages &&
-	    (uint64_t)addr + (n << PAGE_SHIFT) <= KX_IMAGE_VA + (mem.image_pages << PAGE_SHIFT))
+	if (n && image_frame(addr, n) != NO_RUN)
 		return image_protect(addr, n, (int)prot);
 	return -ENOMEM;
 }
@@ -251,7 +250,7 @@ static long check_mapped(long addr, long len)
 
 	if (addr & (PAGE_SIZE - 1) || len < 0)
 		return -EINVAL;
-	if ((uint64_t)addr >= KX_IMAGE_VA && (uint64_t)addr + len <= KX_IMAGE_VA + (mem.image_pages << PAGE_SHIFT))
+	if (image_frame(addr, n) != NO_RUN)
 		return 0;
 	if (shm_covers((uint64_t)addr, n << PAGE_SHIFT))
 		return 0;

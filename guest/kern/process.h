@@ -72,6 +72,11 @@ void task_command(void); /* the engine has a task */
 void task_news(void);    /* what a task waited for may have come */
 void tasks_if_wanted(void);
 
+/* ---- update.c, entry.S ---- */
+
+/* What KX_TASK_UPDATE does, with the plan at an address: 0 or -errno. try: as with KX_UPDATE_TRY. */
+long update_library(uint64_t plan, struct kx_updated *result, bool try);
+
 /* ---- offer.c: what the tasks KX_TASK_OFFER and its neighbours do ---- */
 
 long offer_make(uint32_t secret);

@@ -182,12 +182,18 @@ static long store_comm(const char *s, size_t n)
 	return 0;
 }
 
+/* Without the libraries: nobody counts which of their pages are there. */
+static unsigned long image_pages(void)
+{
+	return control->image_pages - control->dynamic_pages;
+}
+
 static uint64_t pages_used(void)
 {
 	struct mem_info mi;
 
 	mem_info(&mi);
-	return mi.total - mi.free + control->image_pages;
+	return mi.total - mi.free + image_pages();
 }
 
 static void show_self_stat(struct text *t)
@@ -208,8 +214,8 @@ static void show_statm(struct text *t)
 {
 	unsigned long used = pages_used();
 
-	text_add(t, "%lu %lu 0 %lu 0 %lu 0\n", used, used, (unsigned long)control->image_pages,
-		used - (unsigned long)control->image_pages);
+	text_add(t, "%lu %lu 0 %lu 0 %lu 0\n", used, used, image_pages(),
+		used - image_pages());
 }
 
 static void show_status(struct text *t)
@@ -254,7 +260,7 @@ static void show_maps(struct text *t)
 
 	for (size_t i = 0; i < sizeof(control->name) && control->name[i]; i++)
 		name[i] = control->name[i];
-	show_runs(t, KX_IMAGE_VA, control->image_pages, name);
+	show_runs(t, KX_IMAGE_VA, image_pages(), name);
 	show_runs(t, control->ram_va, control->ram_pages, "");
 }
 

@@ -489,6 +489,17 @@ uint64_t shm_end(uint64_t va)
 	return h ? h->va + h->pages * PAGE_SIZE : 0;
 }
 
+int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg)
+{
+	int r = 0;
+
+	EACH_HAVE(h)
+		for (uint64_t i = 0; i < h->pages && !r; i++)
+			if (!h->unmapped || !h->unmapped[i])
+				r = look(arg, h->va + (i << PAGE_SHIFT), h->va + ((i + 1) << PAGE_SHIFT));
+	return r;
+}
+
 struct object *shm_object(uint64_t va)
 {
 	struct have *h = have_at(va);

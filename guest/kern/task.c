@@ -1,6 +1,6 @@
 /*
  * task.c: tasks: what the engine has this member do with what its family shares (KX_CALL_TASK), so that locks, journal and
- * wake-ups are here alone. They are done where a fork from outside is made: at the end of an upcall, when nothing is half done.
+ * wake-ups are here alone; and with itself. They are done where a fork from outside is made: at the end of an upcall, when nothing is half done.
  */
 #include "ipc.h"
 #include "process.h"
@@ -114,6 +114,14 @@ static long key(uint32_t size)
 	return r;
 }
 
+static long update(void)
+{
+	if (task->a[1] & ~(uint64_t)KX_UPDATE_TRY)
+		return -EINVAL;
+	task->size = sizeof(struct kx_updated);
+	return update_library(task->a[0], (struct kx_updated *)data, task->a[1] & KX_UPDATE_TRY);
+}
+
 static long run(void)
 {
 	uint32_t size = MIN(task->size, (uint32_t)ROOM);
@@ -132,6 +140,7 @@ static long run(void)
 	case KX_TASK_OFFER: return offer_make((uint32_t)task->a[0]);
 	case KX_TASK_TAKE: return offer_take((uint32_t)task->a[0], (uint32_t)task->a[1]);
 	case KX_TASK_SETTLE: return offer_settle((uint32_t)task->a[0]);
+	case KX_TASK_UPDATE: return update();
 	default: return -ENOSYS;
 	}
 }

@@ -15,13 +15,13 @@ static int within(uint64_t p, size_t n, uint64_t start, uint64_t pages)
 }
 
 /*
- * Bytes at p are the program's to pass: the image and the RAM window, not the control area and not
+ * Bytes at p are the program's to pass: the image, its libraries and the RAM window, not the control area and not
  * what the hypervisor keeps above them. And so are a task's, which are passed in its place.
  */
 static int user_range(const void *p, size_t n)
 {
-	return !n || within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages) ||
-	       within((uint64_t)p, n, mem.ram_va, mem.ram_pages) || shm_covers((uint64_t)p, n) ||
+	return !n || within((uint64_t)p, n, KX_IMAGE_VA, mem.image_pages - mem.dynamic_pages) ||
+	       within((uint64_t)p, n, mem.dynamic_va, mem.dynamic_pages + mem.ram_pages) || shm_covers((uint64_t)p, n) ||
 	       within((uint64_t)p, n, KX_TASK_VA, KX_TASK_SIZE >> PAGE_SHIFT);
 }
 

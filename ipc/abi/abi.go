@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 6
+	AbiVersion = 7
 	PageSize   = 4096
 )
 
@@ -26,18 +26,18 @@ const (
 // Address space of a pVM.
 //
 //	0                          never mapped
-//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-; and behind it, a random
-//	                           number of pages further on, the dynamic segment: the shared libraries that the image
-//	                           needs, each as its file has it, with a page that is not there before it
+//	KX_IMAGE_VA..KX_IMAGE_END  the image, at its link address; text r-x, constants r--, data rw-
 //	KX_CTL_VA                  the control area, laid out below
 //	KX_FAMILY_VA..             the family area, laid out below; kx_control.family_pages of it are there
 //	KX_P2M_VA..KX_P2M_END      on a hypervisor that is not XENFEAT_auto_translated_physmap, the machine
 //	                           frame number of each frame; start_info.mfn_list is that of frame 0
 //	kx_control.ram_va          the RAM window, placed at random for each boot: heap, stacks, mmap
+//	before it                  kx_control.dynamic_pages of dynamic segment, if the image needs shared libraries: each as its file has it,
+//	                           with a page that is not there before it, and room for others
 //
-// Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages and
-// then through the RAM window, so a virtual address tells its frame and no frame has an alias. The dynamic segment's pages count
-// as the image's; those of a library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
+// Pseudo-physical frame 0 is the image's first page; frames go on through the image's pages, the dynamic segment and
+// the RAM window, so a virtual address tells its frame and no frame has an alias. Most pages of the dynamic segment are not there; those of a
+// library that nobody can write to are the same for all pVMs, and have KX_MFN_SHARED.
 //
 // At the start the first start_info.nr_pages frames are there and mapped, and so is the root archive. The
 // pVM gets the others itself when it needs them: a frame whose number in mfn_list is 0 by
@@ -171,6 +171,30 @@ const (
 	TaskTake   = 11 // a[1]: that page; -EINVAL: no such offer
 	TaskSettle = 12 // 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer
 	OfferNs    = 10000000000
+	// A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
+	//
+	//	-EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
+	//	-EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
+	TaskUpdate = 13
+	UpdateTry  = 1 // only tells whether it could be done now
+)
+
+// kind of a part, and of a move
+const (
+	UpdateGone  = 0 // of a move without a size: where another one ends there begins what only the old library has
+	UpdateCode  = 1
+	UpdateConst = 2
+	UpdateData  = 3
+)
+
+// kx_updated.ns
+const (
+	UpdateQuiesce   = 0 // all that may hold an address of the old library has been looked through
+	UpdateMap       = 1 // the new library's own pages are there, with their first content
+	UpdateFunctions = 2 // what pointed to old functions points to new ones
+	UpdateVariables = 3 // the same of variables, after they were copied
+	UpdateRelease   = 4 // the old library is not mapped any more
+	UpdateStages    = 5
 )
 
 // kx_object.kind
@@ -377,6 +401,75 @@ type KxLibraries struct {
 	Library [Libraries]KxLibrary
 }
 
+// KxUpdate is struct kx_update.
+//
+// How a library is replaced by another one: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
+// and without gaps: struct kx_update_part[parts], kx_update_page[pages], kx_update_move[moves], and kx_update_word[literals] and [words].
+type KxUpdate struct {
+	OldVa    uint64 // addresses of the library that goes
+	OldEnd   uint64
+	NewVa    uint64 // and of the one that comes, whose read-only pages are mapped
+	NewEnd   uint64
+	Parts    uint32
+	Pages    uint32
+	Moves    uint32 // by their addresses; they do not overlap
+	Literals uint32 // pointers among the old library's variables, by their addresses: as long as one has its first value, value, it gets that which it has in the new one's first content
+	Words    uint32 // that get other values, by their addresses
+	Pad      uint32
+}
+
+// KxUpdatePart is struct kx_update_part.
+//
+// Mapped pages of the old library, by their addresses.
+type KxUpdatePart struct {
+	Va   uint64
+	End  uint64
+	Kind uint32 // KX_UPDATE_*; those of KX_UPDATE_DATA are the pVM's own
+	Pad  uint32
+}
+
+// KxUpdatePage is struct kx_update_page.
+//
+// A page of the new library that is to be the pVM's own, and the address of its first content; 0: zeroes.
+type KxUpdatePage struct {
+	Va      uint64
+	Content uint64
+}
+
+// KxUpdateMove is struct kx_update_move.
+//
+// A function, a constant or a variable that both libraries have. Only variables are copied, size bytes. Among them are constants that pointers are in, and
+// variables of which the image has the copy that counts.
+type KxUpdateMove struct {
+	From uint64
+	To   uint64
+	Size uint64 // bytes, of both
+	Kind uint32 // KX_UPDATE_*
+	Pad  uint32
+}
+
+// KxUpdateWord is struct kx_update_word.
+type KxUpdateWord struct {
+	Va    uint64
+	Value uint64
+}
+
+// KxUpdated is struct kx_updated.
+//
+// How it went.
+type KxUpdated struct {
+	Ns        [UpdateStages]uint64 // how long each stage took
+	Bytes     uint64               // looked through
+	Functions uint64               // pointers that have changed, words of kx_update included; variables that were copied
+	Variables uint64
+	Pointers  uint64 // to variables and constants, that have changed
+	Pinned    uint64 // pointers to constants that the new library does not have: those of the old one stay mapped
+	At        uint64 // the first word that stands in the way, and what it holds
+	Value     uint64
+	Tid       uint32 // on whose stack, or in whose registers, it is; 0: nobody's
+	Pad       uint32
+}
+
 // KxRange is struct kx_range.
 //
 // Pages of the RAM window.
@@ -390,25 +483,26 @@ type KxRange struct {
 // KxControl is struct kx_control.
 type KxControl struct {
 	// Written by the domain builder, read by the pVM.
-	Magic      uint32
-	Abi        uint32
-	Domid      uint32 // getpid()
-	Ppid       uint32
-	Family     uint32
-	Flags      uint32
-	Evtchn     uint32 // local port of the channel to the engine
-	Argc       uint32
-	Envc       uint32
-	ArgsLen    uint32 // bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated
-	Rows       uint32
-	Cols       uint32
-	ImagePages uint64 // frames of image and dynamic segment, from KX_IMAGE_VA
-	RamVa      uint64
-	RamPages   uint64
-	RootVa     uint64 // tar archive of the root file system, inside the RAM window; 0: none
-	RootLen    uint64
-	Seed       [32]uint8 // random bytes from the host, fresh for each boot
-	Name       [64]byte
+	Magic        uint32
+	Abi          uint32
+	Domid        uint32 // getpid()
+	Ppid         uint32
+	Family       uint32
+	Flags        uint32
+	Evtchn       uint32 // local port of the channel to the engine
+	Argc         uint32
+	Envc         uint32
+	ArgsLen      uint32 // bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated
+	Rows         uint32
+	Cols         uint32
+	ImagePages   uint64 // frames of image, from KX_IMAGE_VA, and dynamic segment
+	DynamicPages uint64 // of those, frames of the dynamic segment: the last ones, which end at ram_va
+	RamVa        uint64
+	RamPages     uint64
+	RootVa       uint64 // tar archive of the root file system, inside the RAM window; 0: none
+	RootLen      uint64
+	Seed         [32]uint8 // random bytes from the host, fresh for each boot
+	Name         [64]byte
 
 	// Written by the pVM.
 	State  uint32

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kxsh/engine"
 )
 
 // librarySource is the source of a library of the tests, or of their program.
@@ -50,6 +52,7 @@ type library struct {
 	Name, Path, SHA256   string
 	Base, Bytes, Shared  uint64
 	Sharers, Bound, Lazy int
+	Previous             *engine.LibraryFile
 }
 
 func (h *home) ldd(t *testing.T, pid string) (list []library) {

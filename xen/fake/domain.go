@@ -2,6 +2,7 @@ package fake
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,44 @@ func (d *domain) pause(p bool) error {
 
 func (d *domain) Unpause() error { return d.pause(false) }
 func (d *domain) Pause() error   { return d.pause(true) }
+
+// Map implements xen.Domain: a guest has no pages of libraries, but there is a list of where they would be. Its step that Host.Fail can make
+// fail is "map".
+func (d *domain) Map(libraries []xen.Shared, at []xen.Mapping) error {
+	if err := d.living(); err != nil {
+		return err
+	}
+	return d.hv.step("map", nil, func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, m := range at {
+			if m.Of >= len(libraries) || slices.ContainsFunc(d.mapped, func(r xen.Range) bool { return overlap(r, m.Range) }) {
+				return fmt.Errorf("pages at %#x: there are some already, or there is no such library", m.VA)
+			}
+		}
+		for _, m := range at {
+			d.mapped = append(d.mapped, m.Range)
+		}
+		return nil
+	})
+}
+
+// Unmap implements xen.Domain; its step is "unmap".
+func (d *domain) Unmap(r xen.Range) error {
+	if err := d.living(); err != nil {
+		return err
+	}
+	return d.hv.step("unmap", nil, func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.mapped = slices.DeleteFunc(d.mapped, func(m xen.Range) bool { return overlap(r, m) })
+		return nil
+	})
+}
+
+func overlap(a, b xen.Range) bool {
+	return a.VA < b.VA+b.Pages*abi.PageSize && b.VA < a.VA+a.Pages*abi.PageSize
+}
 
 func (d *domain) Notify() error {
 	if err := d.living(); err != nil {
@@ -113,6 +152,13 @@ func (d *domain) Status() (xen.Status, error) {
 func (d *domain) ReadMemory(va uint64, p []byte) error {
 	if d.released.Load() {
 		return xen.ErrNoDomain
+	}
+	d.mu.Lock()
+	word, ok := d.words[va]
+	d.mu.Unlock()
+	if ok && len(p) == len(word) {
+		copy(p, word[:])
+		return nil
 	}
 	off := va - abi.CtlVa
 	if va < abi.CtlVa || off >= abi.CtlSize || uint64(len(p)) > abi.CtlSize-off {

@@ -38,7 +38,7 @@ func NewHost(program func(b *xen.Boot) Program) *Host {
 	return &Host{program: program, guests: map[xen.DomID]*Guest{}, others: map[xen.DomID]*xen.Listed{}, nextID: 1}
 }
 
-// Fail makes the steps of Create and Fork fail with what f returns, if not nil. Those of Create are
+// Fail makes the steps of Create, Fork, Map and Unmap fail with what f returns, if not nil. Those of Create are
 // "memory", "boot" and "start".
 func (h *Host) Fail(f func(step string) error) {
 	h.mu.Lock()
@@ -89,7 +89,7 @@ func (v *Hypervisor) Prepare(*elf.Image, io.ReaderAt) (xen.Image, error) { retur
 // Share implements xen.Hypervisor; guests have no pages.
 func (v *Hypervisor) Share([]byte) (xen.Shared, error) { return image{}, nil }
 
-// step is a step of Create or Fork that Host.Fail can make fail.
+// step is a step that Host.Fail can make fail.
 func (v *Hypervisor) step(name string, told func(string, time.Duration), do func() error) error {
 	begin := time.Now()
 	v.host.mu.Lock()
@@ -97,11 +97,11 @@ func (v *Hypervisor) step(name string, told func(string, time.Duration), do func
 	v.host.mu.Unlock()
 	if failing != nil {
 		if err := failing(name); err != nil {
-			return fmt.Errorf("create domain: %s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if err := do(); err != nil {
-		return fmt.Errorf("create domain: %s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if told != nil {
 		told(name, time.Since(begin))
@@ -113,6 +113,9 @@ func (v *Hypervisor) step(name string, told func(string, time.Duration), do func
 func (v *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
 	g := &Guest{Boot: c.Boot, memory: c.Memory, maxMem: c.Memory + abi.CtlSize, weight: 256}
 	g.init()
+	for _, m := range c.Dynamic.Shared {
+		g.mapped = append(g.mapped, m.Range)
+	}
 	err := v.step("memory", c.Step, func() error {
 		if c.Memory == 0 {
 			return fmt.Errorf("no memory asked for")

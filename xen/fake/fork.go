@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -42,6 +43,7 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		c.points, c.used = maps.Clone(d.points), d.used
+		c.mapped, c.words = slices.Clone(d.mapped), maps.Clone(d.words)
 		if goesOn = c.points[f.RIP]; goesOn == nil {
 			return errors.New("no program is at rip")
 		}

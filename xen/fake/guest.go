@@ -1,8 +1,10 @@
 package fake
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,8 @@ type Guest struct {
 	weight  int
 	cpus    []int
 	points  map[uint64]Program // where a child goes on, by rip
+	mapped  []xen.Range        // pages of libraries
+	words   map[uint64][8]byte // of its memory outside the control area, by their addresses
 }
 
 func (g *Guest) init() {
@@ -127,6 +131,23 @@ func (g *Guest) pausePoint() {
 	if killed {
 		runtime.Goexit()
 	}
+}
+
+// SetWord makes a word of the domain's memory readable, outside its control area.
+func (g *Guest) SetWord(va, value uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.words == nil {
+		g.words = map[uint64][8]byte{}
+	}
+	g.words[va] = [8]byte(binary.LittleEndian.AppendUint64(nil, value))
+}
+
+// Mapped tells where pages of libraries are.
+func (g *Guest) Mapped() []xen.Range {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.mapped)
 }
 
 // Use makes the domain use so many bytes of its memory.

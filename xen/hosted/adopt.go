@@ -222,7 +222,7 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 			if p.area != nil {
 				p.free(false)
 			} else {
-				closeAll(p.pidfd, p.ctl, p.ram, p.bell, p.family)
+				closeAll(p.pidfd, p.ctl, p.ram, p.bell, p.sock, p.family)
 			}
 		}
 	}()
@@ -246,6 +246,7 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 	if d.maps, err = mappings(s.pid, d.libraries); err != nil {
 		return nil, err
 	}
+	d.dynamic = d.dynamicOf(p)
 	h.dismiss(p)
 	d.paused.Store(isStopped(s.pid))
 	if p.moved() && !d.paused.Load() {
@@ -302,13 +303,12 @@ func (p *process) reopen() (err error) {
 	}
 	p.control = p.area
 	p.family = familyOf(proc)
-	p.frozen = hasTag(proc)
-	if !p.frozen {
-		return nil
-	}
-	// Where this is not allowed, the domain runs on, but cannot be forked.
+	// Where this is not allowed, the domain runs on, but cannot be forked, and its libraries stay.
 	if p.sock, err = unix.PidfdGetfd(p.pidfd, fdEngine, 0); err != nil {
 		p.sock = -1
+	}
+	if p.frozen = hasTag(proc); !p.frozen {
+		return nil
 	}
 	return p.reopenControl(proc)
 }

@@ -2,8 +2,6 @@ package hosted
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -12,9 +10,6 @@ import (
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
-
-// ramAlign is the granularity of the RAM window's random place, in bytes.
-const ramAlign = 2 << 20
 
 // maxMemory bounds a RAM window to what surely fits between any base and abi.RamEnd.
 const maxMemory = 1 << 44
@@ -109,8 +104,12 @@ func (h *Hypervisor) takeBlank() (*blank, error) {
 // memory makes the domain's frames, all zero. The file's name says whose they are, to people and to
 // later engines.
 func (b *build) memory() (err error) {
-	b.place.ImagePages = max(b.img.pages, b.c.Dynamic.Pages)
-	b.place.RAMVA = randomBase(b.place.RAMPages)
+	b.place.DynamicPages = b.c.Dynamic.Pages
+	b.place.ImagePages = b.img.pages + b.place.DynamicPages
+	b.place.RAMVA = b.c.Dynamic.VA + b.place.DynamicPages*abi.PageSize
+	if b.c.Dynamic.VA == 0 {
+		b.place.RAMVA = xen.RandomBase(b.place.RAMPages)
+	}
 	pages := b.place.ImagePages + b.place.RAMPages
 	b.ram, err = sizedMemfd(ramName(b.place.ID), pages*abi.PageSize)
 	if err == nil {
@@ -122,7 +121,7 @@ func (b *build) memory() (err error) {
 // order makes the blank map the domain's memory; then it waits to be unpaused.
 func (b *build) order() error {
 	p := &b.place
-	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, RAMVA: p.RAMVA, RAMPages: p.RAMPages}
+	s := &stubStart{Entry: b.img.entry, ImagePages: p.ImagePages, DynamicPages: p.DynamicPages, RAMVA: p.RAMVA, RAMPages: p.RAMPages}
 	s.TSCMul, s.TSCShift = b.h.clock.rate()
 	s.Spin = spin(s.TSCMul, s.TSCShift)
 	b.spin = s.Spin
@@ -132,8 +131,13 @@ func (b *build) order() error {
 	s.NMaps = uint32(n + 1)
 	s.Libraries = uint32(len(b.libraries))
 	files := []int{b.ram, b.img.fd}
-	if len(b.libraries) > 0 {
-		files = append(append(files, b.ram, b.ram, b.ram), b.libraries.fds()...)
+	if b.place.DynamicPages > 0 {
+		engine, err := dup(b.blank.sock)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(engine)
+		files = append(append(files, b.ram, b.ram, engine), b.libraries.fds()...)
 	}
 	if err := b.blank.order(s, files...); err != nil {
 		return err
@@ -160,7 +164,7 @@ func (b *build) fill() error {
 		}
 	}
 	for _, c := range b.c.Dynamic.Content {
-		if err := writeAt(b.ram, c.Bytes, int64(c.VA-abi.ImageVa)); err != nil {
+		if err := writeAt(b.ram, c.Bytes, int64(b.offset(c.VA))); err != nil {
 			return err
 		}
 	}
@@ -183,12 +187,16 @@ func (b *build) boot() error {
 func (b *build) watch() error {
 	p := b.blank.process(b.ram)
 	b.d = newDomain(b.h, b.place.ID, p)
-	b.d.img, b.d.libraries = b.img, b.libraries
+	b.d.img, b.d.libraries, b.d.dynamic = b.img, b.libraries, b.place.DynamicPages
 	b.d.maps = append(b.maps, window(&b.place))
 	if err := b.h.watcher.add(b.d, p); err != nil {
 		return err
 	}
-	unix.Close(b.blank.sock)
+	if b.place.DynamicPages > 0 {
+		p.sock = b.blank.sock
+	} else {
+		unix.Close(b.blank.sock)
+	}
 	b.h.set(b.place.ID, b.d)
 	// From here on everything is the domain's.
 	b.steps.Instead(func() { xen.End(b.d) })
@@ -203,11 +211,3 @@ func (b *build) awaitMapped() error {
 func ramName(id xen.DomID) string { return fmt.Sprintf("%s%d", ramPrefix, id) }
 
 const ramPrefix = "kx-ram:"
-
-// randomBase places a RAM window.
-func randomBase(pages uint64) uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	slots := (abi.RamEnd - abi.RamMin - pages*abi.PageSize) / ramAlign
-	return abi.RamMin + binary.LittleEndian.Uint64(b[:])%slots*ramAlign
-}

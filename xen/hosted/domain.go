@@ -21,7 +21,8 @@ type Domain struct {
 	proc      atomic.Pointer[process]
 	img       *image // nil if adopted
 	libraries libraries
-	maps      []stubMap // what of its memory is where
+	maps      []stubMap // what of its memory is where; with libraries replaced as wholes, while mu is held for writing
+	dynamic   uint64    // pages of its dynamic segment
 	rang      chan struct{}
 	gone      chan struct{}
 	rate      rate // the watcher's

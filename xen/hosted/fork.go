@@ -108,16 +108,7 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 
 // check looks at what was asked for, before anything is made.
 func (b *fork) check() (err error) {
-	for _, m := range b.d.maps { // in the order of their addresses
-		if m.VA < abi.RamMin {
-			continue
-		}
-		if b.place.RAMPages == 0 {
-			b.place.RAMVA, b.place.ImagePages = m.VA, m.Off/abi.PageSize
-		}
-		b.place.RAMPages += m.Len / abi.PageSize
-	}
-	if b.place.RAMPages == 0 {
+	if !b.where() {
 		return fmt.Errorf("%w: it has no memory", xen.ErrNoFork)
 	}
 	if err := b.f.Check(b.place.RAMPages); err != nil {
@@ -157,6 +148,28 @@ func (b *fork) check() (err error) {
 	}
 	b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
 	return nil
+}
+
+// where finds out where the domain's memory is: it begins with the dynamic segment's first page, which is never a library's.
+func (b *fork) where() bool {
+	for _, m := range b.d.maps { // in the order of their addresses
+		if m.VA < abi.RamMin {
+			continue
+		}
+		if b.place.RAMPages == 0 {
+			b.place.RAMVA, b.place.ImagePages = m.VA, m.Off/abi.PageSize
+		}
+		b.place.RAMPages += m.Len / abi.PageSize
+	}
+	n := b.d.dynamic
+	if b.place.RAMPages <= n {
+		return false
+	}
+	b.place.DynamicPages = n
+	b.place.RAMVA += n * abi.PageSize
+	b.place.ImagePages += n
+	b.place.RAMPages -= n
+	return true
 }
 
 // newborn makes the tag of a domain's process, which takes over what else it is given.
@@ -227,7 +240,7 @@ func (b *fork) takeBlank(id xen.DomID) (*newborn, error) {
 // order makes one map the memory; then it waits to be let go, if it has not been yet.
 func (b *fork) order(n *newborn) (err error) {
 	s := &stubStart{
-		Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
+		Entry: b.f.RIP, RSP: b.f.RSP, ImagePages: b.place.ImagePages, DynamicPages: b.place.DynamicPages, RAMVA: b.place.RAMVA, RAMPages: b.place.RAMPages,
 		Frozen: 1, NMaps: uint32(len(b.maps)), Libraries: uint32(len(b.d.libraries)),
 	}
 	if n == b.next {
@@ -413,7 +426,7 @@ func (b *fork) watch() error {
 	b.own = newDomain(b.h, b.place.ID, b.child.process)
 	b.own.img, b.own.libraries = b.d.img, b.d.libraries
 	b.own.limits.copy(&b.d.limits)
-	b.own.maps = b.d.maps
+	b.own.maps, b.own.dynamic = b.d.maps, b.d.dynamic
 	return b.watched(b.own, b.child.process)
 }
 

@@ -47,21 +47,23 @@ const (
 
 // stubState is struct stub_state.
 type stubState struct {
-	Ready    int32
-	Built    int32
-	Go       uint32
-	Seq      uint32
-	Waits    uint32
-	Sleeping uint32
-	Rang     uint32
-	Ended    uint32
-	Reason   uint32
-	NoMemory uint32
-	Fork     uint32
-	Forked   int32
-	Answered uint32 // number of the order that Forked is the answer to
-	Pad      uint32
-	Crash    abi.KxCrash
+	Ready        int32
+	Built        int32
+	Go           uint32
+	Seq          uint32
+	Waits        uint32
+	Sleeping     uint32
+	Rang         uint32
+	Ended        uint32
+	Reason       uint32
+	NoMemory     uint32
+	Fork         uint32
+	Forked       int32
+	Answered     uint32 // number of the order that Forked is the answer to
+	Map          uint32
+	Mapped       int32
+	MappedNumber uint32
+	Crash        abi.KxCrash
 }
 
 // stubMap is struct stub_map.
@@ -72,21 +74,22 @@ type stubMap struct {
 
 // stubStart is struct stub_start.
 type stubStart struct {
-	Entry      uint64
-	RSP        uint64
-	ImagePages uint64
-	RAMVA      uint64
-	RAMPages   uint64
-	TSCMul     uint32
-	TSCShift   int32
-	Spin       uint32
-	NMaps      uint32
-	Frozen     uint32
-	Moved      uint32
-	Libraries  uint32
-	Pad        uint32
-	Title      [titleSize]byte
-	Maps       [maxMaps]stubMap
+	Entry        uint64
+	RSP          uint64
+	ImagePages   uint64
+	DynamicPages uint64
+	RAMVA        uint64
+	RAMPages     uint64
+	TSCMul       uint32
+	TSCShift     int32
+	Spin         uint32
+	NMaps        uint32
+	Frozen       uint32
+	Moved        uint32
+	Libraries    uint32
+	Pad          uint32
+	Title        [titleSize]byte
+	Maps         [maxMaps]stubMap
 }
 
 // bytes returns the message without the unused maps.
@@ -104,6 +107,20 @@ type stubFork struct {
 
 func (s *stubFork) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(s)), unsafe.Sizeof(*s))
+}
+
+// stubRemap is struct stub_remap.
+type stubRemap struct {
+	Number, NMaps, NCloses, Pad uint32
+	Closes                      [abi.Libraries + 1]uint32
+	Pad2                        uint32
+	Maps                        [maxMaps]stubMap
+}
+
+// bytes returns the message without the unused maps.
+func (s *stubRemap) bytes() []byte {
+	n := unsafe.Offsetof(s.Maps) + uintptr(s.NMaps)*unsafe.Sizeof(s.Maps[0])
+	return unsafe.Slice((*byte)(unsafe.Pointer(s)), n)
 }
 
 // zygoteReply is struct zygote_reply.

@@ -17,6 +17,7 @@ func TestLayout(t *testing.T) {
 	var start stubStart
 	var r zygoteReply
 	var fork stubFork
+	var remap stubRemap
 	want := []struct {
 		c     string
 		value uint64
@@ -41,6 +42,12 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct stub_state, fork)", uint64(unsafe.Offsetof(st.Fork))},
 		{"offsetof(struct stub_state, forked)", uint64(unsafe.Offsetof(st.Forked))},
 		{"offsetof(struct stub_state, forked_number)", uint64(unsafe.Offsetof(st.Answered))},
+		{"offsetof(struct stub_state, map)", uint64(unsafe.Offsetof(st.Map))},
+		{"offsetof(struct stub_state, mapped_number)", uint64(unsafe.Offsetof(st.MappedNumber))},
+		{"offsetof(struct stub_start, dynamic_pages)", uint64(unsafe.Offsetof(start.DynamicPages))},
+		{"sizeof(struct stub_remap)", uint64(unsafe.Sizeof(remap))},
+		{"offsetof(struct stub_remap, closes)", uint64(unsafe.Offsetof(remap.Closes))},
+		{"offsetof(struct stub_remap, maps)", uint64(unsafe.Offsetof(remap.Maps))},
 		{"sizeof(struct stub_fork)", uint64(unsafe.Sizeof(fork))},
 		{"offsetof(struct stub_fork, title)", uint64(unsafe.Offsetof(fork.Title))},
 		{"offsetof(struct stub_start, frozen)", uint64(unsafe.Offsetof(start.Frozen))},

@@ -9,8 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kxsh/elf"
-	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -101,17 +99,6 @@ func (l libraries) fds() (fds []int) {
 	return fds
 }
 
-// dynamicMaps says how to map a dynamic segment.
-func dynamicMaps(d *xen.Dynamic) (maps []stubMap) {
-	for _, m := range d.Shared {
-		maps = append(maps, stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)})
-	}
-	for _, r := range d.Private {
-		maps = append(maps, stubMap{VA: r.VA, Len: r.Pages * abi.PageSize, Off: r.VA - abi.ImageVa, FD: fdRAM, Prot: prot(elf.Read | elf.Write)})
-	}
-	return maps
-}
-
 // useLibraries checks and retains what of libraries was asked for.
 func (b *build) useLibraries() error {
 	for _, s := range b.c.Libraries {
@@ -125,18 +112,20 @@ func (b *build) useLibraries() error {
 		return err
 	}
 	b.steps.OnFailure(b.libraries.close)
-	b.maps = append(slices.Clone(b.img.maps), dynamicMaps(&b.c.Dynamic)...)
+	b.maps = append(slices.Clone(b.img.maps), dynamicMaps(&b.c.Dynamic, b.img.pages)...)
 	if len(b.maps) >= maxMaps {
 		return fmt.Errorf("image and libraries have %d segments: at most %d", len(b.maps), maxMaps-1)
 	}
 	return nil
 }
 
+// maxFiles is where the numbers of a stub's files surely end.
+const maxFiles = 64
+
 // openLibraries opens the files of an adopted domain's libraries, in the order in which it got them.
 func openLibraries(pid int) (l libraries, err error) {
-	const most = 64 // numbers of a stub's files, and some more
 	proc := fmt.Sprintf("/proc/%d", pid)
-	for n := range most {
+	for n := range maxFiles {
 		if !strings.HasPrefix(memfdName(fmt.Sprintf("%s/fd/%d", proc, n)), libraryPrefix) {
 			continue
 		}

@@ -23,9 +23,9 @@ type tokenHead struct {
 	HypercallPage uint64
 	Family        uint64
 	// geometry
-	Slots, Reach, RAMPages, Ready uint64
-	RAMVA, Image, Pages           uint64
-	Base, Line                    uint64 // Domain.base, and how many of Domain.line follow, 4 bytes each
+	Slots, Reach, Room, RAMPages, Ready uint64
+	RAMVA, Image, Dynamic, Pages        uint64
+	Base, Line                          uint64 // Domain.base, and how many of Domain.line follow, 4 bytes each
 }
 
 // maxLine bounds the line of a domain that is adopted.
@@ -36,7 +36,8 @@ func (d *Domain) Token() []byte {
 	g := &d.geometry
 	t := tokenHead{
 		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
-		Slots: g.slots, Reach: g.reach, RAMPages: g.ramPages, Ready: g.ready, RAMVA: g.ramVA, Image: g.image, Pages: g.pages,
+		Slots: g.slots, Reach: g.reach, Room: g.room, RAMPages: g.ramPages, Ready: g.ready,
+		RAMVA: g.ramVA, Image: g.image, Dynamic: g.dynamic, Pages: g.pages,
 		Base: d.base, Line: uint64(len(d.line)),
 	}
 	token := append([]byte(nil), bytesOf(&t)...)
@@ -75,7 +76,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 	if len(token) != 0 {
 		var t tokenHead
 		copy(bytesOf(&t), token)
-		g := geometry{shape{slots: t.Slots, reach: t.Reach, ramPages: t.RAMPages, ready: t.Ready}, t.RAMVA, t.Image, t.Pages}
+		g := geometry{shape{slots: t.Slots, reach: t.Reach, room: t.Room, ramPages: t.RAMPages, ready: t.Ready}, t.RAMVA, t.Image, t.Dynamic, t.Pages}
 		rest := token[tokenSize:]
 		if t.Handle != info.Handle || !g.valid() || t.Base > 2*maxMemory/pageSize || t.Line > maxLine || uint64(len(rest)) < 4*t.Line {
 			return nil, xen.ErrNoDomain

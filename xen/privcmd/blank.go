@@ -23,9 +23,13 @@ type blank struct {
 	steps  *xen.Steps
 }
 
-// poolShape is that of blanks that wait: for images of up to 2 MiB, and windows of up to 64 MiB with a root
+// poolShape is that of blanks that wait: for images of up to 2 MiB with few libraries, and windows of up to 64 MiB with a root
 // archive of 8 MiB beside.
-var poolShape = shapeFor(2<<20/pageSize, 72<<20/pageSize, 0)
+var poolShape = func() shape {
+	s := shapeFor(2<<20/pageSize, 72<<20/pageSize, 0)
+	s.room = xen.DynamicUnit
+	return s
+}()
 
 // newBlank begins a blank, which the steps of making make; they undo all of it when one fails.
 func newBlank(h *Hypervisor, s shape, ramVA uint64, steps *xen.Steps) *blank {
@@ -155,7 +159,7 @@ func (b *blank) close() {
 
 // findLeaves is for the window where it is: what a start or a fork would have to look up.
 func (b *blank) findLeaves() {
-	all := geometry{ramVA: b.l.ramVA, image: b.l.slots, pages: b.l.ramPages}
+	all := geometry{ramVA: b.l.ramVA, image: b.l.reach + b.l.room, dynamic: b.l.room, pages: b.l.ramPages}
 	b.leaves, b.named, _ = all.leavesOf(func(va uint64) (slot, table uint64, err error) {
 		return b.l.entryOf(b.mfns, 2, va), b.l.own(b.mfns)[b.l.byKey[keyOf(1, va)]], nil
 	})
@@ -163,10 +167,10 @@ func (b *blank) findLeaves() {
 
 // shaped says what of the blank the domain uses, and where that is.
 func (b *blank) shaped(g geometry) {
-	d, window := b.d, tablesFor(b.l.slots)
+	d, other := b.d, tablesFor(b.l.reach)+tablesFor(b.l.room-g.dynamic)
 	d.geometry, d.top, d.list = g, b.mfns[b.l.tables], b.mfns[b.l.p2m:b.l.ctl]
 	used := func(all []uint64) []uint64 {
-		return slices.Concat(all[:tablesFor(g.image)], all[window:][:tablesFor(g.pages)])
+		return slices.Concat(all[:tablesFor(g.own())], all[other:][:tablesFor(g.dynamic)+tablesFor(g.pages)])
 	}
 	d.leaves, d.slots = used(b.leaves), used(b.named)
 }

@@ -44,8 +44,12 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	err := b.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: b.check}, xen.Step{Name: "pool", Do: b.take})
 	if err == nil && b.blank == nil {
 		s := shapeFor(b.own, b.pages, b.root)
-		s.reach = b.place.ImagePages
-		b.blank = newBlank(h, s, randomBase(s.ramPages), &b.steps)
+		s.reach, s.room = b.img.pages, b.c.Dynamic.Pages
+		ramVA := b.place.RAMVA
+		if ramVA == 0 {
+			ramVA = s.randomBase()
+		}
+		b.blank = newBlank(h, s, ramVA, &b.steps)
 		err = b.steps.Run(ctx, c.Step, b.making()...)
 	}
 	if err == nil {
@@ -77,7 +81,10 @@ func (b *build) check() error {
 			return fmt.Errorf("library of another hypervisor (%T)", l)
 		}
 	}
-	b.own, b.place.ImagePages = b.img.pages, max(b.img.pages, b.c.Dynamic.Pages)
+	if d := &b.c.Dynamic; d.VA != 0 {
+		b.place.DynamicPages, b.place.RAMVA = d.Pages, d.VA+d.Pages*pageSize
+	}
+	b.own, b.place.ImagePages = b.img.pages, b.img.pages+b.place.DynamicPages
 	for _, r := range b.c.Dynamic.Private {
 		b.own += r.Pages
 	}
@@ -101,10 +108,13 @@ func (b *build) check() error {
 
 // take takes a blank of the pool, if one waits and fits.
 func (b *build) take() error {
-	if poolShape.fits(b.own, b.place.ImagePages, b.pages, b.root) {
-		b.blank = b.h.takeBlank(b.h.pool, poolShape, 0, &b.steps)
+	if !poolShape.fits(b.own, b.img.pages, b.place.DynamicPages, b.pages, b.root) || b.place.RAMVA != 0 && !poolShape.oneTable(b.place.RAMVA) {
+		return nil
 	}
-	return nil
+	if b.blank = b.h.takeBlank(b.h.pool, poolShape, 0, &b.steps); b.blank == nil || b.place.RAMVA == 0 {
+		return nil
+	}
+	return b.blank.move(b.place.RAMVA)
 }
 
 // image fills the frames of the image, lists them, and maps them into the domain. What it leaves over goes to
@@ -137,6 +147,10 @@ func (b *build) image() error {
 	return err
 }
 
+func (b *build) geometry() geometry {
+	return geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.place.ImagePages, dynamic: b.place.DynamicPages, pages: b.pages}
+}
+
 // entries appends the page table entries of a span, all of one image or window.
 func (b *build) entries(ops []mmuUpdate, s span, mfns []uint64) []mmuUpdate {
 	var at uint64
@@ -154,7 +168,7 @@ func (b *build) entries(ops []mmuUpdate, s span, mfns []uint64) []mmuUpdate {
 // many frames the domain may have.
 func (b *build) archive() error {
 	l := b.l
-	if err := b.allow(l.shared + b.pages - l.ready); err != nil || b.root == 0 {
+	if err := b.allow(l.shared + b.pages - l.ready + b.place.DynamicPages); err != nil || b.root == 0 {
 		return err
 	}
 	first := b.pages - b.root
@@ -217,7 +231,7 @@ func (b *build) vcpu() error {
 
 // watch hands everything over.
 func (b *build) watch() error {
-	b.shaped(geometry{shape: b.l.shape, ramVA: b.l.ramVA, image: b.place.ImagePages, pages: b.pages})
+	b.shaped(b.geometry())
 	b.h.familyOf(b.d.id).join(b.d)
 	b.steps.OnFailure(func() { b.d.family.leave(b.d) })
 	return b.blank.watch(b.img.hypercallPage, b.c.Boot.Name)

@@ -29,7 +29,7 @@ type Domain struct {
 	capped        atomic.Bool // somebody has set another limit
 	line          []xen.DomID // its ancestors by fork, the first one first
 	name          string      // for xenstore
-	segment       *segment
+	segment       *segment    // guarded by mapping
 	family        *family
 	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
@@ -39,6 +39,8 @@ type Domain struct {
 	orphaned      regions              // that it lacks, while nobody has found its parent; only an adopted one
 	once          sync.Once
 	exit          xen.Exit // valid when gone is closed
+
+	mapping sync.RWMutex // held for reading by a fork
 
 	mu       sync.RWMutex // held for reading by users; Release takes it
 	released bool

@@ -29,6 +29,8 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 		return nil, err
 	}
 	defer d.mu.RUnlock()
+	d.mapping.RLock()
+	defer d.mapping.RUnlock()
 	f := &fork{h: d.h, f: c, part: part{parent: d, geo: d.geometry, shared: sharedPool.Get().(*shared)}}
 	defer f.shared.done()
 	err := f.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: f.check}, xen.Step{Name: "pool", Do: f.take})
@@ -80,7 +82,7 @@ func (f *fork) check() error {
 	if f.sharing && flags&abi.ForkLazy != 0 {
 		f.regions = f.geo.lazyRegions(f.apart)
 	}
-	f.apart.libraries(f.parent.segment)
+	f.apart.libraries(&f.geo, f.parent.segment)
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}
@@ -99,14 +101,8 @@ func (f *fork) take() (err error) {
 	if b == nil {
 		return nil
 	}
-	if f.geo.ramVA != b.l.ramVA {
-		var ops []mmuUpdate
-		b.l, ops = b.l.moved(b.mfns, f.geo.ramVA)
-		_, err = f.h.c.mmuUpdates(b.d.id, b.d.id, ops)
-		b.findLeaves()
-	}
 	f.blank = b
-	return err
+	return b.move(f.geo.ramVA)
 }
 
 // pause stops the parent; when Xen's call is back it does not run any more. Xen counts pauses, so ours ends
@@ -159,7 +155,7 @@ func (h *Hypervisor) letGo(child *domainInfo, all []domainInfo) {
 func (f *fork) place() error {
 	f.child = f.d
 	f.d.line = append(slices.Clone(f.parent.line), f.parent.id)
-	f.shaped(geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, pages: f.geo.pages})
+	f.shaped(geometry{shape: f.l.shape, ramVA: f.geo.ramVA, image: f.geo.image, dynamic: f.geo.dynamic, pages: f.geo.pages})
 	if err := f.allow(f.l.shared + f.geo.frames()); err != nil || !f.sharing {
 		return err
 	}
@@ -232,7 +228,7 @@ func (f *fork) boot() error {
 	ctl := f.d.area[:abi.CtlSize]
 	err := f.f.Boot.Write(ctl, &xen.Place{
 		ID: f.d.id, Evtchn: f.evtchn, SharedInfo: f.mfns[f.l.shared] << pageShift,
-		MFNList: abi.P2mVa + (f.l.numbers()-g.image)*8, ImagePages: g.image,
+		MFNList: abi.P2mVa + (f.l.numbers()-g.image)*8, ImagePages: g.image, DynamicPages: g.dynamic,
 		RAMVA: g.ramVA, RAMPages: g.pages, RAMLater: g.pages, Dirty: f.h.dirty,
 	})
 	f.d.control().State = abi.StateMain

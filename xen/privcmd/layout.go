@@ -1,16 +1,15 @@
 package privcmd
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"slices"
 
 	"kxsh/ipc/abi"
+	"kxsh/xen"
 )
 
 const (
-	// ramAlign is the granularity of the RAM window's random place, in bytes.
-	ramAlign = 2 << 20
+	// ramAlign is the granularity of the RAM window's place, in bytes.
+	ramAlign = xen.DynamicUnit * pageSize
 	// ctlPages is the control area, shared_info included.
 	ctlPages = abi.CtlSize / pageSize
 	// readyPages of the RAM window are there from the start: the LibOS's first stack, which can not grow, and
@@ -21,7 +20,8 @@ const (
 // shape is what of a domain is chosen before it has an image.
 type shape struct {
 	slots    uint64 // frames that there are for image and dynamic segment
-	reach    uint64 // pages of addresses that those may have
+	reach    uint64 // pages of addresses that an image may have
+	room     uint64 // pages of addresses that a dynamic segment has, if there is one
 	ramPages uint64 // of the RAM window
 	ready    uint64 // those that are there from the start
 	args     uint64 // pages of the control area for arguments and environment
@@ -39,16 +39,19 @@ func shapeFor(image, ram, root uint64) shape {
 
 // childShape is that of a child of fork, which brings its memory with it, for arguments and environment of so many bytes.
 func (g *geometry) childShape(args int) shape {
-	return shape{slots: g.slots, reach: g.reach, ramPages: g.pages, args: max(pagesOf(uint64(args)), 1), lean: true}
+	return shape{slots: g.slots, reach: g.reach, room: g.room, ramPages: g.pages, args: max(pagesOf(uint64(args)), 1), lean: true}
 }
 
-// fits tells whether a domain of this shape can be given them, and addresses for so many pages of image and dynamic segment.
-func (s shape) fits(image, reach, ram, root uint64) bool {
-	return image <= s.slots && reach <= s.reach && s.ready+root <= ram && ram <= s.ramPages
+// fits tells whether a domain of this shape can be given so many frames of image and dynamic segment, and these pages of addresses.
+func (s shape) fits(frames, image, dynamic, ram, root uint64) bool {
+	return frames <= s.slots && image <= s.reach && (dynamic == 0 || dynamic == s.room) && s.ready+root <= ram && ram <= s.ramPages
 }
 
 // numbers is the entry of the list of machine frame numbers that is the RAM window's first: it has pages of its own.
-func (s shape) numbers() uint64 { return pagesOf(s.reach*8) * perTable }
+func (s shape) numbers() uint64 { return pagesOf((s.reach+s.room)*8) * perTable }
+
+// reserve is where a dynamic segment begins before a window.
+func (s shape) reserve(ramVA uint64) uint64 { return ramVA - s.room*pageSize }
 
 // layout says which frame of a domain is what. First come those for an image, and those of the RAM
 // window that are there from the start; then those that the guest has no number for: the list of
@@ -95,7 +98,7 @@ func newLayout(s shape, ramVA uint64) *layout {
 		}
 	}
 	l.byKey, l.written = tablesOf(spans(0), []span{
-		{va: abi.ImageVa, pages: s.reach}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
+		{va: abi.ImageVa, pages: s.reach}, {va: s.reserve(ramVA), pages: s.room}, {va: ramVA + s.ready*pageSize, pages: s.ramPages - s.ready},
 		{va: abi.FamilyVa, pages: familyPages},
 	})
 	l.shared = l.tables + uint64(len(l.byKey))
@@ -142,33 +145,45 @@ func (l *layout) listed() uint64 { return min(pagesOf((l.numbers()+l.ready+l.slo
 // itself is not asked.
 type geometry struct {
 	shape
-	ramVA uint64
-	image uint64 // pages of image and dynamic segment
-	pages uint64 // of the RAM window that the domain was given
+	ramVA   uint64
+	image   uint64 // pages of image and dynamic segment
+	dynamic uint64 // of those, the dynamic segment's
+	pages   uint64 // of the RAM window that the domain was given
 }
+
+// own is how many pages the image itself has, dynamicVA where the dynamic segment begins.
+func (g *geometry) own() uint64       { return g.image - g.dynamic }
+func (g *geometry) dynamicVA() uint64 { return g.ramVA - g.dynamic*pageSize }
 
 // valid tells whether a domain can be like this.
 func (g *geometry) valid() bool {
-	return g.slots <= g.reach && g.reach <= (abi.ImageEnd-abi.ImageVa)/pageSize && g.image > 0 && g.image <= g.reach &&
+	return g.reach <= (abi.ImageEnd-abi.ImageVa)/pageSize && g.slots <= maxSlots && g.room <= maxSlots && g.room%perTable == 0 &&
+		(g.dynamic == 0 || g.dynamic == g.room) && g.image > g.dynamic && g.own() <= g.reach &&
 		g.ramPages <= maxMemory/pageSize && g.pages <= g.ramPages && g.ready <= g.pages &&
-		g.ramVA%ramAlign == 0 && g.ramVA >= abi.RamMin && g.ramVA <= abi.RamEnd-g.ramPages*pageSize
+		g.ramVA%ramAlign == 0 && g.ramVA >= abi.RamMin+g.room*pageSize && g.ramVA <= abi.RamEnd-g.ramPages*pageSize
 }
+
+// maxSlots bounds frames of image and dynamic segment, and the addresses of the latter, in pages.
+const maxSlots = abi.ImageEnd / pageSize
 
 // frames is how many pseudo-physical frames there are, address where one of them is mapped.
 func (g *geometry) frames() uint64 { return g.image + g.pages }
 
 func (g *geometry) address(frame uint64) uint64 {
-	if frame < g.image {
+	if frame < g.own() {
 		return abi.ImageVa + frame*pageSize
 	}
-	return g.ramVA + (frame-g.image)*pageSize
+	return g.dynamicVA() + (frame-g.own())*pageSize
 }
+
+// frameOf is the frame of an address of the dynamic segment.
+func (g *geometry) frameOf(va uint64) uint64 { return g.own() + (va-g.dynamicVA())/pageSize }
 
 // leavesOf lists the tables of level 1 of image and window, and the machine addresses of the entries that name them, as find
 // finds them.
 func (g *geometry) leavesOf(find func(va uint64) (slot, table uint64, err error)) (leaves, slots []uint64, err error) {
 	const covers = perTable * pageSize
-	for _, s := range []span{{va: abi.ImageVa, pages: g.image}, {va: g.ramVA, pages: g.pages}} {
+	for _, s := range []span{{va: abi.ImageVa, pages: g.own()}, {va: g.dynamicVA(), pages: g.dynamic + g.pages}} {
 		for va := s.va &^ (covers - 1); va < s.va+s.pages*pageSize; va += covers {
 			slot, table, err := find(va)
 			if err != nil {
@@ -184,13 +199,13 @@ func (g *geometry) leavesOf(find func(va uint64) (slot, table uint64, err error)
 func tablesFor(pages uint64) int { return int((pages + perTable - 1) / perTable) }
 
 // leafOf is the leaf of a region, which is what a table of level 1 covers of the window.
-func (g *geometry) leafOf(region int) int { return tablesFor(g.image) + region }
+func (g *geometry) leafOf(region int) int { return tablesFor(g.own()) + tablesFor(g.dynamic) + region }
 
 // leaf tells which frames a leaf has entries for.
 func (g *geometry) leaf(i int) (first, count uint64) {
-	end := g.image
-	if first = uint64(i) * perTable; first >= g.image { // image and window begin with a table of their own
-		first -= -g.image % perTable
+	end := g.own()
+	if first = uint64(i) * perTable; first >= end { // what follows begins with a table of its own
+		first -= -end % perTable
 		end = g.frames()
 	}
 	return first, min(perTable, end-first)
@@ -198,38 +213,28 @@ func (g *geometry) leaf(i int) (first, count uint64) {
 
 // entry is the machine address of a frame's page table entry, in tables that leavesOf found.
 func (g *geometry) entry(leaves []uint64, frame uint64) uint64 {
-	if frame >= g.image {
-		frame += -g.image % perTable
+	if own := g.own(); frame >= own {
+		frame += -own % perTable
 	}
 	return leaves[frame/perTable]<<pageShift + frame%perTable*8
 }
 
-// randomBase places a RAM window; one that could be moved, if it is not too large.
-func randomBase(pages uint64) uint64 {
-	slots := (abi.RamEnd - abi.RamMin - pages*pageSize) / ramAlign
-	for {
-		var b [8]byte
-		rand.Read(b[:])
-		base := abi.RamMin + binary.LittleEndian.Uint64(b[:])%slots*ramAlign
-		if oneTable(base, pages) || pages >= perTable*perTable/2 {
-			return base
-		}
-	}
-}
+// randomBase places a RAM window.
+func (s shape) randomBase() uint64 { return xen.RandomBase(s.room+s.ramPages) + s.room*pageSize }
 
-// oneTable tells whether one table of level 2 covers all of a window.
-func oneTable(base, pages uint64) bool {
-	return keyOf(2, base) == keyOf(2, base+pages*pageSize-1)
-}
+// oneTable tells whether one table of level 2 covers all of a window, and of a dynamic segment.
+func (s shape) oneTable(ramVA uint64) bool { return xen.OneTable(s.reserve(ramVA), s.room+s.ramPages) }
 
 // moved is the layout after its window has moved to another address, and what has to be written to the page tables
-// for that; both windows must be of one table of level 2.
+// for that; both must be oneTable.
 func (l *layout) moved(mfns []uint64, ramVA uint64) (*layout, []mmuUpdate) {
 	to := newLayout(l.shape, ramVA)
 	var ops []mmuUpdate
 	// New entries first, from the side to which the window moves: a table that no entry names would be checked anew.
 	move := func(level int, n uint64) {
-		at := func(l *layout, i uint64) uint64 { return l.entryOf(mfns, level, l.ramVA+i<<(pageShift+9*(level-1))) }
+		at := func(l *layout, i uint64) uint64 {
+			return l.entryOf(mfns, level, l.reserve(l.ramVA)+i<<(pageShift+9*(level-1)))
+		}
 		from, in := at(l, 0), at(to, 0)
 		if from == in {
 			return
@@ -239,7 +244,7 @@ func (l *layout) moved(mfns []uint64, ramVA uint64) (*layout, []mmuUpdate) {
 			if in > from {
 				i = n - 1 - k
 			}
-			below := l.own(mfns)[l.byKey[keyOf(level-1, l.ramVA+i<<(pageShift+9*(level-1)))]]
+			below := l.own(mfns)[l.byKey[keyOf(level-1, l.reserve(l.ramVA)+i<<(pageShift+9*(level-1)))]]
 			ops = append(ops, mmuUpdate{Ptr: in + i*8, Val: below<<pageShift | pteTable})
 		}
 		for i := range n {
@@ -248,7 +253,7 @@ func (l *layout) moved(mfns []uint64, ramVA uint64) (*layout, []mmuUpdate) {
 			}
 		}
 	}
-	move(2, (l.ramPages+perTable-1)/perTable)
+	move(2, (l.room+l.ramPages+perTable-1)/perTable)
 	move(3, 1)
 	move(4, 1)
 	return to, ops

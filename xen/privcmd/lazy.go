@@ -370,7 +370,7 @@ func (d *Domain) childOf(p *Domain) bool { return len(d.line) > 0 && d.line[len(
 // has got: the parent is told last.
 func (d *Domain) inheritFrom(p *Domain) {
 	g := p.geometry
-	if g.slots != d.geometry.slots || g.ramVA != d.geometry.ramVA || g.image != d.geometry.image || g.pages != d.geometry.pages {
+	if g.slots != d.geometry.slots || g.ramVA != d.geometry.ramVA || g.image != d.geometry.image || g.dynamic != d.geometry.dynamic || g.pages != d.geometry.pages {
 		return
 	}
 	p.freezing.Lock()

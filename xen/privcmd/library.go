@@ -102,21 +102,21 @@ func (g *segment) close() {
 	}
 }
 
-// each calls do for each page, with its frame's number in the domain, the holder and the machine frame.
-func (g *segment) each(do func(frame uint64, of *holder, mfn, bits uint64)) {
+// each calls do for each page, with its frame's number in a domain of a geometry, the holder and the machine frame.
+func (g *segment) each(geo *geometry, do func(frame uint64, of *holder, mfn, bits uint64)) {
 	for _, m := range g.mappings {
 		of := g.libraries[m.Of]
 		for i := range m.Pages {
-			do((m.VA-abi.ImageVa)/pageSize+i, of, of.mfns[m.First+i], bitsOf(m.Prot))
+			do(geo.frameOf(m.VA)+i, of, of.mfns[m.First+i], bitsOf(m.Prot))
 		}
 	}
 }
 
 // fill maps the pages into a domain; entry finds the place of a page table entry.
-func (g *segment) fill(c *conn, id xen.DomID, entry func(frame uint64) uint64) error {
+func (g *segment) fill(c *conn, id xen.DomID, geo *geometry, entry func(frame uint64) uint64) error {
 	for _, of := range g.libraries {
 		var ops []mmuUpdate
-		g.each(func(frame uint64, owner *holder, mfn, bits uint64) {
+		g.each(geo, func(frame uint64, owner *holder, mfn, bits uint64) {
 			if owner == of {
 				ops = append(ops, mmuUpdate{Ptr: entry(frame), Val: mfn<<pageShift | bits})
 			}
@@ -134,24 +134,26 @@ func (s *holder) number() uint64 { return abi.MfnShared | uint64(s.id)<<abi.MfnO
 // dynamic lists and maps the dynamic segment of a new domain. Its own pages take slots that the image leaves over, from next on;
 // the result is the first that is still left.
 func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
-	d, pages := &b.c.Dynamic, b.place.ImagePages
-	number := func(frame uint64) *uint64 { return &list[b.l.numbers()-pages+frame] }
+	d, geo := &b.c.Dynamic, b.geometry()
+	number := func(frame uint64) *uint64 { return &list[b.l.numbers()-geo.image+frame] }
 	slots, slotOf := b.slots(), map[uint64]uint64{}
 	var ops []mmuUpdate
 	for _, r := range d.Private {
 		for i := range r.Pages {
-			frame := (r.VA-abi.ImageVa)/pageSize + i
+			frame := geo.frameOf(r.VA) + i
 			slotOf[frame], *number(frame) = next, b.mfns[next]
 			ops = append(ops, mmuUpdate{Ptr: b.l.entry(b.mfns, r.VA+i*pageSize), Val: b.mfns[next]<<pageShift | spanData})
 			next++
 		}
 	}
 	for _, c := range d.Content {
-		for at, p := c.VA-abi.ImageVa, c.Bytes; len(p) > 0; {
-			slot, own := slotOf[at/pageSize]
-			if !own {
-				slot = at / pageSize // the image's
-			}
+		at, slotAt := c.VA-abi.ImageVa, func(frame uint64) uint64 { return frame } // the image's
+		if c.VA >= abi.RamMin {
+			at = geo.frameOf(c.VA)*pageSize + c.VA%pageSize
+			slotAt = func(frame uint64) uint64 { return slotOf[frame] }
+		}
+		for p := c.Bytes; len(p) > 0; {
+			slot := slotAt(at / pageSize)
 			n := copy(slots[slot*pageSize+at%pageSize:(slot+1)*pageSize], p)
 			at, p = at+uint64(n), p[n:]
 		}
@@ -168,8 +170,8 @@ func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 	}
 	b.d.segment = g
 	b.steps.OnFailure(g.close)
-	g.each(func(frame uint64, of *holder, _, _ uint64) { *number(frame) = of.number() })
-	return next, g.fill(b.h.c, b.d.id, func(frame uint64) uint64 { return b.l.entry(b.mfns, abi.ImageVa+frame*pageSize) })
+	g.each(&geo, func(frame uint64, of *holder, _, _ uint64) { *number(frame) = of.number() })
+	return next, g.fill(b.h.c, b.d.id, &geo, func(frame uint64) uint64 { return b.l.entry(b.mfns, geo.address(frame)) })
 }
 
 // ---- fork ----
@@ -178,14 +180,14 @@ func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 const kindLibrary = 0xff
 
 // libraries says which pages are to be mapped, instead of shared or copied.
-func (a apart) libraries(g *segment) {
-	g.each(func(frame uint64, _ *holder, _, _ uint64) { a[frame] = kindLibrary })
+func (a apart) libraries(geo *geometry, g *segment) {
+	g.each(geo, func(frame uint64, _ *holder, _, _ uint64) { a[frame] = kindLibrary })
 }
 
 // fromLibrary tells whether the parent has still a library's page there.
 func (p *part) fromLibrary(frame, entry uint64) (still bool) {
 	for _, m := range p.parent.segment.mappings {
-		if i := frame - (m.VA-abi.ImageVa)/pageSize; i < m.Pages {
+		if i := frame - p.geo.frameOf(m.VA); i < m.Pages {
 			mfn := p.parent.segment.libraries[m.Of].mfns[m.First+i]
 			still = entry&ptePresent != 0 && entry&pteFrame>>pageShift == mfn
 		}
@@ -211,14 +213,14 @@ func (f *fork) libraries() error {
 		for i := range m.Pages {
 			page := m
 			page.VA, page.Pages, page.First = m.VA+i*pageSize, 1, m.First+i
-			frame := (page.VA - abi.ImageVa) / pageSize
+			frame := f.geo.frameOf(page.VA)
 			if f.apart[frame] == kindLibrary {
 				unchanged.mappings = append(unchanged.mappings, page)
 				frames, numbers = append(frames, uint32(frame)), append(numbers, g.libraries[m.Of].number())
 			}
 		}
 	}
-	if err := unchanged.fill(f.h.c, f.d.id, func(frame uint64) uint64 { return f.geo.entry(f.d.leaves, frame) }); err != nil {
+	if err := unchanged.fill(f.h.c, f.d.id, &f.geo, func(frame uint64) uint64 { return f.geo.entry(f.d.leaves, frame) }); err != nil {
 		return err
 	}
 	return f.eachNumber(view{f.d.id, f.d.list, true}, frames, func(i int, number *uint64) { *number = numbers[i] })
@@ -275,7 +277,7 @@ func (h *Hypervisor) adoptSegment(t []byte) (g *segment, rest []byte, err error)
 	for range mappings {
 		m := xen.Mapping{Range: xen.Range{VA: take(), Pages: take()}, Of: int(take()), First: take()}
 		m.Prot = elf.Prot(take()) & (elf.Read | elf.Exec)
-		if err == nil && (m.Of >= len(g.libraries) || m.VA < abi.ImageVa || m.VA >= abi.ImageEnd || m.Pages > maxHeld || m.First > maxHeld ||
+		if err == nil && (m.Of >= len(g.libraries) || m.VA < abi.RamMin || m.VA >= abi.RamEnd || m.Pages > maxHeld || m.First > maxHeld ||
 			m.First+m.Pages > uint64(len(g.libraries[m.Of].mfns))) {
 			err = xen.ErrNoDomain
 		}

@@ -37,7 +37,7 @@ type pool struct {
 func (h *Hypervisor) blank(shape shape, ramVA uint64) (*blank, error) {
 	var s xen.Steps
 	if ramVA == 0 {
-		ramVA = randomBase(shape.ramPages)
+		ramVA = shape.randomBase()
 	}
 	b := newBlank(h, shape, ramVA, &s)
 	return b, s.Run(context.Background(), nil, b.making()...)
@@ -81,7 +81,19 @@ func (h *Hypervisor) takeBlank(p *pool, s shape, ramVA uint64, steps *xen.Steps)
 
 // movable tells whether the window can be at an address.
 func (b *blank) movable(ramVA uint64) bool {
-	return ramVA == 0 || ramVA == b.l.ramVA || oneTable(ramVA, b.l.ramPages) && oneTable(b.l.ramVA, b.l.ramPages)
+	return ramVA == 0 || ramVA == b.l.ramVA || b.l.oneTable(ramVA) && b.l.oneTable(b.l.ramVA)
+}
+
+// move puts the window of a blank that is movable there.
+func (b *blank) move(ramVA uint64) (err error) {
+	if ramVA == b.l.ramVA {
+		return nil
+	}
+	var ops []mmuUpdate
+	b.l, ops = b.l.moved(b.mfns, ramVA)
+	_, err = b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	b.findLeaves()
+	return err
 }
 
 // fill starts a filler if one is needed, which waits first; p.mu is held. One that fails stops until the next take.

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"kxsh/ipc/abi"
+	"kxsh/xen"
 )
 
 // shuffled are a domain's frames outside Xen: machine frame numbers that are in no order.
@@ -53,11 +54,12 @@ func TestTables(t *testing.T) {
 	for range 30 {
 		slots, ram := uint64(r.Intn(1200)+1), uint64(r.Intn(6000)+2)
 		shape := shapeFor(slots, ram, uint64(r.Intn(int(ram))))
+		shape.room = uint64(r.Intn(3)) * xen.DynamicUnit
 		if r.Intn(2) == 0 { // a child's
-			g := geometry{shape: shape, pages: ram}
+			g := geometry{shape: shape, pages: ram, dynamic: shape.room}
 			shape = g.childShape(r.Intn(abi.ArgsSize))
 		}
-		base := randomBase(ram)
+		base := shape.randomBase()
 		if r.Intn(4) == 0 { // across tables of every level
 			base = 1<<45 - uint64(r.Intn(int(ram)))*pageSize
 		}
@@ -123,8 +125,14 @@ func TestEntries(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
 	for range 30 {
 		slots, ram := uint64(r.Intn(1200)+1), uint64(r.Intn(6000)+2)
-		l := newLayout(shapeFor(slots, ram, 0), randomBase(ram))
+		s := shapeFor(slots, ram, 0)
+		s.room = uint64(r.Intn(3)) * xen.DynamicUnit
+		l := newLayout(s, s.randomBase())
 		g := geometry{shape: l.shape, ramVA: l.ramVA, image: 1 + uint64(r.Intn(int(slots))), pages: ram}
+		if r.Intn(2) == 0 {
+			g.dynamic = s.room
+			g.image += g.dynamic
+		}
 		mfns := shuffled(r, l.shared+1)
 		leaves, entries, _ := g.leavesOf(func(va uint64) (slot, table uint64, err error) {
 			return l.entryOf(mfns, 2, va), l.own(mfns)[l.byKey[keyOf(1, va)]], nil
@@ -174,8 +182,9 @@ func TestMoved(t *testing.T) {
 	r := rand.New(rand.NewSource(2))
 	for range 200 {
 		s := shapeFor(poolShape.slots, uint64(r.Intn(int(poolShape.ramPages))+2), 0)
-		from := newLayout(s, randomBase(s.ramPages))
-		ramVA := randomBase(s.ramPages)
+		s.room = uint64(r.Intn(3)) * xen.DynamicUnit
+		from := newLayout(s, s.randomBase())
+		ramVA := s.randomBase()
 		switch r.Intn(4) {
 		case 0: // near by
 			ramVA = from.ramVA + uint64(r.Intn(40))*ramAlign
@@ -184,7 +193,7 @@ func TestMoved(t *testing.T) {
 		case 2: // in another table of level 2, or 3, at the same entry
 			ramVA = from.ramVA ^ 1<<uint(30+r.Intn(10))
 		}
-		if !oneTable(ramVA, s.ramPages) || ramVA < abi.RamMin || ramVA > abi.RamEnd-s.ramPages*pageSize {
+		if !s.oneTable(ramVA) || s.reserve(ramVA) < abi.RamMin || ramVA > abi.RamEnd-s.ramPages*pageSize {
 			continue
 		}
 		mfns := shuffled(r, from.shared+1)

@@ -108,7 +108,7 @@ func testFork(t *testing.T, s Suite) {
 	}{
 		{"Snapshot", forkSnapshot}, {"Area", forkArea}, {"Waiting", forkWaiting}, {"Generations", forkGenerations},
 		{"Refusals", forkRefusals}, {"Anywhere", forkAnywhere}, {"Paused", forkPaused}, {"Adopted", forkAdopted}, {"Many", forkMany},
-		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree}, {"Limits", forkLimits}, {"Libraries", forkLibraries},
+		{"Pooled", forkPooled}, {"Cycles", forkCycles}, {"Tree", forkTree}, {"Limits", forkLimits}, {"Libraries", forkLibraries}, {"Mapped", forkMapped},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newBench(t, s)) })
 	}
@@ -116,7 +116,7 @@ func testFork(t *testing.T, s Suite) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, s)
 			b.promise = []string{promise}
-			for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkGenerations, forkTree, forkLibraries} {
+			for _, run := range []func(*testing.T, *bench){forkSnapshot, forkPooled, forkGenerations, forkTree, forkLibraries, forkMapped} {
 				run(t, b)
 			}
 		})

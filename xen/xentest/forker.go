@@ -28,6 +28,7 @@ const (
 	forkProtections
 	forkExit
 	forkTouch
+	forkPeek
 )
 
 // ForkerMemory is enough for a forker, in bytes: more than there is of it from the start.

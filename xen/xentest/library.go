@@ -12,7 +12,8 @@ import (
 
 // Where a library of these tests is: three read-only pages, the last of which is code, and then two of a domain's own.
 const (
-	libraryVA    = abi.ImageVa + 300*abi.PageSize
+	dynamicVA    = abi.RamMin + 1<<40
+	libraryVA    = dynamicVA + 300*abi.PageSize
 	libraryPages = 3
 	privateVA    = libraryVA + libraryPages*abi.PageSize
 	privatePages = 2
@@ -27,7 +28,7 @@ func AddLibrary(t testing.TB, hv xen.Hypervisor, c *xen.Config) xen.Shared {
 	}
 	c.Libraries = []xen.Shared{s}
 	c.Dynamic = xen.Dynamic{
-		Pages: (privateVA-abi.ImageVa)/abi.PageSize + privatePages,
+		VA: dynamicVA, Pages: xen.DynamicUnit,
 		Shared: []xen.Mapping{
 			{Range: xen.Range{VA: libraryVA, Pages: 2}, Prot: elf.Read},
 			{Range: xen.Range{VA: libraryVA + 2*abi.PageSize, Pages: 1}, First: 2, Prot: elf.Read | elf.Exec},
@@ -76,4 +77,59 @@ func forkLibraries(t *testing.T, b *bench) {
 	last := members[2].child()
 	b.hasLibrary(last.Domain)
 	last.check("with a library, after the first one's end")
+}
+
+// forkMapped: libraries come to a running domain and go again, and children have what their parent has at the fork.
+func forkMapped(t *testing.T, b *bench) {
+	const none = ^uint64(0)
+	m := b.founder(func(c *xen.Config) xen.Shared { return AddLibrary(t, b.hv, c) })
+	other, err := b.hv.Share(slices.Concat(bytes.Repeat([]byte{4}, abi.PageSize), bytes.Repeat([]byte{5}, abi.PageSize)))
+	b.must(err)
+	defer other.Close()
+	const at, behind = libraryVA + 50*abi.PageSize, libraryVA + 60*abi.PageSize
+	maps := []xen.Mapping{
+		{Range: xen.Range{VA: at, Pages: 2}, Prot: elf.Read},
+		{Range: xen.Range{VA: behind, Pages: 1}, First: 1, Prot: elf.Read | elf.Exec},
+	}
+	look := func(m *member, want ...uint64) {
+		t.Helper()
+		for i, va := range []uint64{at, at + abi.PageSize, behind, at + 2*abi.PageSize} {
+			if got := m.do(forkPeek, va, 0); got != append(want, none)[i] {
+				t.Errorf("domain %d has %d at %#x, want %v", m.ID(), int64(got), va, want)
+			}
+		}
+		for i, want := range []uint64{1, 2, 3, 0, 'e', none} { // the first library stays
+			if got := m.do(forkPeek, libraryVA+uint64(i)*abi.PageSize, 0); got != want {
+				t.Errorf("domain %d has %d in page %d of its library", m.ID(), int64(got), i)
+			}
+		}
+	}
+	look(m, none, none, none)
+	for _, va := range []uint64{dynamicVA - abi.PageSize, dynamicVA + (xen.DynamicUnit-1)*abi.PageSize, abi.ImageVa} {
+		if m.Map([]xen.Shared{other}, []xen.Mapping{{Range: xen.Range{VA: va, Pages: 2}, Prot: elf.Read}}) == nil {
+			t.Errorf("a library at %#x", va)
+		}
+	}
+	before := m.child()
+	b.must(m.Map([]xen.Shared{other}, maps))
+	look(m, 4, 5, 5)
+	look(before, none, none, none)
+	child := m.child()
+	look(child, 4, 5, 5)
+	m.check("with another library")
+	b.must(m.Unmap(xen.Range{VA: at, Pages: 20}))
+	look(m, none, none, none)
+	look(child, 4, 5, 5)
+	look(m.child(), none, none, none)
+	b.must(before.Map([]xen.Shared{other}, maps[1:]))
+	look(before, none, none, 5)
+	b.must(m.Map([]xen.Shared{other}, maps))
+	look(m, 4, 5, 5)
+	b.must(child.Unmap(xen.Range{VA: at, Pages: 2}))
+	look(child, none, none, 5)
+	child.check("with less of a library")
+	b.must(m.Unmap(xen.Range{VA: libraryVA, Pages: libraryPages}))
+	if got := m.do(forkPeek, libraryVA, 0); got != none {
+		t.Errorf("a library that has gone: %d", got)
+	}
 }

@@ -414,6 +414,18 @@ fork_split:
 2:	pop_kept
 	ret
 
+/*
+ * long update_library(uint64_t plan, struct kx_updated *result, bool try): has update_run do it, with what the C ABI says a call keeps where
+ * it can look through that, and change it.
+ */
+	.globl update_library
+update_library:
+	push_kept
+	mov %rsp, %rcx
+	call update_run
+	pop_kept
+	ret
+
 /* void kx_unmapself(base, size): unmaps the caller's own stack and ends the thread. */
 	.globl kx_unmapself
 kx_unmapself:

@@ -3,7 +3,7 @@
 #define LAYOUT_H
 
 /* struct kx_control */
-#define CONTROL_RAM_VA 56
+#define CONTROL_RAM_VA 64
 
 /* struct thread */
 #define THREAD_KSP 0

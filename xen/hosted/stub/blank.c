@@ -16,12 +16,19 @@
 
 static struct stub_start start;
 
+static uint32_t libraries; /* of the files that came last */
+
+void libraries_came(void)
+{
+	libraries = (uint32_t)received_count;
+}
+
 /* The number of the file of a library. */
 static uint32_t library_file(uint32_t i)
 {
-	int at = received_count - (int)start.libraries + (int)i;
+	int at = received_count - (int)libraries + (int)i;
 
-	return i < start.libraries && at >= 0 ? (uint32_t)received_files[at] : ~0u;
+	return i < libraries && at >= 0 ? (uint32_t)received_files[at] : ~0u;
 }
 
 static long map_now(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off, uint32_t how)
@@ -36,7 +43,7 @@ static long map_now(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint6
 	return sys_failed(r) ? r : 0;
 }
 
-static long map(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off)
+long map(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off)
 {
 	return map_now(va, len, prot, fd, off, 0);
 }
@@ -105,7 +112,9 @@ static long build(void)
 		r = received_count > FORK_FAMILY ? take_family(received_files[FORK_FAMILY]) : -XEN_EINVAL;
 
 	limit_data(STUB_DATA + (start.frozen ? (start.image_pages + start.ram_pages) * KX_PAGE_SIZE : 0));
+	libraries = start.libraries;
 	guest.image_pages = start.image_pages;
+	guest.dynamic_pages = start.dynamic_pages;
 	guest.ram_va = start.ram_va;
 	guest.ram_pages = start.ram_pages;
 	for (uint32_t i = 0; !r && i < start.nmaps && i < STUB_MAPS; i++) {
@@ -166,7 +175,7 @@ _Noreturn void blank_main(void)
 	say_built(r ? r : 1);
 	if (r)
 		die(r);
-	if (!start.frozen)
+	if (!start.frozen && !start.dynamic_pages)
 		sys(__NR_close, STUB_FD_SOCK);
 	title_set(start.title);
 	await_go(start.entry, start.rsp);

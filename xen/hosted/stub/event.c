@@ -85,6 +85,7 @@ static long block(void)
 		__atomic_store_n(&STATE->sleeping, 1, __ATOMIC_SEQ_CST);
 		if (event_due())
 			break;
+		remap_if_ordered();
 		order = STATE->fork;
 		if (order) {
 			fork_here(order);

@@ -40,22 +40,16 @@ static _Noreturn void child(void)
 	await_go(order.rip, order.rsp);
 }
 
-static void close_files(void)
-{
-	for (int i = 0; i < received_count; i++)
-		sys(__NR_close, received_files[i]);
-}
-
 static long receive_order(uint32_t number)
 {
 	for (;;) {
 		long r = receive(STUB_FD_SOCK, &order, sizeof order);
 
-		if (r != sizeof order || received_count != NEW_FILES)
-			return r < 0 ? r : -XEN_EINVAL;
-		if (order.number == number)
+		if (r <= 0)
+			return r ? r : -XEN_EINVAL;
+		if (r == sizeof order && received_count == NEW_FILES && order.number == number)
 			return 0;
-		close_files();
+		close_received();
 	}
 }
 
@@ -75,7 +69,7 @@ void fork_here(uint32_t number)
 		if (r == 0)
 			child();
 	}
-	close_files();
+	close_received();
 	STATE->forked_number = number;
 	__atomic_store_n(&STATE->forked, r, __ATOMIC_SEQ_CST);
 	futex_wake(&STATE->forked);

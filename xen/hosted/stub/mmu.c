@@ -14,12 +14,14 @@
 static uint64_t frame_at(uint64_t va)
 {
 	uint64_t image = (va - KX_IMAGE_VA) / KX_PAGE_SIZE;
-	uint64_t ram = (va - guest.ram_va) / KX_PAGE_SIZE;
+	uint64_t first = guest.image_pages - guest.dynamic_pages; /* behind the image */
+	uint64_t start = guest.ram_va - guest.dynamic_pages * KX_PAGE_SIZE;
+	uint64_t other = (va - start) / KX_PAGE_SIZE;
 
-	if (va >= KX_IMAGE_VA && image < guest.image_pages)
+	if (va >= KX_IMAGE_VA && image < first)
 		return image;
-	if (va >= guest.ram_va && ram < guest.ram_pages)
-		return guest.image_pages + ram;
+	if (va >= start && other < guest.dynamic_pages + guest.ram_pages)
+		return first + other;
 	return NO_FRAME;
 }
 

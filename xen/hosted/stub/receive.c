@@ -6,6 +6,12 @@
 
 int received_files[FILES_MAX], received_count;
 
+void close_received(void)
+{
+	for (int i = 0; i < received_count; i++)
+		sys(__NR_close, received_files[i]);
+}
+
 /*
  * receive waits for a message and returns its size; 0 when the engine is gone, or a negative
  * errno. Files that come with it get the lowest free numbers.

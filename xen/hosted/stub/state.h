@@ -21,12 +21,12 @@
 #define STUB_STATE_SIZE 4096
 
 /* File descriptors of a stub. A new engine finds them in /proc/PID/fd. */
-#define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built, unless a fork made it */
+#define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built, unless a fork made it, or it has a dynamic segment */
 #define STUB_FD_CTL 1   /* memfd: control area and state page */
 #define STUB_FD_BELL 2  /* write end of a pipe: the domain's event to the engine */
 #define STUB_FD_RAM 3   /* memfd: the domain's frames, in order */
 #define STUB_FD_IMAGE 4 /* memfd of the prepared image, sealed, read-only */
-/* Of a domain whose memory is private, because of a fork: */
+/* Of a domain whose memory is private, because of a fork; the engine's end also of one with a dynamic segment: */
 #define STUB_FD_TAG 5     /* a file whose name says which domain it is */
 #define STUB_FD_CONTROL 6 /* memfd of the control area, which may be that of a process that the domain has moved from */
 #define STUB_FD_ENGINE 7  /* the engine's end of the socket, for a later engine to take */
@@ -82,7 +82,10 @@ struct stub_state {
 	uint32_t fork;
 	int32_t forked; /* futex: the child's PID, or a negative errno; the engine clears it */
 	uint32_t forked_number; /* which order that is the answer to */
-	uint32_t pad;
+	/* Other maps in the dynamic segment: the engine sends a struct stub_remap, sets map to its number, and moves seq. */
+	uint32_t map;
+	int32_t mapped; /* futex: 1, or a negative errno; the engine clears it */
+	uint32_t mapped_number;
 	struct kx_crash crash;
 };
 
@@ -103,7 +106,8 @@ struct stub_map {
 struct stub_start {
 	uint64_t entry;
 	uint64_t rsp; /* 0: start at entry; otherwise go on there with this stack */
-	uint64_t image_pages;
+	uint64_t image_pages;   /* the dynamic segment's included */
+	uint64_t dynamic_pages; /* which end at ram_va */
 	uint64_t ram_va;
 	uint64_t ram_pages;
 	uint32_t tsc_mul; /* of vcpu_time_info */
@@ -125,6 +129,20 @@ struct stub_fork {
 	uint32_t number; /* not 0; one that is not in stub_state.fork was sent by an engine that has died */
 	uint32_t pad;
 	char title[STUB_TITLE];
+};
+
+/*
+ * Engine to the stub of a domain that has a dynamic segment, with the files of the libraries among the maps: STUB_LIBRARY in
+ * stub_map.fd is the first that came with it. All of it is done, or nothing of the maps.
+ */
+struct stub_remap {
+	uint32_t number; /* as in stub_fork */
+	uint32_t nmaps;
+	uint32_t ncloses;
+	uint32_t pad;
+	uint32_t closes[KX_LIBRARIES + 1]; /* files that are closed then */
+	uint32_t pad2;
+	struct stub_map maps[STUB_MAPS];
 };
 
 struct zygote_reply {

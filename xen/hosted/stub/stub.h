@@ -57,6 +57,14 @@ long filter_listen(void); /* from now on the engine is asked before a domain for
 long receive(int fd, void *buf, size_t size);
 /* The numbers of the files that came with the last message. */
 extern int received_files[], received_count;
+void close_received(void);
+
+void libraries_came(void); /* the files of the last message are those of libraries, for map */
+long map(uint64_t va, uint64_t len, uint32_t prot, uint32_t fd, uint64_t off); /* fd may be one of the libraries that came last */
+
+/* ---- remap.c ---- */
+
+void remap_if_ordered(void); /* the engine may want other maps in the dynamic segment */
 
 /* ---- fork.c ---- */
 
@@ -70,7 +78,7 @@ void title_set(const char *title);
 /* ---- the guest ---- */
 
 extern struct guest {
-	uint64_t image_pages, ram_va, ram_pages;
+	uint64_t image_pages, dynamic_pages, ram_va, ram_pages;
 	uint64_t event_callback; /* 0: none registered */
 	struct trap_info traps[32];
 	uint32_t timer_bound;

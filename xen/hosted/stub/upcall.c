@@ -180,6 +180,7 @@ static void async(int sig, struct gregs *g)
 		__atomic_fetch_add(&STATE->seq, 1, __ATOMIC_SEQ_CST);
 	}
 	if (!within(g->rip, stub_text, stub_text_end)) {
+		remap_if_ordered();
 		clock_refresh();
 		if (guest.event_callback && event_due())
 			enter(SIGSEGV, g, guest.event_callback, 0, 1);

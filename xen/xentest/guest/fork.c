@@ -9,7 +9,7 @@
 #include "guest.h"
 
 enum { ASKED = 8, OP, ARG0, ARG1, ANSWER, DONE, BORN, PAGES = 32 };
-enum { FILL = 1, LOOK, FORK, PROTECTIONS, EXIT, TOUCH };
+enum { FILL = 1, LOOK, FORK, PROTECTIONS, EXIT, TOUCH, PEEK };
 
 /* Pages of all kinds: of the image, of the RAM window, and of its end, where frames may come only when asked for. */
 #define KIND 6
@@ -264,6 +264,8 @@ static uint64_t serve(uint64_t op, uint64_t a, uint64_t b)
 		return protections();
 	case EXIT:
 		finish((unsigned)a);
+	case PEEK:
+		return peek(a);
 	}
 	return ~0UL;
 }

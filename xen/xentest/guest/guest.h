@@ -72,6 +72,7 @@ int machine_frames(void);
 uint64_t pte_of(uint64_t va, uint64_t bits);
 uint64_t mfn_of(const void *p);
 int writable(uint64_t va);
+uint64_t peek(uint64_t va);
 extern volatile uint64_t engine_events, timer_events;
 extern volatile uint64_t trap_count, trap_resume;
 extern volatile struct trap_frame trap_last;

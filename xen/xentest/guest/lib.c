@@ -203,6 +203,16 @@ uint64_t mfn_of(const void *p)
 	return pte_of((uint64_t)p, 0) >> 12;
 }
 
+/* peek is the byte at an address, or ~0 if it cannot be read; page faults must have a handler. */
+uint64_t peek(uint64_t va)
+{
+	uint64_t before = trap_count, byte;
+
+	__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; movzbl (%2), %%eax; 1:"
+			 : "=m"(trap_resume), "=&a"(byte) : "r"(va) : "memory");
+	return trap_count == before ? byte : ~0UL;
+}
+
 /* writable tells whether a page can be written, by trying; page faults must have a handler. */
 int writable(uint64_t va)
 {

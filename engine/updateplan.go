@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"kxsh/elf"
+	"kxsh/ipc"
+	"kxsh/xen"
+)
+
+// prepare finds room for the new library, makes the plan, and room for that.
+func (u *update) prepare() error {
+	if u.rec.Dynamic.Pages == 0 {
+		return u.refuse(CodeInvalid, "was started by an earlier kxsh, which left no room for another library")
+	}
+	linked, err := u.e.linkedOf(u.p)
+	if err != nil {
+		return u.refuse(CodeChanged, "%v", err)
+	}
+	used := slices.Clone(u.rec.Kept)
+	for _, l := range u.rec.Libraries {
+		used = append(used, l.pages())
+	}
+	take := func(pages uint64) (xen.Range, error) {
+		r := xen.Range{VA: room(u.rec.Dynamic, used, pages), Pages: pages}
+		if r.VA == 0 {
+			return r, u.refuse(CodeLimit, "there is no room for %d pages among its libraries: a pVM that is started anew has some", pages)
+		}
+		used = append(used, r)
+		return r, nil
+	}
+	at, err := take(u.file.elf.Pages())
+	if err != nil {
+		return err
+	}
+	now, changes, err := linked.Replace(u.index, u.file.elf, at.VA)
+	if err != nil {
+		return u.refuse(CodeChanged, "%s: %v", u.New.Path, err)
+	}
+	u.now, u.BaseWord = now, linked.BaseWord(u.index)
+	u.Old = u.rec.Libraries[u.index].pages()
+	u.at, _ = u.New.place(&now.Libraries[u.index], 0)
+	for _, part := range changes.Parts {
+		if part.Kind == elf.UpdateCode {
+			u.Code = append(u.Code, xen.Range{VA: part.VA, Pages: (part.End - part.VA) / elf.PageSize})
+		}
+	}
+	plan := planOf(changes)
+	if u.Plan, err = take(uint64(len(plan.Encode(0))) / elf.PageSize); err != nil {
+		return err
+	}
+	if u.shared, err = u.e.hv.Share(plan.Encode(u.Plan.VA)); err != nil {
+		return u.refuse(CodeInternal, "the plan: %v", err)
+	}
+	u.at = append(u.at, xen.Mapping{Range: u.Plan, Of: 1, Prot: elf.Read})
+	slices.SortFunc(u.at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
+	return nil
+}
+
+// room is the first address of a dynamic segment where so many pages have room, after one that is not mapped; 0: there is none.
+func room(in xen.Range, used []xen.Range, pages uint64) uint64 {
+	used = slices.SortedFunc(slices.Values(used), func(a, b xen.Range) int { return cmp.Compare(a.VA, b.VA) })
+	at := in.VA + elf.PageSize
+	for _, r := range append(used, xen.Range{VA: in.VA + (in.Pages+1)*elf.PageSize}) {
+		if at+(pages+1)*elf.PageSize <= r.VA {
+			return at
+		}
+		at = max(at, r.VA+(r.Pages+1)*elf.PageSize)
+	}
+	return 0
+}
+
+// planOf is what the linker says, as the pVM gets it.
+func planOf(u *elf.Update) *ipc.Update {
+	p := &ipc.Update{Old: ipc.UpdateSpan(u.Old), New: ipc.UpdateSpan(u.New)}
+	for _, part := range u.Parts {
+		p.Parts = append(p.Parts, ipc.UpdatePart(part))
+	}
+	for _, page := range u.Pages {
+		p.Pages = append(p.Pages, ipc.UpdatePage(page))
+	}
+	for _, move := range u.Moves {
+		p.Moves = append(p.Moves, ipc.UpdateMove(move))
+	}
+	for _, word := range u.Literals {
+		p.Literals = append(p.Literals, ipc.UpdateWord(word))
+	}
+	for _, word := range u.Words {
+		p.Words = append(p.Words, ipc.UpdateWord(word))
+	}
+	return p
+}

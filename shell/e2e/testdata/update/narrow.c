@@ -1,0 +1,2 @@
+/* What cannot take libcounter.so's place: a function has gone, and a variable is wider. */
+long total = 5;

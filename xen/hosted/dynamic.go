@@ -1,0 +1,259 @@
+package hosted
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/elf"
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// The dynamic segment is a part of the file of frames, where nothing can be read but what is some library's own. Over that lie
+// the files of the libraries. A domain that has one keeps its socket: whatever is to be mapped there while it runs, its stub maps, by order.
+
+// mapPatience is how long a stub may take to map libraries.
+const mapPatience = 10 * time.Second
+
+// dynamicMaps says how to map all of a dynamic segment behind an image of so many pages, in the order of addresses.
+func dynamicMaps(d *xen.Dynamic, image uint64) (maps []stubMap) {
+	if d.Pages == 0 {
+		return nil
+	}
+	maps = []stubMap{emptyMap(d.VA, d.Pages*abi.PageSize, image*abi.PageSize)}
+	for _, m := range d.Shared {
+		maps = overlay(maps, stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)})
+	}
+	for _, r := range d.Private {
+		maps = overlay(maps, stubMap{VA: r.VA, Len: r.Pages * abi.PageSize, Off: image*abi.PageSize + r.VA - d.VA, FD: fdRAM, Prot: prot(elf.Read | elf.Write)})
+	}
+	return maps
+}
+
+// emptyMap is pages that the domain has no use for: it may have one later.
+func emptyMap(va, size, off uint64) stubMap {
+	return stubMap{VA: va, Len: size, Off: off, FD: fdRAM, Prot: unix.PROT_NONE}
+}
+
+// overlay puts a map in the place of what is there. The result is by addresses, and maps stays as it is.
+func overlay(maps []stubMap, m stubMap) (result []stubMap) {
+	end := m.VA + m.Len
+	for _, o := range maps {
+		if o.VA+o.Len <= m.VA || o.VA >= end {
+			result = append(result, o)
+			continue
+		}
+		if o.VA < m.VA {
+			before := o
+			before.Len = m.VA - o.VA
+			result = append(result, before)
+		}
+		if o.VA+o.Len > end {
+			result = append(result, stubMap{VA: end, Len: o.VA + o.Len - end, Off: o.Off + end - o.VA, FD: o.FD, Prot: o.Prot})
+		}
+	}
+	result = append(result, m)
+	slices.SortFunc(result, func(a, b stubMap) int { return int(int64(a.VA - b.VA)) })
+	return result
+}
+
+// offset is where the frame of an address is in the file of frames of a domain that is being built.
+func (b *build) offset(va uint64) uint64 {
+	if d := &b.c.Dynamic; d.VA != 0 && va >= d.VA {
+		return b.img.pages*abi.PageSize + va - d.VA
+	}
+	return va - abi.ImageVa
+}
+
+// dynamicOf is how many pages the dynamic segment of an adopted domain has. That is the domain's word; a wrong one harms its children.
+func (d *Domain) dynamicOf(p *process) uint64 {
+	c := (*abi.KxControl)(unsafe.Pointer(&p.control[abi.ControlVa-abi.CtlVa]))
+	n := atomic.LoadUint64(&c.DynamicPages)
+	if n%xen.DynamicUnit != 0 || n > (abi.P2mEnd-abi.P2mVa)/abi.PageSize {
+		return 0
+	}
+	return n
+}
+
+// Map implements xen.Domain.
+func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
+	d.forking.Lock()
+	defer d.forking.Unlock()
+	var came libraries
+	for _, s := range shared {
+		l, ok := s.(*sealed)
+		if !ok {
+			return fmt.Errorf("library of another hypervisor (%T)", s)
+		}
+		came = append(came, l)
+	}
+	order := &stubRemap{}
+	maps := d.maps
+	for _, m := range at {
+		off := m.VA - d.dynamicVA()
+		if m.VA < d.dynamicVA() || off/abi.PageSize+m.Pages > d.dynamic || m.Of >= len(came) {
+			return fmt.Errorf("%#x: not in the dynamic segment of domain %d", m.VA, d.id)
+		}
+		n := stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)}
+		if err := order.add(n); err != nil {
+			return err
+		}
+		n.FD += uint32(len(d.libraries))
+		maps = overlay(maps, n)
+	}
+	if err := came.retain(); err != nil {
+		return err
+	}
+	if err := d.remap(order, maps, slices.Concat(d.libraries, came), came.fds()); err != nil {
+		came.close()
+		return err
+	}
+	return nil
+}
+
+// Unmap implements xen.Domain.
+func (d *Domain) Unmap(r xen.Range) error {
+	d.forking.Lock()
+	defer d.forking.Unlock()
+	if len(d.maps) == 0 {
+		return xen.ErrNoDomain
+	}
+	order := &stubRemap{}
+	maps := d.maps
+	end := r.VA + r.Pages*abi.PageSize
+	for _, m := range d.maps {
+		if m.FD < fdLibrary || m.VA < r.VA || m.VA >= end {
+			continue
+		}
+		n := emptyMap(m.VA, m.Len, d.firstFrame()+m.VA-d.dynamicVA())
+		if err := order.add(n); err != nil {
+			return err
+		}
+		maps = overlay(maps, n)
+	}
+	// Libraries of which nothing is left go, and the others get new numbers.
+	var stay, gone libraries
+	number := map[uint32]uint32{}
+	for i, l := range d.libraries {
+		fd := fdLibrary + uint32(i)
+		if slices.ContainsFunc(maps, func(m stubMap) bool { return m.FD == fd }) {
+			number[fd] = fdLibrary + uint32(len(stay))
+			stay = append(stay, l)
+			continue
+		}
+		gone = append(gone, l)
+	}
+	maps = slices.Clone(maps)
+	for i, m := range maps {
+		if m.FD >= fdLibrary {
+			maps[i].FD = number[m.FD]
+		}
+	}
+	d.findOpen(order, gone)
+	if err := d.remap(order, maps, stay, nil); err != nil {
+		return err
+	}
+	gone.close()
+	return nil
+}
+
+// findOpen has the stub close the files of libraries that go.
+func (d *Domain) findOpen(order *stubRemap, gone libraries) {
+	pid := d.proc.Load().pid
+	for n := range uint32(maxFiles) {
+		for _, l := range gone {
+			if int(order.NCloses) < len(order.Closes) && isFile(fmt.Sprintf("/proc/%d/fd/%d", pid, n), l.fd) {
+				order.Closes[order.NCloses] = n
+				order.NCloses++
+			}
+		}
+	}
+}
+
+func (s *stubRemap) add(m stubMap) error {
+	if s.NMaps == maxMaps {
+		return fmt.Errorf("more than %d pieces of libraries", maxMaps)
+	}
+	s.Maps[s.NMaps] = m
+	s.NMaps++
+	return nil
+}
+
+// dynamicVA is where the dynamic segment begins, firstFrame where its frames do in their file.
+func (d *Domain) dynamicVA() uint64 {
+	va, _ := d.dynamicStart()
+	return va
+}
+
+func (d *Domain) firstFrame() uint64 {
+	_, off := d.dynamicStart()
+	return off
+}
+
+func (d *Domain) dynamicStart() (va, off uint64) {
+	for _, m := range d.maps {
+		if m.VA >= abi.RamMin {
+			return m.VA, m.Off
+		}
+	}
+	return 0, 0
+}
+
+// remap has the stub do it, and notes the result. The caller holds d.forking.
+func (d *Domain) remap(order *stubRemap, maps []stubMap, l libraries, files []int) error {
+	if err := d.useLiving(); err != nil {
+		return err
+	}
+	p := d.proc.Load()
+	order.Number = forkNumber.Add(1) | 1<<31
+	err := p.remap(order, files)
+	d.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.released {
+		return xen.ErrNoDomain
+	}
+	d.maps, d.libraries = maps, l
+	return nil
+}
+
+// remap waits until the stub has done it. It is asked again and again: it does not look while it works for the guest.
+func (p *process) remap(order *stubRemap, files []int) error {
+	if p.sock < 0 {
+		return fmt.Errorf("its libraries cannot be changed: the kernel is older than 5.6, or its engine has died and kernel.yama.ptrace_scope keeps this one from taking over")
+	}
+	s := p.state()
+	atomic.StoreInt32(&s.Mapped, 0)
+	if err := send(p.sock, order.bytes(), files...); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&s.Map, order.Number)
+	for end := time.Now().Add(mapPatience); ; {
+		if err := p.kick(false); err != nil {
+			return err
+		}
+		futexWait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, time.Millisecond)
+		switch r := atomic.LoadInt32(&s.Mapped); {
+		case r != 0 && atomic.LoadUint32(&s.MappedNumber) != order.Number:
+			atomic.StoreInt32(&s.Mapped, 0)
+		case r > 0:
+			return nil
+		case r < 0:
+			return os.NewSyscallError("mmap", unix.Errno(-r))
+		case hasEnded(p.pidfd):
+			return xen.ErrNoDomain
+		case time.Now().After(end):
+			atomic.StoreUint32(&s.Map, 0)
+			return fmt.Errorf("its libraries cannot be changed: it does not answer: see whether it is stopped")
+		}
+	}
+}

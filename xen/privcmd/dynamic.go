@@ -1,0 +1,169 @@
+package privcmd
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"kxsh/xen"
+)
+
+// Libraries that come and go while a domain runs: entries of its page tables, and of its list of machine frame numbers. What the
+// domain needs of its own beside, it gets itself.
+
+// Map implements xen.Domain.
+func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
+	done, err := d.remapping()
+	if err != nil {
+		return err
+	}
+	defer done()
+	came := &segment{mappings: slices.Clone(at)}
+	for _, s := range shared {
+		l, ok := s.(*holder)
+		if !ok {
+			return fmt.Errorf("library of another hypervisor (%T)", s)
+		}
+		came.libraries = append(came.libraries, l)
+	}
+	g := &d.geometry
+	for _, m := range at {
+		if m.VA < g.dynamicVA() || (m.VA-g.dynamicVA())/pageSize+m.Pages > g.dynamic || m.Of >= len(shared) || m.First+m.Pages > uint64(len(came.libraries[m.Of].mfns)) {
+			return fmt.Errorf("%#x: not in the dynamic segment of domain %d", m.VA, d.id)
+		}
+	}
+	if err := came.retain(); err != nil {
+		return err
+	}
+	err = d.renumber(came, func(of *holder, number *uint64) { atomic.StoreUint64(number, of.number()) })
+	if err == nil {
+		err = came.fill(d.c, d.id, g, d.entry)
+	}
+	if err != nil {
+		d.takeAway(came)
+		came.close()
+		return err
+	}
+	all := &segment{libraries: slices.Concat(d.segment.libraries, came.libraries), mappings: slices.Clone(d.segment.mappings)}
+	for _, m := range came.mappings {
+		m.Of += len(d.segment.libraries)
+		all.mappings = append(all.mappings, m)
+	}
+	d.segment = all
+	return nil
+}
+
+// Unmap implements xen.Domain.
+func (d *Domain) Unmap(r xen.Range) error {
+	done, err := d.remapping()
+	if err != nil {
+		return err
+	}
+	defer done()
+	end := r.VA + r.Pages*pageSize
+	goes := func(m xen.Mapping) bool { return m.VA >= r.VA && m.VA < end }
+	stay, gone := &segment{}, &segment{libraries: d.segment.libraries}
+	number := map[int]int{}
+	for _, m := range d.segment.mappings {
+		if goes(m) {
+			gone.mappings = append(gone.mappings, m)
+			continue
+		}
+		if _, known := number[m.Of]; !known {
+			number[m.Of] = len(stay.libraries)
+			stay.libraries = append(stay.libraries, d.segment.libraries[m.Of])
+		}
+		m.Of = number[m.Of]
+		stay.mappings = append(stay.mappings, m)
+	}
+	if err := d.takeAway(gone); err != nil {
+		return err
+	}
+	for i, of := range d.segment.libraries {
+		if _, stays := number[i]; !stays {
+			of.Close()
+		}
+	}
+	d.segment = stay
+	return nil
+}
+
+// remapping keeps forks, and others who change libraries, off until done is called, and finds what is needed.
+func (d *Domain) remapping() (done func(), err error) {
+	if err := d.useLiving(); err != nil {
+		return nil, err
+	}
+	d.mapping.Lock()
+	done = func() {
+		d.mapping.Unlock()
+		d.mu.RUnlock()
+	}
+	if d.geometry.dynamic == 0 {
+		err = fmt.Errorf("domain %d has no room for libraries", d.id)
+	}
+	if err == nil {
+		err = d.h.window.open(d.c, d.id, d.top)
+	}
+	if err == nil {
+		d.pauses.Lock()
+		err = d.find()
+		d.pauses.Unlock()
+	}
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
+}
+
+func (d *Domain) entry(frame uint64) uint64 { return d.geometry.entry(d.leaves, frame) }
+
+// renumber calls set with the place of the number of each page.
+func (d *Domain) renumber(s *segment, set func(of *holder, number *uint64)) error {
+	var frames []uint32
+	owners := map[uint32]*holder{}
+	s.each(&d.geometry, func(frame uint64, of *holder, _, _ uint64) {
+		frames = append(frames, uint32(frame))
+		owners[uint32(frame)] = of
+	})
+	slices.Sort(frames)
+	p := part{parent: d, geo: d.geometry}
+	return p.eachNumber(view{d.id, d.list, true}, frames, func(i int, number *uint64) { set(owners[frames[i]], number) })
+}
+
+// takeAway undoes Map, as far as the domain has nothing else there by now. It is paused for that, which flushes its TLB.
+func (d *Domain) takeAway(s *segment) error {
+	var ops []mmuUpdate
+	var failed error
+	s.each(&d.geometry, func(frame uint64, _ *holder, mfn, _ uint64) {
+		place := d.entry(frame)
+		err := d.h.window.with(d.c, view{d.id, []uint64{place >> pageShift}, false}, func(area []byte) error {
+			entry := atomic.LoadUint64(&words(area)[place%pageSize/8])
+			if entry&ptePresent != 0 && entry&pteFrame>>pageShift == mfn {
+				ops = append(ops, mmuUpdate{Ptr: place})
+			}
+			return nil
+		})
+		if failed == nil {
+			failed = err
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	if len(ops) > 0 {
+		d.pauses.Lock()
+		defer d.pauses.Unlock()
+		if _, err := d.c.domctl(domctlPause, d.id, nil); err != nil {
+			return err
+		}
+		defer again(func() error {
+			_, err := d.c.domctl(domctlUnpause, d.id, nil)
+			return err
+		})
+		if _, err := d.c.mmuUpdates(d.id, d.id, ops); err != nil {
+			return err
+		}
+	}
+	return d.renumber(s, func(of *holder, number *uint64) { atomic.CompareAndSwapUint64(number, of.number(), 0) })
+}
