@@ -104,11 +104,11 @@ ipc-cases: images
 
 # For how long each: a time, or how many inputs with x behind it. What is found is not made smaller, which would take most of it.
 FUZZ_TIME ?= 30s
-FUZZED := FuzzParseImage FuzzSymbols FuzzRecord FuzzLink FuzzReplace
+FUZZED := elf/FuzzParseImage elf/FuzzSymbols elf/FuzzRecord elf/FuzzLink elf/FuzzReplace tui/FuzzFilter
 fuzz:
 	@for target in $(FUZZED); do \
 		echo "$$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x ./elf || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$${target#*/}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x "./$${target%/*}" || exit 1; \
 	done
 
 generate:

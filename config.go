@@ -16,14 +16,15 @@ import (
 
 	"kxsh/engine"
 	"kxsh/shell"
+	"kxsh/tui"
 )
 
 // settings is the configuration: flag, environment, configuration file, default, in this order.
 type settings struct {
-	hypervisor, socket, state, trust, color, metrics string
-	level                                            slog.Level
-	familyLimit                                      int
-	noStart                                          bool
+	hypervisor, socket, state, trust, color, metrics, theme string
+	level                                                   slog.Level
+	familyLimit                                             int
+	noStart                                                 bool
 
 	list []shell.Setting // the same, and where each comes from
 }
@@ -54,15 +55,20 @@ func globalFlags() *pflag.FlagSet {
 	return flags
 }
 
-// settingKeys are the flags that are settings, too, sorted.
+// settingKeys are the keys of settings, sorted: flags, and one more.
 func settingKeys(flags *pflag.FlagSet) (keys []string) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Name != "command" && f.Name != "config" && f.Name != "version" {
 			keys = append(keys, f.Name)
 		}
 	})
+	keys = append(keys, themeKey)
+	slices.Sort(keys)
 	return keys
 }
+
+// themeKey is a setting whose flag is top's.
+const themeKey = "theme"
 
 // variable is the environment variable of a setting.
 func variable(key string) string { return "KXSH_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")) }
@@ -73,6 +79,7 @@ func configure(flags *pflag.FlagSet) (*settings, error) {
 	c.SetEnvPrefix("kxsh")
 	c.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	c.AutomaticEnv()
+	c.SetDefault(themeKey, "")
 	if err := c.BindPFlags(flags); err != nil {
 		return nil, err
 	}
@@ -81,7 +88,7 @@ func configure(flags *pflag.FlagSet) (*settings, error) {
 	}
 	s := &settings{
 		hypervisor: c.choice("hypervisor"), color: c.choice("color"), noStart: c.bool("no-start"), familyLimit: c.count("family-limit", "pVMs"),
-		socket: c.path("socket"), state: c.path("state"), trust: c.path("trust"), metrics: c.metrics("metrics"),
+		socket: c.path("socket"), state: c.path("state"), trust: c.path("trust"), metrics: c.metrics("metrics"), theme: c.theme(themeKey),
 	}
 	if level := c.choice("log-level"); c.err == nil {
 		c.err = s.level.UnmarshalText([]byte(level))
@@ -247,6 +254,15 @@ func (c *config) path(key string) string {
 	}
 	c.note(key, abs)
 	return abs
+}
+
+func (c *config) theme(key string) string {
+	text := c.text(key)
+	if err := tui.CheckTheme(text); err != nil {
+		c.refuse(key, text, strings.TrimPrefix(err.Error(), text+": "))
+	}
+	c.note(key, text)
+	return text
 }
 
 // metrics is an address that metrics can be served at, or "".

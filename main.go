@@ -124,6 +124,7 @@ func serve(s *settings, args []string) int {
 
 		FamilyLimit: s.familyLimit,
 		Metrics:     s.metrics,
+		Libraries:   guest.Libraries(),
 	}, background)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
@@ -159,16 +160,17 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 				})
 			})
 		},
-		Peek:     func() (engine.API, error) { return dial(nil) },
-		CC:       guest.CC,
-		Version:  version,
-		StateDir: s.state,
-		TrustDir: s.trust,
-		SignKey:  filepath.Join(configDir(), "sign.key"),
-		RC:       filepath.Join(configDir(), "kxshrc"),
-		Color:    s.color,
-		Settings: s.list,
-		Extra:    []shell.Command{topCommand(), benchCommand(self, s.hypervisor), completionCommand()},
+		Peek:      func() (engine.API, error) { return dial(nil) },
+		CC:        guest.CC,
+		Version:   version,
+		StateDir:  s.state,
+		Libraries: guest.Libraries(),
+		TrustDir:  s.trust,
+		SignKey:   filepath.Join(configDir(), "sign.key"),
+		RC:        filepath.Join(configDir(), "kxshrc"),
+		Color:     s.color,
+		Settings:  s.list,
+		Extra:     []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
 	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
@@ -196,15 +198,22 @@ const (
 	maxDelay = 1_000_000
 )
 
-// topCommand and benchCommand bring in what the shell does not know of.
-func topCommand() shell.Command {
+// topCommand and benchCommand bring in what the shell does not know of. theme is that of the configuration,
+// layout the file that remembers the last screen.
+func topCommand(theme, layout string) shell.Command {
 	return shell.Command{
-		Name: "top", Synopsis: "[-b] [--json] [-n N] [-d SECS]", Short: "watch pVMs live",
-		Long: "On a terminal a live table, or a tree of families (t), with a filter (f), a search (/) and a menu of signals (x); ? lists all keys.\n" +
+		Name: "top", Synopsis: "[--read-only] [--theme NAME] [--ascii] [-b] [--json] [-n N] [-d SECS]", Short: "watch pVMs live",
+		Long: "On a terminal a live table, or a tree of families (t), with a filter (f), a search (/), marks (space) and a menu of signals (x); ? lists all keys.\n" +
+			"Without colours, or with NO_COLOR, the theme is monochrome; where the locale is not one of UTF-8, as with --ascii.\n" +
+			"A filter is words and comparisons, as cpu>40 & (lib=libm | name~web.*): help in top tells more.\n" +
 			"With -b, into a pipe or with TERM=dumb plain frames; with --json each frame is a line, an object whose processes are as in ps --json.\n" +
 			"%CPU is that of the time since the frame before, in the first frame that of each pVM's life.",
-		Examples: []string{"top", "top -b -n 1 | head", "top --json -n 2 -d 10 | jq '.processes[0].name'"},
+		Examples: []string{"top", "top --read-only --theme high-contrast", "top -b -n 1 | head", "top --json -n 2 -d 10 | jq '.processes[0].name'"},
+		FlagArgs: map[string]shell.Kind{"theme": shell.Choice}, Choices: tui.Themes(),
 		Flags: func(f *pflag.FlagSet) {
+			f.Bool("read-only", false, "send no signals")
+			f.String("theme", "", "`name` of the theme: "+strings.Join(tui.Themes(), ", "))
+			f.Bool("ascii", false, "draw with ASCII characters alone")
 			f.BoolP("batch", "b", false, "print plain frames")
 			f.Bool("json", false, "print frames as JSON, one a line")
 			f.IntP("number", "n", 0, "leave after so many frames")
@@ -219,15 +228,27 @@ func topCommand() shell.Command {
 			case !(seconds >= minDelay && seconds <= maxDelay): // nor NaN
 				return shell.UsageError(fmt.Sprintf("-d %v: must be from %v to %v", seconds, minDelay, maxDelay))
 			}
+			o := tui.Options{In: c.Stdin, Out: c.Stdout, Color: c.Color(), Frames: frames, Interval: time.Duration(seconds * float64(time.Second)), Theme: theme}
+			if name, _ := c.Flags.GetString("theme"); name != "" {
+				if err := tui.CheckTheme(name); err != nil {
+					return shell.UsageError("--theme " + err.Error())
+				}
+				o.Theme = name
+			}
 			api, err := c.Engine()
 			if err != nil {
 				return err
 			}
-			o := tui.Options{In: c.Stdin, Out: c.Stdout, Color: c.Color(), Frames: frames, Interval: time.Duration(seconds * float64(time.Second))}
+			o.Layout = layout
+			o.ReadOnly, _ = c.Flags.GetBool("read-only")
+			o.ASCII, _ = c.Flags.GetBool("ascii")
 			o.Batch, _ = c.Flags.GetBool("batch")
 			o.JSON, _ = c.Flags.GetBool("json")
 			if o.JSON || shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil || os.Getenv("TERM") == "dumb" {
 				o.Batch = true
+			}
+			if !o.Batch && !tui.UTF8(os.Getenv) {
+				o.ASCII = true
 			}
 			return tui.Top(c, api, o)
 		},

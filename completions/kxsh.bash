@@ -168,7 +168,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'top')
-		flags='-b --batch --json -n --number -d --delay --help'
+		flags='--read-only --theme --ascii -b --batch --json -n --number -d --delay --help'
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
@@ -311,6 +311,8 @@ _kxsh_value() {
 		kind=file words='' ;;
 	verify:--require)
 		kind=none words='' ;;
+	top:--theme)
+		kind=words words='default monochrome high-contrast' ;;
 	top:-n | top:--number)
 		kind=none words='' ;;
 	top:-d | top:--delay)

@@ -495,6 +495,9 @@ complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
 
 # top
+complete -c kxsh -n '__kxsh_in top' -l read-only -d 'send no signals'
+complete -c kxsh -n '__kxsh_in top' -l theme -r -f -a 'default monochrome high-contrast' -d 'name of the theme: default, monochrome, high-contrast'
+complete -c kxsh -n '__kxsh_in top' -l ascii -d 'draw with ASCII characters alone'
 complete -c kxsh -n '__kxsh_in top' -s b -l batch -d 'print plain frames'
 complete -c kxsh -n '__kxsh_in top' -l json -d 'print frames as JSON, one a line'
 complete -c kxsh -n '__kxsh_in top' -s n -l number -r -f -d 'leave after so many frames'

@@ -197,6 +197,7 @@ type Process struct {
 	Shared  uint64        `json:"shared"`
 	Image   string        `json:"image"`
 	Args    []string      `json:"args"`
+	Libs    []string      `json:"libs,omitempty"` // names of its shared libraries, in the order in which symbols are looked for
 	VCPUs   int           `json:"vcpus"`
 	Started time.Time     `json:"started,omitzero"` // zero: a domain of others, and nobody tells
 	UID     int           `json:"uid"`
@@ -322,6 +323,16 @@ type SharedObject struct {
 // Channel tells whether bytes go through it: it is a queue or a pipe.
 func (o *SharedObject) Channel() bool { return o.Kind == KindQueue || o.Kind == KindPipe }
 
+// RateSince is how many bytes a second have come into a channel in the time that has gone since it was as before; nil if that is something else,
+// or cannot be told.
+func (o *SharedObject) RateSince(before *SharedObject, took time.Duration) *uint64 {
+	if !o.Channel() || o.Kind != before.Kind || o.ID != before.ID || took <= 0 || o.TotalBytes < before.TotalBytes {
+		return nil
+	}
+	rate := uint64(min(float64(o.TotalBytes-before.TotalBytes)/took.Seconds(), 1<<63))
+	return &rate
+}
+
 // Limits changes what is not nil.
 type Limits struct {
 	Weight *int    `json:"weight,omitempty"`
@@ -413,7 +424,9 @@ type Info struct {
 	CPUs       int       `json:"cpus"`
 	Memory     uint64    `json:"memory"`
 	FreeMemory uint64    `json:"free_memory"`
-	Metrics    string    `json:"metrics,omitempty"` // where they are served
-	Running    int       `json:"running"`
-	Pool       Pool      `json:"pool"`
+	// Idle is how long all CPUs together have had nothing to do since the host started; 0: nobody knows.
+	Idle    time.Duration `json:"idle_ns"`
+	Metrics string        `json:"metrics,omitempty"` // where they are served
+	Running int           `json:"running"`
+	Pool    Pool          `json:"pool"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,6 +34,8 @@ type Options struct {
 	FamilyLimit int
 	// Metrics is where Daemon serves metrics, as CheckMetrics has it; empty: nowhere.
 	Metrics string
+	// Libraries are those that are part of kxsh, in one folder, by name. May be nil.
+	Libraries fs.FS
 }
 
 // Engine is the process table and everything done to it. It implements API.
@@ -44,6 +47,7 @@ type Engine struct {
 	births  births
 	images  *fileCache[*image]
 	libs    *fileCache[*library]
+	builtIn *BuiltIn
 	floors  *floors
 	started time.Time
 	host    string
@@ -86,7 +90,7 @@ func New(o Options) (*Engine, error) {
 	}
 	host, _ := os.Hostname()
 	e := &Engine{
-		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State),
+		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State), builtIn: NewBuiltIn(o.Libraries, o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
@@ -121,6 +125,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.events.addf("engine", nil, "engine %s started, PID %d", o.Version, os.Getpid())
 	e.adoptAll(recs, fresh)
+	e.pruneBuiltIn()
 	return e, nil
 }
 

@@ -146,13 +146,22 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, k
 		if i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == name }); i >= 0 {
 			path, err = known[i].Path, nil
 		}
+		own := e.builtIn.find(name)
 		if err != nil {
+			path = own.path
+		}
+		if path == "" {
 			if by == "" {
 				by = "it"
 			}
 			return nil, errf(CodeBadImage, "%s: %s needs %s, which is not in %s: name its folder with --lib-path", r.Image, by, name, strings.Join(folders, ", "))
 		}
-		file, err := e.libs.get(path)
+		var file *library
+		if path == own.path {
+			file, err = e.ownLibrary(name, own)
+		} else {
+			file, err = e.libs.get(path)
+		}
 		if err != nil {
 			return nil, err
 		}

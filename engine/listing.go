@@ -35,6 +35,13 @@ func (w *listingWriter) int(n int)     { w.b = binary.AppendVarint(w.b, int64(n)
 func (w *listingWriter) uint(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
 func (w *listingWriter) text(s string) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
 
+func (w *listingWriter) texts(list []string) {
+	w.int(len(list))
+	for _, s := range list {
+		w.text(s)
+	}
+}
+
 func (w *listingWriter) bool(v bool) {
 	if v {
 		w.b = append(w.b, 1)
@@ -63,10 +70,8 @@ func (w *listingWriter) process(p *Process) {
 	w.uint(p.MaxMem)
 	w.uint(p.Shared)
 	w.text(p.Image)
-	w.int(len(p.Args))
-	for _, arg := range p.Args {
-		w.text(arg)
-	}
+	w.texts(p.Args)
+	w.texts(p.Libs)
 	w.int(p.VCPUs)
 	w.time(p.Started)
 	w.int(p.UID)
@@ -157,6 +162,14 @@ func (r *listingReader) text() string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
+// texts fills list.
+func (r *listingReader) texts(list []string) []string {
+	for i := range list {
+		list[i] = r.text()
+	}
+	return list
+}
+
 func (r *listingReader) bool() bool { return r.take(1)[0] != 0 }
 
 func (r *listingReader) time() time.Time {
@@ -178,9 +191,9 @@ func (r *listingReader) process(p *Process) {
 	p.MaxMem = r.uint()
 	p.Shared = r.uint()
 	p.Image = r.text()
-	p.Args = make([]string, r.length())
-	for i := range p.Args {
-		p.Args[i] = r.text()
+	p.Args = r.texts(make([]string, r.length()))
+	if n := r.length(); n > 0 {
+		p.Libs = r.texts(make([]string, n))
 	}
 	p.VCPUs = r.int()
 	p.Started = r.time()

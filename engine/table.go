@@ -28,7 +28,7 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	doms := make([]xen.Domain, 0, len(e.table))
 	for _, p := range e.table {
 		if p.rec.Exit == nil || p.rec.zombie() || exited {
-			s.Processes = append(s.Processes, p.rec.Process)
+			s.Processes = append(s.Processes, p.rec.listed())
 			doms = append(doms, p.dom)
 		}
 	}
@@ -41,6 +41,15 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	}
 	sort.Slice(s.Processes, func(i, j int) bool { return s.Processes[i].PID < s.Processes[j].PID })
 	return s, nil
+}
+
+// listed is what the engine itself knows of a pVM.
+func (r *record) listed() Process {
+	p := r.Process
+	for i := range r.Libraries {
+		p.Libs = append(p.Libs, r.Libraries[i].Name)
+	}
+	return p
 }
 
 // sampleAll fills in what the hypervisor knows: from its list, or, where it has not one, by asking each
@@ -117,7 +126,7 @@ func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	d := &Detail{
 		Children: children, Members: members, MaxFamily: limit,
 
-		Process: r.Process, Env: r.Request.Env, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
+		Process: r.listed(), Env: r.Request.Env, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
 		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Seal: r.Seal, Crash: r.Crash,
 	}
 	d.LogBytes, d.LogLost = p.log.size()
@@ -246,6 +255,6 @@ func (e *Engine) Info(context.Context) (*Info, error) {
 	return &Info{
 		Version: e.o.Version, PID: os.Getpid(), Started: e.started, Socket: e.o.Socket, State: e.o.State,
 		Host: e.host, Hypervisor: hi.Name, HVVersion: hi.Version, Scheduler: hi.Scheduler, Sandbox: hi.Sandbox,
-		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Running: running, Pool: Pool(e.hv.Pool()), Metrics: e.o.Metrics,
+		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Idle: hi.Idle, Running: running, Pool: Pool(e.hv.Pool()), Metrics: e.o.Metrics,
 	}, nil
 }

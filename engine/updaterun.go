@@ -411,14 +411,26 @@ func (e *Engine) settleUpdate(p *pvm) {
 		return
 	}
 	p.unsettled.Store(false)
+	pinned := p.pins(now)
 	if err == nil {
 		p.linked.Store(nil) // it is found out anew
 		e.mu.Lock()
-		p.commit(now, true) // nobody has heard whether something is used still
+		p.commit(now, pinned)
 		e.mu.Unlock()
 		e.events.addf("updated", &p.rec.Process, "%s: %s, which an earlier engine has begun", now.New.Name, now.New.Path)
 	} else {
 		e.events.addf("update refused", &p.rec.Process, "%s: %s: an earlier engine did not finish it", now.New.Name, now.New.Path)
 	}
-	e.endUpdate(p, now, true, err == nil, true)
+	e.endUpdate(p, now, true, err == nil, pinned)
+}
+
+// pins tells whether p, which has the new library, uses constants of the old one still. Its answer tells, which no engine may have taken, but
+// which is in its place until another task is; if not, it may.
+func (p *pvm) pins(now *updating) bool {
+	t, err := ipc.TakeTask(p.dom.Control())
+	if err != nil || t.Op != abi.TaskUpdate || t.A[0] != now.Plan.VA {
+		return true
+	}
+	got, err := ipc.ParseUpdated(t.Data)
+	return err != nil || got.Pinned > 0
 }

@@ -25,10 +25,11 @@ const (
 // usualFlags come before the user's: they say aloud what distributions set differently, and the user
 // may say otherwise. Stack clash protection lets no large frame step over the guard page below a stack.
 // forcedFlags come last: without them a program does not work in a pVM.
-// guest/Makefile compiles the LibOS with its own list.
+// guest/Makefile compiles the LibOS with its own list. With usualLink a program that says -lm and computes nothing needs no libm.so.
 var (
 	usualFlags = []string{"-march=x86-64", "-mtune=generic", "-fcf-protection=none", "-fno-stack-protector",
 		"-fstack-clash-protection", "-fno-asynchronous-unwind-tables", "-U_FORTIFY_SOURCE", "-D__kxsh__=1"}
+	usualLink   = "-Wl,--as-needed"
 	forcedFlags = []string{"-mno-red-zone", "-fno-pie", "-fno-pic"}
 	sharedFlags = []string{"-mno-red-zone", "-fPIC", "-fplt"} // likewise, of code for a shared library
 )
@@ -121,6 +122,9 @@ func (a *ccArgs) gccArgs(sdk, gccInclude string) []string {
 	if a.mode == ccLink {
 		args = append(args, file("crt1.o"), file("crti.o"))
 	}
+	if a.mode == ccLink || a.mode == ccShare {
+		args = append(args, usualLink)
+	}
 	if a.mode == ccShare {
 		args = append(args, "-Wl,-soname,"+filepath.Base(a.output))
 	}
@@ -138,12 +142,12 @@ func (a *ccArgs) gccArgs(sdk, gccInclude string) []string {
 		args = append(args, "-nostdlib")
 	case ccShare:
 		args = slices.Concat(args, anyFlags, libraryFlags)
-		args = append(args, "-specs="+filepath.Join(sdk, specsName))
+		args = append(args, "-specs="+filepath.Join(sdk, specsName), "-x", "none", file("libgcc.a"))
 	case ccLink:
 		args = slices.Concat(args, anyFlags, imageFlags)
 		if a.shared {
 			args = append(append(args, dynamicFlags...), file("libraries.o"))
-			for _, dir := range a.find.near() {
+			for _, dir := range append(a.find.near(), lib) {
 				args = append(args, "-Wl,-rpath-link,"+dir)
 			}
 		} else {

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -188,21 +189,27 @@ func (l *libraryFinder) shared(dir string) bool {
 	if len(l.files) > 0 {
 		return true
 	}
-	for _, name := range l.names {
-		for _, folder := range l.folders {
-			if !filepath.IsAbs(folder) {
-				folder = filepath.Join(dir, folder)
-			}
-			file, exact := strings.CutPrefix(name, ":")
-			if !exact {
-				file = "lib" + name + ".so"
-			}
-			if _, err := os.Stat(filepath.Join(folder, file)); err == nil && strings.Contains(file, ".so") {
-				return true
+	return slices.ContainsFunc(l.names, func(name string) bool { return l.sharedName(name, dir) })
+}
+
+// sharedName tells it of -lNAME: in each folder the linker prefers a shared library, and the SDK's own is the last of the folders.
+func (l *libraryFinder) sharedName(name, dir string) bool {
+	files := []string{"lib" + name + ".so", "lib" + name + ".a"}
+	if file, exact := strings.CutPrefix(name, ":"); exact {
+		files = []string{file}
+	}
+	for _, folder := range l.folders {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(dir, folder)
+		}
+		for _, file := range files {
+			if _, err := os.Stat(filepath.Join(folder, file)); err == nil {
+				return strings.Contains(file, ".so")
 			}
 		}
 	}
-	return false
+	_, err := fs.Stat(Libraries(), files[0])
+	return err == nil
 }
 
 // refuse finds an option that cannot be had, and says why.

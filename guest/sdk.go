@@ -1,7 +1,7 @@
 // Package guest holds the SDK that pVM images are linked with, and the C compiler driver that uses it.
 //
-// The SDK is a tar archive of headers, musl, libgcc and the LibOS. guest/Makefile builds it and the
-// binary embeds it; a kxsh that was built before the SDK works, except for cc.
+// The SDK is a tar archive of headers, musl, libgcc and the LibOS, and a folder of shared libraries. guest/Makefile
+// builds it and the binary embeds it; a kxsh that was built before the SDK works, except for cc.
 package guest
 
 import (
@@ -14,8 +14,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -24,7 +26,20 @@ import (
 //go:embed sdk.*
 var embedded embed.FS
 
-const sdkName = "sdk.tar.gz"
+// Apart from the rest, because pVMs use the libraries, too.
+const (
+	sdkName       = "sdk.tar.gz"
+	librariesName = "sdk.lib"
+)
+
+// Libraries are the shared libraries that programs find without being told where, libm.so: one folder of files.
+func Libraries() fs.FS {
+	libraries, err := fs.Sub(embedded, librariesName)
+	if err != nil {
+		panic(err) // a bad name
+	}
+	return libraries
+}
 
 // unpackSDK unpacks the embedded SDK below a cache folder, unless it is there already, and returns
 // where. The folder's name is the archive's digest and it appears at once and whole, so that any
@@ -37,8 +52,16 @@ func unpackSDK(cache string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	digest := sha256.Sum256(archive)
-	dir := filepath.Join(cache, fmt.Sprintf("sdk-%x", digest[:8]))
+	libraries, err := librariesByName()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	sum.Write(archive)
+	for _, name := range slices.Sorted(maps.Keys(libraries)) {
+		sum.Write(libraries[name])
+	}
+	dir := filepath.Join(cache, fmt.Sprintf("sdk-%x", sum.Sum(nil)[:8]))
 	if _, err := os.Stat(dir); err == nil {
 		now := time.Now()
 		os.Chtimes(dir, now, now) // for pruneSDKs; in a cache of somebody else it may fail
@@ -56,6 +79,11 @@ func unpackSDK(cache string) (string, error) {
 	if err := untar(archive, tmp); err != nil {
 		return "", fmt.Errorf("unpack the SDK to %s: %w", dir, err)
 	}
+	for name, data := range libraries {
+		if err := os.WriteFile(filepath.Join(tmp, "lib", name), data, 0o644); err != nil {
+			return "", fmt.Errorf("unpack the SDK to %s: %w", dir, err)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(tmp, specsName), specs(dir), 0o644); err != nil {
 		return "", fmt.Errorf("unpack the SDK to %s: %w", dir, err)
 	}
@@ -66,6 +94,20 @@ func unpackSDK(cache string) (string, error) {
 		return "", fmt.Errorf("unpack the SDK: %w", err)
 	}
 	return dir, nil
+}
+
+func librariesByName() (map[string][]byte, error) {
+	found := map[string][]byte{}
+	entries, err := fs.ReadDir(Libraries(), ".")
+	if err != nil {
+		return nil, errors.New("this kxsh was built without the SDK's libraries: run make")
+	}
+	for _, e := range entries {
+		if found[e.Name()], err = fs.ReadFile(Libraries(), e.Name()); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // sdkUnused is how long the SDK of another kxsh is kept.

@@ -268,15 +268,13 @@ func (c *Call) measure(api engine.API, d *engine.Detail) {
 	if err != nil {
 		return
 	}
-	took := time.Since(begin).Seconds()
+	took := time.Since(begin)
 	for i := range d.Shares {
 		o := &d.Shares[i]
 		at := slices.IndexFunc(r.Objects, func(now engine.SharedObject) bool { return now.Kind == o.Kind && now.ID == o.ID })
-		if !o.Channel() || at < 0 || r.Objects[at].TotalBytes < o.TotalBytes {
-			continue
+		if at >= 0 {
+			o.Rate = r.Objects[at].RateSince(o, took)
 		}
-		rate := uint64(min(float64(r.Objects[at].TotalBytes-o.TotalBytes)/took, 1<<63))
-		o.Rate = &rate
 	}
 }
 

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -82,10 +83,18 @@ func (c *Call) lddImage(arg string) error {
 	}
 	defer done()
 	folders := append(c.libPath(), filepath.Dir(c.Path(arg)))
+	own := engine.NewBuiltIn(c.shell.cfg.Libraries, c.shell.cfg.StateDir)
 	list, missing := []neededLibrary{}, false
 	_, err = elf.Tree(m, func(name, by string) (*elf.Library, error) {
 		path, err := engine.FindLibrary(name, folders)
+		var data []byte
+		if err != nil {
+			path, data, err = own.Read(name)
+		}
 		list = append(list, neededLibrary{name, path})
+		if data != nil {
+			return elf.ParseLibrary(bytes.NewReader(data), int64(len(data)))
+		}
 		if err != nil {
 			missing = true
 			return &elf.Library{Dynamic: &elf.Dynamic{}}, nil

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type Config struct {
 	Version string
 	// StateDir holds the history and the roots made by run --root DIR.
 	StateDir string
+	// Libraries are the shared libraries that are part of kxsh, in one folder, by name. May be nil.
+	Libraries fs.FS
 	// TrustDir is the trust store, a folder of public keys; SignKey the private key that sign takes by default.
 	TrustDir, SignKey string
 	// RC is the start file of an interactive shell; empty: kxsh/kxshrc in the user's configuration.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ func batch(ctx context.Context, api engine.API, o Options) error {
 	if o.JSON {
 		write = (*view).json
 	}
-	var v view
+	v := newView()
 	for n := 0; o.Frames == 0 || n < o.Frames; n++ {
 		if n > 0 {
 			select {
@@ -32,7 +31,7 @@ func batch(ctx context.Context, api engine.API, o Options) error {
 			return err
 		}
 		v.update(s)
-		if err := write(&v, o.Out, n); err != nil {
+		if err := write(&v, &o, n); err != nil {
 			return err
 		}
 	}
@@ -40,26 +39,31 @@ func batch(ctx context.Context, api engine.API, o Options) error {
 }
 
 // text writes frame n, from 0, as on a screen without end, an empty line before each but the first.
-func (v *view) text(w io.Writer, n int) error {
+func (v *view) text(o *Options, n int) error {
 	var lines []string
 	if n > 0 {
 		lines = append(lines, "")
 	}
 	lines = append(lines, v.header()...)
-	lines = append(lines, title(0))
+	columns := v.fitting(0)
+	lines = append(lines, title(columns, 0))
 	for i := range v.rows {
-		lines = append(lines, v.line(i, 0))
+		lines = append(lines, v.line(columns, i, 0))
 	}
-	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
+	text := strings.Join(lines, "\n")
+	if o.ASCII {
+		text = ascii(text)
+	}
+	_, err := fmt.Fprintln(o.Out, text)
 	return err
 }
 
 // json writes a frame as one line: a JSON object with the fields of engine.Snapshot.
-func (v *view) json(w io.Writer, _ int) error {
+func (v *view) json(o *Options, _ int) error {
 	s := *v.snap
 	s.Processes = make([]engine.Process, 0, len(v.rows))
 	for i := range v.rows {
 		s.Processes = append(s.Processes, *v.rows[i].Process)
 	}
-	return json.NewEncoder(w).Encode(s)
+	return json.NewEncoder(o.Out).Encode(s)
 }

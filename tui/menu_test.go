@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,9 +23,34 @@ type recorder struct {
 	snap *engine.Snapshot
 	sent []string
 	err  error
+
+	events    []engine.Event
+	inspected int          // how often
+	readers   atomic.Int32 // of consoles, that are open
 }
 
 func (r *recorder) Snapshot(context.Context, bool) (*engine.Snapshot, error) { return r.snap, nil }
+
+func (r *recorder) Info(context.Context) (*engine.Info, error) {
+	return &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: time.Hour}, nil
+}
+
+func (r *recorder) Events(_ context.Context, seq uint64, _ bool) (engine.EventReader, error) {
+	return &eventList{slices.DeleteFunc(slices.Clone(r.events), func(ev engine.Event) bool { return ev.Seq <= seq })}, nil
+}
+
+type eventList struct{ list []engine.Event }
+
+func (l *eventList) Recv() (engine.Event, error) {
+	if len(l.list) == 0 {
+		return engine.Event{}, io.EOF
+	}
+	ev := l.list[0]
+	l.list = l.list[1:]
+	return ev, nil
+}
+
+func (l *eventList) Close() error { return nil }
 
 func (r *recorder) Signal(_ context.Context, pid, sig int) error {
 	r.sent = append(r.sent, fmt.Sprintf("%d to %d", sig, pid))
@@ -48,7 +76,7 @@ func withRecorder(keys ...string) (model, *recorder) {
 	r := &recorder{snap: families()}
 	m := screenOf(80, 24, families())
 	m.api = r
-	return m.press("s", "s", "s", "home").press(keys...), r // by PID
+	return m.press("p", "home").press(keys...), r // by PID
 }
 
 func TestSignals(t *testing.T) {
@@ -61,7 +89,7 @@ func TestSignals(t *testing.T) {
 		{[]string{"f9", "enter"}, "15 to 3", "SIGTERM sent to web (3)"},
 		{[]string{"K", "enter"}, "9 to 3", "SIGKILL sent to web (3)"},
 		{[]string{"K", "up", "up", "down", "enter"}, "8 to 3", "SIGFPE sent to web (3)"},
-		{[]string{"t", "K", "tab", "enter"}, "9 to the tree of 3", "SIGKILL sent to web (3) and its descendants"},
+		{[]string{"t", "K", "tab", "enter"}, "9 to the tree of 3", "SIGKILL sent to web (3) and all descendants"},
 		{[]string{"K", "tab", "tab", "enter"}, "9 to 3", "SIGKILL sent to web (3)"},
 		{[]string{"down", "z"}, "19 to 4", "SIGSTOP sent to worker (4)"},
 		{[]string{"c"}, "18 to 3", "SIGCONT sent to web (3)"},
@@ -131,7 +159,7 @@ func TestTargetIsFrozen(t *testing.T) {
 func TestPreview(t *testing.T) {
 	m, _ := withRecorder("t", "f", "w", "e", "b", " ", "!", "c", "g", "i", "enter", "*", "K", "tab")
 	text := m.screen()
-	for _, want := range []string{"web (3)\n", "├─worker (4)\n", "│ └─cgi (6)\n", "└─worker (5)\n", "to its descendants too (3)"} {
+	for _, want := range []string{"web (3)\n", "├─worker (4)\n", "│ └─cgi (6)\n", "└─worker (5)\n", "to all descendants too (3)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -139,7 +167,7 @@ func TestPreview(t *testing.T) {
 	if text = m.press("tab").screen(); strings.Contains(text, "cgi") {
 		t.Errorf("alone:\n%s", text)
 	}
-	big := screenOf(40, 12, many(500)).press("t", "s", "s", "s", "home", "K", "tab").screen()
+	big := screenOf(40, 12, many(500)).press("t", "p", "home", "K", "tab").screen()
 	if !strings.Contains(big, "… and ") {
 		t.Errorf("%s", big)
 	}

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -12,10 +13,13 @@ import (
 // model is the state of a live top. Actions are bound to the PID that was highlighted when the key
 // was pressed, never to a row.
 type model struct {
-	ctx    context.Context
-	api    engine.API
-	o      Options
-	styles styles
+	ctx   context.Context
+	api   engine.API
+	o     Options
+	theme theme
+
+	chosen     bool // the theme, with a key
+	remembered layout
 
 	view   view
 	picked int // PID under the cursor
@@ -27,34 +31,50 @@ type model struct {
 	menu   *menu   // of signals, when it is open
 	prompt *prompt // the line being typed, or nil
 	search filter  // what n and N look for
+	picker *picker // of columns, when it is open
+	pane   *pane   // about one pVM, when it is open
+	panes  int     // that were opened
 	note   string  // one line of news, until the next key
 	frames int
-	err    error
+	lost   error // why the last frame did not come
+
+	info    *engine.Info // of the last frame, or nil
+	history history
+	events  []engine.Event
+	err     error
 }
 
-func newModel(ctx context.Context, api engine.API, o Options, s styles) model {
-	return model{ctx: ctx, api: api, o: o, styles: s}
+func newModel(ctx context.Context, api engine.API, o Options) model {
+	m := model{ctx: ctx, api: api, o: o, view: newView(), theme: themeOf(o.Theme)}
+	if !o.Color {
+		m.theme = themes[monochrome]
+	}
+	if o.Layout != "" {
+		m = m.remember()
+	}
+	return m
 }
 
 type (
-	snapMsg struct {
-		snap *engine.Snapshot
-		err  error
-	}
 	tickMsg   struct{}
 	signalMsg struct{ text string }
 )
 
 func (m model) Init() tea.Cmd { return m.sample }
 
-func (m model) sample() tea.Msg {
-	s, err := m.api.Snapshot(m.ctx, false)
-	return snapMsg{s, err}
-}
-
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	before := m.picked
 	m, cmd := m.handle(msg)
-	return m.settle(), cmd
+	m = m.settle()
+	switch msg.(type) {
+	case tea.KeyPressMsg, tea.PasteMsg, tea.MouseMsg:
+		if m.picked != before {
+			var more tea.Cmd
+			m, more = m.follow()
+			cmd = tea.Batch(cmd, more)
+		}
+	}
+	return m, cmd
 }
 
 func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
@@ -65,26 +85,54 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		return m, m.sample
 	case snapMsg:
 		if msg.err != nil {
-			m.err = msg.err
-			return m, tea.Quit
+			return m.missed(msg.err)
 		}
-		m.view.update(msg.snap)
-		m.frames++
+		m = m.take(msg)
 		if m.o.Frames > 0 && m.frames >= m.o.Frames {
 			return m, tea.Quit
 		}
-		return m, tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} })
+		var ask tea.Cmd
+		if m.pane != nil && m.pane.details != nil {
+			m, ask = m.ask()
+		}
+		return m, tea.Batch(ask, m.tick())
+	case paneMsg:
+		if m.pane != nil && m.pane.number == msg.number {
+			return m.ask()
+		}
+	case detailsMsg:
+		return m.answered(msg), nil
+	case consoleMsg:
+		return m.opened(msg)
+	case chunkMsg:
+		return m.heard(msg)
 	case signalMsg:
 		m.note = msg.text
 		return m, m.sample
 	case tea.KeyPressMsg:
 		return m.key(msg)
+	case tea.MouseMsg:
+		return m.mouse(msg), nil
 	case tea.PasteMsg:
 		if m.prompt != nil {
 			m = m.insert(msg.Content)
 		}
 	}
 	return m, nil
+}
+
+func (m model) tick() tea.Cmd {
+	return tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} })
+}
+
+// missed goes on without a frame, for an engine that goes is followed by another; but not if there has never been one.
+func (m model) missed(err error) (model, tea.Cmd) {
+	if m.view.snap == nil {
+		m.err = err
+		return m, tea.Quit
+	}
+	m.lost = err
+	return m, m.tick()
 }
 
 // settle keeps the cursor on its pVM, wherever its row has gone; when that is not shown any more, on the
@@ -113,6 +161,42 @@ func (m model) settle() model {
 	return m
 }
 
+// otherTheme goes on to the next theme.
+func (m model) otherTheme() model {
+	if !m.o.Color {
+		m.note = "no colours on this terminal"
+		return m
+	}
+	m.theme, m.chosen = nextTheme(m.theme), true
+	m.note = "theme: " + m.theme.name
+	return m
+}
+
+// sortBy sorts by a column, or, if it is that already, the other way round.
+func (m model) sortBy(c *column) model {
+	m.view.sort = order{by: c, back: m.view.sort.by == c && !m.view.sort.back}
+	m.view.arrange()
+	return m
+}
+
+// sortKey is a key that sorts by a column.
+func sortKey(c *column) func(model) (model, tea.Cmd) {
+	return func(m model) (model, tea.Cmd) {
+		m.view.sort = order{by: c}
+		m.view.arrange()
+		return m, nil
+	}
+}
+
+// sortBeside is a key that sorts by the column so many further on among those that are shown.
+func sortBeside(by int) func(model) (model, tea.Cmd) {
+	return func(m model) (model, tea.Cmd) {
+		shown := append(m.view.fitting(m.width), nameColumn)
+		n := len(shown)
+		return m.sortBy(shown[((slices.Index(shown, m.view.sort.by)+by)%n+n)%n]), nil
+	}
+}
+
 // row is the row of a pVM, or -1.
 func (m model) row(pid int) int {
 	for i := range m.view.rows {
@@ -123,8 +207,14 @@ func (m model) row(pid int) int {
 	return -1
 }
 
-// move puts the cursor so many rows further down.
+// far is further than any list is long.
+const far = 1 << 30
+
+// move puts the cursor so many rows further down, or scrolls the pane that hides it.
 func (m model) move(by int) model {
+	if m.whole() {
+		return m.scrollPane(by)
+	}
 	if n := len(m.view.rows); n > 0 {
 		m.picked = m.view.rows[max(0, min(n-1, m.at+by))].PID
 	}

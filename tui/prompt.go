@@ -18,20 +18,25 @@ type prompt struct {
 }
 
 // line is the prompt as it is shown: the end of a text that is too long, then what there is to say of it.
-func (p *prompt) line(width int, note string) string {
+func (p *prompt) line(width int, note string, wrong lipgloss.Style) string {
 	title := "filter: "
 	if p.search {
 		title = "search: "
 	}
-	text := p.text
-	for lipgloss.Width(title+text) >= width && text != "" {
+	style := lipgloss.NewStyle()
+	if p.err != nil {
+		note, style = p.err.Error(), wrong
+	}
+	if note != "" {
+		note = "   " + note
+	}
+	text, room := p.text, width-min(lipgloss.Width(note), width/2)
+	for lipgloss.Width(title+text) >= room && text != "" {
 		_, n := utf8.DecodeRuneInString(text)
 		text = text[n:]
 	}
-	if p.err != nil {
-		note = p.err.Error()
-	}
-	return title + text + "_   " + note
+	line := cut(title+text+"_", width)
+	return line + style.Render(cut(note, width-lipgloss.Width(line)))
 }
 
 // promptKeys is what else than text is typed in the line.

@@ -16,8 +16,8 @@ func (m model) typeText(s string) model {
 }
 
 func TestFilterIsTyped(t *testing.T) {
-	m := screenOf(80, 24, families()).press("s", "s", "s", "f").typeText("qwork")
-	if m.prompt == nil || len(m.view.rows) != 0 || !strings.HasSuffix(m.screen(), "filter: qwork_   ") {
+	m := screenOf(80, 24, families()).press("p", "f").typeText("qwork")
+	if m.prompt == nil || len(m.view.rows) != 0 || !strings.HasSuffix(m.screen(), "filter: qwork_") {
 		t.Fatalf("%d rows\n%s", len(m.view.rows), m.screen())
 	}
 	m = m.press("ctrl+u").typeText("work")
@@ -50,7 +50,7 @@ func TestCursorThroughAnEmptyFilter(t *testing.T) {
 }
 
 func TestSearch(t *testing.T) {
-	m := screenOf(80, 24, families()).press("s", "s", "s", "home", "/") // by PID
+	m := screenOf(80, 24, families()).press("p", "home", "/") // by PID
 	for i, step := range []struct {
 		key  string
 		want int

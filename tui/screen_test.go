@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,8 +19,10 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write testdata anew from what is shown")
 
-// plain styles: the cursor is a > before its row.
-var plainStyles = styles{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
+// plain has no styles, but a > before the row under the cursor.
+var plain = theme{picked: lipgloss.NewStyle().Transform(func(s string) string { return ">" + s[1:] })}
+
+func init() { time.Local = time.UTC } // screens show times of day
 
 // families is two families, a lone pVM and a domain of others.
 func families() *engine.Snapshot {
@@ -38,7 +41,8 @@ func families() *engine.Snapshot {
 
 // screenOf is a top of that size that has seen one snapshot.
 func screenOf(width, height int, s *engine.Snapshot) model {
-	m := newModel(context.Background(), nil, Options{}, plainStyles)
+	m := newModel(context.Background(), nil, Options{})
+	m.theme = plain
 	return m.after(tea.WindowSizeMsg{Width: width, Height: height}, snapMsg{snap: s})
 }
 
@@ -58,9 +62,30 @@ func (m model) press(keys ...string) model {
 	return m
 }
 
+// settled presses a key and does what it sets off at once: a pane that is opened gets its answer, and one more of a second later.
+func (m model) settled(key string) model {
+	before := m.pane
+	m = m.press(key)
+	if m.pane == nil || m.pane == before {
+		return m
+	}
+	m, cmd := m.ask()
+	for i := 0; cmd != nil && i < 5; i++ {
+		m, cmd = m.handle(cmd())
+	}
+	if d := m.pane.details; d != nil {
+		m.pane.details.at = d.at.Add(-time.Second)
+		m, cmd = m.ask()
+		msg := cmd().(detailsMsg)
+		msg.at = d.at.Add(time.Second)
+		m = m.answered(msg)
+	}
+	return m.settle()
+}
+
 func keyPress(name string) tea.KeyPressMsg {
 	special := map[string]rune{"up": tea.KeyUp, "down": tea.KeyDown, "enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab,
-		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9}
+		"backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome, "f9": tea.KeyF9, "pgup": tea.KeyPgUp}
 	if code, ok := special[name]; ok {
 		return tea.KeyPressMsg{Code: code}
 	}
@@ -86,11 +111,19 @@ func TestScreens(t *testing.T) {
 		{"filter", []string{"t", "f", "w", "e", "b"}},
 		{"search", []string{"/", "l", "u", "("}},
 		{"menu", []string{"t", "home", "x", "tab"}},
+		{"marks", []string{"t", "home", "space", "down", "space", "x"}},
+		{"columns", []string{"C", "down"}},
+		{"details", []string{"p", "home", "d"}},
+		{"console", []string{"p", "home", "l"}},
 		{"help", []string{"?"}},
 	} {
 		for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {
 			t.Run(fmt.Sprintf("%s-%dx%d", c.name, size[0], size[1]), func(t *testing.T) {
-				got := screenOf(size[0], size[1], families()).press(c.keys...).screen()
+				m := lived(size[0], size[1])
+				for _, key := range c.keys {
+					m = m.settled(key)
+				}
+				got := m.screen()
 				lines := strings.Split(got, "\n")
 				if len(lines) != size[1] {
 					t.Errorf("%d lines", len(lines))
@@ -120,13 +153,43 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// lived is a top of that size that has seen some frames.
+func lived(width, height int) model {
+	r := &recorder{snap: families()}
+	m := screenOf(width, height, families())
+	m.api = r
+	m.view, m.history = newView(), history{}
+	for i := range 30 {
+		s := families()
+		s.Time = s.Time.Add(time.Duration(i-30) * 2 * time.Second)
+		for j := range s.Processes { // each has used what it says, since the frame before
+			p := &s.Processes[j]
+			p.Time += time.Duration(i) * time.Duration(p.CPU*float64(20*time.Millisecond))
+		}
+		idle := time.Hour + time.Duration(i*(i%7))*100*time.Millisecond
+		m = m.after(snapMsg{snap: s, info: &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: idle}, events: forkedEvents(i)})
+	}
+	return m
+}
+
+func forkedEvents(i int) []engine.Event {
+	list := make([]engine.Event, i%5)
+	for j := range list {
+		list[j] = engine.Event{Seq: uint64(i*10 + j), Type: "forked", PID: 3, Child: 4 + j, Name: "web", Text: "a child",
+			Time: time.Date(2026, 11, 28, 12, 29, i, 0, time.UTC)}
+	}
+	return list
+}
+
 // Any size at any moment, with nothing to show and with much.
 func TestResize(t *testing.T) {
-	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(500)} {
-		m := screenOf(80, 24, s).press("t", "end")
+	for _, s := range []*engine.Snapshot{snapshot(time.Unix(0, 0)), families(), many(100)} {
+		m := screenOf(80, 24, s)
+		m.api = &recorder{snap: s}
+		m = m.press("t", "end")
 		for _, size := range [][2]int{{1, 1}, {40, 12}, {5, 3}, {200, 60}, {0, 0}, {80, 2}, {80, 24}} {
 			m = m.after(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
-			for _, key := range []string{"down", "*", "?", "esc", "pgdown", "t"} {
+			for _, key := range []string{"down", "*", "?", "esc", "d", "pgdown", "]", "l", "[", "x", "tab", "esc", "C", "down", "esc", "esc", "pgdown", "t", "f", "(", "esc"} {
 				m = m.press(key)
 				if n := strings.Count(m.screen(), "\n") + 1; size[1] > 0 && n != size[1] {
 					t.Errorf("%d lines on a screen of %dx%d", n, size[0], size[1])
@@ -162,7 +225,7 @@ func TestCursorFollowsThePID(t *testing.T) {
 	for _, step := range []struct {
 		key  string
 		want int
-	}{{"s", 4}, {"t", 4}, {"up", 3}, {"down", 4}, {"space", 4}, {"space", 4}, {"*", 3}, {"*", 3}, {"t", 3}} {
+	}{{"p", 4}, {"t", 4}, {"up", 3}, {"down", 4}, {"+", 4}, {"+", 4}, {"*", 3}, {"*", 3}, {"t", 3}} {
 		if m = m.press(step.key); m.picked != step.want {
 			t.Errorf("after %q: picked %d, want %d", step.key, m.picked, step.want)
 		}
@@ -176,29 +239,37 @@ func TestCursorFollowsThePID(t *testing.T) {
 	}
 }
 
-// The screen scrolls no further than the cursor makes it.
-func TestScroll(t *testing.T) {
-	m := screenOf(80, 10, many(100)).press("s", "s", "s") // by PID
-	for _, step := range []struct {
-		key      string
-		pid, top int
-	}{{"home", 1, 0}, {"pgdown", 6, 1}, {"up", 5, 1}, {"up", 4, 1}, {"end", 100, 95}, {"up", 99, 95}, {"home", 1, 0}} {
-		if m = m.press(step.key); m.picked != step.pid || m.top != step.top {
-			t.Errorf("after %q: PID %d, first row %d, want %d and %d", step.key, m.picked, m.top, step.pid, step.top)
-		}
+// An engine that goes leaves the screen as it was, until the next one answers.
+func TestEngineGoes(t *testing.T) {
+	gone := snapMsg{err: errors.New("engine: no answer")}
+	m := screenOf(80, 24, families())
+	m.o.Interval = time.Millisecond
+	next, cmd := m.Update(gone)
+	m = next.(model)
+	if text := m.screen(); cmd == nil || m.err != nil || !strings.Contains(text, "worker") || !strings.HasSuffix(text, "engine: no answer: trying again   q quit") {
+		t.Errorf("%s", text)
+	}
+	if _, again := cmd().(tickMsg); !again {
+		t.Error("it is not asked again")
+	}
+	if m = m.after(snapMsg{snap: families()}); strings.Contains(m.screen(), "again") {
+		t.Errorf("%s", m.screen())
+	}
+	next, cmd = newModel(context.Background(), nil, Options{}).Update(gone)
+	if _, quit := cmd().(tea.QuitMsg); !quit || next.(model).err == nil {
+		t.Error("without a first frame there is no end")
 	}
 }
 
-// BenchmarkFrame is the screen after a new snapshot of 10,000 pVMs.
-func BenchmarkFrame(b *testing.B) {
-	for name, keys := range map[string][]string{"list": nil, "tree": {"t"}, "folded": {"t", "*"}} {
-		b.Run(name, func(b *testing.B) {
-			s := many(10000)
-			m := screenOf(200, 60, s).press(keys...)
-			for b.Loop() {
-				m = m.after(snapMsg{snap: s})
-				m.screen()
-			}
-		})
+// The screen scrolls no further than the cursor makes it.
+func TestScroll(t *testing.T) {
+	m := screenOf(80, 10, many(100)).press("p") // by PID
+	for _, step := range []struct {
+		key      string
+		pid, top int
+	}{{"home", 1, 0}, {"pgdown", 8, 1}, {"up", 7, 1}, {"up", 6, 1}, {"end", 100, 93}, {"up", 99, 93}, {"home", 1, 0}} {
+		if m = m.press(step.key); m.picked != step.pid || m.top != step.top {
+			t.Errorf("after %q: PID %d, first row %d, want %d and %d", step.key, m.picked, m.top, step.pid, step.top)
+		}
 	}
 }

@@ -19,6 +19,10 @@ type Options struct {
 	Frames   int           // how many, 0: until interrupted
 	Interval time.Duration // between frames, more than 0
 	Color    bool
+	ASCII    bool   // no other characters
+	ReadOnly bool   // no signals
+	Theme    string // one of Themes; "": the remembered one, else the default
+	Layout   string // file that remembers how a screen was left; "": none does
 	In       io.Reader
 	Out      io.Writer
 }
@@ -28,11 +32,18 @@ func Top(ctx context.Context, api engine.API, o Options) error {
 	if o.Batch {
 		return batch(ctx, api, o)
 	}
-	m := newModel(ctx, api, o, newStyles(o.Color))
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what a pane still asks for
+	m := newModel(ctx, api, o)
+	const fps = 30 // a look for changes costs CPU time, whether there are any or not
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithFPS(fps))
 	final, err := p.Run()
 	if err != nil {
 		return err
 	}
-	return final.(model).err
+	m = final.(model)
+	if m.err == nil && o.Layout != "" {
+		return m.keep()
+	}
+	return m.err
 }

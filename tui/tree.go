@@ -12,6 +12,7 @@ type node struct {
 	*engine.Process
 	kids  []*node
 	sum   load // with all descendants
+	rank  rank // by the sum
 	below int  // how many descendants
 }
 
@@ -38,7 +39,7 @@ func link(all []engine.Process) (nodes map[int]*node, roots []*node) {
 type plot struct {
 	sort   order
 	filter filter
-	folded map[int]bool
+	folded pids
 	rows   []row
 }
 
@@ -84,7 +85,10 @@ func (p *plot) gather(n *node) {
 }
 
 func (p *plot) order(list []*node) {
-	slices.SortFunc(list, func(a, b *node) int { return p.sort.compare(a.sum, b.sum) })
+	for _, n := range list {
+		n.rank = p.sort.rank(n.Process, &n.sum)
+	}
+	slices.SortFunc(list, func(a, b *node) int { return p.sort.compare(&a.rank, &b.rank) })
 }
 
 // add appends the rows of a tree whose parent has the given row.
@@ -128,15 +132,10 @@ func branch(rows []row, i int) string {
 // fold hides the descendants of a pVM, or shows them again. Without any there is nothing to fold.
 func (v *view) fold(pid int) {
 	nodes, _ := link(v.all)
-	switch n := nodes[pid]; {
-	case n == nil:
-		return
-	case v.folded[pid]:
-		delete(v.folded, pid)
-	case len(n.kids) > 0:
-		v.setFolded(pid)
+	if n := nodes[pid]; n != nil && len(n.kids) > 0 || v.folded[pid] {
+		v.folded.toggle(pid)
+		v.arrange()
 	}
-	v.arrange()
 }
 
 // foldAll folds every family at every generation, or, when all are, unfolds them.
@@ -146,18 +145,11 @@ func (v *view) foldAll() {
 	for pid, n := range nodes {
 		if len(n.kids) > 0 && !v.folded[pid] {
 			open++
-			v.setFolded(pid)
+			v.folded[pid] = true
 		}
 	}
 	if open == 0 {
 		clear(v.folded)
 	}
 	v.arrange()
-}
-
-func (v *view) setFolded(pid int) {
-	if v.folded == nil {
-		v.folded = map[int]bool{}
-	}
-	v.folded[pid] = true
 }

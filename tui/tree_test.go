@@ -10,9 +10,10 @@ import (
 )
 
 func treeOf(s *engine.Snapshot) *view {
-	v := &view{tree: true}
+	v := newView()
+	v.tree = true
 	v.update(s)
-	return v
+	return &v
 }
 
 // shown is the rows as the NAME column has them, with PIDs.

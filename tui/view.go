@@ -1,9 +1,7 @@
 package tui
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -16,11 +14,30 @@ type view struct {
 	all   []engine.Process // its pVMs, with the CPU time of the interval
 	index map[int]int      // PID to place in all
 	rows  []row            // what of them is shown
-	sort  order
 
-	filter filter
-	tree   bool
-	folded map[int]bool // PIDs whose descendants are not shown in the tree
+	states map[string]int // how many there are in each, as x others' domains
+	memory uint64         // of ours, bytes
+
+	columns []*column // that are shown, before NAME
+	sort    order
+	filter  filter
+	tree    bool
+	folded  pids // whose descendants are not shown in the tree
+	marked  pids // that actions are for
+}
+
+// newView is a view of the first columns, busiest pVM first.
+func newView() view { return view{columns: first(), sort: byCPU, folded: pids{}, marked: pids{}} }
+
+// pids is some of the pVMs that the newest snapshot has.
+type pids map[int]bool
+
+func (s pids) toggle(pid int) {
+	if s[pid] {
+		delete(s, pid)
+	} else {
+		s[pid] = true
+	}
 }
 
 // row is a line of the table.
@@ -32,50 +49,19 @@ type row struct {
 	youngest bool // the last of its parent's children
 }
 
-// load is what is summed up and sorted by.
+// load is what is summed up in the tree.
 type load struct {
 	cpu    float64 // per cent of one CPU
 	memory uint64  // bytes
 	time   time.Duration
-	pid    int
 }
 
-func loadOf(p *engine.Process) load { return load{p.CPU, p.Memory, p.Time, p.PID} }
+func loadOf(p *engine.Process) load { return load{p.CPU, p.Memory, p.Time} }
 
 func (l *load) add(o load) {
 	l.cpu += o.cpu
 	l.memory += o.memory
 	l.time += o.time
-}
-
-// order is what the rows are sorted by.
-type order int
-
-const (
-	byCPU order = iota
-	byMemory
-	byTime
-	byPID
-	orders // how many there are
-)
-
-func (o order) String() string { return [...]string{"%CPU", "MEM", "TIME", "PID"}[o] }
-
-// compare has the larger first; equals stay in the order of their PIDs, so that rows do not dance.
-func (o order) compare(a, b load) int {
-	c := 0
-	switch o {
-	case byCPU:
-		c = cmp.Compare(math.Round(b.cpu*10), math.Round(a.cpu*10)) // as it is shown
-	case byMemory:
-		c = cmp.Compare(b.memory, a.memory)
-	case byTime:
-		c = cmp.Compare(b.time, a.time)
-	}
-	if c != 0 {
-		return c
-	}
-	return cmp.Compare(a.pid, b.pid)
 }
 
 // update takes a snapshot in. A PID that was given again is told by when its pVM was started.
@@ -87,14 +73,26 @@ func (v *view) update(s *engine.Snapshot) {
 		before := v.find(p.PID)
 		if before == nil || !before.Started.Equal(p.Started) {
 			delete(v.folded, p.PID)
+			delete(v.marked, p.PID)
 		} else if since := s.Time.Sub(v.snap.Time); since > 0 {
 			p.CPU = float64(p.Time-before.Time) / float64(since) * 100
 		}
 	}
 	v.snap, v.all, v.index = s, all, index
-	for pid := range v.folded {
-		if v.find(pid) == nil {
-			delete(v.folded, pid)
+	v.states, v.memory = map[string]int{}, 0
+	for i := range all {
+		if p := &all[i]; p.Foreign {
+			v.states["x"]++
+		} else {
+			v.states[p.Stat]++
+			v.memory += p.Memory
+		}
+	}
+	for _, set := range []pids{v.folded, v.marked} {
+		for pid := range set {
+			if v.find(pid) == nil {
+				delete(set, pid)
+			}
 		}
 	}
 	v.arrange()
@@ -114,40 +112,39 @@ func (v *view) arrange() {
 		v.rows = v.families()
 		return
 	}
-	v.rows = make([]row, 0, len(v.all))
+	ranks := make([]rank, 0, len(v.all))
 	for i := range v.all {
 		if p := &v.all[i]; v.filter.keeps(p) {
-			v.rows = append(v.rows, row{Process: p, load: loadOf(p), parent: -1})
+			l := loadOf(p)
+			ranks = append(ranks, v.sort.rank(p, &l))
 		}
 	}
-	slices.SortFunc(v.rows, func(a, b row) int { return v.sort.compare(a.load, b.load) })
+	slices.SortFunc(ranks, func(a, b rank) int { return v.sort.compare(&a, &b) })
+	v.rows = make([]row, len(ranks))
+	for i := range ranks {
+		p := v.find(ranks[i].pid)
+		v.rows[i] = row{Process: p, load: loadOf(p), parent: -1}
+	}
 }
 
+// ours is how many pVMs there are.
+func (v *view) ours() int { return len(v.all) - v.states["x"] }
+
+// header is what is above a plain table.
 func (v *view) header() []string {
-	counts := map[string]int{}
-	var mem uint64
-	for i := range v.all {
-		p := &v.all[i]
-		if p.Foreign {
-			counts["x"]++
-			continue
-		}
-		counts[p.Stat]++
-		mem += p.Memory
-	}
-	pvms := fmt.Sprintf("pVMs: %d", len(v.all)-counts["x"])
+	pvms := fmt.Sprintf("pVMs: %d", v.ours())
 	for _, c := range []struct{ stat, name string }{{"R", "running"}, {"S", "sleeping"}, {"T", "stopped"}, {"Z", "zombie"}} {
-		if n := counts[c.stat]; n > 0 {
+		if n := v.states[c.stat]; n > 0 {
 			pvms += fmt.Sprintf(", %d %s", n, c.name)
 		}
 	}
 	others := ""
-	if n := counts["x"]; n > 0 {
+	if n := v.states["x"]; n > 0 {
 		others = fmt.Sprintf("   others' domains: %d", n)
 	}
 	return []string{
 		fmt.Sprintf("kxsh top  %s  %s on %s, up %v", v.snap.Time.Format("15:04:05"), v.snap.Hypervisor, v.snap.Host, v.snap.Uptime.Round(time.Second)),
-		fmt.Sprintf("%s   memory: %s   pool: %d of %d%s", pvms, size(mem), v.snap.Pool.Ready, v.snap.Pool.Want, others),
+		fmt.Sprintf("%s   memory: %s   pool: %d of %d%s", pvms, size(v.memory), v.snap.Pool.Ready, v.snap.Pool.Want, others),
 		v.filterLine(),
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
+
 	"kxsh/engine"
 )
 
@@ -14,7 +16,7 @@ func snapshot(at time.Time, ps ...engine.Process) *engine.Snapshot {
 
 func TestRatesAreOfTheInterval(t *testing.T) {
 	t0 := time.Unix(1000, 0)
-	var v view
+	v := newView()
 	v.update(snapshot(t0, engine.Process{PID: 1, Time: 10 * time.Second, CPU: 3}))
 	if v.rows[0].CPU != 3 {
 		t.Errorf("first frame: %v%%, want that over its life", v.rows[0].CPU)
@@ -26,7 +28,7 @@ func TestRatesAreOfTheInterval(t *testing.T) {
 }
 
 func TestSortIsStable(t *testing.T) {
-	var v view
+	v := newView()
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 3}, engine.Process{PID: 1}, engine.Process{PID: 2, CPU: 9, Memory: 5}))
 	pids := func() (s string) {
 		for _, p := range v.rows {
@@ -34,17 +36,21 @@ func TestSortIsStable(t *testing.T) {
 		}
 		return s
 	}
-	for _, want := range []string{"213", "213", "123", "123"} {
+	for key, want := range map[string]string{"cpu": "213", "mem": "213", "time": "123", "pid": "123", "name": "123"} {
+		v.sort = order{by: columnOf(key)}
 		v.arrange()
 		if got := pids(); got != want {
 			t.Errorf("by %v: %s, want %s", v.sort, got, want)
 		}
-		v.sort++
+	}
+	v.sort = order{by: byPID.by, back: true}
+	if v.arrange(); pids() != "321" {
+		t.Errorf("by %v: %s", v.sort, pids())
 	}
 }
 
 func TestLines(t *testing.T) {
-	var v view
+	v := newView()
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 7, Name: "web\x1b[2J", Stat: "S", Memory: 1536 << 10, Time: 61230 * time.Millisecond}))
 	for width, want := range map[int]string{
 		0:  "     7      0      0    S    0.0    1.5M       0   1:01.23 web?[2J",
@@ -52,7 +58,7 @@ func TestLines(t *testing.T) {
 		40: "     7    S    0.0    1.5M web?[2J",
 		20: "     7    S    0.0  ",
 	} {
-		if got := v.line(0, width); got != want {
+		if got := v.line(v.fitting(width), 0, width); got != want {
 			t.Errorf("in %d columns %q\nwant\n%q", width, got, want)
 		}
 	}
@@ -60,7 +66,7 @@ func TestLines(t *testing.T) {
 
 // Rows whose %CPU looks the same do not change places.
 func TestSortIsByWhatIsShown(t *testing.T) {
-	var v view
+	v := newView()
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, CPU: 0.01}, engine.Process{PID: 2, CPU: 0.04}))
 	if v.rows[0].PID != 1 {
 		t.Error("0.0 and 0.0 are not in the order of PIDs")
@@ -83,7 +89,7 @@ func TestCutCountsCells(t *testing.T) {
 // A PID that was given again is another pVM: it has neither the rates nor the folding of the one before.
 func TestPIDGivenAgain(t *testing.T) {
 	t0 := time.Unix(1000, 0)
-	var v view
+	v := newView()
 	v.tree = true
 	v.update(snapshot(t0, engine.Process{PID: 1, Time: time.Hour, Started: t0}, engine.Process{PID: 2, PPID: 1}))
 	v.fold(1)
@@ -102,8 +108,8 @@ func TestSize(t *testing.T) {
 }
 
 func TestHelpNamesEveryKey(t *testing.T) {
-	text := strings.Join(helpText(200), "\n")
-	for _, table := range [][]binding{bindings, menuKeys, promptKeys} {
+	text := strings.Join(screenOf(200, 60, families()).helpText(), "\n")
+	for _, table := range [][]binding{append(bindings, actions...), menuKeys, pickerKeys, promptKeys} {
 		used := map[string]bool{}
 		for _, b := range table {
 			if !strings.Contains(text, strings.Join(b.keys, " ")) || !strings.Contains(text, b.help) {
@@ -120,13 +126,28 @@ func TestHelpNamesEveryKey(t *testing.T) {
 }
 
 func TestOthersDomains(t *testing.T) {
-	var v view
+	v := newView()
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, Name: "web", Stat: "R", Memory: 1 << 20},
 		engine.Process{PID: 2, Name: "debian", Stat: "S", Memory: 1 << 30, Foreign: true}))
 	if head := strings.Join(v.header(), "\n"); !strings.Contains(head, "pVMs: 1, 1 running   memory: 1.0M ") || !strings.HasSuffix(head, "others' domains: 1\n") {
 		t.Errorf("%q", head)
 	}
-	if line := v.line(1, 0); !strings.Contains(line, "   Sx ") || !strings.HasSuffix(line, " debian") {
+	if line := v.line(v.fitting(0), 1, 0); !strings.Contains(line, "   Sx ") || !strings.HasSuffix(line, " debian") {
 		t.Errorf("%q", line)
+	}
+}
+
+// Of columns that can be spared alike only as many go as must.
+func TestColumnsGoOneByOne(t *testing.T) {
+	m := screenOf(80, 24, families())
+	for _, key := range []string{"priv", "uid"} {
+		m.view.columns = append(m.view.columns, columnOf(key))
+	}
+	for width, want := range map[int]string{120: "PID PPID FAM STAT %CPU MEM SHR TIME PRIV UID NAME", 80: "PID PPID FAM STAT %CPU MEM TIME PRIV UID NAME",
+		60: "PID FAM STAT %CPU MEM PRIV NAME", 52: "PID FAM STAT %CPU MEM NAME", 40: "PID STAT %CPU MEM NAME"} {
+		m = m.after(tea.WindowSizeMsg{Width: width, Height: 24})
+		if got := head(m); got != want {
+			t.Errorf("in %d: %s, want %s", width, got, want)
+		}
 	}
 }

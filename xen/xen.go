@@ -277,7 +277,8 @@ type Info struct {
 	CPUs       int
 	Memory     uint64 // bytes of the host
 	FreeMemory uint64
-	Sandbox    []string // what keeps domains apart here, e.g. "seccomp", "user namespace"
+	Idle       time.Duration // of all its CPUs together, since it started; 0: nobody knows
+	Sandbox    []string      // what keeps domains apart here, e.g. "seccomp", "user namespace"
 }
 
 // Pool is the state of the pool of blank domains.

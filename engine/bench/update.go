@@ -46,7 +46,7 @@ func (b *Bench) update(ctx context.Context) (err error) {
 // calls has some pVMs make each call first, and then again.
 func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock clock) error {
 	b.say("calls")
-	series := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "call of a function, later"}, "pointer": {Name: "call through a pointer"}}
+	series := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "1000 calls of a function, later"}, "pointer": {Name: "1000 calls through a pointer"}}
 	for range b.rounds(20) {
 		f, err := b.domain(ctx, e, 0, "update")
 		if err != nil {

@@ -11,7 +11,7 @@
 #include "update.h"
 
 #define GROUP 16 /* words that scan_words looks at together */
-#define SKIPS_MORE 8 /* beside the threads' */
+#define SKIPS_MORE 16 /* beside the threads' */
 #define XSAVE_FIRST 32 /* bytes of a vector state before the first register */
 
 int user_copy(void *dst, const void *src, size_t n); /* entry.S */
@@ -147,11 +147,27 @@ static int kind_of(struct scan *s, uint64_t page)
 	return open_page(s, (uint64_t)page_va(page), PROT_NONE) ? -ENOMEM : PG_USER;
 }
 
+/* How many pages of a run are in use, eight at a look. */
+static uint64_t in_use(uint64_t i, uint64_t end)
+{
+	const uint64_t ones = 0x0101010101010101UL;
+	uint64_t n = 0, w;
+
+	for (; i < end && (i % 8 || i + 8 > end); i++)
+		n += !!(mem.state[i] & PG_TYPE);
+	for (; i + 8 <= end; i += 8) {
+		w = *(const uint64_t *)(mem.state + i);
+		n += ((w | w >> 1) & ones) * ones >> 56;
+	}
+	return i < end ? n + in_use(i, end) : n;
+}
+
 /* where: NULL: all that is not skipped. */
 static int window(struct scan *s, uint64_t from, uint64_t end, const struct place *where)
 {
 	const uint64_t types = 0x0101010101010101UL * PG_TYPE;
 	uint64_t used = 0, stop = page_of(PAGE_UP(end));
+	const struct span *k = s->skip, *last = where ? s->skip : s->skip + s->skips;
 	int kind, err = 0;
 
 	/* Behind the last page in use is nothing. */
@@ -159,6 +175,13 @@ static int window(struct scan *s, uint64_t from, uint64_t end, const struct plac
 		run = i + 1;
 		if (i % 8 == 0 && !(*(const uint64_t *)(mem.state + i) & types)) {
 			run = i + 8;
+			continue;
+		}
+		for (; k < last && k->end < (uint64_t)page_va(i + 1); k++)
+			;
+		if (k < last && k->from <= (uint64_t)page_va(i)) { /* a stack is large */
+			run = MIN(page_of(PAGE_DOWN(k->end)), stop);
+			used += in_use(i, run);
 			continue;
 		}
 		used += !!(mem.state[i] & PG_TYPE);
@@ -348,6 +371,7 @@ int scan_begin(struct scan *s, const struct span *own, uint32_t n)
 		skip(s, own[i].from, own[i].end);
 	skip(s, (uint64_t)mem.state, PAGE_UP((uint64_t)mem.state + mem.ram_pages));
 	skip(s, control->root_va, PAGE_UP(control->root_va + control->root_len));
+	skip(s, (uint64_t)page_va(mem.stack - 1), (uint64_t)page_va(mem.stack)); /* it holds nothing, but has the look of it */
 	skip(s, (uint64_t)cow_content, (uint64_t)cow_content + sizeof(cow_content));
 	if (cur->state == THREAD_DEAD)
 		skip_thread(s, cur); /* it is on no list any more */

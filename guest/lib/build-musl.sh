@@ -3,6 +3,8 @@
 # LibOS, and prints the folder that has include/ and lib/. Built once for each state of the inputs
 # and compiler; kept in ${XDG_CACHE_HOME:-$HOME/.cache}/kxsh/musl-HASH.
 #
+# Its mathematics is there once more: shared/libm.a is what ../Makefile makes the shared library of.
+#
 # The build tree is the upstream source as a farm of symbolic links, with arch x86_64 linked again
 # under the name kx64, without the files that make system calls or use the red zone, and guest/lib/musl
 # laid over it.
@@ -22,8 +24,12 @@ command -v make >/dev/null || die "make: not found: install it: apt-get install 
 
 # -mno-red-zone and nothing position independent, for the LibOS; the rest says aloud what a
 # distribution's gcc may have another default for. musl's configure adds its own -Os.
-cflags="-march=x86-64 -mtune=generic -mno-red-zone -fno-pie -fno-pic -fcf-protection=none"
-cflags="$cflags -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -U_FORTIFY_SOURCE"
+common="-march=x86-64 -mtune=generic -mno-red-zone -fcf-protection=none"
+common="$common -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -U_FORTIFY_SOURCE"
+cflags="$common -fno-pie -fno-pic"
+
+# What kxsh cc -shared says (../cc.go). The -fPIC is musl's own.
+shared="-O2 -pipe $common -fplt"
 
 hash=$(cd "$here" && {
 	cat build-musl.sh
@@ -59,12 +65,21 @@ cp -rL "$here/musl/." "$src/"
 
 mkdir "$work/obj"
 cd "$work/obj"
+# With the floating-point environment: what else the library needed would have to be in every program.
+cat >libm.mk <<'END'
+include Makefile
+lib/shared/libm.a: $(sort $(filter obj/src/complex/% obj/src/fenv/% obj/src/math/%,$(LOBJS)))
+	mkdir -p $(@D)
+	$(AR) rcD $@ $^
+END
 # The 9>&- keeps make's children from holding the lock after an interrupt.
 {
 	"$src/configure" --prefix="$prefix" --syslibdir="$prefix/lib" --disable-shared --disable-wrapper \
 		CC="$cc" CFLAGS="$cflags" &&
 		make ARCH=kx64 -j"$(nproc)" &&
-		make ARCH=kx64 DESTDIR="$work/out" install
+		make ARCH=kx64 DESTDIR="$work/out" install &&
+		make -f libm.mk ARCH=kx64 CFLAGS_AUTO= CFLAGS="$shared" -j"$(nproc)" lib/shared/libm.a &&
+		cp -r lib/shared "$work/out$prefix/"
 } >"$work/log" 2>&1 9>&- || {
 	cp "$work/log" "$cache/musl.log"
 	die "musl $version: $(grep -m 1 -E 'error:|\*\*\*' "$work/log" || tail -n 1 "$work/log"): whole log in $cache/musl.log"

@@ -110,6 +110,9 @@ func TestLibraryCalls(t *testing.T) {
 	if list := h.ldd(t, second); list[1].Lazy != lists[1][1].Lazy || list[1].Sharers != 3 {
 		t.Errorf("of another engine: %+v", list)
 	}
+	if out := h.output(t, "-c", "ps --json "+second+" | jq -c '.[0].libs'"); out != `["libleft.so","libbase.so","libright.so"]`+"\n" {
+		t.Errorf("ps --json tells of the libraries %s", out)
+	}
 	h.output(t, "kill", "-USR1", second)
 	if _, errs, code := h.run(t, "wait", second); code != 0 {
 		t.Errorf("second: status %d\n%s%s", code, errs, h.output(t, "logs", second))

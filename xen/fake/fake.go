@@ -80,7 +80,7 @@ func (image) Close() error { return nil }
 
 // Info implements xen.Hypervisor.
 func (v *Hypervisor) Info() (xen.Info, error) {
-	return xen.Info{Name: "fake", Version: "1", Scheduler: "go", CPUs: runtime.NumCPU(), Memory: 1 << 30, FreeMemory: 1 << 29}, nil
+	return xen.Info{Name: "fake", Version: "1", Scheduler: "go", CPUs: runtime.NumCPU(), Memory: 1 << 30, FreeMemory: 1 << 29, Idle: time.Hour}, nil
 }
 
 // Prepare implements xen.Hypervisor; it looks at nothing.

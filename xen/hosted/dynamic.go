@@ -3,7 +3,9 @@ package hosted
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -165,11 +167,13 @@ func (d *Domain) Unmap(r xen.Range) error {
 
 // findOpen has the stub close the files of libraries that go.
 func (d *Domain) findOpen(order *stubRemap, gone libraries) {
-	pid := d.proc.Load().pid
-	for n := range uint32(maxFiles) {
+	dir := fmt.Sprintf("/proc/%d/fd", d.proc.Load().pid)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
 		for _, l := range gone {
-			if int(order.NCloses) < len(order.Closes) && isFile(fmt.Sprintf("/proc/%d/fd/%d", pid, n), l.fd) {
-				order.Closes[order.NCloses] = n
+			n, err := strconv.ParseUint(e.Name(), 10, 32)
+			if err == nil && int(order.NCloses) < len(order.Closes) && isFile(filepath.Join(dir, e.Name()), l.fd) {
+				order.Closes[order.NCloses] = uint32(n)
 				order.NCloses++
 			}
 		}

@@ -126,6 +126,7 @@ func (h *Hypervisor) Info() (xen.Info, error) {
 		CPUs:       runtime.NumCPU(),
 		Memory:     total,
 		FreeMemory: free,
+		Idle:       readIdle(),
 		Sandbox:    h.zygote.sandbox(),
 	}, nil
 }

@@ -2,6 +2,7 @@ package privcmd
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	"kxsh/xen"
@@ -28,6 +29,7 @@ const (
 	sysctlPhysInfo       = 3
 	sysctlSchedID        = 4
 	sysctlDomainInfoList = 6
+	sysctlCPUInfo        = 8
 )
 
 var domctlNames = map[uint32]string{
@@ -41,6 +43,7 @@ var domctlNames = map[uint32]string{
 
 var sysctlNames = map[uint32]string{
 	sysctlPhysInfo: "physinfo", sysctlSchedID: "sched_id", sysctlDomainInfoList: "getdomaininfolist",
+	sysctlCPUInfo: "getcpuinfo",
 }
 
 const (
@@ -125,6 +128,24 @@ func (c *conn) physInfo() (physInfo, error) {
 	var info physInfo
 	err := sysctl(c, sysctlPhysInfo, &info)
 	return info, err
+}
+
+// idle is how long the host's CPUs, numbered below cpus, have had nothing to do, all together.
+func (c *conn) idle(cpus uint32) (time.Duration, error) {
+	b, done, err := c.buffer(8 * int(cpus)) // of struct xen_sysctl_cpuinfo, which is the time in ns
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	l := cpuInfo{Max: cpus, Info: address(b)}
+	if err := sysctl(c, sysctlCPUInfo, &l); err != nil {
+		return 0, err
+	}
+	var sum uint64
+	for _, ns := range unsafe.Slice((*uint64)(unsafe.Pointer(&b[0])), min(l.Num, cpus)) {
+		sum += ns
+	}
+	return time.Duration(sum), nil
 }
 
 // create makes an empty domain with one vcpu and the next free number, paused.

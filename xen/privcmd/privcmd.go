@@ -210,6 +210,10 @@ func (h *Hypervisor) Info() (xen.Info, error) {
 	if err != nil {
 		return xen.Info{}, err
 	}
+	idle, err := h.c.idle(phys.MaxCPUID + 1)
+	if err != nil {
+		return xen.Info{}, err
+	}
 	sharing := "forks copy: Xen was booted without scrub-domheap"
 	if h.scrubs {
 		sharing = "forks share what nobody has written"
@@ -221,6 +225,7 @@ func (h *Hypervisor) Info() (xen.Info, error) {
 		CPUs:       int(phys.NrCPUs),
 		Memory:     phys.TotalPages * pageSize,
 		FreeMemory: (phys.FreePages + phys.ScrubPages) * pageSize,
+		Idle:       idle,
 		Sandbox:    []string{sharing},
 	}, nil
 }

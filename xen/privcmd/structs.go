@@ -129,6 +129,14 @@ type domainInfoList struct { // struct xen_sysctl_getdomaininfolist
 	_      uint32
 }
 
+type cpuInfo struct { // struct xen_sysctl_getcpuinfo
+	Max  uint32
+	_    uint32
+	Info uint64
+	Num  uint32
+	_    uint32
+}
+
 type memoryReservation struct { // struct xen_memory_reservation
 	ExtentStart uint64
 	NrExtents   uint64

@@ -18,6 +18,9 @@ func testLife(t *testing.T, b *bench) {
 	if info.Name == "" || info.CPUs < 1 || info.Memory == 0 {
 		t.Errorf("info %+v", info)
 	}
+	if later, err := b.hv.Info(); err != nil || info.Idle <= 0 || later.Idle < info.Idle {
+		t.Errorf("the CPUs were idle for %v, then for %v; %v", info.Idle, later.Idle, err)
+	}
 	c := b.config("status", "42")
 	var steps []string
 	c.Step = func(name string, took time.Duration) {
