@@ -1,12 +1,11 @@
-// Command kxsh is a shell on a hypervisor whose processes are pVMs. This file is wiring only: flags
-// and configuration, which hypervisor, which front end.
+// Command kxsh is a shell on a hypervisor whose processes are pVMs. This file is wiring only: which
+// hypervisor, which front end, by the flags and the configuration that config.go reads.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"github.com/spf13/viper"
 	"golang.org/x/term"
 
 	"kxsh/completions"
@@ -45,32 +43,6 @@ const usage = `usage: kxsh [FLAGS]                      an interactive session
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// settings is the configuration: flag, environment, configuration file, default, in this order.
-type settings struct {
-	hypervisor, socket, state, trust, color, theme string
-	level                                          slog.Level
-	familyLimit                                    int
-	noStart                                        bool
-}
-
-// globalFlags declares the flags before a command.
-func globalFlags() *pflag.FlagSet {
-	flags := pflag.NewFlagSet("kxsh", pflag.ContinueOnError)
-	flags.SetInterspersed(false)
-	flags.StringP("command", "c", "", "run this script")
-	flags.String("hypervisor", "auto", "auto, xen or hosted")
-	flags.String("socket", engine.DefaultSocket(), "the engine's socket")
-	flags.String("state", engine.DefaultState(), "folder of the engine's store and the consoles")
-	flags.String("trust", filepath.Join(configDir(), "trust"), "folder of the public keys that signatures are checked with")
-	flags.Int("family-limit", engine.DefaultFamilyLimit, "how many pVMs a family may have that limit --family has not spoken of")
-	flags.String("log-level", "warn", "of the engine: debug, info, warn or error")
-	flags.String("color", "auto", "auto, always or never; NO_COLOR is obeyed")
-	flags.String("config", os.Getenv("KXSH_CONFIG"), "configuration file (YAML or TOML)")
-	flags.Bool("no-start", false, "fail rather than start an engine")
-	flags.Bool("version", false, "print the version")
-	return flags
-}
-
 func run(args []string) int {
 	flags := globalFlags()
 	flags.Usage = func() { fmt.Fprint(os.Stdout, usage, flags.FlagUsages()) }
@@ -85,8 +57,7 @@ func run(args []string) int {
 		fmt.Println("kxsh", version)
 		return 0
 	}
-	config, _ := flags.GetString("config")
-	set, err := configure(flags, config)
+	set, err := configure(flags)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "kxsh: %v\n", err)
 		return 2
@@ -97,85 +68,6 @@ func run(args []string) int {
 	}
 	script, _ := flags.GetString("command")
 	return front(set, flags.Changed("command"), script, rest)
-}
-
-// configure reads the configuration file and the environment.
-func configure(flags *pflag.FlagSet, file string) (*settings, error) {
-	v := viper.New()
-	v.SetEnvPrefix("kxsh")
-	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	v.AutomaticEnv()
-	if err := v.BindPFlags(flags); err != nil {
-		return nil, err
-	}
-	var notFound viper.ConfigFileNotFoundError
-	if err := readConfig(v, file); err != nil && !errors.As(err, &notFound) {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = errors.New("no such file")
-		}
-		return nil, fmt.Errorf("--config %s: %w", v.ConfigFileUsed(), err)
-	}
-	s := &settings{hypervisor: v.GetString("hypervisor"), color: v.GetString("color"), theme: v.GetString("theme"), noStart: v.GetBool("no-start"), familyLimit: v.GetInt("family-limit")}
-	for key, to := range map[string]*string{"socket": &s.socket, "state": &s.state, "trust": &s.trust} {
-		abs, err := filepath.Abs(v.GetString(key))
-		if err != nil {
-			return nil, err
-		}
-		*to = abs
-	}
-	if err := s.level.UnmarshalText([]byte(v.GetString("log-level"))); err != nil {
-		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", v.GetString("log-level"))
-	}
-	if s.familyLimit < 1 {
-		return nil, fmt.Errorf("--family-limit %s: a number of pVMs, at least 1", v.GetString("family-limit"))
-	}
-	switch s.hypervisor {
-	case "auto", "hosted", "xen":
-	default:
-		return nil, fmt.Errorf("--hypervisor %s: auto, xen or hosted", s.hypervisor)
-	}
-	switch s.color {
-	case "auto", "always", "never":
-	default:
-		return nil, fmt.Errorf("--color %s: auto, always or never", s.color)
-	}
-	if err := tui.CheckTheme(s.theme); err != nil {
-		return nil, fmt.Errorf("theme %w", err)
-	}
-	return s, nil
-}
-
-// readConfig reads the file named, or the one that is in the usual places. Most often there is none, and then
-// viper is not asked: its search takes as long as everything else that a short command does.
-func readConfig(v *viper.Viper, file string) error {
-	if file != "" {
-		v.SetConfigFile(file)
-		return v.ReadInConfig()
-	}
-	dirs := []string{configDir()}
-	if os.Geteuid() == 0 {
-		dirs = append(dirs, "/etc/kxsh")
-	}
-	any := false
-	v.SetConfigName("config")
-	for _, dir := range dirs {
-		v.AddConfigPath(dir)
-		found, _ := filepath.Glob(filepath.Join(dir, "config.*")) // the only error is a bad pattern
-		any = any || len(found) > 0
-	}
-	if !any {
-		return nil
-	}
-	return v.ReadInConfig()
-}
-
-// configDir is where this user's configuration file and start file are.
-func configDir() string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "/etc/kxsh"
-	}
-	return filepath.Join(dir, "kxsh")
 }
 
 // opener opens the hypervisor of that name for an engine whose state folder is key. auto is Xen in its
@@ -231,6 +123,7 @@ func serve(s *settings, args []string) int {
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.level})),
 
 		FamilyLimit: s.familyLimit,
+		Metrics:     s.metrics,
 		Libraries:   guest.Libraries(),
 	}, background)
 	if err != nil {
@@ -263,7 +156,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 			return dial(func(ctx context.Context) error {
 				return engine.StartBackground(ctx, s.socket, s.state, []string{
 					self, "--hypervisor", s.hypervisor, "--socket", s.socket, "--state", s.state,
-					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "engine", "--background",
+					"--log-level", s.level.String(), "--family-limit", strconv.Itoa(s.familyLimit), "--metrics", s.metrics, "engine", "--background",
 				})
 			})
 		},
@@ -276,6 +169,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		SignKey:   filepath.Join(configDir(), "sign.key"),
 		RC:        filepath.Join(configDir(), "kxshrc"),
 		Color:     s.color,
+		Settings:  s.list,
 		Extra:     []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
@@ -363,13 +257,16 @@ func topCommand(theme, layout string) shell.Command {
 
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
-		Name: "bench", Synopsis: "[--json] [--quick] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
+		Name: "bench", Synopsis: "[--json] [--quick] [--csv FILE] [--html FILE] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
 		Long:     "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.",
-		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --prepare programs"},
+		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --prepare programs"},
 		Args:     shell.Choice, Choices: bench.Names,
+		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("json", false, "print JSON")
 			f.Bool("quick", false, "a tenth of the rounds")
+			f.String("csv", "", "write every sample to this `file`")
+			f.String("html", "", "write a report with plots to this `file`, which needs nothing beside itself")
 			f.String("prepare", "", "only build the programs that are run, into this `folder`")
 			f.String("programs", "", "run those that --prepare built into this `folder`")
 		},
@@ -380,10 +277,15 @@ func benchCommand(self, hypervisor string) shell.Command {
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
 			}
-			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self}
+			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self, Version: version}
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
 			b.Programs, _ = c.Flags.GetString("programs")
+			for flag, to := range map[string]*string{"csv": &b.CSV, "html": &b.HTML} {
+				if name, _ := c.Flags.GetString(flag); name != "" {
+					*to = c.Path(name)
+				}
+			}
 			return b.Run(c, c.Args[0])
 		},
 	}
@@ -403,13 +305,9 @@ func completionCommand() shell.Command {
 			return completions.Write(c.Stdout, c.Args[0], &completions.Program{
 				Flags:    globalFlags(),
 				FlagArgs: map[string]shell.Kind{"socket": shell.File, "state": shell.Dir, "trust": shell.Dir, "config": shell.File},
-				Choices: map[string][]string{
-					"hypervisor": {"auto", "xen", "hosted"},
-					"log-level":  {"debug", "info", "warn", "error"},
-					"color":      {"auto", "always", "never"},
-				},
-				Table:  c.Shell(),
-				Others: []*shell.Command{&engineCommand},
+				Choices:  choices,
+				Table:    c.Shell(),
+				Others:   []*shell.Command{&engineCommand},
 			})
 		},
 	}

@@ -50,7 +50,7 @@ func TestBashOffers(t *testing.T) {
 	}{
 		{"kxsh p", "ps pstree pgrep pkill pidof pool pipe", tab},
 		{"kxsh zzz", "[default]", tab},
-		{"kxsh --", "--command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help", tab},
+		{"kxsh --", "--command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help", tab},
 		{"kxsh --hypervisor ", "auto xen hosted", tab},
 		{"kxsh --socket ", "[default]", tab},
 		{"kxsh --state ", "[dirnames]", tab},

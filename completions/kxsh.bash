@@ -4,9 +4,9 @@
 _kxsh_command() {
 	case $1 in
 	'')
-		flags='-c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config --no-start --version --help'
+		flags='-c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
@@ -72,7 +72,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'stats')
-		flags='--json --no-headers --help'
+		flags='--json --no-headers --openmetrics --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'limit')
@@ -135,6 +135,10 @@ _kxsh_command() {
 		flags='--json --help'
 		kind=none once= leading= raw=
 		words='' ;;
+	'config')
+		flags='--json --no-headers --help'
+		kind=words once=yes leading= raw=
+		words='show' ;;
 	'cc')
 		flags='--help'
 		kind=file once= leading= raw=yes
@@ -158,7 +162,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -168,7 +172,7 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
-		flags='--json --quick --prepare --programs --help'
+		flags='--json --quick --csv --html --prepare --programs --help'
 		kind=words once=yes leading= raw=
 		words='boot fork ipc update memory' ;;
 	'completion')
@@ -196,6 +200,8 @@ _kxsh_value() {
 	:--trust)
 		kind=dir words='' ;;
 	:--family-limit)
+		kind=none words='' ;;
+	:--metrics)
 		kind=none words='' ;;
 	:--log-level)
 		kind=words words='debug info warn error' ;;
@@ -311,10 +317,14 @@ _kxsh_value() {
 		kind=none words='' ;;
 	top:-d | top:--delay)
 		kind=none words='' ;;
+	bench:--csv)
+		kind=file words='' ;;
+	bench:--html)
+		kind=file words='' ;;
 	bench:--prepare)
-		kind=none words='' ;;
+		kind=dir words='' ;;
 	bench:--programs)
-		kind=none words='' ;;
+		kind=dir words='' ;;
 	*) return 1 ;;
 	esac
 }

@@ -11,7 +11,7 @@ function __kxsh_rest
                 set -e words[1]
                 break
             case '-*'
-                contains -- $words[1] -c --command --hypervisor --socket --state --trust --family-limit --log-level --color --config; and set -e words[1]
+                contains -- $words[1] -c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config; and set -e words[1]
                 set -e words[1]
             case '*'
                 break
@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -111,6 +111,7 @@ complete -c kxsh -n '__kxsh_first' -l socket -r -F -d 'the engine\'s socket'
 complete -c kxsh -n '__kxsh_first' -l state -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the engine\'s store and the consoles'
 complete -c kxsh -n '__kxsh_first' -l trust -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'folder of the public keys that signatures are checked with'
 complete -c kxsh -n '__kxsh_first' -l family-limit -r -f -d 'how many pVMs a family may have that limit --family has not spoken of'
+complete -c kxsh -n '__kxsh_first' -l metrics -r -f -d 'where the engine serves metrics without a password: HOST:PORT of the loopback, or unix:PATH'
 complete -c kxsh -n '__kxsh_first' -l log-level -r -f -a 'debug info warn error' -d 'of the engine: debug, info, warn or error'
 complete -c kxsh -n '__kxsh_first' -l color -r -f -a 'auto always never' -d 'auto, always or never; NO_COLOR is obeyed'
 complete -c kxsh -n '__kxsh_first' -l config -r -F -d 'configuration file (YAML or TOML)'
@@ -149,6 +150,7 @@ complete -c kxsh -n __kxsh_first -a pipe -d 'connect the standard output of a ru
 complete -c kxsh -n __kxsh_first -a ipcs -d 'list what families share: message queues, shared memory, semaphores and pipes'
 complete -c kxsh -n __kxsh_first -a ipcrm -d 'remove message queues, shared memory and semaphores of a family'
 complete -c kxsh -n __kxsh_first -a info -d 'describe engine, hypervisor and host'
+complete -c kxsh -n __kxsh_first -a config -d 'show the configuration, and where each value comes from'
 complete -c kxsh -n __kxsh_first -a cc -d 'compile C into a pVM image'
 complete -c kxsh -n __kxsh_first -a keygen -d 'make a key to sign images and libraries with'
 complete -c kxsh -n __kxsh_first -a sign -d 'sign images and libraries, and say what restricts them'
@@ -355,6 +357,7 @@ complete -c kxsh -n '__kxsh_in events' -l help -d 'explain the command'
 # stats
 complete -c kxsh -n '__kxsh_in stats' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in stats' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in stats' -l openmetrics -d 'the engine\'s metrics as OpenMetrics text'
 complete -c kxsh -n '__kxsh_in stats' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in stats' -f -k -a '(__kxsh_pvms)'
 
@@ -445,6 +448,12 @@ complete -c kxsh -n '__kxsh_in ipcrm' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in info' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in info' -l help -d 'explain the command'
 
+# config
+complete -c kxsh -n '__kxsh_in config' -l json -d 'as JSON'
+complete -c kxsh -n '__kxsh_in config' -l no-headers -d 'without the line of headers'
+complete -c kxsh -n '__kxsh_in config' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of config' -f -a 'show'
+
 # cc
 complete -c kxsh -n '__kxsh_in cc' -F
 
@@ -480,7 +489,7 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'
@@ -498,10 +507,12 @@ complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
 # bench
 complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON'
 complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
-complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -d 'only build the programs that are run, into this folder'
-complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -d 'run those that --prepare built into this folder'
+complete -c kxsh -n '__kxsh_in bench' -l csv -r -F -d 'write every sample to this file'
+complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plots to this file, which needs nothing beside itself'
+complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only build the programs that are run, into this folder'
+complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --prepare --programs' -f -a 'boot fork ipc update memory'
+complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc update memory'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

@@ -47,6 +47,8 @@ type API interface {
 	Events(ctx context.Context, seq uint64, follow bool) (EventReader, error)
 	// IPC sees or uses what the family of a pVM shares: queues, segments, semaphores and pipes. A member does it.
 	IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, error)
+	// Metrics returns what the engine counts and measures, as OpenMetrics text.
+	Metrics(ctx context.Context) ([]byte, error)
 	// Pool shows the pool of blank domains; PoolResize sets how many should wait.
 	Pool(ctx context.Context) (*Pool, error)
 	PoolResize(ctx context.Context, n int) error
@@ -393,7 +395,7 @@ type LogReader interface {
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Type  string    `json:"type"` // started, exited, signalled, paused, resumed, restarted, adopted, piped, limit, updated, update refused, refused, corrupt, engine
+	Type  string    `json:"type"` // started, forked, exited, reparented, signalled, paused, resumed, restarted, adopted, piped, limit, updated, update refused, refused, corrupt, engine
 	PID   int       `json:"pid,omitempty"`
 	Name  string    `json:"name,omitempty"`
 	Child int       `json:"child,omitempty"` // of a forked event
@@ -424,6 +426,7 @@ type Info struct {
 	FreeMemory uint64    `json:"free_memory"`
 	// Idle is how long all CPUs together have had nothing to do since the host started; 0: nobody knows.
 	Idle    time.Duration `json:"idle_ns"`
+	Metrics string        `json:"metrics,omitempty"` // where they are served
 	Running int           `json:"running"`
 	Pool    Pool          `json:"pool"`
 }

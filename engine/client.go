@@ -367,6 +367,16 @@ func (c *Client) IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, err
 	return v, nil
 }
 
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	resp, err := c.send(ctx, "GET", "/v1/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return b, c.cutShort(err)
+}
+
 func (c *Client) Pool(ctx context.Context) (*Pool, error) {
 	v := new(Pool)
 	return v, c.call(ctx, "GET", "/v1/pool", nil, v)
@@ -393,31 +403,6 @@ func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
 	return nil
 }
-
-// Events reads a JSON object a line.
-func (c *Client) Events(ctx context.Context, seq uint64, follow bool) (EventReader, error) {
-	q := url.Values{"seq": {strconv.FormatUint(seq, 10)}}
-	if follow {
-		q.Set("follow", "1")
-	}
-	resp, err := c.send(ctx, "GET", "/v1/events?"+q.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	return &eventStream{body: resp.Body, dec: json.NewDecoder(resp.Body)}, nil
-}
-
-type eventStream struct {
-	body io.Closer
-	dec  *json.Decoder
-}
-
-func (s *eventStream) Recv() (ev Event, err error) {
-	err = s.dec.Decode(&ev)
-	return ev, err
-}
-
-func (s *eventStream) Close() error { return s.body.Close() }
 
 // recvChunk reads the next chunk; io.EOF where the engine says that this was all.
 func recvChunk(r io.Reader) (Chunk, error) {

@@ -30,6 +30,10 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	stopMetrics, err := e.serveMetrics(o.Metrics)
+	if err != nil {
+		return errors.Join(err, ln.Close(), e.Stop())
+	}
 	s := NewServer(e, ln)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
@@ -51,14 +55,14 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 	case <-e.Quit():
 	case <-idle:
 	case err := <-served:
-		return errors.Join(fmt.Errorf("socket %s: %w", o.Socket, err), e.Stop())
+		return errors.Join(fmt.Errorf("socket %s: %w", o.Socket, err), stopMetrics(), e.Stop())
 	}
 	if err := notify("STOPPING=1"); err != nil {
 		e.log.Warn("stopping", "err", err)
 	}
-	// The socket goes first, so that whoever comes now starts the next engine.
+	// The socket goes first of what the next engine does not need, so that whoever comes now starts it.
 	e.once.Do(func() { close(e.quit) })
-	return errors.Join(s.Close(), e.Stop())
+	return errors.Join(stopMetrics(), s.Close(), e.Stop())
 }
 
 // DefaultSocket is where the engine of this user listens, and DefaultState where it keeps its

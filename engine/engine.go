@@ -32,6 +32,8 @@ type Options struct {
 	Log     *slog.Logger
 	// FamilyLimit is how many members a family may have that nobody gave a limit; 0: DefaultFamilyLimit.
 	FamilyLimit int
+	// Metrics is where Daemon serves metrics, as CheckMetrics has it; empty: nowhere.
+	Metrics string
 	// Libraries are those that are part of kxsh, in one folder, by name. May be nil.
 	Libraries fs.FS
 }
@@ -42,6 +44,7 @@ type Engine struct {
 	hv      xen.Hypervisor
 	store   *store
 	events  *events
+	births  births
 	images  *fileCache[*image]
 	libs    *fileCache[*library]
 	builtIn *BuiltIn

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"io"
+	"maps"
 	"sort"
 	"sync"
 	"time"
@@ -17,7 +18,8 @@ type events struct {
 	store *store
 
 	mu     sync.Mutex
-	list   []Event // the newest eventsKept, by Seq
+	list   []Event           // the newest eventsKept, by Seq
+	count  map[string]uint64 // of this engine's, by Type
 	next   uint64
 	saved  uint64 // Seq up to which the store has them
 	grown  chan struct{}
@@ -31,9 +33,10 @@ func newEvents(s *store) (*events, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &events{store: s, list: old, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
+	e := &events{store: s, list: old, count: map[string]uint64{}, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
 	if n := len(old); n > 0 {
-		e.next = old[n-1].Seq + 1
+		// An engine that was killed may have shown some that it had not saved: whoever follows must not take ours for those.
+		e.next = old[n-1].Seq + 1 + eventsKept
 		e.saved = old[n-1].Seq
 	}
 	e.idle.Add(1)
@@ -45,6 +48,7 @@ func (e *events) add(ev Event) {
 	e.mu.Lock()
 	ev.Seq, ev.Time = e.next, time.Now()
 	e.next++
+	e.count[ev.Type]++
 	e.list = append(e.list, ev)
 	if len(e.list) >= 2*eventsKept {
 		e.list = append([]Event(nil), e.list[len(e.list)-eventsKept:]...)
@@ -64,6 +68,13 @@ func (e *events) addf(typ string, p *Process, format string, args ...any) {
 		ev.PID, ev.Name = p.PID, p.Name
 	}
 	e.add(ev)
+}
+
+// counts is how many there were of each type since the engine started.
+func (e *events) counts() map[string]uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.count)
 }
 
 // save writes new events to the store, many at a time.
@@ -90,12 +101,14 @@ func (e *events) flush() {
 	for i := len(e.list); i > 0 && e.list[i-1].Seq > e.saved; i-- {
 		batch = e.list[i-1:]
 	}
-	batch = append([]Event(nil), batch...)
-	e.mu.Unlock()
 	if len(batch) == 0 {
+		e.mu.Unlock()
 		return
 	}
-	if e.store.putEvents(batch, eventsKept) == nil {
+	batch = append([]Event(nil), batch...)
+	oldest := e.list[max(0, len(e.list)-eventsKept)].Seq // numbers have gaps
+	e.mu.Unlock()
+	if e.store.putEvents(batch, oldest) == nil {
 		e.mu.Lock()
 		e.saved = batch[len(batch)-1].Seq
 		e.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"io"
 	"net/url"
 	"strconv"
@@ -135,4 +136,117 @@ func (l *followed) Close() error {
 	defer l.mu.Unlock()
 	l.closed = true
 	return l.s.Close()
+}
+
+// Events reads a JSON object a line. Who follows outlives the engine.
+func (c *Client) Events(ctx context.Context, seq uint64, follow bool) (EventReader, error) {
+	s, err := c.events(ctx, seq, follow)
+	if err != nil || !follow {
+		return s, err
+	}
+	return &followedEvents{c: c, ctx: ctx, seq: seq, s: s}, nil
+}
+
+// events connects to this engine.
+func (c *Client) events(ctx context.Context, seq uint64, follow bool) (*eventStream, error) {
+	q := url.Values{"seq": {strconv.FormatUint(seq, 10)}}
+	if follow {
+		q.Set("follow", "1")
+	}
+	resp, err := c.send(ctx, "GET", "/v1/events?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return &eventStream{c: c, body: resp.Body, dec: json.NewDecoder(resp.Body)}, nil
+}
+
+type eventStream struct {
+	c    *Client
+	body io.Closer
+	dec  *json.Decoder
+}
+
+func (s *eventStream) Recv() (ev Event, err error) {
+	if err = s.dec.Decode(&ev); err != io.EOF {
+		err = s.c.cutShort(err)
+	}
+	return ev, err
+}
+
+func (s *eventStream) Close() error { return s.body.Close() }
+
+// followedEvents are events that are followed from engine to engine, by their numbers. An engine that leaves ends them
+// without a word, or breaks off.
+type followedEvents struct {
+	c     *Client
+	ctx   context.Context
+	seq   uint64 // of the last one received
+	tries int    // engines that were lost since
+
+	mu     sync.Mutex
+	s      *eventStream
+	closed bool
+}
+
+func (f *followedEvents) Recv() (Event, error) {
+	for {
+		f.mu.Lock()
+		s := f.s
+		f.mu.Unlock()
+		ev, err := s.Recv()
+		if err == nil {
+			f.seq, f.tries = ev.Seq, 0
+			return ev, nil
+		}
+		for lost := err == io.EOF || goesOn(err); lost; lost = goesOn(err) {
+			switch {
+			case f.isClosed():
+				return Event{}, io.ErrClosedPipe
+			case f.tries >= reattachTries:
+				return Event{}, err
+			}
+			time.Sleep(time.Duration(f.tries) * reattachPause)
+			f.tries++
+			if err = f.again(); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return Event{}, err
+		}
+	}
+}
+
+// again reads what the next engine has after the last one received.
+func (f *followedEvents) again() error {
+	if err := f.c.find(f.ctx); err != nil {
+		return err
+	}
+	s, err := f.c.events(f.ctx, f.seq, true)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		s.Close()
+		return io.ErrClosedPipe
+	}
+	f.s.Close()
+	f.s = s
+	return nil
+}
+
+func (f *followedEvents) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
+// Close may be called from any goroutine; it ends a Recv that waits.
+func (f *followedEvents) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	return f.s.Close()
 }

@@ -176,6 +176,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	if outside {
 		text += ", from outside"
 	}
+	e.births.fork.observe(time.Since(requested))
 	e.events.add(Event{Type: "forked", PID: p.pid, Name: parent.Name, Child: c.pid, Text: text, Steps: s.done})
 	return c, nil
 }

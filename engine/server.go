@@ -187,6 +187,15 @@ func (s *Server) routes() http.Handler {
 		}
 		return s.api.IPC(r.Context(), pid, req)
 	}))
+	m.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
+		b, err := s.api.Metrics(r.Context())
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		w.Header().Set("Content-Type", MetricsType)
+		w.Write(b)
+	})
 	get(m, "GET /v1/pool", func(r *http.Request) (any, error) { return s.api.Pool(r.Context()) })
 	get(m, "PUT /v1/pool", func(r *http.Request) (any, error) {
 		var n int

@@ -141,6 +141,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	if err := e.writeBirth(p, &s); err != nil {
 		return fail(err)
 	}
+	e.births.run.observe(time.Since(requested))
 	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: s.done})
 	e.log.Debug("started", "pid", p.pid, "image", r.Image, "took", time.Since(requested))
 	e.tending.Add(1)

@@ -225,7 +225,8 @@ func (s *store) all() (recs []*record, bad []string, err error) {
 	return recs, bad, err
 }
 
-func (s *store) putEvents(evs []Event, keep uint64) error {
+// putEvents keeps events, and drops those before number oldest.
+func (s *store) putEvents(evs []Event, oldest uint64) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketEvents)
 		for _, ev := range evs {
@@ -237,9 +238,8 @@ func (s *store) putEvents(evs []Event, keep uint64) error {
 				return err
 			}
 		}
-		last := evs[len(evs)-1].Seq
 		c := b.Cursor()
-		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k)+keep <= last; k, _ = c.First() {
+		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) < oldest; k, _ = c.First() {
 			if err := c.Delete(); err != nil {
 				return err
 			}

@@ -255,6 +255,6 @@ func (e *Engine) Info(context.Context) (*Info, error) {
 	return &Info{
 		Version: e.o.Version, PID: os.Getpid(), Started: e.started, Socket: e.o.Socket, State: e.o.State,
 		Host: e.host, Hypervisor: hi.Name, HVVersion: hi.Version, Scheduler: hi.Scheduler, Sandbox: hi.Sandbox,
-		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Idle: hi.Idle, Running: running, Pool: Pool(e.hv.Pool()),
+		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Idle: hi.Idle, Running: running, Pool: Pool(e.hv.Pool()), Metrics: e.o.Metrics,
 	}, nil
 }

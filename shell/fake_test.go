@@ -553,6 +553,7 @@ func (e *fakeEvents) Recv() (engine.Event, error) {
 }
 func (e *fakeEvents) Close() error { e.once.Do(func() { close(e.closed) }); return nil }
 
+func (f *fake) Metrics(context.Context) ([]byte, error)    { return []byte("# EOF\n"), nil }
 func (f *fake) Pool(context.Context) (*engine.Pool, error) { return &f.pool, nil }
 func (f *fake) PoolResize(_ context.Context, n int) error  { f.pool.Want = n; return nil }
 func (f *fake) Shutdown(context.Context, bool) error       { return nil }

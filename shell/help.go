@@ -63,12 +63,21 @@ func (s *Shell) helpOn(w io.Writer, c *Command, st style) error {
 	return err
 }
 
-// didYouMean names a command of ours that name is a near miss of: at most one letter wrong, missing,
-// too many or swapped.
+// didYouMean names a command of ours that name is a near miss of.
 func (s *Shell) didYouMean(name string) string {
+	var names []string
 	for _, c := range s.order {
-		if len(name) > 1 && nearMiss(name, c.Name) {
-			return fmt.Sprintf(": did you mean %s?", c.Name)
+		names = append(names, c.Name)
+	}
+	return DidYouMean(name, names)
+}
+
+// DidYouMean names the first of names that name is a near miss of, for the end of an error: at most one letter
+// wrong, missing, too many or swapped. "" if there is none.
+func DidYouMean(name string, names []string) string {
+	for _, n := range names {
+		if len(name) > 1 && nearMiss(name, n) {
+			return fmt.Sprintf(": did you mean %s?", n)
 		}
 	}
 	return ""

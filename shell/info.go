@@ -48,6 +48,9 @@ var infoCommand = Command{
 		if len(i.Sandbox) > 0 {
 			f.add("sandbox", "%s", strings.Join(i.Sandbox, ", "))
 		}
+		if i.Metrics != "" {
+			f.add("metrics", "%s", i.Metrics)
+		}
 		f.add("pVMs", "%d running", i.Running)
 		f.add("pool", "%d of %d blank domains ready", i.Pool.Ready, i.Pool.Want)
 		return f.write()
@@ -172,16 +175,30 @@ func stepsLine(steps []engine.Step) string {
 
 var statsCommand = Command{
 	Name:     "stats",
-	Synopsis: "[--json] [--no-headers] [PID…]",
+	Synopsis: "[--json] [--no-headers] [PID…] | --openmetrics",
 	Short:    "print what each pVM uses, once",
+	Long: "With --openmetrics what the engine counts and measures, as OpenMetrics text: what it serves at the address that the\n" +
+		"setting metrics names, without a listener.",
+	Examples: []string{"stats web", "stats --openmetrics | grep ^kxsh_pvms"},
 	Flags: func(f *pflag.FlagSet) {
 		f.Bool("json", false, "as JSON")
 		f.Bool("no-headers", false, "without the line of headers")
+		f.Bool("openmetrics", false, "the engine's metrics as OpenMetrics text")
 	},
 	Args: PVM,
 	Run: func(c *Call) error {
+		if c.flagBool("openmetrics") && (len(c.Args) > 0 || c.flagBool("json")) {
+			return usagef("--openmetrics goes alone")
+		}
 		api, err := c.Engine()
 		if err != nil {
+			return err
+		}
+		if c.flagBool("openmetrics") {
+			text, err := api.Metrics(c)
+			if err == nil {
+				_, err = c.Stdout.Write(text)
+			}
 			return err
 		}
 		snap, err := api.Snapshot(c, false)

@@ -31,6 +31,8 @@ type Config struct {
 	RC string
 	// Color is auto, always or never.
 	Color string
+	// Settings are what config show lists.
+	Settings []Setting
 	// Extra are commands that other packages bring.
 	Extra []Command
 	// Stdin, Stdout and Stderr are the process's own if nil.

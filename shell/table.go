@@ -51,6 +51,6 @@ func commands() []Command {
 		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, updateCommand, rollbackCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
-		infoCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,
+		infoCommand, configCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,
 	}
 }

@@ -31,9 +31,13 @@ type Bench struct {
 	// Programs is a folder that Prepare has filled; empty: they are built as needed.
 	Programs string
 	// Self is the kxsh binary, for what is measured from outside.
-	Self string
+	Self    string
+	Version string
+	// CSV and HTML are files for every sample, and for a report with plots; empty: none.
+	CSV, HTML string
 
-	dir string // of the run, removed at its end
+	dir   string // of the run, removed at its end
+	files files
 }
 
 // Names are the benchmarks there are.
@@ -45,6 +49,10 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	defer func() { b.files.drop() }()
+	if b.files, err = b.open(); err != nil {
+		return err
+	}
 	switch name {
 	case "boot":
 		return b.boot(ctx)
@@ -117,11 +125,17 @@ type Report struct {
 	Bench   string    `json:"bench"`
 	Time    time.Time `json:"time"`
 	Machine string    `json:"machine"`
+	Version string    `json:"version"` // of kxsh
+	Command string    `json:"command"` // that measures the same again
 	Series  []*Series `json:"series"`
 	Values  []Value   `json:"values"`
 }
 
 func (b *Bench) print(r *Report) error {
+	r.Version, r.Command = b.Version, b.command(r.Bench)
+	if err := b.files.write(r); err != nil {
+		return err
+	}
 	if b.JSON {
 		enc := json.NewEncoder(b.Stdout)
 		enc.SetIndent("", "  ")

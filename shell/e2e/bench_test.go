@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"kxsh/engine/bench"
@@ -9,7 +12,7 @@ import (
 // bench ipc measures every kind of exchange on both sides, and says how they compare.
 func TestBenchIPC(t *testing.T) {
 	h := newHome(t)
-	out, errs, code := h.run(t, "bench", "--quick", "--json", "ipc")
+	out, errs, code := h.run(t, "bench", "--quick", "--json", "--csv", "ipc.csv", "--html", "ipc.html", "ipc")
 	if code != 0 {
 		t.Fatalf("status %d: %s", code, errs)
 	}
@@ -32,6 +35,24 @@ func TestBenchIPC(t *testing.T) {
 		if linux.N < 10 || ours.N != linux.N || ours.Median <= 0 || ours.P99 < ours.Median || ours.Ratio <= 0 {
 			t.Errorf("%s: %+v beside %+v", name, ours, linux)
 		}
+	}
+	samples := 0
+	for _, s := range r.Series {
+		samples += s.N
+	}
+	raw, err := os.ReadFile(filepath.Join(h.dir, "ipc.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), "\n"); n != samples+1 {
+		t.Errorf("%d lines for %d samples", n, samples)
+	}
+	page, err := os.ReadFile(filepath.Join(h.dir, "ipc.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := "<code>kxsh bench --quick --csv ipc.csv --html ipc.html ipc</code>"; !strings.Contains(string(page), again) || !strings.HasSuffix(string(page), "</html>\n") {
+		t.Errorf("the report does not say %s, or has no end", again)
 	}
 	if len(r.Values) != 1 || r.Values[0].Value <= 0 {
 		t.Errorf("values: %+v", r.Values)

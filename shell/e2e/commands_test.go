@@ -112,6 +112,8 @@ func TestConfiguration(t *testing.T) {
 		{"--log-level=loud", "kxsh: --log-level loud: debug, info, warn or error\n"},
 		{"--color=red", "kxsh: --color red: auto, always or never\n"},
 		{"--hypervisor=bochs", "kxsh: --hypervisor bochs: auto, xen or hosted\n"},
+		{"--family-limit=0", "kxsh: --family-limit 0: a number of pVMs, at least 1\n"},
+		{"--socket=", "kxsh: --socket : a path is missing\n"},
 	} {
 		if out, errs, code := h.run(t, c[0], "ps"); code != 2 || out != "" || errs != c[1] {
 			t.Errorf("%s: status %d: %s%s", c[0], code, out, errs)

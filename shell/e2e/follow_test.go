@@ -2,8 +2,13 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // logs -f goes on with the next engine, which it starts, and shows nothing twice.
@@ -34,6 +39,59 @@ func TestFollowOutlivesEngine(t *testing.T) {
 	}
 	if got := all.errs.String(); strings.Count(got, "kxsh: the engine has gone; its successor goes on\n") != 2 {
 		t.Errorf("said: %q", got)
+	}
+}
+
+// events -f goes on with the next engine, which it starts, in order, without gaps or repetitions, and with fields that stay.
+func TestFollowEventsOutlivesEngine(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "-c", "run -d --name t $APPS/tick.kx")
+	s := h.start(t, "events", "-f", "--json")
+	s.expect(`"type":"started"`)
+	for range 2 {
+		time.Sleep(200 * time.Millisecond) // an engine saves events ten times a second
+		h.killEngine(t)
+		s.expect(`"type":"adopted".*\n`)
+	}
+	h.output(t, "-c", "fork t; kill --tree t")
+	s.expect(`"type":"forked".*\n`)
+	s.expect(`"type":"exited"(?s:.*)"type":"exited".*\n`)
+	s.cmd.Process.Signal(unix.SIGINT)
+	s.exit(130)
+	if s.errs.String() != "" {
+		t.Errorf("said: %q", s.errs.String())
+	}
+	followed := s.out.String()
+	all := h.output(t, "events", "--json") // without what a killed engine had not saved yet
+	for line := range strings.Lines(all) {
+		if strings.Count(followed, line) != 1 {
+			t.Errorf("%d times: %s", strings.Count(followed, line), line)
+		}
+	}
+	if !strings.Contains(all, `"type":"started"`) {
+		t.Errorf("the oldest are forgotten:\n%s", all)
+	}
+	seq, fields := 0.0, map[string]string{}
+	for line := range strings.Lines(followed) {
+		var e map[string]any
+		unmarshal(t, line, &e)
+		if n := e["seq"].(float64); n <= seq {
+			t.Errorf("%v after %v", n, seq)
+		} else {
+			seq = n
+		}
+		if _, err := time.Parse(time.RFC3339Nano, e["time"].(string)); err != nil {
+			t.Error(err)
+		}
+		fields[e["type"].(string)] = strings.Join(slices.Sorted(maps.Keys(e)), " ")
+	}
+	for typ, want := range map[string]string{
+		"engine": "seq text time type", "started": "name pid seq steps text time type", "adopted": "name pid seq text time type",
+		"forked": "child name pid seq steps text time type", "exited": "name pid seq text time type",
+	} {
+		if fields[typ] != want {
+			t.Errorf("%s has %q, want %q", typ, fields[typ], want)
+		}
 	}
 }
 

@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"encoding/csv"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func measured() *Report {
+	peer, ours := &Series{Name: `peer, "a" <b> & c`}, &Series{Name: "ours"}
+	for i := range 1000 {
+		peer.add(time.Duration(i+1) * time.Microsecond)
+		ours.add(time.Duration(i+1) * 100 * time.Nanosecond)
+	}
+	peer.sum(nil, 0)
+	ours.sum(peer, 0.05)
+	return &Report{
+		Bench: "boot", Time: time.Unix(0, 0), Machine: "2 × <CPU>", Version: "v1", Command: "kxsh bench boot",
+		Series: []*Series{peer, ours, {Name: "not measured"}}, Values: []Value{{"memory", 147.7, "KiB", 150}, {"ps", 30, "ms", 20}},
+	}
+}
+
+func TestCSV(t *testing.T) {
+	var b strings.Builder
+	r := measured()
+	if err := writeCSV(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+	if err != nil || len(rows) != 2001 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for i, want := range map[int][]string{0: {"bench", "series", "sample", "ns"}, 1: {"boot", r.Series[0].Name, "1", "1000"}, 2000: {"boot", "ours", "1000", "100000"}} {
+		if !slices.Equal(rows[i], want) {
+			t.Errorf("row %d: %q, want %q", i, rows[i], want)
+		}
+	}
+}
+
+func TestHTML(t *testing.T) {
+	var b strings.Builder
+	if err := writeHTML(&b, measured()); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, want := range []string{
+		"<code>kxsh bench boot</code>", "2 × &lt;CPU&gt;, kxsh v1, 1970-01-01 00:00 UTC", "peer, &#34;a&#34; &lt;b&gt; &amp; c",
+		`<td>50.1µs</td><td>10.1µs</td><td>90µs</td><td>99µs</td><td>1000</td><td class="miss">1/10</td>`, "<td>≤ 1/20</td>",
+		"<td>147.7 KiB</td><td>≤ 150 KiB</td>", `<td class="miss">30 ms</td>`, ">100µs</text>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if len(page) > 40<<10 {
+		t.Errorf("%d bytes for two series", len(page))
+	}
+	counts := map[string]int{}
+	for d := xml.NewDecoder(strings.NewReader(page)); ; {
+		tok, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := tok.(xml.StartElement); ok {
+			counts[e.Name.Local]++
+			for _, a := range e.Attr {
+				if a.Name.Local == "src" || a.Name.Local == "href" {
+					t.Errorf("<%s> needs %s", e.Name.Local, a.Value)
+				}
+			}
+		}
+	}
+	if counts["svg"] != 1 || counts["path"] != 2 || counts["tr"] != 1+3+1+2 {
+		t.Errorf("%v", counts)
+	}
+}
+
+// What cannot be written is said before anything is measured, and what was not finished leaves nothing.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	b := Bench{CSV: filepath.Join(dir, "a.csv"), HTML: filepath.Join(dir, "missing/a.html"), Quick: true}
+	if err := b.Run(t.Context(), "boot"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if got := b.command("boot"); got != "kxsh bench --quick --csv a.csv --html a.html boot" {
+		t.Error(got)
+	}
+	b.HTML = filepath.Join(dir, "a.html")
+	f, err := b.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.write(measured())
+	f.drop()
+	left, _ := os.ReadDir(dir)
+	if err != nil || len(left) != 2 || left[0].Name() != "a.csv" || left[1].Name() != "a.html" {
+		t.Errorf("%v: %v", left, err)
+	}
+}
