@@ -23,7 +23,7 @@ void dynamic_drop(uint64_t va, uint64_t n)
 {
 	uint64_t first = image_frame(va, n);
 
-	image_protect(va, n, PROT_NONE);
+	image_unmap(va, n);
 	for (uint64_t i = first; mfn_list && i < first + n; i++)
 		if (mfn_list[i])
 			cow_drop(i);

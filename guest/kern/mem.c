@@ -70,19 +70,23 @@ static void batch_flush(void)
 	batch.n = 0;
 }
 
-static void batch_add(uint64_t va, uint64_t pfn, uint8_t bits, uint8_t *state)
+static void batch_entry(uint64_t va, uint64_t entry, uint8_t bits, uint8_t *state)
 {
 	struct multicall_entry *c = &batch.call[batch.n];
-	int content = !state || (*state & PG_DIRTY && *state & PG_TYPE);
 
 	*c = (struct multicall_entry){.op = __HYPERVISOR_update_va_mapping};
 	c->args[0] = va;
-	c->args[1] = pte_of(pfn, bits, content);
+	c->args[1] = entry;
 	c->args[2] = UVMF_INVLPG | UVMF_LOCAL;
 	batch.state[batch.n] = state;
 	batch.prot[batch.n] = bits;
 	if (++batch.n == BATCH)
 		batch_flush();
+}
+
+static void batch_add(uint64_t va, uint64_t pfn, uint8_t bits, uint8_t *state)
+{
+	batch_entry(va, pte_of(pfn, bits, !state || (*state & PG_DIRTY && *state & PG_TYPE)), bits, state);
 }
 
 static int batch_end(void)
@@ -163,12 +167,21 @@ int image_protect(uint64_t va, uint64_t n, int prot)
 	if (!image_changes && !(image_changes = kzalloc(mem.image_pages)))
 		return -ENOMEM;
 	for (uint64_t i = first; i < first + n; i++)
-		if (prot != PROT_NONE && cow_shared(i) && cow_copy(i, image_va(i)))
+		if (cow_shared(i) && cow_copy(i, image_va(i)))
 			return -ENOMEM;
 	memset(image_changes + first, prot_bits(prot) | PG_USER, n);
 	for (uint64_t i = 0; i < n; i++)
 		batch_add(va + (i << PAGE_SHIFT), first + i, prot_bits(prot), NULL);
 	return batch_end();
+}
+
+void image_unmap(uint64_t va, uint64_t n)
+{
+	if (image_changes || (image_changes = kzalloc(mem.image_pages)))
+		memset(image_changes + image_frame(va, n), PG_NOREAD | PG_NOWRITE | PG_USER, n);
+	for (; n; n--, va += PAGE_SIZE)
+		batch_entry(va, 0, PG_NOREAD | PG_NOWRITE, NULL);
+	batch_end();
 }
 
 void image_forget(uint64_t va, uint64_t n)

@@ -98,6 +98,8 @@ uint64_t image_frame(uint64_t va, uint64_t n);
 int image_protect(uint64_t va, uint64_t n, int prot);
 /* Forgets that they were changed: the engine has mapped other pages there. */
 void image_forget(uint64_t va, uint64_t n);
+/* Nobody wants what is there any more. */
+void image_unmap(uint64_t va, uint64_t n);
 
 /* ---- dynamic.c: pages of libraries that come and go while the program runs; all are to be of the dynamic segment ---- */
 

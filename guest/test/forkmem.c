@@ -117,6 +117,33 @@ static bool faults(volatile char *p, bool write)
 	return false;
 }
 
+/* Constants of the program, which relatives share. */
+static const char constants[3 * PAGE] __attribute__((aligned(PAGE))) = {[0] = 1, [PAGE] = 2, [3 * PAGE - 1] = 3};
+
+static void hide_constants(void)
+{
+	char *p = (char *)constants;
+
+	EQ(mprotect(p, 2 * PAGE, PROT_NONE), 0);
+	CHECK(faults(p, false) && faults(p + PAGE, false));
+	EQ(mprotect(p, 2 * PAGE, PROT_READ), 0);
+	CHECK(*(volatile char *)p == 1 && *(volatile char *)(p + PAGE) == 2 && *(volatile char *)(p + 3 * PAGE - 1) == 3);
+	CHECK(faults(p, true) && faults(p + PAGE, true));
+}
+
+void test_fork_constants(void)
+{
+	pid_t pid;
+
+	IN_CHILD(pid)
+		hide_constants();
+	EQ(ended(pid), 0);
+	hide_constants();
+	IN_CHILD(pid)
+		hide_constants();
+	EQ(ended(pid), 0);
+}
+
 /* Protection is each one's own from then on. */
 void test_fork_protection(void)
 {

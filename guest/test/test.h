@@ -146,7 +146,8 @@ extern int children;              /* how many fork_many makes: -n */
 	T(fork_rounding, ALL) T(fork_locals, ALL) T(fork_random, ALL) T(fork_clocks, ALL)          \
 	T(fork_cpu_clock, ALL) T(fork_limits, ALL)                                                \
 	/* forkmem.c */                                                                           \
-	T(fork_memory, ALL) T(fork_protection, ALL) T(fork_stacks, ALL) T(fork_unmapped, ALL) T(fork_big, ALL)         \
+	T(fork_memory, ALL) T(fork_protection, ALL) T(fork_constants, ALL) T(fork_stacks, ALL)     \
+	T(fork_unmapped, ALL) T(fork_big, ALL)                                                    \
 	T(fork_grows, ALL) T(fork_brk, ALL) T(fork_stack, ALL) T(fork_generations, ALL)            \
 	T(fork_kernel_writes, ALL) T(fork_touch_all, ALL) T(fork_malloc, ALL) T(fork_file_map, ALL) \
 	/* forkshare.c */                                                                         \

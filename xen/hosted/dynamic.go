@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,23 +46,27 @@ func emptyMap(va, size, off uint64) stubMap {
 
 // overlay puts a map in the place of what is there. The result is by addresses, and maps stays as it is.
 func overlay(maps []stubMap, m stubMap) (result []stubMap) {
+	var pieces []stubMap
 	end := m.VA + m.Len
 	for _, o := range maps {
 		if o.VA+o.Len <= m.VA || o.VA >= end {
-			result = append(result, o)
+			pieces = append(pieces, o)
 			continue
 		}
 		if o.VA < m.VA {
 			before := o
 			before.Len = m.VA - o.VA
-			result = append(result, before)
+			pieces = append(pieces, before)
 		}
 		if o.VA+o.Len > end {
-			result = append(result, stubMap{VA: end, Len: o.VA + o.Len - end, Off: o.Off + end - o.VA, FD: o.FD, Prot: o.Prot})
+			pieces = append(pieces, stubMap{VA: end, Len: o.VA + o.Len - end, Off: o.Off + end - o.VA, FD: o.FD, Prot: o.Prot})
 		}
 	}
-	result = append(result, m)
-	slices.SortFunc(result, func(a, b stubMap) int { return int(int64(a.VA - b.VA)) })
+	pieces = append(pieces, m)
+	slices.SortFunc(pieces, func(a, b stubMap) int { return cmp.Compare(a.VA, b.VA) })
+	for _, p := range pieces {
+		result = join(result, p)
+	}
 	return result
 }
 
