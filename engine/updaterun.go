@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -162,23 +163,26 @@ func (u *update) mapAll() error {
 	}
 	u.mapped = true
 	u.mapping += time.Since(begin)
-	if err := u.e.saveToken(u.p); err != nil {
-		return u.refuse(CodeInternal, "its record: %v", err)
+	if u.e.takeToken(u.p) {
+		if err := u.e.save(nil, u.p); err != nil {
+			return u.refuse(CodeInternal, "its record: %v", err)
+		}
 	}
 	return nil
 }
 
 func (u *update) ended() error { return u.refuse(CodeNoPVM, "ended before it was updated") }
 
-// saveToken writes down by what the next engine knows what a running pVM has mapped.
-func (e *Engine) saveToken(p *pvm) error {
+// takeToken puts into the record of a running pVM by what the next engine knows what it has mapped, and tells whether that is something else.
+func (e *Engine) takeToken(p *pvm) (changed bool) {
 	token := p.dom.Token()
 	e.mu.Lock()
-	if p.rec.Exit == nil {
-		p.rec.Token = token
+	defer e.mu.Unlock()
+	if p.rec.Exit != nil || bytes.Equal(token, p.rec.Token) {
+		return false
 	}
-	e.mu.Unlock()
-	return e.save(nil, p)
+	p.rec.Token = token
+	return true
 }
 
 // rest waits for d, unless something comes first.
@@ -365,21 +369,20 @@ func (e *Engine) endUpdate(p *pvm, now *updating, mapped, switched, pinned bool)
 	e.mu.Lock()
 	p.rec.Updating = nil
 	e.mu.Unlock()
-	if err := e.saveToken(p); err != nil {
-		e.log.Error("store", "err", err)
-	}
+	e.takeToken(p)
+	e.saved(nil, p)
 }
 
 // unmap takes pages away from p. Where that fails nothing else will be.
 func (e *Engine) unmap(p *pvm, ranges ...xen.Range) {
-	for _, r := range ranges {
-		if err := p.dom.Unmap(r); err != nil && !errors.Is(err, xen.ErrNoDomain) {
-			e.log.Error("unmap", "pid", p.pid, "va", r.VA, "err", err)
-			e.mu.Lock()
-			p.rec.Kept = append(slices.Clone(p.rec.Kept), r)
-			e.mu.Unlock()
-		}
+	err := p.dom.Unmap(ranges...)
+	if err == nil || errors.Is(err, xen.ErrNoDomain) {
+		return
 	}
+	e.log.Error("unmap", "pid", p.pid, "ranges", ranges, "err", err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p.rec.Kept = slices.Concat(p.rec.Kept, ranges)
 }
 
 // errNotSwitched says that p has its old library.

@@ -97,6 +97,9 @@ type Mapping struct {
 // Range is pages of a domain.
 type Range struct{ VA, Pages uint64 }
 
+// Has tells whether an address is in it.
+func (r Range) Has(va uint64) bool { return va >= r.VA && va-r.VA < r.Pages*abi.PageSize }
+
 // Config says what Create builds.
 type Config struct {
 	Image Image
@@ -182,8 +185,8 @@ type Domain interface {
 	// Map maps pages of libraries into the dynamic segment of a domain, where nothing is, as those of Config: Mapping.Of is which of them. A
 	// failure leaves the domain as it was.
 	Map(libraries []Shared, at []Mapping) error
-	// Unmap takes away what Map and Config have mapped in a range of the dynamic segment. What the domain itself has put there stays.
-	Unmap(r Range) error
+	// Unmap takes away what Map and Config have mapped in ranges of the dynamic segment. What the domain itself has put there stays.
+	Unmap(ranges ...Range) error
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
 	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
 	Family(pages uint64) (uint64, error)

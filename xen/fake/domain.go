@@ -76,14 +76,16 @@ func (d *domain) Map(libraries []xen.Shared, at []xen.Mapping) error {
 }
 
 // Unmap implements xen.Domain; its step is "unmap".
-func (d *domain) Unmap(r xen.Range) error {
+func (d *domain) Unmap(ranges ...xen.Range) error {
 	if err := d.living(); err != nil {
 		return err
 	}
 	return d.hv.step("unmap", nil, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.mapped = slices.DeleteFunc(d.mapped, func(m xen.Range) bool { return overlap(r, m) })
+		d.mapped = slices.DeleteFunc(d.mapped, func(m xen.Range) bool {
+			return slices.ContainsFunc(ranges, func(r xen.Range) bool { return overlap(r, m) })
+		})
 		return nil
 	})
 }

@@ -125,7 +125,7 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 }
 
 // Unmap implements xen.Domain.
-func (d *Domain) Unmap(r xen.Range) error {
+func (d *Domain) Unmap(ranges ...xen.Range) error {
 	d.forking.Lock()
 	defer d.forking.Unlock()
 	if len(d.maps) == 0 {
@@ -133,9 +133,8 @@ func (d *Domain) Unmap(r xen.Range) error {
 	}
 	order := &stubRemap{}
 	maps := d.maps
-	end := r.VA + r.Pages*abi.PageSize
 	for _, m := range d.maps {
-		if m.FD < fdLibrary || m.VA < r.VA || m.VA >= end {
+		if m.FD < fdLibrary || !slices.ContainsFunc(ranges, func(r xen.Range) bool { return r.Has(m.VA) }) {
 			continue
 		}
 		n := emptyMap(m.VA, m.Len, d.firstFrame()+m.VA-d.dynamicVA())

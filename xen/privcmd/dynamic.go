@@ -54,18 +54,16 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 }
 
 // Unmap implements xen.Domain.
-func (d *Domain) Unmap(r xen.Range) error {
+func (d *Domain) Unmap(ranges ...xen.Range) error {
 	done, err := d.remapping()
 	if err != nil {
 		return err
 	}
 	defer done()
-	end := r.VA + r.Pages*pageSize
-	goes := func(m xen.Mapping) bool { return m.VA >= r.VA && m.VA < end }
 	stay, gone := &segment{}, &segment{libraries: d.segment.libraries}
 	number := map[int]int{}
 	for _, m := range d.segment.mappings {
-		if goes(m) {
+		if slices.ContainsFunc(ranges, func(r xen.Range) bool { return r.Has(m.VA) }) {
 			gone.mappings = append(gone.mappings, m)
 			continue
 		}
