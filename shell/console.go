@@ -72,7 +72,7 @@ func console(c *Call) error {
 	s.con = con
 	if in != nil && out != nil {
 		s.raw = true
-		fmt.Fprintf(c.Stderr, "[attached to %d; Ctrl-] detaches]\n", pid)
+		s.greeting = fmt.Sprintf("[attached to %d; Ctrl-] detaches]", pid)
 	} else {
 		s.watch = true
 	}
@@ -97,6 +97,8 @@ type session struct {
 	stdin bool // pass standard input on
 	raw   bool // raw mode even if the pVM's console is no terminal
 	watch bool // a signal ends this command, not the pVM
+	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
+	greeting string
 
 	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
 	interrupts
@@ -120,6 +122,12 @@ func (s *session) talk() error {
 		}
 		defer c.shell.restoreTerminal()
 		s.ending.Go(func() { s.followSize(ctx, out) })
+	}
+	if end := "\n"; s.greeting != "" {
+		if raw && terminalOf(c.Stderr) != nil {
+			end = "\r\n"
+		}
+		fmt.Fprint(c.Stderr, s.greeting, end)
 	}
 	if s.watch {
 		context.AfterFunc(c, func() { s.con.Close() })
