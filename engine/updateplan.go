@@ -52,7 +52,7 @@ func (u *update) prepare() error {
 		}
 	}
 	plan := planOf(changes)
-	if u.Plan, err = take(uint64(len(plan.Encode(0))) / elf.PageSize); err != nil {
+	if u.Plan, err = take(plan.Size() / elf.PageSize); err != nil {
 		return err
 	}
 	if u.shared, err = u.e.hv.Share(plan.Encode(u.Plan.VA)); err != nil {

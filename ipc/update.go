@@ -41,6 +41,25 @@ type UpdateMove struct {
 // UpdateWord is 8 bytes at an address.
 type UpdateWord struct{ VA, Value uint64 }
 
+// layout is where the content of pages begins, and how large all of it is, bytes.
+func (u *Update) layout() (content, end int) {
+	content = wholePages(sizeOf(abi.KxUpdate{}) + len(u.Parts)*sizeOf(abi.KxUpdatePart{}) + len(u.Pages)*sizeOf(abi.KxUpdatePage{}) +
+		len(u.Moves)*sizeOf(abi.KxUpdateMove{}) + (len(u.Literals)+len(u.Words))*sizeOf(abi.KxUpdateWord{}))
+	end = content
+	for _, p := range u.Pages {
+		if holds(p.Bytes) {
+			end += abi.PageSize
+		}
+	}
+	return content, end
+}
+
+// Size is how many bytes Encode returns.
+func (u *Update) Size() uint64 {
+	_, end := u.layout()
+	return uint64(end)
+}
+
 // Encode lays it out for a page-aligned address: struct kx_update and its arrays, and then, each in a page of its own, the first content of pages that hold
 // anything else than zeroes. The result is whole pages.
 func (u *Update) Encode(at uint64) []byte {
@@ -48,15 +67,7 @@ func (u *Update) Encode(at uint64) []byte {
 		OldVa: u.Old.VA, OldEnd: u.Old.End, NewVa: u.New.VA, NewEnd: u.New.End,
 		Parts: uint32(len(u.Parts)), Pages: uint32(len(u.Pages)), Moves: uint32(len(u.Moves)), Literals: uint32(len(u.Literals)), Words: uint32(len(u.Words)),
 	}
-	size := sizeOf(head) + len(u.Parts)*sizeOf(abi.KxUpdatePart{}) + len(u.Pages)*sizeOf(abi.KxUpdatePage{}) + len(u.Moves)*sizeOf(abi.KxUpdateMove{}) +
-		(len(u.Literals)+len(u.Words))*sizeOf(abi.KxUpdateWord{})
-	content := wholePages(size)
-	end := content
-	for _, p := range u.Pages {
-		if holds(p.Bytes) {
-			end += abi.PageSize
-		}
-	}
+	content, end := u.layout()
 	b := make([]byte, 0, end)
 	b = put(b, head)
 	for _, p := range u.Parts {

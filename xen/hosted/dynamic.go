@@ -31,12 +31,17 @@ func dynamicMaps(d *xen.Dynamic, image uint64) (maps []stubMap) {
 	}
 	maps = []stubMap{emptyMap(d.VA, d.Pages*abi.PageSize, image*abi.PageSize)}
 	for _, m := range d.Shared {
-		maps = overlay(maps, stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)})
+		maps = overlay(maps, libraryMap(m))
 	}
 	for _, r := range d.Private {
 		maps = overlay(maps, stubMap{VA: r.VA, Len: r.Pages * abi.PageSize, Off: image*abi.PageSize + r.VA - d.VA, FD: fdRAM, Prot: prot(elf.Read | elf.Write)})
 	}
 	return maps
+}
+
+// libraryMap is pages of a library.
+func libraryMap(m xen.Mapping) stubMap {
+	return stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)}
 }
 
 // emptyMap is pages that the domain has no use for: it may have one later.
@@ -92,22 +97,18 @@ func (d *Domain) dynamicOf(p *process) uint64 {
 func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 	d.forking.Lock()
 	defer d.forking.Unlock()
-	var came libraries
-	for _, s := range shared {
-		l, ok := s.(*sealed)
-		if !ok {
-			return fmt.Errorf("library of another hypervisor (%T)", s)
-		}
-		came = append(came, l)
+	came, err := librariesOf(shared)
+	if err != nil {
+		return err
 	}
 	order := &stubRemap{}
 	maps := d.maps
+	start, _ := d.dynamicStart()
 	for _, m := range at {
-		off := m.VA - d.dynamicVA()
-		if m.VA < d.dynamicVA() || off/abi.PageSize+m.Pages > d.dynamic || m.Of >= len(came) {
+		if m.VA < start || (m.VA-start)/abi.PageSize+m.Pages > d.dynamic || m.Of >= len(came) {
 			return fmt.Errorf("%#x: not in the dynamic segment of domain %d", m.VA, d.id)
 		}
-		n := stubMap{VA: m.VA, Len: m.Pages * abi.PageSize, Off: m.First * abi.PageSize, FD: fdLibrary + uint32(m.Of), Prot: prot(m.Prot)}
+		n := libraryMap(m)
 		if err := order.add(n); err != nil {
 			return err
 		}
@@ -133,11 +134,12 @@ func (d *Domain) Unmap(ranges ...xen.Range) error {
 	}
 	order := &stubRemap{}
 	maps := d.maps
+	start, off := d.dynamicStart()
 	for _, m := range d.maps {
 		if m.FD < fdLibrary || !slices.ContainsFunc(ranges, func(r xen.Range) bool { return r.Has(m.VA) }) {
 			continue
 		}
-		n := emptyMap(m.VA, m.Len, d.firstFrame()+m.VA-d.dynamicVA())
+		n := emptyMap(m.VA, m.Len, off+m.VA-start)
 		if err := order.add(n); err != nil {
 			return err
 		}
@@ -193,17 +195,7 @@ func (s *stubRemap) add(m stubMap) error {
 	return nil
 }
 
-// dynamicVA is where the dynamic segment begins, firstFrame where its frames do in their file.
-func (d *Domain) dynamicVA() uint64 {
-	va, _ := d.dynamicStart()
-	return va
-}
-
-func (d *Domain) firstFrame() uint64 {
-	_, off := d.dynamicStart()
-	return off
-}
-
+// dynamicStart is where the dynamic segment begins, and where its frames do in their file.
 func (d *Domain) dynamicStart() (va, off uint64) {
 	for _, m := range d.maps {
 		if m.VA >= abi.RamMin {

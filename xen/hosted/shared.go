@@ -99,14 +99,22 @@ func (l libraries) fds() (fds []int) {
 	return fds
 }
 
-// useLibraries checks and retains what of libraries was asked for.
-func (b *build) useLibraries() error {
-	for _, s := range b.c.Libraries {
-		l, ok := s.(*sealed)
+// librariesOf are those of this hypervisor.
+func librariesOf(shared []xen.Shared) (l libraries, err error) {
+	for _, s := range shared {
+		own, ok := s.(*sealed)
 		if !ok {
-			return fmt.Errorf("library of another hypervisor (%T)", s)
+			return nil, fmt.Errorf("library of another hypervisor (%T)", s)
 		}
-		b.libraries = append(b.libraries, l)
+		l = append(l, own)
+	}
+	return l, nil
+}
+
+// useLibraries checks and retains what of libraries was asked for.
+func (b *build) useLibraries() (err error) {
+	if b.libraries, err = librariesOf(b.c.Libraries); err != nil {
+		return err
 	}
 	if err := b.libraries.retain(); err != nil {
 		return err

@@ -28,14 +28,15 @@ const (
 // build makes a domain of a blank one.
 type build struct {
 	*blank
-	h     *Hypervisor
-	c     *xen.Config
-	img   *image
-	own   uint64 // pages of image and dynamic segment that need frames
-	pages uint64 // of the RAM window
-	root  uint64 // pages of the root archive
-	place xen.Place
-	steps xen.Steps
+	h         *Hypervisor
+	c         *xen.Config
+	img       *image
+	libraries []*holder
+	own       uint64 // pages of image and dynamic segment that need frames
+	pages     uint64 // of the RAM window
+	root      uint64 // pages of the root archive
+	place     xen.Place
+	steps     xen.Steps
 }
 
 // Create implements xen.Hypervisor.
@@ -68,7 +69,7 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 }
 
 // check looks at what was asked for, before anything is made.
-func (b *build) check() error {
+func (b *build) check() (err error) {
 	var ok bool
 	if b.img, ok = b.c.Image.(*image); !ok {
 		return fmt.Errorf("image of another hypervisor (%T)", b.c.Image)
@@ -76,10 +77,8 @@ func (b *build) check() error {
 	if err := b.img.use(); err != nil {
 		return err
 	}
-	for _, l := range b.c.Libraries {
-		if _, ok := l.(*holder); !ok {
-			return fmt.Errorf("library of another hypervisor (%T)", l)
-		}
+	if b.libraries, err = holdersOf(b.c.Libraries); err != nil {
+		return err
 	}
 	if d := &b.c.Dynamic; d.VA != 0 {
 		b.place.DynamicPages, b.place.RAMVA = d.Pages, d.VA+d.Pages*pageSize

@@ -19,12 +19,8 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 	}
 	defer done()
 	came := &segment{mappings: slices.Clone(at)}
-	for _, s := range shared {
-		l, ok := s.(*holder)
-		if !ok {
-			return fmt.Errorf("library of another hypervisor (%T)", s)
-		}
-		came.libraries = append(came.libraries, l)
+	if came.libraries, err = holdersOf(shared); err != nil {
+		return err
 	}
 	g := &d.geometry
 	for _, m := range at {
@@ -131,23 +127,26 @@ func (d *Domain) renumber(s *segment, set func(of *holder, number *uint64)) erro
 
 // takeAway undoes Map, as far as the domain has nothing else there by now. It is paused for that, which flushes its TLB.
 func (d *Domain) takeAway(s *segment) error {
-	var ops []mmuUpdate
-	var failed error
+	type page struct{ place, mfn uint64 }
+	tables := map[uint64][]page{} // of level 1, by their frames
 	s.each(&d.geometry, func(frame uint64, _ *holder, mfn, _ uint64) {
 		place := d.entry(frame)
-		err := d.h.window.with(d.c, view{d.id, []uint64{place >> pageShift}, false}, func(area []byte) error {
-			entry := atomic.LoadUint64(&words(area)[place%pageSize/8])
-			if entry&ptePresent != 0 && entry&pteFrame>>pageShift == mfn {
-				ops = append(ops, mmuUpdate{Ptr: place})
+		tables[place>>pageShift] = append(tables[place>>pageShift], page{place, mfn})
+	})
+	var ops []mmuUpdate
+	for table, pages := range tables {
+		err := d.h.window.with(d.c, view{d.id, []uint64{table}, false}, func(area []byte) error {
+			for _, p := range pages {
+				entry := atomic.LoadUint64(&words(area)[p.place%pageSize/8])
+				if entry&ptePresent != 0 && entry&pteFrame>>pageShift == p.mfn {
+					ops = append(ops, mmuUpdate{Ptr: p.place})
+				}
 			}
 			return nil
 		})
-		if failed == nil {
-			failed = err
+		if err != nil {
+			return err
 		}
-	})
-	if failed != nil {
-		return failed
 	}
 	if len(ops) > 0 {
 		d.pauses.Lock()

@@ -26,6 +26,18 @@ type holder struct {
 	users  int
 }
 
+// holdersOf are those of this hypervisor.
+func holdersOf(shared []xen.Shared) (list []*holder, err error) {
+	for _, s := range shared {
+		own, ok := s.(*holder)
+		if !ok {
+			return nil, fmt.Errorf("library of another hypervisor (%T)", s)
+		}
+		list = append(list, own)
+	}
+	return list, nil
+}
+
 // Share implements xen.Hypervisor.
 func (h *Hypervisor) Share(pages []byte) (xen.Shared, error) {
 	s := &holder{h: h, serial: rand.Uint32(), mfns: make([]uint64, pagesOf(uint64(len(pages)))), users: 1}
@@ -161,10 +173,7 @@ func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 	if _, err := b.h.c.mmuUpdates(b.d.id, b.d.id, ops); err != nil {
 		return next, err
 	}
-	g := &segment{mappings: d.Shared}
-	for _, l := range b.c.Libraries {
-		g.libraries = append(g.libraries, l.(*holder)) // check has looked
-	}
+	g := &segment{libraries: b.libraries, mappings: d.Shared}
 	if err := g.retain(); err != nil {
 		return next, err
 	}
