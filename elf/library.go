@@ -17,6 +17,7 @@ type Library struct {
 	// What it was compared with last: many programs may get it, one after the other.
 	compared last[comparison, *Changes]
 	matched  last[*Library, *matches]
+	moved    last[moving, *moved]
 }
 
 // last keeps the last answer to a question. What is kept must not be changed any more.

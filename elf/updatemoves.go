@@ -20,82 +20,119 @@ type matches struct {
 	all   []thing
 }
 
+// moved is what they have both as a program needs it that has copies of some of the old one's variables: in the libraries' own addresses.
+type moved struct {
+	moves []Move
+	lost  []string
+}
+
+// moving asks for it. copied are the addresses of those variables, in order, 8 bytes each.
+type moving struct {
+	was    *Library
+	copied string
+}
+
 // moves finds what both libraries have.
 func (r *replacement) moves() error {
-	list, all, err := r.candidates()
+	was, is := r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library
+	copied := r.copied()
+	m, err := is.moved.get(moving{was, keyOf(copied)}, func() (*moved, error) { return r.moved(was, is, copied) })
 	if err != nil {
 		return within(r.was().name, err)
 	}
-	was, is := r.was(), r.is()
-	begins := map[uint64]bool{}
-	for i := range all {
-		begins[all[i].va] = true
-	}
-	for i := range list {
-		c := &list[i]
-		r.update.Moves = append(r.update.Moves, Move{was.base + c.From, is.base + c.To, c.Size, c.Kind})
-		if c.Kind == UpdateCode || i+1 < len(list) && list[i+1].From == c.end() || !in(was.segs, c.end(), 1, Read) {
-			continue
-		}
-		// A literal has no name, and the code that knows its address is not to be read: what is not zero may be one.
-		p, err := was.content(c.end(), 1)
-		if err != nil {
-			return err
-		}
-		if begins[c.end()] || p[0] != 0 {
-			r.update.Moves = append(r.update.Moves, Move{From: was.base + c.end(), Kind: UpdateGone})
-		}
-	}
-	for i := range all {
-		if t := &all[i]; t.kind == UpdateData && r.update.move(was.base+t.va) == nil {
-			r.update.Lost = append(r.update.Lost, t.String())
+	r.update.Moves, r.update.Lost = slices.Clone(m.moves), m.lost
+	for i := range r.update.Moves {
+		move := &r.update.Moves[i]
+		move.From += r.was().base
+		if move.Kind != UpdateGone {
+			move.To += r.is().base
 		}
 	}
 	return nil
 }
 
-// candidates are the moves but for those of kind UpdateGone, and all things of the old library.
-func (r *replacement) candidates() (list []candidate, all []thing, err error) {
-	was, is := r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library
-	m, err := is.matched.get(was, func() (*matches, error) {
+func keyOf(addresses []uint64) string {
+	var key []byte
+	for _, va := range addresses {
+		key = le.AppendUint64(key, va)
+	}
+	return string(key)
+}
+
+// moved finds it in the files.
+func (r *replacement) moved(was, is *Library, copied []uint64) (*moved, error) {
+	both, err := is.matched.get(was, func() (*matches, error) {
 		pairs, all, err := match(was, is)
 		return &matches{pairs, all}, err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	copied := r.copied()
-	for _, p := range m.pairs {
+	list, err := candidates(both.pairs, copied)
+	if err != nil {
+		return nil, err
+	}
+	begins := map[uint64]bool{}
+	for i := range both.all {
+		begins[both.all[i].va] = true
+	}
+	m := &moved{}
+	for i := range list {
+		c := &list[i]
+		m.moves = append(m.moves, c.Move)
+		if c.Kind == UpdateCode || i+1 < len(list) && list[i+1].From == c.end() || !in(was.segs, c.end(), 1, Read) {
+			continue
+		}
+		// A literal has no name, and the code that knows its address is not to be read: what is not zero may be one.
+		p, err := r.was().content(c.end(), 1)
+		if err != nil {
+			return nil, err
+		}
+		if begins[c.end()] || p[0] != 0 {
+			m.moves = append(m.moves, Move{From: c.end(), Kind: UpdateGone})
+		}
+	}
+	for i := range both.all {
+		if t := &both.all[i]; t.kind == UpdateData && moveAt(m.moves, t.va) == nil {
+			m.lost = append(m.lost, t.String())
+		}
+	}
+	return m, nil
+}
+
+// candidates are the moves but for those of kind UpdateGone.
+func candidates(pairs []pair, copied []uint64) (list []candidate, err error) {
+	for _, p := range pairs {
 		c := candidate{Move{p.old.va, p.now.va, p.old.size, p.old.kind}, p}
 		keep, err := c.check(copied)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if keep {
 			list = append(list, c)
 		}
 	}
-	list, err = arrange(list)
-	return list, m.all, err
+	return arrange(list)
 }
 
-// copied are the addresses of the old library's variables that the image has copies of.
-func (r *replacement) copied() map[uint64]bool {
-	all := map[uint64]bool{}
+// copied are the addresses of the old library's variables that the image has copies of, in order.
+func (r *replacement) copied() (all []uint64) {
 	image := &r.old.modules[0]
 	for i := range image.relocs {
 		if at := &image.relocs[i]; at.typ == relocCopy {
 			if owner, s := r.old.owner(image.symbols[at.sym].name); owner == 1+r.i {
-				all[s.value] = true
+				all = append(all, s.value)
 			}
 		}
 	}
+	slices.Sort(all)
 	return all
 }
 
 // check finds what kind of move it is. False: what the old library has, the new one has not.
-func (c *candidate) check(copied map[uint64]bool) (bool, error) {
+func (c *candidate) check(copied []uint64) (bool, error) {
 	old, now := c.old, c.now
+	_, isCopied := slices.BinarySearch(copied, old.va)
 	switch {
 	case (old.kind == UpdateCode) != (now.kind == UpdateCode):
 		return false, refuse("%s is a %s in the new library", old, thingKinds[now.kind])
@@ -108,7 +145,7 @@ func (c *candidate) check(copied map[uint64]bool) (bool, error) {
 		return false, nil // the compiler has seen that nobody writes to it any more
 	case now.kind == UpdateConst:
 		return false, refuse("%s is a constant in the new library", old)
-	case copied[old.va]:
+	case isCopied:
 		c.Kind = UpdateConst
 		return now.size == old.size, nil // what the image has counts, which is looked at by itself
 	case now.size != old.size:
@@ -227,13 +264,15 @@ func oddPointer(at *reloc) string {
 }
 
 // move is the one that an address, or the end of something before it, is in.
-func (u *Update) move(va uint64) *Move {
-	i, found := slices.BinarySearchFunc(u.Moves, va, func(m Move, va uint64) int { return cmp.Compare(m.From, va) })
+func (u *Update) move(va uint64) *Move { return moveAt(u.Moves, va) }
+
+func moveAt(moves []Move, va uint64) *Move {
+	i, found := slices.BinarySearchFunc(moves, va, func(m Move, va uint64) int { return cmp.Compare(m.From, va) })
 	if !found {
 		i--
 	}
-	if i < 0 || va > u.Moves[i].From+u.Moves[i].Size || u.Moves[i].Kind == UpdateGone {
+	if i < 0 || va > moves[i].From+moves[i].Size || moves[i].Kind == UpdateGone {
 		return nil
 	}
-	return &u.Moves[i]
+	return &moves[i]
 }

@@ -35,6 +35,8 @@ type update struct {
 
 	interrupt context.CancelCauseFunc // of the attempt; guarded by Engine.mu. nil: nothing is mapped, and p may fork
 	switched  bool                    // guarded by Engine.mu: p has the new library
+	told      bool                    // guarded by Engine.mu: only what is not needed any more is to be taken away
+	gone      chan struct{}           // closed in the end
 }
 
 // updating is what a record keeps of an update under way, so that an engine that dies in it is followed by one that ends it.
@@ -52,9 +54,20 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 	if err != nil {
 		return nil, err
 	}
-	u := &update{e: e, p: p, r: r}
-	if err := e.beginUpdate(u); err != nil {
-		return nil, err
+	u := &update{e: e, p: p, r: r, gone: make(chan struct{})}
+	for {
+		last, err := e.beginUpdate(u)
+		if err != nil {
+			return nil, err
+		}
+		if last == nil {
+			break
+		}
+		select {
+		case <-last.gone:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if waits == nil {
 		waits = func(UpdateWait) {}
@@ -74,25 +87,27 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 	return &u.result, nil
 }
 
-// beginUpdate makes u the only update of its pVM, and keeps the engine from leaving in the middle.
-func (e *Engine) beginUpdate(u *update) error {
+// beginUpdate makes u the only update of its pVM, and keeps the engine from leaving in the middle; last is one that will be gone soon, and comes first.
+func (e *Engine) beginUpdate(u *update) (last *update, err error) {
 	p := u.p
 	if p.isStopped() {
-		return u.refuse(CodeBusy, "is stopped: kill -CONT %d first", p.pid)
+		return nil, u.refuse(CodeBusy, "is stopped: kill -CONT %d first", p.pid)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case e.closing:
-		return errf(CodeEngine, "the engine is leaving: try again")
+		return nil, errf(CodeEngine, "the engine is leaving: try again")
+	case p.update != nil && p.update.told:
+		return p.update, nil
 	case p.update != nil:
-		return u.refuse(CodeBusy, "is being updated by somebody else: try again")
+		return nil, u.refuse(CodeBusy, "is being updated by somebody else: try again")
 	case p.rec.Updating != nil:
-		return u.refuse(CodeBusy, "has not said how the last update went, which an earlier engine has begun: try again")
+		return nil, u.refuse(CodeBusy, "has not said how the last update went, which an earlier engine has begun: try again")
 	}
 	p.update, u.rec = u, p.rec
 	e.tending.Add(1)
-	return nil
+	return nil, nil
 }
 
 // end makes room for the next one.
@@ -106,6 +121,7 @@ func (u *update) end() {
 	u.e.mu.Lock()
 	u.p.update = nil
 	u.e.mu.Unlock()
+	close(u.gone)
 	u.e.tending.Done()
 	u.p.lookAgain() // a fork may have waited
 }

@@ -78,21 +78,21 @@ func room(in xen.Range, used []xen.Range, pages uint64) uint64 {
 
 // planOf is what the linker says, as the pVM gets it.
 func planOf(u *elf.Update) *ipc.Update {
-	p := &ipc.Update{Old: ipc.UpdateSpan(u.Old), New: ipc.UpdateSpan(u.New)}
-	for _, part := range u.Parts {
-		p.Parts = append(p.Parts, ipc.UpdatePart(part))
+	word := func(w elf.Word) ipc.UpdateWord { return ipc.UpdateWord(w) }
+	return &ipc.Update{
+		Old: ipc.UpdateSpan(u.Old), New: ipc.UpdateSpan(u.New),
+		Parts:    each(u.Parts, func(p elf.Part) ipc.UpdatePart { return ipc.UpdatePart(p) }),
+		Pages:    each(u.Pages, func(p elf.Page) ipc.UpdatePage { return ipc.UpdatePage(p) }),
+		Moves:    each(u.Moves, func(m elf.Move) ipc.UpdateMove { return ipc.UpdateMove(m) }),
+		Literals: each(u.Literals, word),
+		Words:    each(u.Words, word),
 	}
-	for _, page := range u.Pages {
-		p.Pages = append(p.Pages, ipc.UpdatePage(page))
+}
+
+func each[A, B any](list []A, to func(A) B) []B {
+	result := make([]B, len(list))
+	for i, v := range list {
+		result[i] = to(v)
 	}
-	for _, move := range u.Moves {
-		p.Moves = append(p.Moves, ipc.UpdateMove(move))
-	}
-	for _, word := range u.Literals {
-		p.Literals = append(p.Literals, ipc.UpdateWord(word))
-	}
-	for _, word := range u.Words {
-		p.Words = append(p.Words, ipc.UpdateWord(word))
-	}
-	return p
+	return result
 }

@@ -316,28 +316,33 @@ func (w UpdateWait) String() string {
 	return fmt.Sprintf("thread %d in %s", w.Thread, w.Where)
 }
 
-// conclude takes away what is not needed any more, whatever came of it.
+// conclude has what is not needed any more taken away, whatever came of it. Who waits for an update that is done need not wait for that.
 func (u *update) conclude(err error) error {
 	e, p := u.e, u.p
 	e.mu.Lock()
 	switched := u.switched
+	u.told = true
 	e.mu.Unlock()
-	waited := time.Since(u.begin) - u.mapping - u.result.Pause
-	begin := time.Now()
-	e.endUpdate(p, &u.updating, u.mapped, switched, u.result.Pinned > 0)
-	if switched || err == nil {
-		u.steps.took("map", u.mapping)
-		u.steps.took("wait", max(0, waited))
-		u.steps.done = append(u.steps.done, u.stages...)
-		u.steps.took("unmap", time.Since(begin))
-		u.result.Steps = u.steps.done
+	pinned := u.result.Pinned > 0
+	rest := func() {
+		e.endUpdate(p, &u.updating, u.mapped, switched, pinned)
+		u.end()
 	}
+	if !switched {
+		rest()
+	}
+	if !switched && err != nil {
+		return err
+	}
+	u.steps.took("map", u.mapping)
+	u.steps.took("wait", max(0, time.Since(u.begin)-u.mapping-u.result.Pause))
+	u.steps.done = append(u.steps.done, u.stages...)
+	u.result.Steps = u.steps.done
 	if switched {
-		err = nil
 		e.events.add(Event{Type: "updated", PID: p.pid, Name: u.rec.Name, Text: u.New.Name + ": " + u.New.Path, Steps: u.result.Steps})
+		go rest()
 	}
-	u.end()
-	return err
+	return nil
 }
 
 // ---- what is left in the end, also by an earlier engine ----
@@ -350,7 +355,7 @@ func (p *pvm) commit(now *updating, pinned bool) {
 	p.rec.Libraries = slices.Clone(p.rec.Libraries)
 	i := slices.IndexFunc(p.rec.Libraries, func(l LibraryUse) bool { return l.Name == now.New.Name })
 	p.rec.Libraries[i] = now.New
-	if pinned {
+	if pinned && !slices.Contains(p.rec.Kept, now.Old) {
 		p.rec.Kept = append(slices.Clone(p.rec.Kept), now.Old)
 	}
 }

@@ -252,15 +252,19 @@ func (s *scene) now() (u updateState) {
 	return u
 }
 
-// ended waits for the end of an update, until the store has it.
+// ended waits for the end of all updates, until the store has it.
 func (s *scene) ended() {
 	s.t.Helper()
 	eventually(s.t, "the end of an update", func() bool {
 		recs, _, err := s.e.store.all()
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
-		p := s.e.table[s.pid]
-		return err == nil && p.update == nil && p.rec.Updating == nil && !slices.ContainsFunc(recs, func(r *record) bool { return r.PID == s.pid && r.Updating != nil })
+		for _, p := range s.e.table {
+			if p.update != nil || p.rec.Updating != nil {
+				return false
+			}
+		}
+		return err == nil && !slices.ContainsFunc(recs, func(r *record) bool { return r.Updating != nil })
 	})
 }
 
