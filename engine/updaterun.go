@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -35,9 +34,6 @@ var updateStages = [abi.UpdateStages]string{"quiescence", "own pages", "function
 // child must not have the pVM is not forked; if it wants to, that comes first.
 func (u *update) run(ctx context.Context, waits func(UpdateWait)) error {
 	u.begin = time.Now()
-	if err := u.intend(); err != nil {
-		return u.conclude(u.refuse(CodeInternal, "its record: %v", err))
-	}
 	for {
 		t, err := u.attempt(ctx, waits)
 		if err == errUnsettled { // until it is, nobody else updates or forks it
@@ -62,11 +58,17 @@ func (u *update) run(ctx context.Context, waits func(UpdateWait)) error {
 }
 
 // intend writes down what is about to be mapped.
-func (u *update) intend() error {
+func (u *update) intend(token []byte) error {
 	u.e.mu.Lock()
 	u.p.rec.Updating = &u.updating
+	if u.p.rec.Exit == nil {
+		u.p.rec.Token = token
+	}
 	u.e.mu.Unlock()
-	return u.e.save(nil, u.p)
+	if err := u.e.save(nil, u.p); err != nil {
+		return fmt.Errorf("its record: %w", err)
+	}
+	return nil
 }
 
 // attempt maps all and asks until the pVM has done it, or cannot. errUnsettled: it may have, see t.
@@ -152,7 +154,7 @@ func (u *update) mapAll() error {
 		return nil
 	}
 	begin := time.Now()
-	err := u.p.dom.Map([]xen.Shared{u.file.xen, u.shared}, u.at)
+	err := u.p.dom.Map([]xen.Shared{u.file.xen, u.shared}, u.at, u.intend)
 	switch {
 	case errors.Is(err, xen.ErrNoDomain):
 		return u.ended()
@@ -163,26 +165,19 @@ func (u *update) mapAll() error {
 	}
 	u.mapped = true
 	u.mapping += time.Since(begin)
-	if u.e.takeToken(u.p) {
-		if err := u.e.save(nil, u.p); err != nil {
-			return u.refuse(CodeInternal, "its record: %v", err)
-		}
-	}
 	return nil
 }
 
 func (u *update) ended() error { return u.refuse(CodeNoPVM, "ended before it was updated") }
 
-// takeToken puts into the record of a running pVM by what the next engine knows what it has mapped, and tells whether that is something else.
-func (e *Engine) takeToken(p *pvm) (changed bool) {
+// takeToken puts into the record of a running pVM by what the next engine knows what it has mapped.
+func (e *Engine) takeToken(p *pvm) {
 	token := p.dom.Token()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p.rec.Exit != nil || bytes.Equal(token, p.rec.Token) {
-		return false
+	if p.rec.Exit == nil {
+		p.rec.Token = token
 	}
-	p.rec.Token = token
-	return true
 }
 
 // rest waits for d, unless something comes first.

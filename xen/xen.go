@@ -183,8 +183,9 @@ type Domain interface {
 	// Settle serves abi.CallSettle: a fork may leave memory of both sides for later, until either needs it.
 	Settle(va uint64) error
 	// Map maps pages of libraries into the dynamic segment of a domain, where nothing is, as those of Config: Mapping.Of is which of them. A
-	// failure leaves the domain as it was.
-	Map(libraries []Shared, at []Mapping) error
+	// failure leaves the domain as it was. When all is ready for it, and nothing has been touched, before is called, if it is not nil, with what Token
+	// will be then; if that fails so does Map. Adopt takes such a token also if no more came of it.
+	Map(libraries []Shared, at []Mapping, before func(token []byte) error) error
 	// Unmap takes away what Map and Config have mapped in ranges of the dynamic segment. What the domain itself has put there stays.
 	Unmap(ranges ...Range) error
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many

@@ -56,11 +56,16 @@ func (d *domain) Pause() error   { return d.pause(true) }
 
 // Map implements xen.Domain: a guest has no pages of libraries, but there is a list of where they would be. Its step that Host.Fail can make
 // fail is "map".
-func (d *domain) Map(libraries []xen.Shared, at []xen.Mapping) error {
+func (d *domain) Map(libraries []xen.Shared, at []xen.Mapping, before func(token []byte) error) error {
 	if err := d.living(); err != nil {
 		return err
 	}
 	return d.hv.step("map", nil, func() error {
+		if before != nil {
+			if err := before(d.Token()); err != nil {
+				return err
+			}
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, m := range at {

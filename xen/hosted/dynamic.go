@@ -21,8 +21,12 @@ import (
 // The dynamic segment is a part of the file of frames, where nothing can be read but what is some library's own. Over that lie
 // the files of the libraries. A domain that has one keeps its socket: whatever is to be mapped there while it runs, its stub maps, by order.
 
-// mapPatience is how long a stub may take to map libraries.
-const mapPatience = 10 * time.Second
+const (
+	// mapPatience is how long a stub may take to map libraries.
+	mapPatience = 10 * time.Second
+	// mapNap is the first pause before it is asked again; mapNapMax the longest.
+	mapNap, mapNapMax = 50 * time.Microsecond, time.Millisecond
+)
 
 // dynamicMaps says how to map all of a dynamic segment behind an image of so many pages, in the order of addresses.
 func dynamicMaps(d *xen.Dynamic, image uint64) (maps []stubMap) {
@@ -94,7 +98,7 @@ func (d *Domain) dynamicOf(p *process) uint64 {
 }
 
 // Map implements xen.Domain.
-func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
+func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []byte) error) error {
 	d.forking.Lock()
 	defer d.forking.Unlock()
 	came, err := librariesOf(shared)
@@ -118,11 +122,16 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 	if err := came.retain(); err != nil {
 		return err
 	}
-	if err := d.remap(order, maps, slices.Concat(d.libraries, came), came.fds()); err != nil {
-		came.close()
-		return err
+	if before != nil {
+		err = before(d.Token())
 	}
-	return nil
+	if err == nil {
+		err = d.remap(order, maps, slices.Concat(d.libraries, came), came.fds())
+	}
+	if err != nil {
+		came.close()
+	}
+	return err
 }
 
 // Unmap implements xen.Domain.
@@ -237,11 +246,12 @@ func (p *process) remap(order *stubRemap, files []int) error {
 		return err
 	}
 	atomic.StoreUint32(&s.Map, order.Number)
-	for end := time.Now().Add(mapPatience); ; {
+	end := time.Now().Add(mapPatience)
+	for nap := mapNap; ; nap = min(2*nap, mapNapMax) {
 		if err := p.kick(false); err != nil {
 			return err
 		}
-		futexWait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, time.Millisecond)
+		futexWait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, nap)
 		switch r := atomic.LoadInt32(&s.Mapped); {
 		case r != 0 && atomic.LoadUint32(&s.MappedNumber) != order.Number:
 			atomic.StoreInt32(&s.Mapped, 0)

@@ -32,7 +32,10 @@ type tokenHead struct {
 const maxLine = 1 << 16
 
 // Token implements xen.Domain.
-func (d *Domain) Token() []byte {
+func (d *Domain) Token() []byte { return d.tokenWith(d.segment) }
+
+// tokenWith is its token when it has that segment.
+func (d *Domain) tokenWith(s *segment) []byte {
 	g := &d.geometry
 	t := tokenHead{
 		Handle: d.handle, Port: d.remotePort, HypercallPage: d.hypercallPage, Family: uint64(d.family.root),
@@ -44,7 +47,7 @@ func (d *Domain) Token() []byte {
 	for _, id := range d.line {
 		token = binary.LittleEndian.AppendUint32(token, uint32(id))
 	}
-	return append(d.segment.token(token), d.name...)
+	return append(s.token(token), d.name...)
 }
 
 // Adopt implements xen.Hypervisor. Without a token it must be a domain of an engine with this key.

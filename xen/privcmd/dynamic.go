@@ -12,7 +12,7 @@ import (
 // domain needs of its own beside, it gets itself.
 
 // Map implements xen.Domain.
-func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
+func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []byte) error) error {
 	done, err := d.remapping()
 	if err != nil {
 		return err
@@ -31,7 +31,17 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 	if err := came.retain(); err != nil {
 		return err
 	}
-	err = d.renumber(came, func(of *holder, number *uint64) { atomic.StoreUint64(number, of.number()) })
+	all := &segment{libraries: slices.Concat(d.segment.libraries, came.libraries), mappings: slices.Clone(d.segment.mappings)}
+	for _, m := range came.mappings {
+		m.Of += len(d.segment.libraries)
+		all.mappings = append(all.mappings, m)
+	}
+	if before != nil {
+		err = before(d.tokenWith(all))
+	}
+	if err == nil {
+		err = d.renumber(came, func(of *holder, number *uint64) { atomic.StoreUint64(number, of.number()) })
+	}
 	if err == nil {
 		err = came.fill(d.c, d.id, g, d.entry)
 	}
@@ -39,11 +49,6 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping) error {
 		d.takeAway(came)
 		came.close()
 		return err
-	}
-	all := &segment{libraries: slices.Concat(d.segment.libraries, came.libraries), mappings: slices.Clone(d.segment.mappings)}
-	for _, m := range came.mappings {
-		m.Of += len(d.segment.libraries)
-		all.mappings = append(all.mappings, m)
 	}
 	d.segment = all
 	return nil

@@ -2,9 +2,7 @@ package privcmd
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 
@@ -13,77 +11,8 @@ import (
 	"kxsh/xen"
 )
 
-// The read-only pages of a library belong to a domain of their own, the holder, which is never started. It goes when neither the
-// engine nor a domain uses the library any more. Nothing that a domain has put in the place of such a page gets to another one: Xen
-// maps a frame only while the holder is named as its owner.
-
-// holder is a library's pages; it implements xen.Shared. Hypervisor.mu guards users.
-type holder struct {
-	h      *Hypervisor
-	id     xen.DomID // of the holder
-	serial uint32    // in its mark: its number may be another's one day
-	mfns   []uint64
-	users  int
-}
-
-// holdersOf are those of this hypervisor.
-func holdersOf(shared []xen.Shared) (list []*holder, err error) {
-	for _, s := range shared {
-		own, ok := s.(*holder)
-		if !ok {
-			return nil, fmt.Errorf("library of another hypervisor (%T)", s)
-		}
-		list = append(list, own)
-	}
-	return list, nil
-}
-
-// Share implements xen.Hypervisor.
-func (h *Hypervisor) Share(pages []byte) (xen.Shared, error) {
-	s := &holder{h: h, serial: rand.Uint32(), mfns: make([]uint64, pagesOf(uint64(len(pages)))), users: 1}
-	c := h.c
-	var err error
-	if s.id, err = c.create(&createDomain{handle: h.mark(libraryMark, xen.DomID(s.serial)), evtchnPort: 1}); err != nil {
-		return nil, fmt.Errorf("library: %w", err)
-	}
-	if err = domctl(c, domctlMaxMem, s.id, &maxMem{uint64(len(s.mfns)) * pageSize >> 10}); err == nil {
-		if err = c.populate(s.id, s.mfns); err == nil {
-			err = c.write(s.id, s.mfns, pages)
-		}
-	}
-	if err != nil {
-		c.destroy(s.id)
-		return nil, fmt.Errorf("library: %w", err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.libraries[s.id] = s
-	return s, nil
-}
-
-// Close implements xen.Shared.
-func (s *holder) Close() error {
-	s.h.mu.Lock()
-	defer s.h.mu.Unlock()
-	if s.users == 0 {
-		return nil
-	}
-	if s.users--; s.users > 0 {
-		return nil
-	}
-	delete(s.h.libraries, s.id)
-	err := again(func() error {
-		info, err := s.h.c.domainInfo(s.id)
-		if serial, ok := s.h.marked(libraryMark, &info); err != nil || !ok || uint32(serial) != s.serial {
-			return err
-		}
-		return s.h.c.destroy(s.id)
-	})
-	if errors.Is(err, xen.ErrNoDomain) { // somebody else has ended it
-		return nil
-	}
-	return err
-}
+// Nothing that a domain has put in the place of a library's page gets to another one: Xen maps a frame only while the holder is named as
+// its owner.
 
 // segment is a domain's dynamic segment, as far as it is shared. Its holders are retained.
 type segment struct {

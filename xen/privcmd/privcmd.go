@@ -38,6 +38,7 @@ type Hypervisor struct {
 	forks  *pool // for forks
 	window window
 	fills  sync.WaitGroup // of what children of forks lack
+	spares sync.WaitGroup // of holders that are being made
 
 	fillAfter time.Duration
 	names     *xenstore.Register
@@ -55,6 +56,8 @@ type Hypervisor struct {
 	families  map[xen.DomID]*family
 	libraries map[xen.DomID]*holder // by their holders
 	unclaimed []xen.DomID           // holders of an earlier engine
+	spare     *holder               // without pages, for the next library or plan; nil: nobody has asked for one yet, or it is being made
+	sparing   bool                  // it is
 	closed    bool
 }
 
@@ -267,6 +270,7 @@ func (h *Hypervisor) Close() error {
 	close(h.stop)
 	<-h.watched
 	h.fills.Wait()
+	h.closeSpare()
 	h.pool.close()
 	h.forks.close()
 	h.names.Close()

@@ -106,12 +106,12 @@ func forkMapped(t *testing.T, b *bench) {
 	}
 	look(m, none, none, none)
 	for _, va := range []uint64{dynamicVA - abi.PageSize, dynamicVA + (xen.DynamicUnit-1)*abi.PageSize, abi.ImageVa} {
-		if m.Map([]xen.Shared{other}, []xen.Mapping{{Range: xen.Range{VA: va, Pages: 2}, Prot: elf.Read}}) == nil {
+		if m.Map([]xen.Shared{other}, []xen.Mapping{{Range: xen.Range{VA: va, Pages: 2}, Prot: elf.Read}}, nil) == nil {
 			t.Errorf("a library at %#x", va)
 		}
 	}
 	before := m.child()
-	b.must(m.Map([]xen.Shared{other}, maps))
+	b.must(m.Map([]xen.Shared{other}, maps, nil))
 	look(m, 4, 5, 5)
 	look(before, none, none, none)
 	child := m.child()
@@ -121,9 +121,9 @@ func forkMapped(t *testing.T, b *bench) {
 	look(m, none, none, none)
 	look(child, 4, 5, 5)
 	look(m.child(), none, none, none)
-	b.must(before.Map([]xen.Shared{other}, maps[1:]))
+	b.must(before.Map([]xen.Shared{other}, maps[1:], nil))
 	look(before, none, none, 5)
-	b.must(m.Map([]xen.Shared{other}, maps))
+	b.must(m.Map([]xen.Shared{other}, maps, nil))
 	look(m, 4, 5, 5)
 	b.must(child.Unmap(xen.Range{VA: at, Pages: 2}))
 	look(child, none, none, 5)
