@@ -12,7 +12,7 @@ import (
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
 // for ever; spawn posix_spawns a program for every line it reads and prints the counter just before; forks forks; ipc
-// measures what goes between processes; update has a library, of which there are three builds.
+// measures what goes between processes; update has a library, of which there are three builds, and one for Linux.
 var (
 	//go:embed testdata/stamp.c
 	stampC string
@@ -33,7 +33,7 @@ var (
 // source is one program.
 type source struct {
 	name, text string
-	image      bool // a pVM image, or a library; else a static Linux program
+	image      bool // a pVM image, or a library; else a Linux program, static if it has no flags
 	flags      []string
 	needs      string // must be there before
 }
@@ -46,6 +46,8 @@ var programs = []source{
 	{name: "libbench2.so", text: libraryC, image: true, flags: []string{"-shared", "-g", "-DVERSION=2", "-Wl,-soname,libbench.so"}},
 	{name: "large/libbench.so", text: libraryC, image: true, flags: []string{"-shared", "-DVERSION=1", "-DLARGE"}},
 	{name: "update.kx", text: updateC, image: true, flags: []string{"-L.", "-lbench"}, needs: "libbench.so"},
+	{name: "linux/libbench.so", text: libraryC, flags: []string{"-shared", "-fPIC", "-DVERSION=1"}},
+	{name: "update", text: updateC, flags: []string{"-Llinux", "-lbench", "-Wl,-z,lazy", "-Wl,-rpath,$ORIGIN/linux"}, needs: "linux/libbench.so"},
 }
 
 // CC compiles a program into a pVM image, as kxsh cc does.
@@ -86,8 +88,16 @@ func build(dir, name string, cc CC, stderr io.Writer) error {
 		if code := cc(append([]string{"-O2", "-o", out, src}, p.flags...), os.Environ(), dir, nil, stderr, stderr); code != 0 {
 			return fmt.Errorf("cc: exit status %d", code)
 		}
-	} else if text, err := exec.Command("gcc", "-O2", "-static", "-o", out, src).CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc -static: %v: %s", err, text)
+		return nil
+	}
+	flags := p.flags
+	if flags == nil {
+		flags = []string{"-static"}
+	}
+	gcc := exec.Command("gcc", append([]string{"-O2", "-o", out, src}, flags...)...)
+	gcc.Dir = dir
+	if text, err := gcc.CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc %s: %v: %s", flags[0], err, text)
 	}
 	return nil
 }

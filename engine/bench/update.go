@@ -10,7 +10,7 @@ import (
 )
 
 // What an update of 111 functions and as many variables may take, µs: all of it (5 ms in the paper), and of that the pVM's pause. A call that is
-// made first, and a later one, to one through a pointer.
+// made first, and a later one, beside the same in a Linux process.
 const (
 	updateTarget  = 1000
 	pauseTarget   = 200
@@ -43,27 +43,49 @@ func (b *Bench) update(ctx context.Context) (err error) {
 	return b.print(r)
 }
 
-// calls has some pVMs make each call first, and then again.
+// calls has some pVMs make each call first, and then again, and as many Linux processes with the same library.
 func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock clock) error {
 	b.say("calls")
-	series := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "1000 calls of a function, later"}, "pointer": {Name: "1000 calls through a pointer"}}
+	pvm := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "1000 calls of a function, later"}}
+	linux := map[string]*Series{"first": {Name: "Linux: call of a function, the first"}, "later": {Name: "Linux: 1000 calls of a function, later"}}
+	peer := true
 	for range b.rounds(20) {
 		f, err := b.domain(ctx, e, 0, "update")
 		if err != nil {
 			return err
 		}
-		err = f.says("first", series)
+		err = f.says("first", pvm)
+		if err := errors.Join(err, f.end()); err != nil {
+			return err
+		}
+		if f, err = b.process("update"); err != nil && peer {
+			b.say(fmt.Sprintf("no Linux process to compare calls with: %v", err))
+			peer = false
+		}
+		if !peer {
+			continue
+		}
+		err = f.says("first", linux)
 		if err := errors.Join(err, f.end()); err != nil {
 			return err
 		}
 	}
-	first, later, pointer := series["first"], series["later"], series["pointer"]
-	clock.scale(first, later, pointer)
-	pointer.sum(nil, 0)
-	first.sum(nil, 0)
-	later.sum(pointer, laterTarget)
-	r.Series = append(r.Series, first, pointer, later)
-	r.Values = append(r.Values, Value{first.Name, micros(first.Median), "µs", firstTarget})
+	order := []string{"first", "later"}
+	for _, name := range order {
+		clock.scale(pvm[name], linux[name])
+		if peer {
+			linux[name].sum(nil, 0)
+			r.Series = append(r.Series, linux[name])
+		}
+	}
+	pvm["first"].sum(nil, 0)
+	if peer {
+		pvm["later"].sum(linux["later"], laterTarget)
+	} else {
+		pvm["later"].sum(nil, 0)
+	}
+	r.Series = append(r.Series, pvm["first"], pvm["later"])
+	r.Values = append(r.Values, Value{pvm["first"].Name, micros(pvm["first"].Median), "µs", firstTarget})
 	return nil
 }
 

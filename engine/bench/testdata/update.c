@@ -1,6 +1,6 @@
 /*
- * update: uses libbench.so, and obeys lines. "first": prints "first" and how many ticks the first call of each function took, and the same for 1000 "later" calls
- * and for 1000 through a "pointer". "loop N": calls functions for N ticks, and prints "gap" and the longest time between two of them. "sum": prints
+ * update: uses libbench.so, and obeys lines. "first": prints "first" and how many ticks the first call of each function took, and the same for 1000 "later"
+ * calls. "loop N": calls functions for N ticks, and prints "gap" and the longest time between two of them. "sum": prints
  * what all functions return together. Then each prints "p".
  */
 #include <stdio.h>
@@ -23,17 +23,6 @@ ALL(CALL)
 typedef long function(long);
 #define ENTRY(n) call_##n,
 static function *const calls[FUNCTIONS] = {ALL(ENTRY)};
-
-/* What each of them does at its best: it jumps to where a word of memory says. */
-static long plain(long x)
-{
-	return x + 1;
-}
-
-#define POINTER(n) static function *volatile pointer_##n = plain; static long via_##n(long x) { return pointer_##n(x); }
-ALL(POINTER)
-#define VIA(n) via_##n,
-static function *const pointers[FUNCTIONS] = {ALL(VIA)};
 
 static ticks took[FUNCTIONS];
 
@@ -68,7 +57,6 @@ static void first(void)
 {
 	all("first", calls, 1);
 	all("later", calls, TIMES);
-	all("pointer", pointers, TIMES);
 }
 
 static void loop(ticks length)
