@@ -23,14 +23,20 @@ type terminal struct {
 
 func (h *home) terminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
+	return h.terminalOf(t, &pty.Winsize{Rows: 24, Cols: 100}, io.Discard, args...)
+}
+
+// terminalOf has a size; all that comes out of it goes to also, too.
+func (h *home) terminalOf(t *testing.T, size *pty.Winsize, also io.Writer, args ...string) *terminal {
+	t.Helper()
 	cmd := h.command(args...)
 	cmd.Env = append(cmd.Env, "TERM=xterm")
-	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	f, err := pty.StartWithSize(cmd, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	term := &terminal{t: t, cmd: cmd, pty: f, out: newOutput()}
-	go io.Copy(term.out, f)
+	go io.Copy(io.MultiWriter(term.out, also), f)
 	t.Cleanup(func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
