@@ -30,7 +30,7 @@ func (h *home) terminal(t *testing.T, args ...string) *terminal {
 func (h *home) terminalOf(t *testing.T, size *pty.Winsize, also io.Writer, args ...string) *terminal {
 	t.Helper()
 	cmd := h.command(args...)
-	cmd.Env = append(cmd.Env, "TERM=xterm")
+	cmd.Env = append(cmd.Env, "TERM=xterm", "LC_ALL=C.UTF-8")
 	f, err := pty.StartWithSize(cmd, size)
 	if err != nil {
 		t.Fatal(err)
