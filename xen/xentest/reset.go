@@ -145,6 +145,8 @@ func testResetAdopted(t *testing.T, b *bench) {
 	await(t, adopted.Rang(), "an answer to the second engine")
 	b.must(adopted.Destroy())
 	await(t, adopted.Gone(), "the end of an adopted domain")
+	next.Destroy()
+	next.Release() // what the first engine maps would go with its process
 	b.run(b.reset(adopted, b.config("status", "4")), 4)
 }
 

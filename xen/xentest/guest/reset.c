@@ -59,6 +59,7 @@ static void do_soil(void)
 
 	trap_set(X86_TRAP_PF, 0);
 	timer_bind();
+	events_on(event_entry); /* a trap unmasks them */
 	fill((uint64_t)unwritten, sizeof unwritten);
 	fill((uint64_t)written, sizeof written);
 	fill(ram, ram_bytes());
