@@ -36,7 +36,7 @@ func testReset(t *testing.T, b *bench) {
 	if _, err := d.Reset(context.Background(), b.config("status", "1")); err == nil {
 		t.Error("a running domain was reset")
 	}
-	b.must(d.SetWeight(300))
+	b.must(d.SetWeight(100))
 	b.must(d.Destroy())
 	await(t, d.Gone(), "the end")
 	c := b.config("status", "2")
