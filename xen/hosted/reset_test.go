@@ -2,8 +2,13 @@ package hosted
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"sort"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,6 +154,95 @@ func TestResetFailures(t *testing.T) {
 		remove(t, create(t, h, c)) // and a zygote that was given up is there again
 		if after := things(t); after != before {
 			t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
+		}
+	}
+}
+
+// resetAndDie resets a domain that has ended, and is killed at one of its system calls. It reports the domain before, and nothing
+// more if it comes to the end.
+func resetAndDie(h *Hypervisor, im xen.Image, call string) error {
+	h.pool.work.Lock() // the filler makes such calls, too
+	n, err := strconv.Atoi(call)
+	if err != nil {
+		return err
+	}
+	c := config(im, "status", "0")
+	d, err := h.Create(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	r := engineReport{IDs: []xen.DomID{d.ID()}, Tokens: [][]byte{d.Token()}}
+	if err := d.Unpause(); err != nil {
+		return err
+	}
+	<-d.Gone()
+	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+		return err
+	}
+	failing = func(string) error {
+		if n--; n == 0 {
+			unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+		return nil
+	}
+	_, err = d.Reset(context.Background(), c)
+	return err
+}
+
+// TestResetKilled kills an engine at each system call of a reset. The next one never finds the domain before, and whatever it finds instead
+// it can end; then nothing is left.
+func TestResetKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for n := 1; ; n++ {
+		key := fmt.Sprintf("%s %d %d", t.Name(), os.Getpid(), n)
+		keys = append(keys, key)
+		cmd := exec.Command(self, engineArg, key, xentest.GuestPath(t), strconv.Itoa(n))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err == nil {
+			t.Logf("killed at %d calls, a domain was left %d times", n-1, found)
+			if n < 8 || found == 0 {
+				t.Error("too few calls were seen")
+			}
+			break
+		}
+		var r engineReport
+		if err := json.Unmarshal(out, &r); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+		h, err := New(Options{Key: key, Pool: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, err := h.Domains()
+		if err != nil || len(ids) > 1 || len(ids) == 1 && ids[0] != r.IDs[0] {
+			t.Errorf("call %d: domains %v, %v, want at most %d", n, ids, err, r.IDs[0])
+		}
+		if _, err := h.Adopt(r.IDs[0], r.Tokens[0]); !errors.Is(err, xen.ErrNoDomain) {
+			t.Errorf("call %d: the domain before was adopted: %v", n, err)
+		}
+		for _, id := range ids {
+			d, err := h.Adopt(id, nil)
+			if err != nil {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			xen.End(d)
+			found++
+		}
+		h.Close()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			domains, others := stubsOf(key)
+			if domains+others == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("call %d: %d domains and %d others are left", n, domains, others)
+			}
 		}
 	}
 }

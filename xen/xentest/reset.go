@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"kxsh/ipc"
 	"kxsh/xen"
@@ -108,6 +109,27 @@ func testResetSoiled(t *testing.T, b *bench) {
 		t.Errorf("its memory is at %#x again", ram)
 	}
 	b.run(d, 8)
+}
+
+// testResetHostile: what a program has done to itself, and to the hypervisor's patience, the next one of its number does not feel.
+func testResetHostile(t *testing.T, b *bench) {
+	d := b.create("status", "0")
+	for _, args := range [][]string{
+		{"scribble", "control"}, {"scribble", "stub"}, {"hog", "ports"}, {"hog", "grants"}, {"hog", "memory"}, {"storm", "timers"}, {"fuzz", "1"}, {"fuzz", "2"},
+		{"garbage", "gdt", "1"}, {"garbage", "callbacks", "0"}, {"garbage", "base", "1"}, {"garbage", "assists", "1"},
+	} {
+		b.must(d.Destroy())
+		await(t, d.Gone(), "the end before a hostile program")
+		d = b.reset(d, b.config(args...))
+		b.must(d.Unpause())
+		select {
+		case <-d.Gone():
+		case <-time.After(50 * time.Millisecond):
+		}
+		b.must(d.Destroy())
+		await(t, d.Gone(), "the end of a hostile program")
+		d = b.run(b.reset(d, b.config("fresh", "9")), 9)
+	}
 }
 
 // testResetForked: neither a parent nor its child is reset.

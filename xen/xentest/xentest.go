@@ -66,6 +66,7 @@ func Run(t *testing.T, s Suite) {
 		{"Many", testMany, false},
 		{"Reset", testReset, false},
 		{"ResetSoiled", testResetSoiled, true},
+		{"ResetHostile", testResetHostile, true},
 		{"ResetForked", testResetForked, true},
 		{"ResetAdopted", testResetAdopted, false},
 		{"ResetOften", testResetOften, false},
