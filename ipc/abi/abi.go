@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 7
+	AbiVersion = 8
 	PageSize   = 4096
 )
 
