@@ -163,7 +163,9 @@ type finder struct {
 	r       *RunRequest
 	q       *restriction
 	folders []string
-	files   []*library // all that were found; their user is the finder's
+	linked  *elf.Linked  // of a pVM that runs, which has some; nil: it is not there yet
+	has     []LibraryUse // those
+	files   []*library   // that were found; their user is the finder's
 	uses    []LibraryUse
 }
 
@@ -177,7 +179,10 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		path = f.e.builtIn.find(name).path
 	}
-	if path == "" {
+	switch {
+	case path == "" && by == "" && f.linked != nil:
+		return nil, f.nowhere(name)
+	case path == "":
 		if by == "" {
 			by = "it"
 		}
@@ -187,14 +192,28 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.files = append(f.files, file)
 	if f.q.Signed {
-		if err := f.e.permitLibrary(f.r, f.q, f.im, name, path, file); err != nil {
-			return nil, err
-		}
+		err = f.e.permitLibrary(f.r, f.q, f.im, name, path, file)
 	}
+	if same := f.same(file); same != nil || err != nil {
+		f.e.libs.put(file)
+		return same, err
+	}
+	f.files = append(f.files, file)
 	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
 	return file.elf, nil
+}
+
+// same is the library with the same content that is there already, by whatever name; nil: none is.
+func (f *finder) same(file *library) *elf.Library {
+	is := func(u LibraryUse) bool { return u.SHA256 == file.sha }
+	if i := slices.IndexFunc(f.uses, is); i >= 0 {
+		return f.files[i].elf
+	}
+	if i := slices.IndexFunc(f.has, is); i >= 0 {
+		return f.linked.Libraries[i].Library
+	}
+	return nil
 }
 
 // openLibrary returns the library that is needed by a name and was found at a path; the caller puts it back.
@@ -273,17 +292,14 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	e.mu.Lock()
 	rec := p.rec
 	e.mu.Unlock()
-	im, err := e.images.get(rec.Image)
+	if rec.Dynamic.Pages == 0 {
+		return nil, errors.New("it has no libraries")
+	}
+	im, err := e.imageOf(&rec)
 	if err != nil {
 		return nil, err
 	}
 	defer e.images.put(im)
-	if im.elf.Dynamic == nil || rec.Dynamic.Pages == 0 {
-		return nil, errors.New("it has no libraries")
-	}
-	if im.sha != rec.ImageSHA {
-		return nil, changed(rec.Image)
-	}
 	placed := make([]elf.Placed, len(rec.Libraries))
 	for i, u := range rec.Libraries {
 		file, err := e.openLibrary(u.Name, u.Path)
@@ -292,7 +308,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 		}
 		defer e.libs.put(file)
 		if file.sha != u.SHA256 {
-			return nil, changed(u.Path)
+			return nil, fmt.Errorf("%s has changed since an earlier engine linked the pVM with it", u.Path)
 		}
 		placed[i] = elf.Placed{Node: elf.Node{Name: u.Name, Library: file.elf}, Base: u.Base, Item: u.Item}
 	}
@@ -311,8 +327,4 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	linked.Content = nil // it is in the pVM
 	p.linked.Store(linked)
 	return linked, nil
-}
-
-func changed(path string) error {
-	return fmt.Errorf("%s has changed since an earlier engine linked the pVM with it", path)
 }
