@@ -18,6 +18,9 @@ func (e *Engine) serve(p *pvm) {
 	}
 	if call.Op != abi.CallSettle { // which it may make in the middle of an update
 		e.settleUpdate(p)
+		if call.Op != abi.CallLoaded {
+			e.settleLoad(p)
+		}
 	}
 	var result int64
 	switch call.Op {
@@ -28,14 +31,18 @@ func (e *Engine) serve(p *pvm) {
 			e.callFork(p, call)
 		}
 		return
+	case abi.CallLoad:
+		e.callLoad(p, call)
+		return
+	case abi.CallLoaded:
+		e.callLoaded(p, call)
+		return
 	case abi.CallKill:
 		result = e.callKill(p, int64(call.A[0]), call.A[1])
 	case abi.CallFamily:
 		result = e.callFamily(p, call.A[0])
 	case abi.CallTask:
 		result = e.callTask(p, call)
-	case abi.CallBind:
-		result = e.callBind(p, call.A[0], call.A[1])
 	case abi.CallSettle:
 		if e.isClosing() { // the next engine finds the call as it is
 			return

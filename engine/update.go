@@ -102,6 +102,8 @@ func (e *Engine) beginUpdate(u *update) (last *update, err error) {
 		return p.update, nil
 	case p.update != nil:
 		return nil, u.refuse(CodeBusy, "is being updated by somebody else: try again")
+	case p.loading.Load():
+		return nil, u.refuse(CodeBusy, "is loading a library: try again")
 	case p.rec.Updating != nil:
 		return nil, u.refuse(CodeBusy, "has not said how the last update went, which an earlier engine has begun: try again")
 	}
@@ -159,7 +161,7 @@ func (u *update) check() error {
 		PID: u.p.pid, Library: old.Name, DryRun: u.r.DryRun, Already: file.sha == old.SHA256,
 		Old: LibraryFile{old.Path, old.SHA256}, New: LibraryFile{path, file.sha},
 	}
-	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha}
+	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha, Item: old.Item}
 	if !u.r.Rollback {
 		u.New.Previous = &LibraryFile{old.Path, old.SHA256}
 	} else if file.sha != old.Previous.SHA256 {
@@ -182,14 +184,11 @@ func (u *update) permit(path string) error {
 	if err != nil || !rule.Signed {
 		return err
 	}
-	im, err := u.e.images.get(u.rec.Image)
+	im, err := u.e.imageOf(&u.rec)
 	if err != nil {
-		return err
+		return u.refuse(CodeRestricted, "%v", err)
 	}
 	defer u.e.images.put(im)
-	if im.sha != u.rec.ImageSHA {
-		return u.refuse(CodeRestricted, "%s has changed since the pVM was started: what it wants of its libraries is not known any more", u.rec.Image)
-	}
 	return u.e.permitLibrary(&u.rec.Request, &rule, im, u.New.Name, path, u.file)
 }
 

@@ -59,13 +59,18 @@ func (u *update) run(ctx context.Context, waits func(UpdateWait)) error {
 
 // intend writes down what is about to be mapped.
 func (u *update) intend(token []byte) error {
-	u.e.mu.Lock()
-	u.p.rec.Updating = &u.updating
-	if u.p.rec.Exit == nil {
-		u.p.rec.Token = token
+	return u.e.note(u.p, token, func(r *record) { r.Updating = &u.updating })
+}
+
+// note changes the record of a pVM, and writes it, with what the next engine knows the domain by if it still runs.
+func (e *Engine) note(p *pvm, token []byte, change func(r *record)) error {
+	e.mu.Lock()
+	change(&p.rec)
+	if p.rec.Exit == nil {
+		p.rec.Token = token
 	}
-	u.e.mu.Unlock()
-	if err := u.e.save(nil, u.p); err != nil {
+	e.mu.Unlock()
+	if err := e.save(nil, p); err != nil {
 		return fmt.Errorf("its record: %w", err)
 	}
 	return nil
@@ -169,16 +174,6 @@ func (u *update) mapAll() error {
 }
 
 func (u *update) ended() error { return u.refuse(CodeNoPVM, "ended before it was updated") }
-
-// takeToken puts into the record of a running pVM by what the next engine knows what it has mapped.
-func (e *Engine) takeToken(p *pvm) {
-	token := p.dom.Token()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p.rec.Exit == nil {
-		p.rec.Token = token
-	}
-}
 
 // rest waits for d, unless something comes first.
 func (u *update) rest(ctx context.Context, d time.Duration) error {
@@ -366,11 +361,9 @@ func (e *Engine) endUpdate(p *pvm, now *updating, mapped, switched, pinned bool)
 	default:
 		e.unmap(p, now.Old, now.Plan)
 	}
-	e.mu.Lock()
-	p.rec.Updating = nil
-	e.mu.Unlock()
-	e.takeToken(p)
-	e.saved(nil, p)
+	if err := e.note(p, p.dom.Token(), func(r *record) { r.Updating = nil }); err != nil {
+		e.log.Error("store", "err", err)
+	}
 }
 
 // unmap takes pages away from p. Where that fails nothing else will be.
@@ -390,14 +383,18 @@ var errNotSwitched = errors.New("it has not been updated")
 
 // hasSwitched looks whether p has the new library: nil, errNotSwitched, or that nobody can tell.
 func (e *Engine) hasSwitched(p *pvm, now *updating) error {
+	base, err := p.word(now.BaseWord)
+	if err == nil && base != now.New.Base {
+		err = errNotSwitched
+	}
+	return err
+}
+
+// word reads 8 bytes of p's memory.
+func (p *pvm) word(va uint64) (uint64, error) {
 	var word [8]byte
-	if err := p.dom.ReadMemory(now.BaseWord, word[:]); err != nil {
-		return err
-	}
-	if binary.LittleEndian.Uint64(word[:]) != now.New.Base {
-		return errNotSwitched
-	}
-	return nil
+	err := p.dom.ReadMemory(va, word[:])
+	return binary.LittleEndian.Uint64(word[:]), err
 }
 
 // settleUpdate ends an update that an earlier engine has begun, at a call of p's, which shows that it does not work at it any more.
