@@ -259,6 +259,7 @@ func TestLoadInUpdate(t *testing.T) {
 	if got := <-tried; got != [2]any{-int64(unix.EBUSY), ""} {
 		t.Errorf("in an update: %v", got)
 	}
+	s.ended()
 	s.holds("libwork.so")
 	if s.record(s.pid).Libraries[0].Path != s.path("new.so") {
 		t.Errorf("not updated")
