@@ -185,6 +185,9 @@ func TestABIOther(t *testing.T) {
 	want("first record", "", old, signed("lib", 3))
 	want("older", "version 2, was 3", signed("lib", 3), signed("lib", 2))
 	want("another", "signed as web, was lib", signed("lib", 3), signed("web", 4))
+	strict := sign(t, old, Record{Name: "lib", Version: 3, Loader: LoaderApp}, key)
+	want("laxer", "loader any, was app", strict, signed("lib", 3))
+	want("stricter", "", signed("lib", 3), strict)
 	want("no record", "no restriction record, had one: sign it", signed("lib", 3), old)
 
 	thread := library(t, abiC+"__thread int mine = 1;\nint target(void) { return 1; }\nvoid *choose(void) { return target; }\nint chosen(void) __attribute__((ifunc(\"choose\")));\n")

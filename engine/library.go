@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,16 +21,17 @@ import (
 // spareRoom is how many pages a dynamic segment has at least for libraries that come later, beside room for all that are there once more.
 const spareRoom = 256
 
-// library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that use it.
+// library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that may have the same ones (loader.go).
 type library struct {
 	cached
 	elf    *elf.Library
-	xen    xen.Shared
 	record *elf.Record // nil: it has none
 	sha    string
-}
+	holder string // tells it from others of the same file, whose pages are others; "": those of all of the host
 
-func (l *library) close() { l.xen.Close() }
+	mu     sync.Mutex
+	shared xen.Shared // nil: nobody has needed its pages yet
+}
 
 // loadLibrary makes a library of a file.
 func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
@@ -40,15 +43,33 @@ func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := parsed.ReadOnly()
+	return &library{elf: parsed, record: rec, sha: digest(data)}, nil
+}
+
+// pages has the hypervisor keep the library's read-only pages.
+func (e *Engine) pages(l *library, path string) (xen.Shared, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shared != nil {
+		return l.shared, nil
+	}
+	pages, err := l.elf.ReadOnly()
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: %v", path, err)
 	}
-	shared, err := e.hv.Share(pages)
-	if err != nil {
+	if l.shared, err = e.hv.Share(pages); err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	return &library{elf: parsed, xen: shared, record: rec, sha: digest(data)}, nil
+	return l.shared, nil
+}
+
+// close lets go of them.
+func (l *library) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shared != nil {
+		l.shared.Close()
+	}
 }
 
 // LibraryUse is a library of a pVM.
@@ -58,7 +79,10 @@ type LibraryUse struct {
 	SHA256 string `json:"sha256"` // of the file
 	Base   uint64 `json:"base"`   // address
 	Bytes  uint64 `json:"bytes"`  // of addresses, from there
-	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
+	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that have the same Holder
+	// Loader is who may have had it loaded, so that its pages are the same: self, app or any.
+	Loader string `json:"loader"`
+	Holder string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
 	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
 	Previous *LibraryFile `json:"previous,omitempty"`
 }
@@ -72,7 +96,7 @@ type LibraryFile struct {
 // Library is a library of a running pVM, as it is now.
 type Library struct {
 	LibraryUse
-	Sharers int `json:"sharers"` // pVMs that have the same file, this one included
+	Sharers int `json:"sharers"` // pVMs that have the same pages, this one included
 	// Calls of its functions, wherever they are made: those that are bound, and those that will be when they are made first. -1: the files
 	// are not those any more with which an earlier engine has linked it.
 	Bound int `json:"bound"`
@@ -89,8 +113,9 @@ func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
 	list := []Library{}
 	for _, u := range p.rec.Libraries {
 		same := func(q *pvm) bool {
-			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 })
+			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 && o.Holder == u.Holder })
 		}
+		u.Loader = cmp.Or(u.Loader, elf.LoaderAny.String()) // an earlier kxsh has not said
 		list = append(list, Library{LibraryUse: u, Sharers: len(e.those(same)), Bound: -1, Lazy: -1})
 	}
 	e.mu.Unlock()
@@ -165,13 +190,17 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, k
 		if err != nil {
 			return nil, err
 		}
+		loader := min(im.record.LoadedBy(), file.record.LoadedBy())
+		if known == nil {
+			file = e.ownPages(file, loader, im.sha)
+		}
 		l.files = append(l.files, file)
 		if q.Signed {
 			if err := e.permitLibrary(r, q, im, name, path, file); err != nil {
 				return nil, err
 			}
 		}
-		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
+		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
 		return file.elf, nil
 	})
 	if err == nil {
@@ -186,7 +215,26 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, k
 		return libraries{}, err
 	}
 	l.place()
+	if known == nil {
+		err = e.sharePages(&l)
+	}
+	if err != nil {
+		e.putLibraries(l)
+		return libraries{}, err
+	}
 	return l, nil
+}
+
+// sharePages has the hypervisor keep what of the libraries is read-only.
+func (e *Engine) sharePages(l *libraries) error {
+	for i, file := range l.files {
+		shared, err := e.pages(file, l.uses[i].Path)
+		if err != nil {
+			return err
+		}
+		l.shared = append(l.shared, shared)
+	}
+	return nil
 }
 
 // bases are the addresses of the libraries, with room for a successor of each.
@@ -227,7 +275,6 @@ func (l *libraries) place() {
 	for i, p := range l.linked.Libraries {
 		shared, private := l.uses[i].place(&p, i)
 		l.dynamic.Shared, l.dynamic.Private = append(l.dynamic.Shared, shared...), append(l.dynamic.Private, private...)
-		l.shared = append(l.shared, l.files[i].xen)
 	}
 }
 
@@ -294,7 +341,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	defer e.putLibraries(l)
 	for i, u := range l.uses {
 		if i < len(rec.Libraries) {
-			u.Previous = rec.Libraries[i].Previous
+			u.Previous, u.Loader, u.Holder = rec.Libraries[i].Previous, rec.Libraries[i].Loader, rec.Libraries[i].Holder
 		}
 		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
 			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)

@@ -22,6 +22,7 @@ type update struct {
 	index  int      // which library
 	file   *library // that comes; its user is this update
 	now    *elf.Linked
+	pages  xen.Shared // its read-only ones
 	shared xen.Shared // the plan's pages
 	at     []xen.Mapping
 	updating
@@ -138,12 +139,13 @@ func (u *update) check() error {
 	if err != nil {
 		return err
 	}
-	u.file = file
+	loader := min(u.rec.loader(), file.record.LoadedBy())
+	u.file = u.e.ownPages(file, loader, u.rec.ImageSHA)
 	u.result = UpdateResult{
 		PID: u.p.pid, Library: old.Name, DryRun: u.r.DryRun, Already: file.sha == old.SHA256,
 		Old: LibraryFile{old.Path, old.SHA256}, New: LibraryFile{path, file.sha},
 	}
-	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha}
+	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: u.file.holder}
 	if !u.r.Rollback {
 		u.New.Previous = &LibraryFile{old.Path, old.SHA256}
 	} else if file.sha != old.Previous.SHA256 {

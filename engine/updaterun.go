@@ -152,7 +152,7 @@ func (u *update) mapAll() error {
 		return nil
 	}
 	begin := time.Now()
-	err := u.p.dom.Map([]xen.Shared{u.file.xen, u.shared}, u.at)
+	err := u.p.dom.Map([]xen.Shared{u.pages, u.shared}, u.at)
 	switch {
 	case errors.Is(err, xen.ErrNoDomain):
 		return u.ended()
