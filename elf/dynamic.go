@@ -72,9 +72,13 @@ type Dynamic struct {
 	slots      []reloc           // DT_JMPREL, of calls
 	unbound    []uint64          // what each of slots holds until it is bound: the address of code, as linked; 0: it has to be bound at once
 	calls      uint64            // address of DT_JMPREL
+	tables     tables            // by which the pVM itself looks for symbols
 	got        uint64            // DT_PLTGOT, or 0
 	init, fini span              // arrays of pointers to functions
 }
+
+// tables are addresses of DT_SYMTAB, DT_STRTAB and DT_HASH, and of the string of DT_SONAME; 0: there is none.
+type tables struct{ symbols, strings, hash, name uint64 }
 
 // span is a run of addresses.
 type span struct{ va, size uint64 }
@@ -112,7 +116,7 @@ func (f *file) dynamic(p prog, segs []Segment) (*Dynamic, error) {
 	if err := t.refuse(f.typ == typeDyn); err != nil {
 		return nil, err
 	}
-	d := &Dynamic{segs: segs, got: t[tagPltGot]}
+	d := &Dynamic{segs: segs, got: t[tagPltGot], tables: tables{symbols: t[tagSymtab], strings: t[tagStrtab], hash: t[tagHash]}}
 	table, err = f.table(segs, "strings", t[tagStrtab], t[tagStrSize])
 	if err != nil {
 		return nil, err
@@ -263,6 +267,7 @@ func (d *Dynamic) names(table string, t tags, needed []uint64) (err error) {
 	}
 	if at, has := t[tagSoname]; has {
 		d.Soname, err = libraryName(table, at)
+		d.tables.name = t[tagStrtab] + at
 	}
 	return err
 }
@@ -308,7 +313,7 @@ func (f *file) dynSymbols(d *Dynamic, t tags, names string) error {
 			d.defined[s.name] = uint32(i)
 		}
 	}
-	return nil
+	return f.checkHash(d)
 }
 
 func (d *Dynamic) checkSymbol(s *dynSymbol) error {

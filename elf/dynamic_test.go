@@ -76,7 +76,11 @@ func TestLink(t *testing.T) {
 		ImageVA + dynData: canonical, ImageVA + dynData + 64: one + dynText + 0x10,
 		// The table: libtwo first, for libone needs it.
 		table: 2, table + 8 + tableItem: two, table + 16 + tableItem: 0,
-		table + 8 + 2*tableItem: one + dynData + 80, table + 16 + 2*tableItem: 2, table + 48 + 2*tableItem: one, table + 56 + 2*tableItem: 1,
+		table + 8 + 2*tableItem: one + dynData + 80, table + 16 + 2*tableItem: 2, table + 48 + 2*tableItem: one,
+		// Symbols are looked for in the image, in libone and in libtwo; both need each other.
+		table + 8 + tableNext: table + 8 + 2*tableItem, table + 8 + 2*tableItem + tableNext: table + 8 + tableItem, table + 8 + tableItem + tableNext: 0,
+		table + 88: 0, table + 88 + tableItem: 2, table + 88 + 2*tableItem: 1,
+		table + 56: l.modules[0].tables.symbols, table + 72 + 2*tableItem: one + l.modules[1].tables.hash,
 	} {
 		if got, ok := memory[va]; !ok || got != want {
 			t.Errorf("%#x: %#x (%v), want %#x", va, got, ok, want)
@@ -115,16 +119,12 @@ func TestLazy(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		module, n, want uint64
-		name            string
+		module, n int
+		want      uint64
+		name      string
 	}{{0, 0, one + dynText + 0x10, "one"}, {1, 0, two + dynText + 0x20, "two"}, {1, 1, one + dynText + 0x10, "one"}} {
-		if got, name, err := l.Bind(c.module, c.n); err != nil || got != c.want || name != c.name {
+		if got, name, err := l.call(c.module, c.n); err != nil || got != c.want || name != c.name {
 			t.Errorf("call %d of module %d: %#x, %q, %v", c.n, c.module, got, name, err)
-		}
-	}
-	for _, bad := range [][2]uint64{{0, 1}, {1, 2}, {2, 0}, {3, 0}, {1 << 63, 0}, {1, 1 << 63}} {
-		if got, _, err := l.Bind(bad[0], bad[1]); err == nil {
-			t.Errorf("call %d of module %d: %#x", bad[1], bad[0], got)
 		}
 	}
 	for va, want := range map[uint64]string{one + dynText + 0x1f: "libone.so:one+0xf", one + dynText: "libone.so+0x1000", two + dynText + 0x20: "libtwo.so:two+0x0", one - 1: "", two + 4*PageSize: ""} {
@@ -140,6 +140,17 @@ func TestLazy(t *testing.T) {
 	if bound, unbound, _ := l.Calls(read); !slices.Equal(bound, []int{1, 1}) || !slices.Equal(unbound, []int{1, 0}) {
 		t.Errorf("%d calls are bound, %d are not, after one was", bound, unbound)
 	}
+}
+
+// call is what call n of a module means, and its name.
+func (l *Linked) call(module, n int) (address uint64, name string, err error) {
+	m := &l.modules[module]
+	r := &m.slots[n]
+	if len(m.symbols) > 0 {
+		name = m.symbols[r.sym].name
+	}
+	address, err = l.value(m, r)
+	return address, name, err
 }
 
 // TestTree: what is needed more than once comes once, breadth first, and constructors run after those of what is needed.
@@ -166,7 +177,7 @@ func TestTree(t *testing.T) {
 		for _, n := range tree {
 			names = append(names, n.Name)
 		}
-		for _, i := range initOrder(tree) {
+		for _, i := range initOrder(tree, 0) {
 			order = append(order, tree[i].Name)
 		}
 		if strings.Join(names, " ") != c.tree || strings.Join(order, " ") != c.order {
@@ -231,6 +242,10 @@ func TestDynamicReasons(t *testing.T) {
 		{func(s *dynSpec) { s.needed[0] = strings.Repeat("x", 256) }, `the name of a library is "` + strings.Repeat("x", 32) + `", want that of a file without a folder: link it with -Wl,-soname,libNAME.so`},
 		{func(s *dynSpec) { s.extra = append(s.extra, [2]uint64{tagNeeded, 1 << 40}) }, "damaged dynamic section: no string at 1099511627776 of 67"},
 		{func(s *dynSpec) { s.symbols[0].name = strings.Repeat("x", maxSymbol+1) }, "a name of more than 1024 bytes"},
+		{func(s *dynSpec) { s.patch = func(b []byte) []byte { le.PutUint32(b[0x408:], 0); return b } }, "damaged hash table: one is not in it"},
+		{func(s *dynSpec) { s.patch = func(b []byte) []byte { le.PutUint32(b[0x408:], 9); return b } }, "damaged hash table: symbol 9 of 8, or twice"},
+		{func(s *dynSpec) { s.patch = func(b []byte) []byte { le.PutUint32(b[0x410:], 1); return b } }, "damaged hash table: symbol 1 of 8, or twice"},
+		{func(s *dynSpec) { s.patch = func(b []byte) []byte { le.PutUint32(b[0x400:], 2); return b } }, "damaged hash table: one is in bucket 0"},
 		{func(s *dynSpec) { s.symbols[0].typ = symbolIFunc }, "one: " + indirect},
 		{func(s *dynSpec) { s.symbols[0].value = 1 << 40 }, "damaged symbol one: 16 bytes at 0x10000000000, in no segment"},
 		{func(s *dynSpec) { s.symbols[0].size = 1 << 63 }, "damaged symbol one: 9223372036854775808 bytes at 0x1010, in no segment"},

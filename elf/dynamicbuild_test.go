@@ -61,9 +61,13 @@ func (s *dynSpec) build() []byte {
 		symtab = append(symtab, symbol(name, y.typ, y.bind, y.section, y.value, y.size)...)
 	}
 	n := uint32(len(s.symbols) + 1)
-	hash := make([]byte, 8+4+4*n)
+	hash := make([]byte, 8+4+4*n) // one bucket, with all of them
 	le.PutUint32(hash, 1)
 	le.PutUint32(hash[4:], n)
+	le.PutUint32(hash[8:], min(1, n-1))
+	for i := uint32(1); i+1 < n; i++ {
+		le.PutUint32(hash[12+4*i:], i+1)
+	}
 	table := func(list []reloc) (p []byte) {
 		for _, r := range list {
 			p = append(p, quad(r.va)...)

@@ -17,8 +17,9 @@ const (
 // Sizes of struct kx_libraries, bytes: a count, the image's item, and those of libraries.
 const (
 	tableHead = 8
-	tableItem = 56
+	tableItem = 96
 	tableBase = 40 // of base in an item
+	tableNext = 88 // and of next
 	tableSize = tableHead + (1+MaxLibraries)*tableItem
 )
 
@@ -40,6 +41,7 @@ type Linked struct {
 type Placed struct {
 	Node
 	Base uint64 // of the library's address 0; page-aligned
+	Item int    // its place in the table, in the order in which constructors run
 }
 
 // module is an image or a library while it is linked.
@@ -56,6 +58,7 @@ type module struct {
 // linker binds symbols. The order of modules is that in which symbols are looked for: the image first.
 type linker struct {
 	modules  []module
+	table    uint64 // address of TableSymbol
 	copied   uint64 // bytes
 	resolver uint64 // address of the function by which calls come that are made first; 0: all are bound at once
 }
@@ -76,25 +79,35 @@ func Place(tree []Node, base uint64) (bases []uint64, pages uint64) {
 	return bases, pages
 }
 
-// Link puts the libraries of a tree at page-aligned addresses and binds all symbols; with lazy, calls not yet, where that can be: Bind
+// Link puts the libraries of a tree at page-aligned addresses and binds all symbols; with lazy, calls not yet, where that can be: the pVM
 // does. A reference that nothing satisfies gives an *Error.
 func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
-	out := &Linked{}
-	k := &out.linker
-	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
+	libraries := make([]Placed, len(tree))
 	for i, n := range tree {
-		base := bases[i]
-		if base+n.Pages()*PageSize-slices.Min(bases) > maxAddresses { // after an update the first one may come behind others
+		if bases[i]+n.Pages()*PageSize-bases[0] > maxAddresses {
 			return nil, refuse("%s: no room: libraries have %d MiB of addresses", n.Name, maxAddresses>>20)
 		}
-		out.Libraries = append(out.Libraries, Placed{n, base})
-		m := module{name: n.Name, Dynamic: n.Dynamic, base: base, r: n.r}
+		libraries[i] = Placed{Node: n, Base: bases[i]}
+	}
+	for item, i := range initOrder(tree, 0) {
+		libraries[i].Item = item
+	}
+	return Relink(img, libraries, lazy)
+}
+
+// Relink finds out how an image is linked with libraries that are in their places. Their order is that in which symbols are looked for.
+func Relink(img *Image, libraries []Placed, lazy bool) (*Linked, error) {
+	out := &Linked{Libraries: libraries}
+	k := &out.linker
+	k.modules = []module{{name: "the image", Dynamic: img.Dynamic}}
+	for i := range libraries {
+		m := libraries[i].module()
 		if err := m.load(); err != nil {
 			return nil, within(m.name, err)
 		}
 		k.modules = append(k.modules, m)
 	}
-	if err := k.table(initOrder(tree), lazy); err != nil {
+	if err := out.fillTable(lazy); err != nil {
 		return nil, err
 	}
 	for i := range k.modules { // the image last: it takes copies of what libraries hold
@@ -110,19 +123,8 @@ func Link(img *Image, tree []Node, bases []uint64, lazy bool) (*Linked, error) {
 	return out, nil
 }
 
-// Bind finds what call n of a module means: the image is module 0, the libraries follow in the order of the tree. Both numbers may be
-// anything. It may be called from any goroutine.
-func (l *Linked) Bind(module, n uint64) (address uint64, name string, err error) {
-	if module >= uint64(len(l.modules)) || n >= uint64(len(l.modules[module].slots)) {
-		return 0, "", refuse("no call %d of module %d", n, module)
-	}
-	m := &l.modules[module]
-	r := &m.slots[n]
-	if len(m.symbols) > 0 {
-		name = printable(m.symbols[r.sym].name)
-	}
-	address, err = l.value(m, r)
-	return address, name, within(m.name, err)
+func (p *Placed) module() module {
+	return module{name: p.Name, Dynamic: p.Dynamic, base: p.Base, r: p.r}
 }
 
 // Calls counts, for each library, the calls of its functions that are bound, and those that are not yet, wherever they are made, in memory
@@ -361,40 +363,58 @@ func (k *linker) copy(m *module, r *reloc) error {
 	return refuse("needs the variable %s, which none of its libraries has: link the image again", printable(s.name))
 }
 
-// table fills the image's table, in the order in which constructors run, and has calls come by the resolver.
-func (k *linker) table(order []int, lazy bool) error {
-	image := &k.modules[0]
+// fillTable fills the image's table, and has calls come by the resolver.
+func (l *Linked) fillTable(lazy bool) error {
+	image := &l.modules[0]
 	index, ok := image.defined[TableSymbol]
 	if !ok || image.symbols[index].size != tableSize || !in(image.segs, image.symbols[index].value, tableSize, Write) {
 		return refuse("uses shared libraries without the start for them: link it with kxsh cc")
 	}
-	at := image.symbols[index].value
-	p := le.AppendUint64(nil, uint64(len(order)))
-	add := func(i int) {
-		k.modules[i].item = at + uint64(len(p))
-		for _, word := range k.modules[i].itemWords(i) {
-			p = le.AppendUint64(p, word)
+	l.table = image.symbols[index].value
+	image.item = l.table + tableHead
+	for i := range l.Libraries {
+		l.modules[1+i].item = l.itemAt(l.Libraries[i].Item)
+	}
+	p := make([]byte, tableHead+(1+len(l.Libraries))*tableItem)
+	le.PutUint64(p, uint64(len(l.Libraries)))
+	for i := range l.modules {
+		at := l.modules[i].item - l.table
+		if at+tableItem > uint64(len(p)) {
+			return refuse("%s: damaged: library %d of %d", l.modules[i].name, l.Libraries[i-1].Item, len(l.Libraries))
+		}
+		for k, word := range l.itemWords(i) {
+			le.PutUint64(p[at+8*uint64(k):], word)
 		}
 	}
-	add(0)
-	for _, i := range order {
-		add(1 + i)
-	}
-	image.writes = append(image.writes, Content{at, p})
+	image.writes = append(image.writes, Content{l.table, p})
 	if index, ok := image.defined[ResolveSymbol]; ok && lazy && in(image.segs, image.symbols[index].value, 1, Exec) {
-		k.resolver = image.symbols[index].value
+		l.resolver = image.symbols[index].value
 	}
-	for i := range k.modules {
-		k.modules[i].resolveBy(k.resolver)
+	for i := range l.modules {
+		l.modules[i].resolveBy(l.resolver)
 	}
 	return nil
 }
 
+// itemAt is the address of a library's part of the table.
+func (l *Linked) itemAt(item int) uint64 { return l.table + tableHead + uint64(1+item)*tableItem }
+
 // itemWords are struct kx_library of module i.
-func (m *module) itemWords(i int) [tableItem / 8]uint64 {
-	words := [...]uint64{m.base + m.init.va, m.init.size / 8, m.base + m.fini.va, m.fini.size / 8, m.base + m.calls, m.base, uint64(i)}
-	if i == 0 { // its own start calls them
-		clear(words[:4])
+func (l *Linked) itemWords(i int) (words [tableItem / 8]uint64) {
+	m := &l.modules[i]
+	if i > 0 { // the image's own start calls its constructors
+		words[0], words[1], words[2], words[3] = m.base+m.init.va, m.init.size/8, m.base+m.fini.va, m.fini.size/8
+		for _, n := range l.Libraries[i-1].Needs {
+			words[10] |= 1 << l.Libraries[n].Item
+		}
+	}
+	words[4], words[5] = m.base+m.calls, m.base
+	words[6], words[7], words[8] = m.base+m.tables.symbols, m.base+m.tables.strings, m.base+m.tables.hash
+	if m.tables.name != 0 {
+		words[9] = m.base + m.tables.name
+	}
+	if i+1 < len(l.modules) {
+		words[11] = l.modules[i+1].item
 	}
 	return words
 }

@@ -18,7 +18,7 @@ type Update struct {
 	Pages    []Page   // of the new library, those of its writable segments, by their addresses
 	Moves    []Move   // by From; they do not overlap
 	Literals []Word   // in the old library's variables, by their addresses: pointers to constants without names, with their first values
-	Words    []Word   // with new values: what the program's table of libraries says about this one
+	Words    []Word   // with new values, by their addresses: what the program's table of libraries says about this one
 	Lost     []string // variables that the new library does not have, as people name them; what they hold is not kept
 }
 
@@ -57,7 +57,7 @@ type Word struct{ VA, Value uint64 }
 // All that the other modules refer to, the new library must have, or what it is has to be where it was; what is missing, two things that cannot be told apart, and
 // variables that cannot be taken over are refused by name with an *Error. It does not compare types: CompareABI does.
 func (l *Linked) Replace(i int, now *Library, base uint64) (*Linked, *Update, error) {
-	out := &Linked{Libraries: slices.Clone(l.Libraries), linker: linker{modules: slices.Clone(l.modules), resolver: l.resolver}}
+	out := l.clone()
 	place := &out.Libraries[i]
 	place.Library, place.Base, place.Needs = now, base, nil
 	for _, name := range now.Needed {
@@ -74,9 +74,13 @@ func (l *Linked) Replace(i int, now *Library, base uint64) (*Linked, *Update, er
 		}
 	}
 	r.parts()
-	r.pages()
-	r.is().writes = nil
+	r.update.pages(r.is())
 	return out, r.update, nil
+}
+
+// clone is the same, to be changed, without what was needed once.
+func (l *Linked) clone() *Linked {
+	return &Linked{Libraries: slices.Clone(l.Libraries), linker: linker{modules: slices.Clone(l.modules), table: l.table, resolver: l.resolver}}
 }
 
 func (p *Placed) span() Span { return Span{p.Base, p.Base + p.Pages()*PageSize} }
@@ -95,9 +99,9 @@ func (r *replacement) is() *module  { return &r.now.modules[1+r.i] }
 
 // link binds the new library's symbols, its calls when they are made first if the program's are.
 func (r *replacement) link() error {
-	was, place := r.was(), r.now.Libraries[r.i]
 	m := r.is()
-	*m = module{name: was.name, Dynamic: place.Dynamic, base: place.Base, r: place.r, item: was.item}
+	*m = r.now.Libraries[r.i].module()
+	m.item = r.was().item
 	if err := m.load(); err != nil {
 		return within(m.name, err)
 	}
@@ -105,10 +109,15 @@ func (r *replacement) link() error {
 	if err := r.now.bind(m); err != nil {
 		return within(m.name, err)
 	}
-	for k, value := range m.itemWords(1 + r.i) {
-		r.update.Words = append(r.update.Words, Word{m.item + 8*uint64(k), value})
-	}
+	r.update.words(r.now, 1+r.i)
 	return nil
+}
+
+// words are those of a module's part of the table.
+func (u *Update) words(l *Linked, i int) {
+	for k, value := range l.itemWords(i) {
+		u.Words = append(u.Words, Word{l.modules[i].item + 8*uint64(k), value})
+	}
 }
 
 // references holds that what the other modules refer to is the same thing in the new library, or where it was.
@@ -204,9 +213,8 @@ func (r *replacement) parts() {
 	}
 }
 
-// pages are those of the new library's writable segments, with what is in them.
-func (r *replacement) pages() {
-	m := r.is()
+// pages are those of a new library's writable segments, with what is in them.
+func (u *Update) pages(m *module) {
 	for i := range m.segs {
 		s := &m.segs[i]
 		if s.Prot&Write == 0 {
@@ -227,6 +235,7 @@ func (r *replacement) pages() {
 				at, w.Bytes = at+uint64(n), w.Bytes[n:]
 			}
 		}
-		r.update.Pages = append(r.update.Pages, list...)
+		u.Pages = append(u.Pages, list...)
 	}
+	m.writes = nil
 }

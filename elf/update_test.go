@@ -15,7 +15,7 @@ import (
 
 // updateC is a program with libraries: it has a copy of one of their variables, a pointer to another, and the address of a function.
 const updateC = `
-long kx_libraries[120];
+long kx_libraries[205];
 void kx_resolve(void) {}
 extern int copied, v2;
 int f1(int), f2(int);
@@ -346,8 +346,7 @@ func checkUpdate(t testing.TB, l, out *Linked, u *Update) {
 		t.Fatalf("%d words", len(u.Words))
 	}
 	item := l.modules[1+i].item
-	m := out.modules[1+i]
-	for k, want := range []uint64{m.base + m.init.va, m.init.size / 8, m.base + m.fini.va, m.fini.size / 8, m.base + m.calls, m.base, uint64(1 + i)} {
+	for k, want := range out.itemWords(1 + i) {
 		if u.Words[k] != (Word{item + 8*uint64(k), want}) {
 			t.Fatalf("word %d: %+v", k, u.Words[k])
 		}
@@ -358,8 +357,8 @@ func checkUpdate(t testing.TB, l, out *Linked, u *Update) {
 			if k == 1+i {
 				continue
 			}
-			a, name, err := l.Bind(uint64(k), uint64(n))
-			b, _, err2 := out.Bind(uint64(k), uint64(n))
+			a, name, err := l.call(k, n)
+			b, _, err2 := out.call(k, n)
 			if err != nil || err2 != nil || u.Old.has(a) != u.New.has(b) || !u.Old.has(a) && a != b && a != 0 {
 				t.Fatalf("call of %s: %#x, %v, and then %#x, %v", name, a, err, b, err2)
 			}

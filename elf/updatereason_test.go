@@ -176,7 +176,7 @@ func TestReplaceKept(t *testing.T) {
 	one, two := unitC(t, 1), unitC(t, 2)
 	a := buildLibrary(t, "libone.so", map[string]string{"lib.c": old}, one, two)
 	b := buildLibrary(t, "libone.so", map[string]string{"lib.c": now}, two, one)
-	l := linkProgram(t, "long kx_libraries[120];\nvoid kx_resolve(void) {}\nextern int copy, use(int);\nint main(void) { return use(copy); }", map[string][]byte{"libone.so": a}, true)
+	l := linkProgram(t, "long kx_libraries[205];\nvoid kx_resolve(void) {}\nextern int copy, use(int);\nint main(void) { return use(copy); }", map[string][]byte{"libone.so": a}, true)
 	library, err := parseLibrary(b)
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestReplaceKept(t *testing.T) {
 // TestReplaceFilesOfOneName: units whose files have the same name are told apart by their paths, and if those are others not at all.
 func TestReplaceFilesOfOneName(t *testing.T) {
 	a := buildLibrary(t, "libone.so", nil, unitC(t, 1), unitC(t, 2))
-	l := linkProgram(t, "long kx_libraries[120];\nvoid kx_resolve(void) {}\nint unit1(int);\nint main(void) { return unit1(1); }", map[string][]byte{"libone.so": a}, true)
+	l := linkProgram(t, "long kx_libraries[205];\nvoid kx_resolve(void) {}\nint unit1(int);\nint main(void) { return unit1(1); }", map[string][]byte{"libone.so": a}, true)
 	library, err := parseLibrary(buildLibrary(t, "libone.so", nil, unitC(t, 1), unitC(t, 2)))
 	if err != nil {
 		t.Fatal(err)

@@ -34,8 +34,6 @@ func (e *Engine) serve(p *pvm) {
 		result = e.callFamily(p, call.A[0])
 	case abi.CallTask:
 		result = e.callTask(p, call)
-	case abi.CallBind:
-		result = e.callBind(p, call.A[0], call.A[1])
 	case abi.CallSettle:
 		if e.isClosing() { // the next engine finds the call as it is
 			return

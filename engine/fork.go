@@ -131,6 +131,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		Request: RunRequest{
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 			Require: parent.Request.Require, Keys: parent.Request.Keys, // they hold for what it is updated with, too
+			LibPath: parent.Request.LibPath,
 		},
 		ImageSHA: parent.ImageSHA, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
 		Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/elf"
 	"kxsh/xen"
 )
@@ -83,6 +81,7 @@ type LibraryUse struct {
 	// Loader is who may have had it loaded, so that its pages are the same: self, app or any.
 	Loader string `json:"loader"`
 	Holder string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
+	Item   int    `json:"item"`             // its place in the pVM's kx_libraries
 	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
 	Previous *LibraryFile `json:"previous,omitempty"`
 }
@@ -163,63 +162,24 @@ type libraries struct {
 }
 
 // link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. It
-// places them for a RAM window of so many bytes, or, if they are known, takes those, where they are. The caller puts them back.
-func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64, known []LibraryUse) (l libraries, err error) {
-	folders := append(append([]string(nil), r.LibPath...), filepath.Dir(r.Image))
-	tree, err := elf.Tree(im.elf, func(name, by string) (*elf.Library, error) {
-		path, err := FindLibrary(name, folders)
-		if i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == name }); i >= 0 {
-			path, err = known[i].Path, nil
-		}
-		own := e.builtIn.find(name)
-		if err != nil {
-			path = own.path
-		}
-		if path == "" {
-			if by == "" {
-				by = "it"
-			}
-			return nil, errf(CodeBadImage, "%s: %s needs %s, which is not in %s: name its folder with --lib-path", r.Image, by, name, strings.Join(folders, ", "))
-		}
-		var file *library
-		if path == own.path {
-			file, err = e.ownLibrary(name, own)
-		} else {
-			file, err = e.libs.get(path)
-		}
-		if err != nil {
-			return nil, err
-		}
-		loader := min(im.record.LoadedBy(), file.record.LoadedBy())
-		if known == nil {
-			file = e.ownPages(file, loader, im.sha)
-		}
-		l.files = append(l.files, file)
-		if q.Signed {
-			if err := e.permitLibrary(r, q, im, name, path, file); err != nil {
-				return nil, err
-			}
-		}
-		l.uses = append(l.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
-		return file.elf, nil
-	})
+// places them for a RAM window of so many bytes. The caller puts them back.
+func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (l libraries, err error) {
+	f := e.finder(im, r, q)
+	tree, err := elf.Tree(im.elf, f.open)
 	if err == nil {
-		l.linked, err = elf.Link(im.elf, tree, l.bases(tree, memory, known), !bindsNow(r.Env))
+		_, pages := elf.Place(tree, 0)
+		l.dynamic.VA, l.dynamic.Pages = xen.PlaceDynamic(2*pages+spareRoom, memory)
+		bases, _ := elf.Place(tree, l.dynamic.VA)
+		l.linked, err = elf.Link(im.elf, tree, bases, !bindsNow(r.Env))
 	}
 	if err != nil {
-		e.putLibraries(l)
-		var bad *elf.Error
-		if errors.As(err, &bad) {
-			err = errf(CodeBadImage, "%s: %v", r.Image, err)
-		}
-		return libraries{}, err
+		f.put()
+		return libraries{}, f.refuse(err)
 	}
+	l.files, l.uses = f.files, f.uses
 	l.place()
-	if known == nil {
-		err = e.sharePages(&l)
-	}
-	if err != nil {
-		e.putLibraries(l)
+	if err := e.sharePages(&l); err != nil {
+		f.put()
 		return libraries{}, err
 	}
 	return l, nil
@@ -237,20 +197,67 @@ func (e *Engine) sharePages(l *libraries) error {
 	return nil
 }
 
-// bases are the addresses of the libraries, with room for a successor of each.
-func (l *libraries) bases(tree []elf.Node, memory uint64, known []LibraryUse) (bases []uint64) {
-	if known != nil {
-		for _, n := range tree {
-			i := slices.IndexFunc(known, func(u LibraryUse) bool { return u.Name == n.Name })
-			bases = append(bases, known[max(i, 0)].Base)
-		}
-		return bases
-	}
-	_, pages := elf.Place(tree, 0)
-	l.dynamic.VA, l.dynamic.Pages = xen.PlaceDynamic(2*pages+spareRoom, memory)
-	bases, _ = elf.Place(tree, l.dynamic.VA)
-	return bases
+// finder finds and checks the libraries of a pVM.
+type finder struct {
+	e       *Engine
+	im      *image
+	r       *RunRequest
+	q       *restriction
+	folders []string
+	files   []*library // all that were found; their user is the finder's
+	uses    []LibraryUse
 }
+
+func (e *Engine) finder(im *image, r *RunRequest, q *restriction) *finder {
+	return &finder{e: e, im: im, r: r, q: q, folders: append(slices.Clone(r.LibPath), filepath.Dir(r.Image))}
+}
+
+// open is an elf.Opener.
+func (f *finder) open(name, by string) (*elf.Library, error) {
+	path, err := FindLibrary(name, f.folders)
+	if err != nil {
+		path = f.e.builtIn.find(name).path
+	}
+	if path == "" {
+		if by == "" {
+			by = "it"
+		}
+		return nil, errf(CodeBadImage, "%s: %s needs %s, which is not in %s: name its folder with --lib-path", f.r.Image, by, name, strings.Join(f.folders, ", "))
+	}
+	file, err := f.e.openLibrary(name, path)
+	if err != nil {
+		return nil, err
+	}
+	loader := min(f.im.record.LoadedBy(), file.record.LoadedBy())
+	file = f.e.ownPages(file, loader, f.im.sha)
+	f.files = append(f.files, file)
+	if f.q.Signed {
+		if err := f.e.permitLibrary(f.r, f.q, f.im, name, path, file); err != nil {
+			return nil, err
+		}
+	}
+	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
+	return file.elf, nil
+}
+
+// openLibrary returns the library that is needed by a name and was found at a path; the caller puts it back.
+func (e *Engine) openLibrary(name, path string) (*library, error) {
+	if own := e.builtIn.find(name); path == own.path {
+		return e.ownLibrary(name, own)
+	}
+	return e.libs.get(path)
+}
+
+// refuse says of which image an error is.
+func (f *finder) refuse(err error) error {
+	var bad *elf.Error
+	if errors.As(err, &bad) {
+		return errf(CodeBadImage, "%s: %v", f.r.Image, err)
+	}
+	return err
+}
+
+func (f *finder) put() { f.e.putLibraries(f.files) }
 
 // bindsNow tells whether a program wants all of its calls bound before it runs.
 func bindsNow(env []string) bool {
@@ -290,29 +297,14 @@ func (u *LibraryUse) place(p *elf.Placed, of int) (shared []xen.Mapping, private
 		shared = append(shared, xen.Mapping{Range: at, Of: of, First: first, Prot: s.Prot})
 		first += at.Pages
 	}
-	u.Base, u.Bytes, u.Shared = p.Base, p.Pages()*elf.PageSize, first*elf.PageSize
+	u.Base, u.Bytes, u.Shared, u.Item = p.Base, p.Pages()*elf.PageSize, first*elf.PageSize, p.Item
 	return shared, private
 }
 
-func (e *Engine) putLibraries(l libraries) {
-	for _, file := range l.files {
+func (e *Engine) putLibraries(files []*library) {
+	for _, file := range files {
 		e.libs.put(file)
 	}
-}
-
-// ---- calls ----
-
-// callBind serves CallBind: d0_resolve of the paper.
-func (e *Engine) callBind(p *pvm, module, call uint64) int64 {
-	linked, err := e.linkedOf(p)
-	if err == nil {
-		var address uint64
-		if address, _, err = linked.Bind(module, call); err == nil {
-			return int64(address)
-		}
-	}
-	e.refusedCall(p, "bind", err.Error())
-	return -int64(unix.ENOENT)
 }
 
 // linkedOf is how the libraries of a pVM are linked. Of one that was adopted it is found out anew, from the files.
@@ -323,30 +315,46 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	e.mu.Lock()
 	rec := p.rec
 	e.mu.Unlock()
-	if len(rec.Libraries) == 0 {
-		return nil, errors.New("it has no libraries")
-	}
 	im, err := e.images.get(rec.Image)
 	if err != nil {
 		return nil, err
 	}
 	defer e.images.put(im)
-	if im.sha != rec.ImageSHA || im.elf.Dynamic == nil {
-		return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", rec.Image)
+	if im.elf.Dynamic == nil || rec.Dynamic.Pages == 0 {
+		return nil, errors.New("it has no libraries")
 	}
-	l, err := e.link(im, &rec.Request, &restriction{}, 0, rec.Libraries)
+	if im.sha != rec.ImageSHA {
+		return nil, changed(rec.Image)
+	}
+	placed := make([]elf.Placed, len(rec.Libraries))
+	for i, u := range rec.Libraries {
+		file, err := e.openLibrary(u.Name, u.Path)
+		if err != nil {
+			return nil, err
+		}
+		defer e.libs.put(file)
+		if file.sha != u.SHA256 {
+			return nil, changed(u.Path)
+		}
+		placed[i] = elf.Placed{Node: elf.Node{Name: u.Name, Library: file.elf}, Base: u.Base, Item: u.Item}
+	}
+	for i := range placed {
+		n := &placed[i].Node
+		for _, name := range n.Needed {
+			if k := slices.IndexFunc(rec.Libraries, func(u LibraryUse) bool { return u.AnswersTo(name) }); k >= 0 {
+				n.Needs = append(n.Needs, k)
+			}
+		}
+	}
+	linked, err := elf.Relink(im.elf, placed, !bindsNow(rec.Request.Env))
 	if err != nil {
 		return nil, err
 	}
-	defer e.putLibraries(l)
-	for i, u := range l.uses {
-		if i < len(rec.Libraries) {
-			u.Previous, u.Loader, u.Holder = rec.Libraries[i].Previous, rec.Libraries[i].Loader, rec.Libraries[i].Holder
-		}
-		if i >= len(rec.Libraries) || u != rec.Libraries[i] {
-			return nil, fmt.Errorf("%s has changed since the pVM was started by an earlier engine", u.Path)
-		}
-	}
-	p.linked.Store(l.linked)
-	return l.linked, nil
+	linked.Content = nil // it is in the pVM
+	p.linked.Store(linked)
+	return linked, nil
+}
+
+func changed(path string) error {
+	return fmt.Errorf("%s has changed since an earlier engine linked the pVM with it", path)
 }

@@ -77,10 +77,10 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	memory := ramSize(&r, im.elf, root)
 	var libs libraries
 	if im.elf.Dynamic != nil {
-		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, memory, nil); return err }, nil); err != nil {
+		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, memory); return err }, nil); err != nil {
 			return fail(err)
 		}
-		defer e.putLibraries(libs)
+		defer e.putLibraries(libs.files)
 	}
 	p := newPVM()
 	p.syms = im.syms

@@ -52,8 +52,8 @@ hypercall_page:
 	.balign 8
 	.globl kx_libraries
 	.type kx_libraries, @object
-	.size kx_libraries, 960
-kx_libraries: .skip 960
+	.size kx_libraries, 1640
+kx_libraries: .skip 1640
 	.section .note.GNU-stack, "", @progbits
 `
 	workOld     = "int count = 1; static int calls; int work(int x) { calls++; return count + x; }\n"

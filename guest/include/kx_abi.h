@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 7
+#define KX_ABI_VERSION 8
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -127,8 +127,20 @@
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
 #define KX_CALL_SETTLE 6 /* a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not */
-#define KX_CALL_BIND 7 /* a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant */
+#define KX_CALL_LOAD 8 /* a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below */
+#define KX_CALL_LOADED 9 /* a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted */
 #define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
+
+/*
+ * Libraries that come while the program runs: the one that KX_CALL_LOAD asks for, and those that it needs. The result is
+ *   an address  of struct kx_update, without an old library: it has pages and words alone. The pVM does what it says, and makes a KX_CALL_LOADED before any other call
+ *               but KX_CALL_SETTLE. Until that is answered the plan and the new library's read-only pages are mapped
+ *   0           the library is there already
+ *   -errno      why, in a line: kx_task.size bytes of data. -EBUSY: a library is being replaced, ask again
+ * With an address and with 0 kx_task.a[0] is its place in kx_libraries.library.
+ */
+#define KX_LOAD_NOW 1     /* all calls that the new libraries make are to be bound */
+#define KX_LOAD_PRESENT 2 /* -ENOENT, if it is not there */
 
 /*
  * Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
@@ -329,23 +341,29 @@ struct kx_library {
 	uint64_t fini, finis; /* destructors, likewise */
 	uint64_t calls;       /* address of its DT_JMPREL */
 	uint64_t base;        /* of its addresses */
-	uint64_t module;      /* for KX_CALL_BIND */
+	uint64_t symbols, strings, hash; /* addresses of its DT_SYMTAB, DT_STRTAB and DT_HASH */
+	uint64_t name;        /* address of its DT_SONAME, or 0 */
+	uint64_t needs;       /* the libraries that it needs: a bit for each, by its place in kx_libraries.library */
+	uint64_t next;        /* address of the one in which a symbol is sought if this one has it not, or 0; the image is the first */
 };
 
-/* An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs. */
+/*
+ * An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs. What comes
+ * later is put behind them (KX_CALL_LOAD).
+ */
 struct kx_libraries {
 	uint64_t count;
-	struct kx_library image; /* without constructors and destructors */
+	struct kx_library image; /* without constructors and destructors, and what it needs */
 	struct kx_library library[KX_LIBRARIES];
 };
 
 /*
- * How a library is replaced by another one: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
+ * How a library is replaced by another one, or comes: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
  * and without gaps: struct kx_update_part[parts], kx_update_page[pages], kx_update_move[moves], and kx_update_word[literals] and [words].
  */
 struct kx_update {
-	uint64_t old_va, old_end; /* addresses of the library that goes */
-	uint64_t new_va, new_end; /* and of the one that comes, whose read-only pages are mapped */
+	uint64_t old_va, old_end; /* addresses of the library that goes; 0: none does */
+	uint64_t new_va, new_end; /* and of what comes, whose read-only pages are mapped */
 	uint32_t parts;
 	uint32_t pages;
 	uint32_t moves;    /* by their addresses; they do not overlap */

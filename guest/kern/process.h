@@ -194,4 +194,9 @@ uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
 uint64_t random_below(uint64_t n);
 
+/* ---- library.c ---- */
+
+/* Only a program with libraries has it. */
+extern struct kx_libraries kx_libraries __attribute__((weak));
+
 #endif

@@ -17,9 +17,6 @@
 int user_copy(void *dst, const void *src, size_t n); /* entry.S */
 const uint64_t *scan_words(const uint64_t *p, const uint64_t *end, uint64_t low, uint64_t high); /* scan.S */
 
-/* Only a program with libraries has it. */
-extern struct kx_libraries kx_libraries __attribute__((weak));
-
 /* The beginning of struct pthread of musl 1.2.3, at FS base. */
 struct pthread_start {
 	uint64_t self, dtv, prev, next, sysinfo, canary;

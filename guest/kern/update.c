@@ -339,7 +339,7 @@ static int in_the_way(struct scan *s, uint64_t at, struct place where)
 
 /*
  * A call that the old library has made by a jump leaves no return address, only the number of the call and the place of the library in kx_libraries
- * (resolve.S). It is not there while the engine is asked: then no task is done.
+ * (resolve.S).
  */
 static int binding(void)
 {

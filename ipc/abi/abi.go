@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 7
+	AbiVersion = 8
 	PageSize   = 4096
 )
 
@@ -148,8 +148,22 @@ const (
 	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
 	CallSettle = 6 // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
-	CallBind   = 7 // a[0]: kx_library.module; a[1]: which of its calls; the address of the function that is meant
+	CallLoad   = 8 // a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below
+	CallLoaded = 9 // a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted
 	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
+)
+
+// Libraries that come while the program runs: the one that KX_CALL_LOAD asks for, and those that it needs. The result is
+//
+//	an address  of struct kx_update, without an old library: it has pages and words alone. The pVM does what it says, and makes a KX_CALL_LOADED before any other call
+//	            but KX_CALL_SETTLE. Until that is answered the plan and the new library's read-only pages are mapped
+//	0           the library is there already
+//	-errno      why, in a line: kx_task.size bytes of data. -EBUSY: a library is being replaced, ask again
+//
+// With an address and with 0 kx_task.a[0] is its place in kx_libraries.library.
+const (
+	LoadNow     = 1 // all calls that the new libraries make are to be bound
+	LoadPresent = 2 // -ENOENT, if it is not there
 )
 
 // Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
@@ -383,32 +397,38 @@ type KxObject struct {
 // A shared library, or the image. Its entry for a call that is not bound yet goes through its first entry to kx_resolve of the
 // image, with the number of the call and the address of this.
 type KxLibrary struct {
-	Init   uint64 // constructors: the address of pointers to functions, and how many
-	Inits  uint64
-	Fini   uint64 // destructors, likewise
-	Finis  uint64
-	Calls  uint64 // address of its DT_JMPREL
-	Base   uint64 // of its addresses
-	Module uint64 // for KX_CALL_BIND
+	Init    uint64 // constructors: the address of pointers to functions, and how many
+	Inits   uint64
+	Fini    uint64 // destructors, likewise
+	Finis   uint64
+	Calls   uint64 // address of its DT_JMPREL
+	Base    uint64 // of its addresses
+	Symbols uint64 // addresses of its DT_SYMTAB, DT_STRTAB and DT_HASH
+	Strings uint64
+	Hash    uint64
+	Name    uint64 // address of its DT_SONAME, or 0
+	Needs   uint64 // the libraries that it needs: a bit for each, by its place in kx_libraries.library
+	Next    uint64 // address of the one in which a symbol is sought if this one has it not, or 0; the image is the first
 }
 
 // KxLibraries is struct kx_libraries.
 //
-// An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs.
+// An image that uses shared libraries has one, by the name of kx_libraries. The engine fills it: a library after those that it needs. What comes
+// later is put behind them (KX_CALL_LOAD).
 type KxLibraries struct {
 	Count   uint64
-	Image   KxLibrary // without constructors and destructors
+	Image   KxLibrary // without constructors and destructors, and what it needs
 	Library [Libraries]KxLibrary
 }
 
 // KxUpdate is struct kx_update.
 //
-// How a library is replaced by another one: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
+// How a library is replaced by another one, or comes: pages that the pVM cannot write to, mapped for as long as it takes. Arrays follow, in the order of their counts
 // and without gaps: struct kx_update_part[parts], kx_update_page[pages], kx_update_move[moves], and kx_update_word[literals] and [words].
 type KxUpdate struct {
-	OldVa    uint64 // addresses of the library that goes
+	OldVa    uint64 // addresses of the library that goes; 0: none does
 	OldEnd   uint64
-	NewVa    uint64 // and of the one that comes, whose read-only pages are mapped
+	NewVa    uint64 // and of what comes, whose read-only pages are mapped
 	NewEnd   uint64
 	Parts    uint32
 	Pages    uint32
