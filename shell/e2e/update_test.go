@@ -225,3 +225,17 @@ func TestUpdateEngineKilled(t *testing.T) {
 	h.output(t, "rollback", pid, "libcounter.so") // the next engine links it anew
 	h.wantSeen(t, pid, 5, 208, 1)
 }
+
+// /proc/self/maps shows libraries by name, as they are now; of one that was replaced it shows what is there still.
+func TestUpdateMaps(t *testing.T) {
+	h := newHome(t)
+	_, next := h.counter(t)
+	app := h.image(t, filepath.Join(root, "shell/e2e/testdata/update/maps.c"), "-O2", "-L.", "-lcounter")
+	pid := h.server(t, app)
+	library := "code r-xp/libcounter.so variable rw-p/libcounter.so literal r--p/libcounter.so"
+	compare(t, h.sees(t, pid, 1), library+" first r--p/libcounter.so program r-xp/maps")
+	h.update(t, pid, next, "libcounter.so")
+	compare(t, h.sees(t, pid, 2), library+" first r--p program r-xp/maps")
+	child := strings.TrimSpace(h.output(t, "fork", pid))
+	compare(t, h.sees(t, child, 3), library+" first r--p program r-xp/maps")
+}
