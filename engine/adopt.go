@@ -54,7 +54,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 		e.tending.Add(1)
 		go func() {
 			e.drain(p) // what was written while nobody listened
-			if p.unsettled.Load() {
+			if p.unsettled.Load() || p.loading.Load() {
 				p.command(abi.KxCmd{Op: abi.CmdTask}) // it tells that it does not work at it any more; if this fails, another call does
 			}
 			e.tend(p)
@@ -191,6 +191,7 @@ func (e *Engine) adopt(p *pvm) bool {
 		p.stopped = st.State == xen.StatePaused
 	}
 	p.unsettled.Store(p.rec.Updating != nil)
+	p.loading.Store(p.rec.Loading != nil)
 	e.running++
 	e.events.addf("adopted", &p.rec.Process, "from an earlier engine")
 	return true

@@ -396,7 +396,7 @@ type LogReader interface {
 type Event struct {
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Type  string    `json:"type"` // started, forked, exited, reparented, signalled, paused, resumed, restarted, adopted, piped, limit, updated, update refused, refused, corrupt, engine
+	Type  string    `json:"type"` // started, forked, exited, reparented, signalled, paused, resumed, restarted, adopted, piped, limit, loaded, updated, update refused, refused, corrupt, engine
 	PID   int       `json:"pid,omitempty"`
 	Name  string    `json:"name,omitempty"`
 	Child int       `json:"child,omitempty"` // of a forked event

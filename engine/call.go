@@ -18,6 +18,9 @@ func (e *Engine) serve(p *pvm) {
 	}
 	if call.Op != abi.CallSettle { // which it may make in the middle of an update
 		e.settleUpdate(p)
+		if call.Op != abi.CallLoaded {
+			e.settleLoad(p)
+		}
 	}
 	var result int64
 	switch call.Op {
@@ -27,6 +30,12 @@ func (e *Engine) serve(p *pvm) {
 		if !p.stopped && !e.forkWaits(p) {
 			e.callFork(p, call)
 		}
+		return
+	case abi.CallLoad:
+		e.callLoad(p, call)
+		return
+	case abi.CallLoaded:
+		e.callLoaded(p, call)
 		return
 	case abi.CallKill:
 		result = e.callKill(p, int64(call.A[0]), call.A[1])

@@ -165,6 +165,7 @@ type libraries struct {
 // places them for a RAM window of so many bytes. The caller puts them back.
 func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (l libraries, err error) {
 	f := e.finder(im, r, q)
+	f.loader, f.app = im.record.LoadedBy(), im.sha
 	tree, err := elf.Tree(im.elf, f.open)
 	if err == nil {
 		_, pages := elf.Place(tree, 0)
@@ -204,7 +205,11 @@ type finder struct {
 	r       *RunRequest
 	q       *restriction
 	folders []string
-	files   []*library // all that were found; their user is the finder's
+	loader  elf.Loader   // by the image's word
+	app     string       // the image's digest
+	linked  *elf.Linked  // of a pVM that runs, which has some; nil: it is not there yet
+	has     []LibraryUse // those
+	files   []*library   // that were found; their user is the finder's
 	uses    []LibraryUse
 }
 
@@ -218,7 +223,10 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		path = f.e.builtIn.find(name).path
 	}
-	if path == "" {
+	switch {
+	case path == "" && by == "" && f.linked != nil:
+		return nil, f.nowhere(name)
+	case path == "":
 		if by == "" {
 			by = "it"
 		}
@@ -228,16 +236,30 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	loader := min(f.im.record.LoadedBy(), file.record.LoadedBy())
-	file = f.e.ownPages(file, loader, f.im.sha)
-	f.files = append(f.files, file)
 	if f.q.Signed {
-		if err := f.e.permitLibrary(f.r, f.q, f.im, name, path, file); err != nil {
-			return nil, err
-		}
+		err = f.e.permitLibrary(f.r, f.q, f.im, name, path, file)
 	}
+	if same := f.same(file); same != nil || err != nil {
+		f.e.libs.put(file)
+		return same, err
+	}
+	loader := min(f.loader, file.record.LoadedBy())
+	file = f.e.ownPages(file, loader, f.app)
+	f.files = append(f.files, file)
 	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
 	return file.elf, nil
+}
+
+// same is the library with the same content that is there already, by whatever name; nil: none is.
+func (f *finder) same(file *library) *elf.Library {
+	is := func(u LibraryUse) bool { return u.SHA256 == file.sha }
+	if i := slices.IndexFunc(f.uses, is); i >= 0 {
+		return f.files[i].elf
+	}
+	if i := slices.IndexFunc(f.has, is); i >= 0 {
+		return f.linked.Libraries[i].Library
+	}
+	return nil
 }
 
 // openLibrary returns the library that is needed by a name and was found at a path; the caller puts it back.
@@ -315,17 +337,14 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	e.mu.Lock()
 	rec := p.rec
 	e.mu.Unlock()
-	im, err := e.images.get(rec.Image)
+	if rec.Dynamic.Pages == 0 {
+		return nil, errors.New("it has no libraries")
+	}
+	im, err := e.imageOf(&rec)
 	if err != nil {
 		return nil, err
 	}
 	defer e.images.put(im)
-	if im.elf.Dynamic == nil || rec.Dynamic.Pages == 0 {
-		return nil, errors.New("it has no libraries")
-	}
-	if im.sha != rec.ImageSHA {
-		return nil, changed(rec.Image)
-	}
 	placed := make([]elf.Placed, len(rec.Libraries))
 	for i, u := range rec.Libraries {
 		file, err := e.openLibrary(u.Name, u.Path)
@@ -334,7 +353,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 		}
 		defer e.libs.put(file)
 		if file.sha != u.SHA256 {
-			return nil, changed(u.Path)
+			return nil, fmt.Errorf("%s has changed since an earlier engine linked the pVM with it", u.Path)
 		}
 		placed[i] = elf.Placed{Node: elf.Node{Name: u.Name, Library: file.elf}, Base: u.Base, Item: u.Item}
 	}
@@ -353,8 +372,4 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	linked.Content = nil // it is in the pVM
 	p.linked.Store(linked)
 	return linked, nil
-}
-
-func changed(path string) error {
-	return fmt.Errorf("%s has changed since an earlier engine linked the pVM with it", path)
 }

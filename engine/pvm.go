@@ -40,6 +40,8 @@ type pvm struct {
 
 	linked    atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
 	unsettled atomic.Bool                // an earlier engine was about to update one, and nobody knows yet whether it has
+	loading   atomic.Bool                // libraries come, or an earlier engine was about to have some come
+	next      *elf.Linked                // how it will be linked with them; tend's alone
 
 	size atomic.Uint64 // of its terminal: rows << 32 | columns
 

@@ -50,6 +50,7 @@ type record struct {
 	Dynamic   xen.Range    `json:"dynamic,omitzero"`   // its dynamic segment; zero: it has none
 	Kept      []xen.Range  `json:"kept,omitempty"`     // of it, where libraries were of which something is used still
 	Updating  *updating    `json:"updating,omitempty"` // a library that is being replaced
+	Loading   *loading     `json:"loading,omitempty"`  // libraries that come
 	Token     []byte       `json:"token,omitempty"`    // for Hypervisor.Adopt; empty when it has ended
 	Log       string       `json:"log"`                // folder of the console log, under the state folder
 	Stopped   bool         `json:"stopped"`            // a user ended it: no restart

@@ -88,6 +88,8 @@ func (e *Engine) beginUpdate(u *update) error {
 		return errf(CodeEngine, "the engine is leaving: try again")
 	case p.update != nil:
 		return u.refuse(CodeBusy, "is being updated by somebody else: try again")
+	case p.loading.Load():
+		return u.refuse(CodeBusy, "is loading a library: try again")
 	case p.rec.Updating != nil:
 		return u.refuse(CodeBusy, "has not said how the last update went, which an earlier engine has begun: try again")
 	}
@@ -168,14 +170,11 @@ func (u *update) permit(path string) error {
 	if err != nil || !rule.Signed {
 		return err
 	}
-	im, err := u.e.images.get(u.rec.Image)
+	im, err := u.e.imageOf(&u.rec)
 	if err != nil {
-		return err
+		return u.refuse(CodeRestricted, "%v", err)
 	}
 	defer u.e.images.put(im)
-	if im.sha != u.rec.ImageSHA {
-		return u.refuse(CodeRestricted, "%s has changed since the pVM was started: what it wants of its libraries is not known any more", u.rec.Image)
-	}
 	return u.e.permitLibrary(&u.rec.Request, &rule, im, u.New.Name, path, u.file)
 }
 

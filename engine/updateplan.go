@@ -23,17 +23,13 @@ func (u *update) prepare() error {
 	if err != nil {
 		return u.refuse(CodeChanged, "%v", err)
 	}
-	used := slices.Clone(u.rec.Kept)
-	for _, l := range u.rec.Libraries {
-		used = append(used, l.pages())
-	}
+	rooms := u.rec.rooms()
 	take := func(pages uint64) (xen.Range, error) {
-		r := xen.Range{VA: room(u.rec.Dynamic, used, pages), Pages: pages}
-		if r.VA == 0 {
-			return r, u.refuse(CodeLimit, "there is no room for %d pages among its libraries: a pVM that is started anew has some", pages)
+		r, err := rooms.take(pages)
+		if err != nil {
+			err = u.refuse(CodeLimit, "%v", err)
 		}
-		used = append(used, r)
-		return r, nil
+		return r, err
 	}
 	at, err := take(u.file.elf.Pages())
 	if err != nil {
@@ -64,6 +60,30 @@ func (u *update) prepare() error {
 	u.at = append(u.at, xen.Mapping{Range: u.Plan, Of: 1, Prot: elf.Read})
 	slices.SortFunc(u.at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
 	return nil
+}
+
+// rooms is what of a dynamic segment is taken.
+type rooms struct {
+	in   xen.Range
+	used []xen.Range
+}
+
+func (rec *record) rooms() *rooms {
+	r := &rooms{rec.Dynamic, slices.Clone(rec.Kept)}
+	for _, l := range rec.Libraries {
+		r.used = append(r.used, l.pages())
+	}
+	return r
+}
+
+// take finds room for so many pages, and takes it.
+func (r *rooms) take(pages uint64) (xen.Range, error) {
+	at := xen.Range{VA: room(r.in, r.used, pages), Pages: pages}
+	if at.VA == 0 {
+		return at, errf(CodeLimit, "there is no room for %d pages among its libraries: a pVM that is started anew has some", pages)
+	}
+	r.used = append(r.used, at)
+	return at, nil
 }
 
 // room is the first address of a dynamic segment where so many pages have room, after one that is not mapped; 0: there is none.

@@ -390,14 +390,18 @@ var errNotSwitched = errors.New("it has not been updated")
 
 // hasSwitched looks whether p has the new library: nil, errNotSwitched, or that nobody can tell.
 func (e *Engine) hasSwitched(p *pvm, now *updating) error {
+	base, err := p.word(now.BaseWord)
+	if err == nil && base != now.New.Base {
+		err = errNotSwitched
+	}
+	return err
+}
+
+// word reads 8 bytes of p's memory.
+func (p *pvm) word(va uint64) (uint64, error) {
 	var word [8]byte
-	if err := p.dom.ReadMemory(now.BaseWord, word[:]); err != nil {
-		return err
-	}
-	if binary.LittleEndian.Uint64(word[:]) != now.New.Base {
-		return errNotSwitched
-	}
-	return nil
+	err := p.dom.ReadMemory(va, word[:])
+	return binary.LittleEndian.Uint64(word[:]), err
 }
 
 // settleUpdate ends an update that an earlier engine has begun, at a call of p's, which shows that it does not work at it any more.

@@ -160,8 +160,14 @@ func (a *ccArgs) gccArgs(sdk, gccInclude string) []string {
 		if a.memory != 0 {
 			args = append(args, fmt.Sprintf("-Wl,--defsym=kx_memory=%#x", a.memory))
 		}
-		args = append(args, "-x", "none", "-Wl,--start-group", "-lc", file("libgcc.a"), file("libkx.o"),
-			"-Wl,--end-group", file("crtn.o"))
+		args = append(args, "-x", "none")
+		if a.opens {
+			args = append(args, file("dl.o"), file("libc.externs"))
+		}
+		args = append(args, "-Wl,--start-group", "-lc", file("libgcc.a"), file("libkx.o"), "-Wl,--end-group", file("crtn.o"))
+		if a.opens { // ld makes no dynamic section unless it sees a shared library, which need not be needed
+			args = append(args, "-Wl,--as-needed", file("libm.so"))
+		}
 	}
 	return args
 }

@@ -28,7 +28,8 @@ type ccArgs struct {
 	pass   []string // for gcc, without the -kx- options
 	output string   // of -o; "a.out" in ccLink and ccShare without it
 	pic    bool     // the last word on it was -fPIC or -fpic
-	shared bool     // ccLink: at least one input is a shared library
+	shared bool     // ccLink: at least one input is a shared library, or some may come while the program runs
+	opens  bool     // ccLink: they may (dlopen)
 	find   libraryFinder
 	stdin  bool   // "-" is an input
 	nostd  bool   // -nostdinc: the program brings its own headers
@@ -51,6 +52,9 @@ var withArgument = map[string]bool{
 
 // compileOnly are the options after which nothing is linked.
 var compileOnly = map[string]bool{"-c": true, "-S": true, "-E": true, "-M": true, "-MM": true, "-fsyntax-only": true}
+
+// exporting are the options with which a program lets others use its symbols. Without one nothing could be loaded that needs anything.
+var exporting = []string{"-rdynamic", "-Wl,-E", "-Wl,-export-dynamic", "-Wl,--export-dynamic"}
 
 // refused are options that cannot work in a pVM. A name that ends in = stands for all its values;
 // others must match whole. Those marked link matter only when a program or a library is linked.
@@ -155,7 +159,8 @@ func parseCC(args []string, dir string) (*ccArgs, error) {
 	case share && a.mode == ccLink:
 		a.mode = ccShare
 	case a.mode == ccLink:
-		a.shared = !static && a.find.shared(dir)
+		a.opens = !static && slices.ContainsFunc(a.pass, func(arg string) bool { return slices.Contains(exporting, arg) })
+		a.shared = a.opens || !static && a.find.shared(dir)
 	}
 	if (a.mode == ccLink || a.mode == ccShare) && a.output == "" {
 		a.output = "a.out"

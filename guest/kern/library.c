@@ -115,8 +115,7 @@ static __attribute__((noinline)) long bind(uint64_t library, uint64_t call)
 	return sys_exit_group(NOT_LINKED);
 }
 
-/* What is left on the kernel stack of what has returned. An update would find addresses of libraries there, and take them for used. */
-static void forget(void)
+void library_forget(void)
 {
 	uint64_t low = cur->kstack - KSTACK_SIZE, words;
 
@@ -128,6 +127,41 @@ long sys_bind(long library, long call)
 {
 	long to = bind((uint64_t)library, (uint64_t)call);
 
-	forget();
+	library_forget();
 	return to;
+}
+
+/* A symbol of those that are asked by dlsym: of the image or a library and those that come after it, or of a library and those that it needs. */
+static __attribute__((noinline)) long find(uint64_t item, uint64_t name, bool needed)
+{
+	uint64_t found = 0, at = (item - (uint64_t)kx_libraries.library) / sizeof(struct kx_library);
+	uint32_t seen = 0, queue[KX_LIBRARIES], first = 0, last = 0;
+	struct kx_library l;
+	struct name n;
+	int err = read_name(&n, name);
+
+	if (err)
+		return err;
+	if (!needed)
+		return (found = find_from(item, &n, true)) ? (long)found : -ENOENT;
+	for (; at < KX_LIBRARIES && !found; at = queue[first++]) {
+		if (copy_in(&l, &kx_libraries.library[at], sizeof(l)))
+			break;
+		found = find_in(&l, &n, false);
+		for (uint32_t i = 0; i < KX_LIBRARIES; i++)
+			if (l.needs & ~seen & 1U << i)
+				queue[last++] = i;
+		seen |= (uint32_t)l.needs;
+		if (first == last)
+			break;
+	}
+	return found ? (long)found : -ENOENT;
+}
+
+long sys_symbol(long library, long name, long needed)
+{
+	long r = &kx_libraries ? find((uint64_t)library, (uint64_t)name, needed) : -ENOENT;
+
+	library_forget();
+	return r;
 }

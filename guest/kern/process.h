@@ -68,6 +68,10 @@ void fork_if_wanted(void);
 
 /* ---- task.c ---- */
 
+#define task_area ((struct kx_task *)KX_TASK_VA)
+#define task_data ((char *)(task_area + 1))
+#define TASK_ROOM (KX_TASK_SIZE - sizeof(struct kx_task))
+
 void task_command(void); /* the engine has a task */
 void task_news(void);    /* what a task waited for may have come */
 void tasks_if_wanted(void);
@@ -198,5 +202,7 @@ uint64_t random_below(uint64_t n);
 
 /* Only a program with libraries has it. */
 extern struct kx_libraries kx_libraries __attribute__((weak));
+/* Clears what is left on the kernel stack of what has returned: an update would find addresses of libraries there, and take them for used. */
+void library_forget(void);
 
 #endif

@@ -55,7 +55,9 @@ FILE_CALLS(DECLARE)
 long sys_rt_sigreturn(void);
 long user_word(const long *src); /* entry.S */
 long sys_unmapself(long base, long size);
-long sys_bind(long library, long call); /* library.c */
+/* library.c, load.c */
+long sys_bind(long library, long call), sys_symbol(long library, long name, long needed);
+long sys_load(long name, long flags, long why, long room);
 
 #define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
 static const syscall_fn table[] = {
@@ -100,6 +102,18 @@ static long unsupported(long nr)
 	return -ENOSYS;
 }
 
+/* Calls that Linux does not have. */
+static long own_call(const struct frame *f)
+{
+	switch (f->nr) {
+	case KX_SYS_unmapself: return sys_unmapself(f->rsi, f->rdx);
+	case KX_SYS_bind: return sys_bind(f->rsi, f->rdx);
+	case KX_SYS_load: return sys_load(f->rsi, f->rdx, f->rcx, f->r8);
+	case KX_SYS_symbol: return sys_symbol(f->rsi, f->rdx, f->rcx);
+	default: return unsupported(f->nr);
+	}
+}
+
 static long dispatch(const struct frame *f)
 {
 	long nr = f->nr;
@@ -107,9 +121,7 @@ static long dispatch(const struct frame *f)
 	long r;
 
 	if (!fn)
-		return nr == KX_SYS_unmapself ? sys_unmapself(f->rsi, f->rdx) :
-		       nr == KX_SYS_bind      ? sys_bind(f->rsi, f->rdx) :
-						unsupported(nr);
+		return own_call(f);
 	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */
 	do
 		r = fn(f->rsi, f->rdx, f->rcx, f->r8, f->r9, user_word((const long *)f->rsp));

@@ -5,9 +5,9 @@
 #include "ipc.h"
 #include "process.h"
 
-#define task ((struct kx_task *)KX_TASK_VA)
-#define data ((char *)(task + 1))
-#define ROOM (KX_TASK_SIZE - sizeof(struct kx_task))
+#define task task_area
+#define data task_data
+#define ROOM TASK_ROOM
 
 long sys_msgget(long key, long flags), sys_msgsnd(long id, long message, long size, long flags);
 long sys_msgrcv(long id, long message, long size, long type, long flags), sys_msgctl(long id, long cmd, long user);

@@ -27,12 +27,7 @@ typedef int step(struct scan *s, uint64_t at, struct place where);
 
 static struct update {
 	struct scan scan;
-	const struct kx_update *plan;
-	const struct kx_update_part *part;
-	const struct kx_update_page *page;
-	const struct kx_update_move *move;
-	const struct kx_update_word *literal, *word;
-
+	struct plan plan;
 	struct kx_updated *result;
 	step *step;
 	uint64_t *hits; /* addresses of words that move, >> HIT_SHIFT */
@@ -45,26 +40,26 @@ static struct update {
 
 static const struct kx_update_part *part_of(uint64_t va)
 {
-	for (uint32_t i = 0; i < u.plan->parts; i++)
-		if (va >= u.part[i].va && va < u.part[i].end)
-			return &u.part[i];
+	for (uint32_t i = 0; i < u.plan.head->parts; i++)
+		if (va >= u.plan.part[i].va && va < u.plan.part[i].end)
+			return &u.plan.part[i];
 	return NULL;
 }
 
 /* The last move that begins at an address or before it, or NULL. */
 static const struct kx_update_move *move_of(uint64_t va)
 {
-	uint32_t lo = 0, hi = u.plan->moves;
+	uint32_t lo = 0, hi = u.plan.head->moves;
 
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
-		if (u.move[mid].from <= va)
+		if (u.plan.move[mid].from <= va)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo ? &u.move[lo - 1] : NULL;
+	return lo ? &u.plan.move[lo - 1] : NULL;
 }
 
 /* The variable that n bytes are of, or NULL. */
@@ -93,75 +88,47 @@ static const struct kx_update_word *word_at(const struct kx_update_word *w, uint
 
 static bool is_word(uint64_t va)
 {
-	const struct kx_update_word *w = word_at(u.word, u.plan->words, va);
+	const struct kx_update_word *w = word_at(u.plan.word, u.plan.head->words, va);
 
-	return w < u.word + u.plan->words && w->va == va;
+	return w < u.plan.word + u.plan.head->words && w->va == va;
 }
 
 /* A pointer of the old library that has its first value yet, and so the new one's. */
 static bool untouched(uint64_t va)
 {
-	const struct kx_update_word *l = word_at(u.literal, u.plan->literals, va);
+	const struct kx_update_word *l = word_at(u.plan.literal, u.plan.head->literals, va);
 
-	return l < u.literal + u.plan->literals && l->va == va && *(const uint64_t *)va == l->value;
+	return l < u.plan.literal + u.plan.head->literals && l->va == va && *(const uint64_t *)va == l->value;
 }
 
 static bool is_old(uint64_t va)
 {
-	return va >= u.plan->old_va && va < u.plan->old_end;
-}
-
-/* Whether all of n bytes are on pages that the new library is to have of its own. */
-static bool is_own(uint64_t va, uint64_t n)
-{
-	uint32_t lo = 0, hi = u.plan->pages;
-	uint64_t last = PAGE_DOWN(va + n - 1), first = PAGE_DOWN(va);
-
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (u.page[mid].va < first)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < u.plan->pages && u.page[lo].va == first; lo++, first += PAGE_SIZE)
-		if (first == last)
-			return true;
-	return false;
+	return va >= u.plan.head->old_va && va < u.plan.head->old_end;
 }
 
 /* The engine's plan is right, or it is refused: in here nobody may fall over it. */
 static bool check_ranges(const struct kx_update *p)
 {
-	uint64_t top = mem.ram_va, low = mem.dynamic_va;
-
-	return !((p->old_va | p->old_end | p->new_va | p->new_end) & (PAGE_SIZE - 1)) && low <= p->old_va && p->old_va < p->old_end &&
-	       p->old_end <= top && low <= p->new_va && p->new_va < p->new_end && p->new_end <= top &&
-	       (p->old_end <= p->new_va || p->new_end <= p->old_va);
+	return !((p->old_va | p->old_end) & (PAGE_SIZE - 1)) && mem.dynamic_va <= p->old_va && p->old_va < p->old_end && p->old_end <= mem.ram_va &&
+	       (p->old_end <= p->new_va || p->new_end <= p->old_va) && p->parts <= PARTS;
 }
 
 static bool check_parts(const struct kx_update *p)
 {
 	uint64_t at = p->old_va;
 
-	for (uint32_t i = 0; i < p->parts; at = u.part[i++].end)
-		if ((u.part[i].va | u.part[i].end) & (PAGE_SIZE - 1) || u.part[i].va < at || u.part[i].end <= u.part[i].va ||
-		    u.part[i].end > p->old_end || u.part[i].kind < KX_UPDATE_CODE || u.part[i].kind > KX_UPDATE_DATA)
+	for (uint32_t i = 0; i < p->parts; at = u.plan.part[i++].end)
+		if ((u.plan.part[i].va | u.plan.part[i].end) & (PAGE_SIZE - 1) || u.plan.part[i].va < at || u.plan.part[i].end <= u.plan.part[i].va ||
+		    u.plan.part[i].end > p->old_end || u.plan.part[i].kind < KX_UPDATE_CODE || u.plan.part[i].kind > KX_UPDATE_DATA)
 			return false;
 	return true;
 }
 
 static bool check_pages(const struct kx_update *p)
 {
-	uint64_t at = p->new_va, content;
-
-	for (uint32_t i = 0; i < p->pages; at = u.page[i++].va + PAGE_SIZE) {
-		content = u.page[i].content;
-		if (u.page[i].va & (PAGE_SIZE - 1) || u.page[i].va < at || u.page[i].va >= p->new_end ||
-		    (content && (is_old(content) || !readable(content, PAGE_SIZE))))
+	for (uint32_t i = 0; i < p->pages; i++)
+		if (u.plan.page[i].content && is_old(u.plan.page[i].content))
 			return false;
-	}
 	return true;
 }
 
@@ -176,14 +143,14 @@ static bool check_target(const struct kx_update *p, const struct kx_update_move 
 	if (m->kind == KX_UPDATE_GONE)
 		return !m->size;
 	return m->to >= p->new_va && m->to <= p->new_end && (m->kind == KX_UPDATE_CODE || m->size <= p->new_end - m->to) &&
-	       (m->kind != KX_UPDATE_DATA || !m->size || is_own(m->to, m->size));
+	       (m->kind != KX_UPDATE_DATA || !m->size || plan_owns(&u.plan, m->to, m->size));
 }
 
 static bool check_moves(const struct kx_update *p)
 {
 	uint64_t at = p->old_va;
 
-	for (const struct kx_update_move *m = u.move; m < u.move + p->moves; m++) {
+	for (const struct kx_update_move *m = u.plan.move; m < u.plan.move + p->moves; m++) {
 		const struct kx_update_part *part = part_of(m->from);
 
 		if (!part || !may_hold(part->kind, m->kind) || m->from < at || m->size > part->end - m->from || !check_target(p, m))
@@ -198,34 +165,23 @@ static bool check_words(const struct kx_update *p)
 {
 	uint64_t at = 0;
 
-	for (uint32_t i = 0; i < p->literals; at = u.literal[i++].va + 8)
-		if (u.literal[i].va < at || !variable_of(u.literal[i].va, 8))
+	for (uint32_t i = 0; i < p->literals; at = u.plan.literal[i++].va + 8)
+		if (u.plan.literal[i].va < at || !variable_of(u.plan.literal[i].va, 8))
 			return false;
-	at = 0;
-	for (uint32_t i = 0; i < p->words; at = u.word[i++].va + 8)
-		if (u.word[i].va % 8 || u.word[i].va < at || is_old(u.word[i].va) || is_old(u.word[i].value))
+	for (uint32_t i = 0; i < p->words; i++)
+		if (is_old(u.plan.word[i].va) || is_old(u.plan.word[i].value))
 			return false;
 	return true;
 }
 
-static long read_plan(uint64_t at)
+static int read_plan(uint64_t at)
 {
-	const struct kx_update *p = (const struct kx_update *)at;
-	uint64_t size;
+	const struct kx_update *p;
 
-	if (at & 7 || at >= mem.ram_va || !readable(at, sizeof(*p)))
+	if (plan_read(&u.plan, at))
 		return -EINVAL;
-	size = sizeof(*p) + p->parts * sizeof(*u.part) + p->pages * sizeof(*u.page) + p->moves * sizeof(*u.move) +
-	       ((uint64_t)p->literals + p->words) * sizeof(*u.word);
-	if (size > mem.ram_va - at || !readable(at, size) || !check_ranges(p) || p->parts > PARTS)
-		return -EINVAL;
-	u.plan = p;
-	u.part = (const struct kx_update_part *)(p + 1);
-	u.page = (const struct kx_update_page *)(u.part + p->parts);
-	u.move = (const struct kx_update_move *)(u.page + p->pages);
-	u.literal = (const struct kx_update_word *)(u.move + p->moves);
-	u.word = u.literal + p->literals;
-	return check_parts(p) && check_pages(p) && check_moves(p) && check_words(p) ? 0 : -EINVAL;
+	p = u.plan.head;
+	return check_ranges(p) && check_parts(p) && check_pages(p) && check_moves(p) && check_words(p) ? 0 : -EINVAL;
 }
 
 /* ---- what a word means ---- */
@@ -245,7 +201,7 @@ static enum meaning meaning(uint64_t value, uint64_t *to, uint32_t *kind)
 	if (!part)
 		return NOTHING;
 	if (part->kind == KX_UPDATE_CONST)
-		u.pinned[part - u.part] = true;
+		u.pinned[part - u.plan.part] = true;
 	return part->kind == KX_UPDATE_CODE ? INSIDE : part->kind == KX_UPDATE_CONST ? PINNED : LOST;
 }
 
@@ -299,7 +255,7 @@ static int variables_all(void)
 	const struct kx_update_move *m;
 	int err = 0;
 
-	for (m = u.move; m < u.move + u.plan->moves && !err; m++)
+	for (m = u.plan.move; m < u.plan.move + u.plan.head->moves && !err; m++)
 		if (m->kind == KX_UPDATE_DATA)
 			err = scan_range(&u.scan, m->from, m->from + m->size, (struct place){0, true, false});
 	return err;
@@ -343,7 +299,7 @@ static int in_the_way(struct scan *s, uint64_t at, struct place where)
  */
 static int binding(void)
 {
-	uint64_t item = library_item(u.plan->old_va, u.plan->old_end - 1);
+	uint64_t item = library_item(u.plan.head->old_va, u.plan.head->old_end - 1);
 	int err = 0;
 
 	if (item) {
@@ -351,8 +307,8 @@ static int binding(void)
 		u.scan.found = in_the_way;
 		err = scan_threads(&u.scan);
 	}
-	u.scan.low = u.plan->old_va;
-	u.scan.high = u.plan->old_end; /* one past the end is an address, too */
+	u.scan.low = u.plan.head->old_va;
+	u.scan.high = u.plan.head->old_end; /* one past the end is an address, too */
 	u.scan.found = found;
 	return err;
 }
@@ -395,53 +351,13 @@ static int open_words(void)
 {
 	int err = each(open, 0, HIT_FUNCTION);
 
-	for (uint32_t i = 0; i < u.plan->words && !err; i++)
-		if (!is_own(u.word[i].va, 8))
-			err = open(&u.scan, u.word[i].va, (struct place){0, false, false});
+	for (uint32_t i = 0; i < u.plan.head->words && !err; i++)
+		if (!plan_owns(&u.plan, u.plan.word[i].va, 8))
+			err = open(&u.scan, u.plan.word[i].va, (struct place){0, false, false});
 	return err;
 }
 
-/* Calls f for each run of the new library's own pages, until it fails; how many pages have been passed. */
-static uint32_t take_pages(int *err)
-{
-	uint32_t i = 0, first;
-
-	for (*err = 0; i < u.plan->pages; ) {
-		for (first = i++; i < u.plan->pages && u.page[i].va == u.page[i - 1].va + PAGE_SIZE; i++)
-			;
-		*err = dynamic_take(u.page[first].va, i - first);
-		if (*err)
-			return first;
-	}
-	return i;
-}
-
-static int map(void)
-{
-	int err;
-	uint32_t taken = take_pages(&err);
-	uint64_t at = u.plan->new_va;
-
-	for (uint32_t i = 0; i < taken; i++)
-		if (err)
-			dynamic_drop(u.page[i].va, 1);
-		else if (u.page[i].content)
-			copy_words((void *)u.page[i].va, (const void *)u.page[i].content, PAGE_SIZE / 8);
-	if (err)
-		return err;
-	/* Between them are the engine's. */
-	for (uint32_t i = 0; i < taken; at = u.page[i++].va + PAGE_SIZE)
-		image_forget(at, (u.page[i].va - at) >> PAGE_SHIFT);
-	image_forget(at, (u.plan->new_end - at) >> PAGE_SHIFT);
-	return 0;
-}
-
 /* ---- what cannot ---- */
-
-static void set(uint64_t at, uint64_t value)
-{
-	memcpy((void *)at, &value, sizeof(value)); /* a variable may have moved to an odd place */
-}
 
 static int point(uint64_t at, bool functions)
 {
@@ -450,7 +366,7 @@ static int point(uint64_t at, bool functions)
 	uint32_t kind;
 
 	if (meaning(*(const uint64_t *)at, &to, &kind) == MOVED && (kind == KX_UPDATE_CODE && !in) == functions)
-		set(in ? in->to + (at - in->from) : at, to);
+		put_word(in ? in->to + (at - in->from) : at, to); /* a variable may have moved to an odd place */
 	return 0;
 }
 
@@ -470,9 +386,8 @@ static int point_variable(struct scan *s, uint64_t at, struct place where)
 static void functions(void)
 {
 	each(point_function, HIT_FUNCTION, HIT_FUNCTION);
-	for (uint32_t i = 0; i < u.plan->words; i++)
-		set(u.word[i].va, u.word[i].value);
-	u.result->functions += u.plan->words;
+	plan_words(&u.plan);
+	u.result->functions += u.plan.head->words;
 }
 
 static void copy(uint64_t to, uint64_t from, uint64_t n)
@@ -483,9 +398,9 @@ static void copy(uint64_t to, uint64_t from, uint64_t n)
 
 static void variables(void)
 {
-	const struct kx_update_word *l = u.literal, *end = u.literal + u.plan->literals;
+	const struct kx_update_word *l = u.plan.literal, *end = u.plan.literal + u.plan.head->literals;
 
-	for (const struct kx_update_move *m = u.move; m < u.move + u.plan->moves; m++) {
+	for (const struct kx_update_move *m = u.plan.move; m < u.plan.move + u.plan.head->moves; m++) {
 		uint64_t from = m->from, stop = m->from + m->size, shift = m->to - m->from;
 
 		if (m->kind != KX_UPDATE_DATA)
@@ -503,9 +418,9 @@ static void variables(void)
 
 static void release(void)
 {
-	for (uint32_t i = 0; i < u.plan->parts; i++)
+	for (uint32_t i = 0; i < u.plan.head->parts; i++)
 		if (!u.pinned[i])
-			dynamic_drop(u.part[i].va, (u.part[i].end - u.part[i].va) >> PAGE_SHIFT);
+			dynamic_drop(u.plan.part[i].va, (u.plan.part[i].end - u.plan.part[i].va) >> PAGE_SHIFT);
 }
 
 /* ---- the task ---- */
@@ -532,7 +447,7 @@ static long run(int64_t since, bool try)
 		return err;
 	err = open_words();
 	if (!err)
-		err = map();
+		err = plan_take(&u.plan);
 	stage(KX_UPDATE_MAP, &since);
 	if (err)
 		return err;

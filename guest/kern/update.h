@@ -1,4 +1,4 @@
-/* update.h: what of the pVM's memory may hold addresses (scan.c), for the update of a library (update.c). */
+/* update.h: what of the pVM's memory may hold addresses (scan.c), for the update of a library (update.c); and the engine's plan for that, and for libraries that come (load.c). */
 #ifndef UPDATE_H
 #define UPDATE_H
 
@@ -64,5 +64,30 @@ static inline void copy_words(void *to, const void *from, uint64_t n)
 {
 	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 }
+
+static inline void put_word(uint64_t at, uint64_t value)
+{
+	memcpy((void *)at, &value, sizeof(value));
+}
+
+/* ---- plan.c ---- */
+
+/* struct kx_update, and where its arrays are. */
+struct plan {
+	const struct kx_update *head;
+	const struct kx_update_part *part;
+	const struct kx_update_page *page;
+	const struct kx_update_move *move;
+	const struct kx_update_word *literal, *word;
+};
+
+/* 0, or -EINVAL: it is nonsense. What is said of an old library is not looked at. */
+int plan_read(struct plan *p, uint64_t at);
+/* Whether all of n bytes are on pages that are to be the pVM's own. */
+bool plan_owns(const struct plan *p, uint64_t va, uint64_t n);
+/* Gets those pages, with their first content; 0, or -ENOMEM with nothing taken. */
+int plan_take(const struct plan *p);
+/* Gives words their values; all have to be writable. */
+void plan_words(const struct plan *p);
 
 #endif

@@ -33,9 +33,18 @@ static void backward(function *const *list, size_t n)
 		list[n]();
 }
 
+static size_t first; /* how many there are when the program starts; the others have come later */
+
+static void destruct(size_t from, size_t end)
+{
+	while (end-- > from)
+		backward((function *const *)kx_libraries.library[end].fini, kx_libraries.library[end].finis);
+}
+
 void __libc_start_init(void)
 {
-	for (size_t i = 0; i < kx_libraries.count; i++)
+	first = kx_libraries.count;
+	for (size_t i = 0; i < first; i++)
 		forward((function *const *)kx_libraries.library[i].init, kx_libraries.library[i].inits);
 	_init();
 	forward(__init_array_start, __init_array_end - __init_array_start);
@@ -43,8 +52,8 @@ void __libc_start_init(void)
 
 void __libc_exit_fini(void)
 {
+	destruct(first, kx_libraries.count);
 	backward(__fini_array_start, __fini_array_end - __fini_array_start);
 	_fini();
-	for (size_t i = kx_libraries.count; i--;)
-		backward((function *const *)kx_libraries.library[i].fini, kx_libraries.library[i].finis);
+	destruct(0, first);
 }

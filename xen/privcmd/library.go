@@ -239,8 +239,9 @@ func (f *fork) libraries() error {
 
 // Limits of what a token may say.
 const (
-	maxMappings = abi.Libraries * 16
-	maxHeld     = 1 << 14 // pages of a library
+	maxLibraries = abi.Libraries + 2 // while one takes the place of another: it, and the plan for that
+	maxMappings  = maxLibraries * 16
+	maxHeld      = 1 << 14 // pages of a library
 )
 
 // token appends what adopt needs.
@@ -273,7 +274,7 @@ func (h *Hypervisor) adoptSegment(t []byte) (g *segment, rest []byte, err error)
 	}
 	g = &segment{}
 	libraries, mappings := take(), take()
-	if libraries > abi.Libraries || mappings > maxMappings {
+	if libraries > maxLibraries || mappings > maxMappings {
 		return nil, nil, xen.ErrNoDomain
 	}
 	for range libraries {

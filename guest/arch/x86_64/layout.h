@@ -27,6 +27,10 @@
 #define KX_SYS_unmapself 1023
 /* And one more: binds call b of the library a, and returns where it goes. */
 #define KX_SYS_bind 1022
+/* dlopen: loads the library of the name a, with flags b; its place in kx_libraries, or why not in d bytes of text at c. */
+#define KX_SYS_load 1021
+/* dlsym: the address of the symbol of the name b, sought in the library a and those that come after it, or, with c, those that it needs. */
+#define KX_SYS_symbol 1020
 
 /* Size of fnstenv's image and of what switch_to keeps beside it. */
 #define SWITCH_FPU 40

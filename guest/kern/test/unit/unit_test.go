@@ -20,7 +20,7 @@ func TestUnit(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	noteSources(t, "c/*.c", "../../*.[ch]", "../../../include/*.h", "../../../arch/x86_64/*.[hS]")
 	run(t, "-fpie", "-pie", "-fno-sanitize-recover=all", "-mgeneral-regs-only", "-mno-red-zone",
-		"c/update.c", "../../update.c", "../../scan.c", "../../mem.c", "../../cow.c", "../../kmalloc.c", "../../../arch/x86_64/scan.S")
+		"c/update.c", "../../update.c", "../../plan.c", "../../scan.c", "../../mem.c", "../../cow.c", "../../kmalloc.c", "../../../arch/x86_64/scan.S")
 }
 
 // run compiles a program, with options beside the usual ones, and runs it: it says nothing if all is well.

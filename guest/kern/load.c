@@ -1,0 +1,80 @@
+/*
+ * load.c: a library comes while the program runs, and those that it needs. The engine finds and links them and maps what nobody can write to; the rest is done
+ * here, in one go: no thread runs, and nothing is forked, before the engine knows how it went.
+ */
+#include "mem.h"
+#include "process.h"
+#include "update.h"
+
+#define NAP_NS 10000000
+
+static int open_words(struct scan *s, const struct plan *p)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < p->head->words && !err; i++)
+		err = scan_open(s, p->word[i].va);
+	return err;
+}
+
+static int take(uint64_t at)
+{
+	struct scan s = {0};
+	struct plan p;
+	int err = plan_read(&p, at);
+
+	if (!err && (p.head->old_end || p.head->parts || p.head->moves || p.head->literals))
+		err = -EINVAL;
+	if (!err)
+		err = open_words(&s, &p);
+	if (!err)
+		err = plan_take(&p);
+	if (!err)
+		plan_words(&p);
+	scan_end(&s);
+	return err;
+}
+
+/* Bytes of a name in the task's data; none: an application. */
+static long put_name(uint64_t name)
+{
+	long n = name ? copy_in_str(task_data, (const char *)name, TASK_ROOM) : 0;
+
+	return name && !n ? -ENOENT : n;
+}
+
+/* Why, in words, is in the task's data. */
+static long load(uint64_t name, uint64_t flags)
+{
+	long n = put_name(name), r = n, place;
+
+	task_area->op = task_area->size = 0;
+	if (n < 0)
+		return n;
+	task_area->size = (uint32_t)n;
+	r = engine_call(KX_CALL_LOAD, 0, (uint64_t)n, flags, 0);
+	place = (long)task_area->a[0];
+	if (r <= 0)
+		return r ? r : place;
+	r = take((uint64_t)r);
+	engine_call(KX_CALL_LOADED, 0, (uint64_t)r, 0, 0);
+	task_area->size = 0;
+	return r ? r : place;
+}
+
+/* The place of a library in kx_libraries, or -errno, and why in so many bytes of text. */
+long sys_load(long name, long flags, long why, long room)
+{
+	long r = &kx_libraries ? load((uint64_t)name, (uint64_t)flags) : -ENOSYS;
+	uint64_t n;
+
+	while (r == -EBUSY && !task_area->size) {
+		wait_on_killable(NULL, deadline_after(NAP_NS));
+		r = load((uint64_t)name, (uint64_t)flags);
+	}
+	n = r < 0 && room > 0 ? MIN(MIN((uint64_t)task_area->size, TASK_ROOM), (uint64_t)room - 1) : 0;
+	if (room > 0 && (copy_out((void *)why, task_data, n) || clear_out((char *)why + n, 1)))
+		r = r < 0 ? r : -EFAULT;
+	library_forget();
+	return r;
+}
