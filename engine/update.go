@@ -60,7 +60,12 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 	if waits == nil {
 		waits = func(UpdateWait) {}
 	}
-	err = u.steps.do("check", u.check, nil)
+	return u.all(ctx, waits)
+}
+
+// all is the whole update, after beginUpdate.
+func (u *update) all(ctx context.Context, waits func(UpdateWait)) (*UpdateResult, error) {
+	err := u.steps.do("check", u.check, nil)
 	if err != nil || u.result.Already {
 		u.end()
 	} else if err = u.steps.do("plan", u.prepare, nil); err != nil {
@@ -69,7 +74,7 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 		err = u.run(ctx, waits)
 	}
 	if err != nil {
-		e.events.addf("update refused", &u.rec.Process, "%v", err)
+		u.e.events.addf("update refused", &u.rec.Process, "%v", err)
 		return nil, err
 	}
 	return &u.result, nil
