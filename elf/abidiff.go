@@ -338,6 +338,8 @@ func (c *Changes) identity(old, now *ABI) {
 		c.add("signed as %s, was %s", b.Name, a.Name)
 	case b.Version < a.Version:
 		c.add("version %d, was %d", b.Version, a.Version)
+	case b.Loader > a.Loader:
+		c.add("loader %s, was %s", b.Loader, a.Loader)
 	}
 }
 

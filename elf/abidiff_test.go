@@ -185,10 +185,21 @@ func TestABIOther(t *testing.T) {
 	want("first record", "", old, signed("lib", 3))
 	want("older", "version 2, was 3", signed("lib", 3), signed("lib", 2))
 	want("another", "signed as web, was lib", signed("lib", 3), signed("web", 4))
+	strict := sign(t, old, Record{Name: "lib", Version: 3, Loader: LoaderApp}, key)
+	want("laxer", "loader any, was app", strict, signed("lib", 3))
+	want("stricter", "", signed("lib", 3), strict)
 	want("no record", "no restriction record, had one: sign it", signed("lib", 3), old)
 
 	thread := library(t, abiC+"__thread int mine = 1;\nint target(void) { return 1; }\nvoid *choose(void) { return target; }\nint chosen(void) __attribute__((ifunc(\"choose\")));\n")
 	want("TLS, IFUNC", "indirect function chosen: it cannot be replaced\nthread-local variable mine: it cannot be replaced", thread, thread)
+
+	zipped := zippedABI(t)
+	zip := zipped(func([]byte) {})
+	if c := compareABI(t, old, zip); len(c.Reasons) != 0 || !c.Typed {
+		t.Errorf("compressed: %+v", c)
+	}
+	want("compressed, another type", "function add: argument 2: long int, was int", zip,
+		library(t, strings.Replace(abiC, "add(int a, int b)", "add(int a, long b)", 1), "-gz=zlib"))
 
 	for _, c := range []struct {
 		name, reason string
@@ -202,7 +213,12 @@ func TestABIOther(t *testing.T) {
 			}
 			return library(t, abiC, "-Wl,--version-script="+filepath.Join(dir, "v.map"))
 		}()},
-		{"compressed", "compressed debug information: build it with -gz=none", library(t, abiC, "-gz=zlib")},
+		{"compressed as GNU once did", "debug information compressed as GNU once did: build it with -gz=zlib or -gz=none", library(t, abiC, "-gz=zlib-gnu")},
+		{"zstd", "debug information compressed by another way than zlib (2): build it with -gz=zlib or -gz=none", zipped(func(h []byte) { h[0] = 2 })},
+		{"huge", "more than 268435456 bytes of debug information", zipped(func(h []byte) { h[13] = 1 })},
+		{"shorter", "damaged compressed debug information: more or less than the 1 bytes that it says", zipped(func(h []byte) { le.PutUint64(h[8:], 1) })},
+		{"damaged", "damaged compressed debug information: zlib: invalid header", zipped(func(h []byte) { h[24] ^= 1 })},
+		{"split", "split debug information: build it without -gsplit-dwarf", library(t, abiC, "-gsplit-dwarf")},
 		{"type units", "debug information with type units: build it with -fno-debug-types-section", library(t, abiC, "-fdebug-types-section")},
 		{"64-bit DWARF", "debug information in 64-bit DWARF: build it with -gdwarf32", library(t, abiC, "-gdwarf64")},
 	} {
@@ -215,6 +231,24 @@ func TestABIOther(t *testing.T) {
 	le.PutUint32(bare[60:], 0)
 	if _, err := readABI(bare); err == nil || !strings.HasPrefix(err.Error(), "a shared library without section headers") {
 		t.Errorf("without sections: %v", err)
+	}
+}
+
+// zippedABI returns a function that changes the header and more of compressed debug information of a library.
+func zippedABI(t *testing.T) func(change func(h []byte)) []byte {
+	lib := library(t, abiC, "-gz=zlib")
+	f, err := stdelf.NewFile(bytes.NewReader(lib))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := f.Section(".debug_info")
+	if s.Flags&stdelf.SHF_COMPRESSED == 0 {
+		t.Fatal("it is not compressed")
+	}
+	return func(change func(h []byte)) []byte {
+		b := bytes.Clone(lib)
+		change(b[s.Offset:])
+		return b
 	}
 }
 

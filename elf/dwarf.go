@@ -2,6 +2,8 @@ package elf
 
 import (
 	"bytes"
+	"compress/zlib"
+	"io"
 	"sort"
 )
 
@@ -131,20 +133,24 @@ func (f *file) debugSections() (*dwarf, error) {
 	}
 	total := uint64(0)
 	for i, s := range secs {
+		if names(s.name) == ".zdebug_info" {
+			return nil, refuse("debug information compressed as GNU once did: build it with -gz=zlib or -gz=none")
+		}
 		to := wanted[names(s.name)]
 		if to == nil || !s.inFile() {
 			continue
-		}
-		if s.flags&sectionCompressed != 0 {
-			return nil, refuse("compressed debug information: build it with -gz=none")
 		}
 		if *to != nil {
 			return nil, refuse("section %d is the second %s", i, names(s.name))
 		}
 		if total += s.size; total > dwarfBytes {
-			return nil, refuse("more than %d bytes of debug information", uint64(dwarfBytes))
+			return nil, errDwarfBytes
 		}
-		if *to, err = f.read(s.off, s.size); err != nil {
+		if *to, err = f.read(s.off, s.size); err == nil && s.flags&sectionCompressed != 0 {
+			*to, err = inflated(*to, dwarfBytes-total)
+			total += uint64(len(*to))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -152,6 +158,34 @@ func (f *file) debugSections() (*dwarf, error) {
 		return nil, nil
 	}
 	return d, nil
+}
+
+var errDwarfBytes = refuse("more than %d bytes of debug information", uint64(dwarfBytes))
+
+// inflated is what a compressed section has, in at most so many bytes. They begin with Elf64_Chdr: type, 4 bytes of nothing, size, alignment.
+func inflated(p []byte, most uint64) ([]byte, error) {
+	const head, zlibbed = 24, 1
+	if len(p) < head {
+		return nil, refuse("damaged compressed debug information: %d bytes", len(p))
+	}
+	if typ := le.Uint32(p); typ != zlibbed {
+		return nil, refuse("debug information compressed by another way than zlib (%d): build it with -gz=zlib or -gz=none", typ)
+	}
+	size := le.Uint64(p[8:])
+	if size > most {
+		return nil, errDwarfBytes
+	}
+	r, err := zlib.NewReader(bytes.NewReader(p[head:]))
+	if err == nil {
+		p, err = io.ReadAll(io.LimitReader(r, int64(size)+1))
+	}
+	if err != nil {
+		return nil, refuse("damaged compressed debug information: %v", err)
+	}
+	if uint64(len(p)) != size {
+		return nil, refuse("damaged compressed debug information: more or less than the %d bytes that it says", size)
+	}
+	return p, nil
 }
 
 // sectionNames returns a function that looks names of sections up.

@@ -62,6 +62,15 @@ func ParseLoader(s string) (Loader, error) {
 	return 0, fmt.Errorf("loader %q: self, app or any", s)
 }
 
+// LoadedBy is who may have a library linked into a pVM by the word of a file with that record, or with none: anybody. The stricter word of two
+// counts, that of what links to a library and the library's own.
+func (r *Record) LoadedBy() Loader {
+	if r == nil {
+		return LoaderAny
+	}
+	return r.Loader
+}
+
 // Algorithm is how a record is signed.
 type Algorithm uint32
 

@@ -239,6 +239,7 @@ type Detail struct {
 	LogLost   int64         `json:"log_lost"` // bytes rotated away
 	ImageSHA  string        `json:"image_sha256"`
 	Seal      *Seal         `json:"seal,omitempty"` // nil: no signature was asked for
+	Libraries []LibraryUse  `json:"libraries,omitempty"`
 	RAMBase   uint64        `json:"ram_base"`
 	// What its family shares and it has a part in; nil if nobody could tell in time.
 	Shares []SharedObject `json:"shares,omitempty"`

@@ -51,6 +51,8 @@ func (e *Engine) serve(p *pvm) {
 			e.refusedCall(p, "memory", err.Error())
 			result = -int64(unix.ENOMEM)
 		}
+	case abi.CallUpdate:
+		result = e.callUpdate(p, call)
 	case abi.CallReap:
 		result = e.callReap(p, call.A[0])
 	default:

@@ -19,6 +19,7 @@ type fileID struct {
 	dev, ino     uint64
 	size         int64
 	mtime, ctime syscall.Timespec
+	variant      string // of what was made of it; "": what is made first
 }
 
 // cached is what a fileCache has to know of what it keeps.
@@ -71,7 +72,7 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 		return t, errf(CodeBadImage, "%s: not a regular file", path)
 	}
 	st := fi.Sys().(*syscall.Stat_t)
-	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim, ""}
 
 	c.mu.Lock()
 	if have, ok := c.byID[id]; ok {
@@ -91,20 +92,32 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 	if t, err = c.load(path, data); err != nil {
 		return t, err
 	}
+	return c.keep(t, id), nil
+}
+
+// keep keeps t, unless somebody was faster, and returns what is kept; the caller puts it back.
+func (c *fileCache[T]) keep(t T, id fileID) T {
 	t.entry().id = id
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if other, ok := c.byID[id]; ok { // somebody was faster
+	if other, ok := c.byID[id]; ok {
 		t.close()
 		c.use(other)
-		return other, nil
+		return other
 	}
 	c.byID[id] = t
 	c.use(t)
 	for len(c.order) > fileKeep {
 		c.drop(c.order[0])
 	}
-	return t, nil
+	return t
+}
+
+// variant returns own, or what was kept under that name before, of the same file as t. The caller puts that back, and t too.
+func (c *fileCache[T]) variant(t, own T, name string) T {
+	id := t.entry().id
+	id.variant = name
+	return c.keep(own, id)
 }
 
 // use marks t as used now, by one more. The caller holds c.mu.

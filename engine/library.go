@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"kxsh/elf"
 	"kxsh/xen"
@@ -17,16 +19,17 @@ import (
 // spareRoom is how many pages a dynamic segment has at least for libraries that come later, beside room for all that are there once more.
 const spareRoom = 256
 
-// library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that use it.
+// library is one checked library, whose read-only pages the hypervisor keeps for all pVMs that may have the same ones (loader.go).
 type library struct {
 	cached
 	elf    *elf.Library
-	xen    xen.Shared
 	record *elf.Record // nil: it has none
 	sha    string
-}
+	holder string // tells it from others of the same file, whose pages are others; "": those of all of the host
 
-func (l *library) close() { l.xen.Close() }
+	mu     sync.Mutex
+	shared xen.Shared // nil: nobody has needed its pages yet
+}
 
 // loadLibrary makes a library of a file.
 func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
@@ -38,15 +41,33 @@ func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := parsed.ReadOnly()
+	return &library{elf: parsed, record: rec, sha: digest(data)}, nil
+}
+
+// pages has the hypervisor keep the library's read-only pages.
+func (e *Engine) pages(l *library, path string) (xen.Shared, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shared != nil {
+		return l.shared, nil
+	}
+	pages, err := l.elf.ReadOnly()
 	if err != nil {
 		return nil, errf(CodeBadImage, "%s: %v", path, err)
 	}
-	shared, err := e.hv.Share(pages)
-	if err != nil {
+	if l.shared, err = e.hv.Share(pages); err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	return &library{elf: parsed, xen: shared, record: rec, sha: digest(data)}, nil
+	return l.shared, nil
+}
+
+// close lets go of them.
+func (l *library) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shared != nil {
+		l.shared.Close()
+	}
 }
 
 // LibraryUse is a library of a pVM.
@@ -56,8 +77,11 @@ type LibraryUse struct {
 	SHA256 string `json:"sha256"` // of the file
 	Base   uint64 `json:"base"`   // address
 	Bytes  uint64 `json:"bytes"`  // of addresses, from there
-	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that use it
-	Item   int    `json:"item"`   // its place in the pVM's kx_libraries
+	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that have the same Holder
+	// Loader is who may have had it loaded, so that its pages are the same: self, app or any.
+	Loader string `json:"loader"`
+	Holder string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
+	Item   int    `json:"item"`             // its place in the pVM's kx_libraries
 	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
 	Previous *LibraryFile `json:"previous,omitempty"`
 }
@@ -71,7 +95,7 @@ type LibraryFile struct {
 // Library is a library of a running pVM, as it is now.
 type Library struct {
 	LibraryUse
-	Sharers int `json:"sharers"` // pVMs that have the same file, this one included
+	Sharers int `json:"sharers"` // pVMs that have the same pages, this one included
 	// Calls of its functions, wherever they are made: those that are bound, and those that will be when they are made first. -1: the files
 	// are not those any more with which an earlier engine has linked it.
 	Bound int `json:"bound"`
@@ -88,8 +112,9 @@ func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
 	list := []Library{}
 	for _, u := range p.rec.Libraries {
 		same := func(q *pvm) bool {
-			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 })
+			return q.rec.Exit == nil && slices.ContainsFunc(q.rec.Libraries, func(o LibraryUse) bool { return o.SHA256 == u.SHA256 && o.Holder == u.Holder })
 		}
+		u.Loader = cmp.Or(u.Loader, elf.LoaderAny.String()) // an earlier kxsh has not said
 		list = append(list, Library{LibraryUse: u, Sharers: len(e.those(same)), Bound: -1, Lazy: -1})
 	}
 	e.mu.Unlock()
@@ -140,6 +165,7 @@ type libraries struct {
 // places them for a RAM window of so many bytes. The caller puts them back.
 func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (l libraries, err error) {
 	f := e.finder(im, r, q)
+	f.loader, f.app = im.record.LoadedBy(), im.sha
 	tree, err := elf.Tree(im.elf, f.open)
 	if err == nil {
 		_, pages := elf.Place(tree, 0)
@@ -153,7 +179,23 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (
 	}
 	l.files, l.uses = f.files, f.uses
 	l.place()
+	if err := e.sharePages(&l); err != nil {
+		f.put()
+		return libraries{}, err
+	}
 	return l, nil
+}
+
+// sharePages has the hypervisor keep what of the libraries is read-only.
+func (e *Engine) sharePages(l *libraries) error {
+	for i, file := range l.files {
+		shared, err := e.pages(file, l.uses[i].Path)
+		if err != nil {
+			return err
+		}
+		l.shared = append(l.shared, shared)
+	}
+	return nil
 }
 
 // finder finds and checks the libraries of a pVM.
@@ -163,6 +205,8 @@ type finder struct {
 	r       *RunRequest
 	q       *restriction
 	folders []string
+	loader  elf.Loader   // by the image's word
+	app     string       // the image's digest
 	linked  *elf.Linked  // of a pVM that runs, which has some; nil: it is not there yet
 	has     []LibraryUse // those
 	files   []*library   // that were found; their user is the finder's
@@ -199,8 +243,10 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 		f.e.libs.put(file)
 		return same, err
 	}
+	loader := min(f.loader, file.record.LoadedBy())
+	file = f.e.ownPages(file, loader, f.app)
 	f.files = append(f.files, file)
-	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha})
+	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
 	return file.elf, nil
 }
 
@@ -258,7 +304,6 @@ func (l *libraries) place() {
 	for i, p := range l.linked.Libraries {
 		shared, private := l.uses[i].place(&p, i)
 		l.dynamic.Shared, l.dynamic.Private = append(l.dynamic.Shared, shared...), append(l.dynamic.Private, private...)
-		l.shared = append(l.shared, l.files[i].xen)
 	}
 }
 

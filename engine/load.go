@@ -108,6 +108,7 @@ func (e *Engine) load(p *pvm, call ipc.Call, asked string) error {
 	}
 	f := e.finder(nil, &rec.Request, &rule)
 	f.linked, f.has = linked, rec.Libraries
+	f.loader, f.app = rec.loader(), rec.ImageSHA
 	defer func() { f.put() }()
 	if rule.Signed {
 		if f.im, err = e.imageOf(&rec); err != nil {
@@ -203,8 +204,12 @@ func (e *Engine) bring(p *pvm, call ipc.Call, a *arrival) error {
 	defer pagesOf.Close()
 	files, at := []xen.Shared{pagesOf}, []xen.Mapping{{Range: now.Plan, Prot: elf.Read}}
 	for i := range now.New {
+		held, err := e.pages(a.files[i], now.New[i].Path)
+		if err != nil {
+			return err
+		}
 		shared, _ := now.New[i].place(&next.Libraries[had+i], len(files))
-		files, at = append(files, a.files[i].xen), append(at, shared...)
+		files, at = append(files, held), append(at, shared...)
 	}
 	slices.SortFunc(at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
 	intend := func(token []byte) error { return e.setLoading(p, now, token) }

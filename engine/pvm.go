@@ -42,6 +42,7 @@ type pvm struct {
 	unsettled atomic.Bool                // an earlier engine was about to update one, and nobody knows yet whether it has
 	loading   atomic.Bool                // libraries come, or an earlier engine was about to have some come
 	next      *elf.Linked                // how it will be linked with them; tend's alone
+	updated   time.Time                  // when it has asked for an update last; tend's alone
 
 	size atomic.Uint64 // of its terminal: rows << 32 | columns
 

@@ -111,7 +111,7 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 			PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
 			Started: requested, UID: os.Getuid(), TTY: r.TTY,
 		},
-		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Token: p.dom.Token(),
+		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Loader: im.record.LoadedBy(), Token: p.dom.Token(),
 		Dynamic: xen.Range{VA: libs.dynamic.VA, Pages: libs.dynamic.Pages},
 		Log:     filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
 	}

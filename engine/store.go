@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"kxsh/elf"
 	"kxsh/xen"
 )
 
@@ -44,6 +46,7 @@ type record struct {
 	ImageSHA  string       `json:"image_sha256"`
 	Seal      *Seal        `json:"seal,omitempty"` // nil: no signature was asked for
 	Libraries []LibraryUse `json:"libraries,omitempty"`
+	Loader    elf.Loader   `json:"loader,omitempty"`   // who may have its libraries loaded, by its image's word; 0: anybody
 	Dynamic   xen.Range    `json:"dynamic,omitzero"`   // its dynamic segment; zero: it has none
 	Kept      []xen.Range  `json:"kept,omitempty"`     // of it, where libraries were of which something is used still
 	Updating  *updating    `json:"updating,omitempty"` // a library that is being replaced
@@ -64,6 +67,9 @@ type record struct {
 	// NoSpin forbids it to look for what relatives do before it sleeps.
 	NoSpin bool `json:"no_spin,omitempty"`
 }
+
+// loader is who may have its libraries loaded, by the word of its image.
+func (r *record) loader() elf.Loader { return cmp.Or(r.Loader, elf.LoaderAny) }
 
 // zombie tells whether it has ended and its parent has not waited for it.
 func (r *record) zombie() bool { return r.Exit != nil && r.Stat == "Z" }

@@ -127,7 +127,7 @@ func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 		Children: children, Members: members, MaxFamily: limit,
 
 		Process: r.listed(), Env: r.Request.Env, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
-		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Seal: r.Seal, Crash: r.Crash,
+		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Seal: r.Seal, Libraries: r.Libraries, Crash: r.Crash,
 	}
 	d.LogBytes, d.LogLost = p.log.size()
 	if r.Exit == nil {

@@ -22,6 +22,7 @@ type update struct {
 	index  int      // which library
 	file   *library // that comes; its user is this update
 	now    *elf.Linked
+	pages  xen.Shared // its read-only ones
 	shared xen.Shared // the plan's pages
 	at     []xen.Mapping
 	updating
@@ -54,7 +55,7 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 	if err != nil {
 		return nil, err
 	}
-	u := &update{e: e, p: p, r: r, gone: make(chan struct{})}
+	u := e.newUpdate(p, r)
 	for {
 		last, err := e.beginUpdate(u)
 		if err != nil {
@@ -72,7 +73,16 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 	if waits == nil {
 		waits = func(UpdateWait) {}
 	}
-	err = u.steps.do("check", u.check, nil)
+	return u.all(ctx, waits)
+}
+
+func (e *Engine) newUpdate(p *pvm, r UpdateRequest) *update {
+	return &update{e: e, p: p, r: r, gone: make(chan struct{})}
+}
+
+// all is the whole update, after beginUpdate.
+func (u *update) all(ctx context.Context, waits func(UpdateWait)) (*UpdateResult, error) {
+	err := u.steps.do("check", u.check, nil)
 	if err != nil || u.result.Already {
 		u.end()
 	} else if err = u.steps.do("plan", u.prepare, nil); err != nil {
@@ -81,7 +91,7 @@ func (e *Engine) Update(ctx context.Context, pid int, r UpdateRequest, waits fun
 		err = u.run(ctx, waits)
 	}
 	if err != nil {
-		e.events.addf("update refused", &u.rec.Process, "%v", err)
+		u.e.events.addf("update refused", &u.rec.Process, "%v", err)
 		return nil, err
 	}
 	return &u.result, nil
@@ -156,12 +166,13 @@ func (u *update) check() error {
 	if err != nil {
 		return err
 	}
-	u.file = file
+	loader := min(u.rec.loader(), file.record.LoadedBy())
+	u.file = u.e.ownPages(file, loader, u.rec.ImageSHA)
 	u.result = UpdateResult{
 		PID: u.p.pid, Library: old.Name, DryRun: u.r.DryRun, Already: file.sha == old.SHA256,
 		Old: LibraryFile{old.Path, old.SHA256}, New: LibraryFile{path, file.sha},
 	}
-	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha, Item: old.Item}
+	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: u.file.holder, Item: old.Item}
 	if !u.r.Rollback {
 		u.New.Previous = &LibraryFile{old.Path, old.SHA256}
 	} else if file.sha != old.Previous.SHA256 {

@@ -42,6 +42,9 @@ func (u *update) prepare() error {
 	u.now, u.BaseWord = now, linked.BaseWord(u.index)
 	u.Old = u.rec.Libraries[u.index].pages()
 	u.at, _ = u.New.place(&now.Libraries[u.index], 0)
+	if u.pages, err = u.e.pages(u.file, u.New.Path); err != nil {
+		return err
+	}
 	for _, part := range changes.Parts {
 		if part.Kind == elf.UpdateCode {
 			u.Code = append(u.Code, xen.Range{VA: part.VA, Pages: (part.End - part.VA) / elf.PageSize})

@@ -159,7 +159,7 @@ func (u *update) mapAll() error {
 		return nil
 	}
 	begin := time.Now()
-	err := u.p.dom.Map([]xen.Shared{u.file.xen, u.shared}, u.at, u.intend)
+	err := u.p.dom.Map([]xen.Shared{u.pages, u.shared}, u.at, u.intend)
 	switch {
 	case errors.Is(err, xen.ErrNoDomain):
 		return u.ended()

@@ -213,6 +213,9 @@ func (c *Call) detailText(d *engine.Detail) error {
 	if s := d.Seal; s != nil {
 		f.add("signed", "%s version %d, loader %s, by %s", s.Name, s.Version, s.Loader, s.Key)
 	}
+	for _, l := range d.Libraries {
+		f.add("library", "%s, %s, loader %s", l.Name, l.Path, l.Loader)
+	}
 	f.add("args", "%s", quoteArgs(d.Args))
 	for _, kv := range d.Env {
 		f.add("env", "%s", kv)

@@ -45,6 +45,7 @@ type verdict struct {
 	Name            string     `json:"name,omitempty"`
 	Version         uint64     `json:"version"`
 	Loader          string     `json:"loader,omitempty"`
+	LoadedBy        string     `json:"loaded_by,omitempty"` // of a library: who may have it loaded into a pVM of the image
 	SignedLibraries bool       `json:"need_signed"`
 	Needs           []elf.Need `json:"needs,omitempty"`
 	Algorithm       string     `json:"algorithm,omitempty"`
@@ -82,7 +83,9 @@ func verify(c *Call) error {
 			if err == nil {
 				err = image.Admit(filepath.Base(file), lib, trust.keys, sha1)
 			}
-			verdicts = append(verdicts, trust.verdict(file, lib, err))
+			v := trust.verdict(file, lib, err)
+			v.LoadedBy = min(image.LoadedBy(), lib.LoadedBy()).String()
+			verdicts = append(verdicts, v)
 		}
 	}
 	return c.verdicts(verdicts)
@@ -148,7 +151,7 @@ func (c *Call) verdicts(list []verdict) error {
 
 func (v *verdict) line() string {
 	if v.Key == "" {
-		return fmt.Sprintf("%s: not signed, which nobody asks for\n", printable(v.File))
+		return fmt.Sprintf("%s: not signed, which nobody asks for; loaded by %s\n", printable(v.File), v.LoadedBy)
 	}
 	s := fmt.Sprintf("%s: %s version %d, loader %s", printable(v.File), v.Name, v.Version, v.Loader)
 	for _, n := range v.Needs {
@@ -160,6 +163,9 @@ func (v *verdict) line() string {
 	s += fmt.Sprintf("; signed by %s, %s", v.Key, v.Algorithm)
 	if v.TrustedAs != "" {
 		s += ", " + printable(v.TrustedAs)
+	}
+	if v.LoadedBy != "" {
+		s += "; loaded by " + v.LoadedBy
 	}
 	return s + "\n"
 }

@@ -13,6 +13,13 @@ extern "C" {
  */
 void kx_on_clone(void (*handler)(void));
 
+/*
+ * kx_update has a shared library of the program replaced by another version of it, as kxsh update does: library is its name, file another one's, in the folders
+ * where the program's libraries are. 0: it is being done, as soon as no thread is in the library, within so many milliseconds; how that went is among kxsh's events. Else it is
+ * -ENOENT: there is no such file, -EBUSY: it is being updated, or loads a library, -EAGAIN: it has asked less than a second ago, -EINVAL, -EFAULT.
+ */
+int kx_update(const char *file, const char *library, unsigned timeout_ms);
+
 #ifdef __cplusplus
 }
 #endif

@@ -129,6 +129,7 @@
 #define KX_CALL_SETTLE 6 /* a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not */
 #define KX_CALL_LOAD 8 /* a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below */
 #define KX_CALL_LOADED 9 /* a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted */
+#define KX_CALL_UPDATE 10 /* a[0]: how many bytes of struct kx_task's data are names, each with its NUL: of a library's file and of the library that it is to replace; a[1]: for how many milliseconds that may be in use. 0: it will be tried */
 #define KX_CALL_TASK 5 /* a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0 */
 
 /*

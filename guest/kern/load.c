@@ -2,6 +2,7 @@
  * load.c: a library comes while the program runs, and those that it needs. The engine finds and links them and maps what nobody can write to; the rest is done
  * here, in one go: no thread runs, and nothing is forked, before the engine knows how it went.
  */
+#include "kx.h"
 #include "mem.h"
 #include "process.h"
 #include "update.h"
@@ -77,4 +78,32 @@ long sys_load(long name, long flags, long why, long room)
 		r = r < 0 ? r : -EFAULT;
 	library_forget();
 	return r;
+}
+
+/* ---- kx_update ---- */
+
+long kx_syscall(long nr, long a, long b, long c, long d, long e, long f); /* entry.S */
+
+int kx_update(const char *file, const char *library, unsigned timeout_ms)
+{
+	return (int)kx_syscall(KX_SYS_update, (long)file, (long)library, timeout_ms, 0, 0, 0);
+}
+
+/* The engine has it done when this has returned, as an update from outside. */
+long sys_update(long file, long library, long ms)
+{
+	long n = copy_in_str(task_data, (const char *)file, TASK_ROOM - 1), m;
+
+	if (n < 0)
+		return n;
+	m = copy_in_str(task_data + n + 1, (const char *)library, TASK_ROOM - 1 - (size_t)n);
+	if (m < 0)
+		return m;
+	task_data[n] = task_data[n + 1 + m] = 0;
+	task_area->op = 0;
+	task_area->size = (uint32_t)(n + m + 2);
+	n = engine_call(KX_CALL_UPDATE, 0, task_area->size, (uint32_t)ms, 0);
+	task_area->size = 0;
+	library_forget();
+	return n;
 }

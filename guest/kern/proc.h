@@ -24,6 +24,9 @@ void show_queues(struct text *t);
 void show_semaphores(struct text *t);
 void show_segments(struct text *t);
 
+/* /proc/self/maps: procmaps.c */
+void show_maps(struct text *t);
+
 /* Of /proc, /proc/PID and /proc/sys; names may have slashes. Each ends with a NULL name. */
 extern const struct proc_file proc_files[], proc_self_files[], proc_sys_files[];
 

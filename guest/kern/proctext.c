@@ -2,8 +2,6 @@
 #include "family.h"
 #include "proc.h"
 
-#include <sys/mman.h>
-
 #define CLK_TCK 100
 
 /* ---- texts ---- */
@@ -227,41 +225,6 @@ static void show_status(struct text *t)
 	text_add(t, "Tgid:\t%u\nPid:\t%u\nPPid:\t%u\nTracerPid:\t0\n", control->domid, control->domid, control->ppid);
 	text_add(t, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n");
 	text_add(t, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%d\n", kib, kib, thread_count);
-}
-
-static void show_run(struct text *t, uint64_t from, uint64_t to, int prot, const char *name)
-{
-	text_add(t, "%08lx-%08lx %c%c%cp 00000000 00:00 0", (unsigned long)from, (unsigned long)to,
-		prot & PROT_READ ? 'r' : '-', prot & PROT_WRITE ? 'w' : '-', prot & PROT_EXEC ? 'x' : '-');
-	text_add(t, "%s%s\n", *name ? "                          /" : "", name);
-}
-
-/* A line for each run of pages of one protection. */
-static void show_runs(struct text *t, uint64_t from, uint64_t pages, const char *name)
-{
-	uint64_t end = from + (pages << PAGE_SHIFT), start = from;
-	int prot = -1;
-
-	for (; from <= end; from += PAGE_SIZE) {
-		int now = from < end ? mem_prot_at(from) : -1;
-
-		if (now == prot)
-			continue;
-		if (prot >= 0)
-			show_run(t, start, from, prot, name);
-		start = from;
-		prot = now;
-	}
-}
-
-static void show_maps(struct text *t)
-{
-	char name[sizeof(control->name) + 1] = "";
-
-	for (size_t i = 0; i < sizeof(control->name) && control->name[i]; i++)
-		name[i] = control->name[i];
-	show_runs(t, KX_IMAGE_VA, image_pages(), name);
-	show_runs(t, control->ram_va, control->ram_pages, "");
 }
 
 static void show_mounts(struct text *t)

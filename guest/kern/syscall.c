@@ -58,6 +58,7 @@ long sys_unmapself(long base, long size);
 /* library.c, load.c */
 long sys_bind(long library, long call), sys_symbol(long library, long name, long needed);
 long sys_load(long name, long flags, long why, long room);
+long sys_update(long file, long library, long ms);
 
 #define ROW(name) [SYS_##name] = (syscall_fn)sys_##name,
 static const syscall_fn table[] = {
@@ -109,6 +110,7 @@ static long own_call(const struct frame *f)
 	case KX_SYS_unmapself: return sys_unmapself(f->rsi, f->rdx);
 	case KX_SYS_bind: return sys_bind(f->rsi, f->rdx);
 	case KX_SYS_load: return sys_load(f->rsi, f->rdx, f->rcx, f->r8);
+	case KX_SYS_update: return sys_update(f->rsi, f->rdx, f->rcx);
 	case KX_SYS_symbol: return sys_symbol(f->rsi, f->rdx, f->rcx);
 	default: return unsupported(f->nr);
 	}

@@ -143,14 +143,15 @@ const (
 // Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
 // nothing but block until done equals asked; result is valid then. A negative result is -errno.
 const (
-	CallFork   = 1 // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
-	CallKill   = 2 // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
-	CallReap   = 3 // a[0]: PID of a child that has been waited for: nobody needs its status any more
-	CallFamily = 4 // a[0]: how many pages the family area should have; how many it has
-	CallSettle = 6 // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
-	CallLoad   = 8 // a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below
-	CallLoaded = 9 // a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted
-	CallTask   = 5 // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
+	CallFork   = 1  // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
+	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
+	CallReap   = 3  // a[0]: PID of a child that has been waited for: nobody needs its status any more
+	CallFamily = 4  // a[0]: how many pages the family area should have; how many it has
+	CallSettle = 6  // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
+	CallLoad   = 8  // a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below
+	CallLoaded = 9  // a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted
+	CallUpdate = 10 // a[0]: how many bytes of struct kx_task's data are names, each with its NUL: of a library's file and of the library that it is to replace; a[1]: for how many milliseconds that may be in use. 0: it will be tried
+	CallTask   = 5  // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
 )
 
 // Libraries that come while the program runs: the one that KX_CALL_LOAD asks for, and those that it needs. The result is

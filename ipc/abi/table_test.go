@@ -70,6 +70,7 @@ var constTable = []struct {
 	{"KX_CALL_SETTLE", CallSettle},
 	{"KX_CALL_LOAD", CallLoad},
 	{"KX_CALL_LOADED", CallLoaded},
+	{"KX_CALL_UPDATE", CallUpdate},
 	{"KX_CALL_TASK", CallTask},
 	{"KX_LOAD_NOW", LoadNow},
 	{"KX_LOAD_PRESENT", LoadPresent},

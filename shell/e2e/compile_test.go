@@ -64,16 +64,16 @@ func (h *home) compiled(t *testing.T, src, name string, flags []string, compiler
 	return out
 }
 
-// sourceDigest is of everything that a compiler reads, but for what belongs to gcc.
+// sourceDigest is of everything that a compiler may read, but for what belongs to gcc.
 func sourceDigest(t *testing.T, src string, flags []string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(src), "*.h"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(src), "*.[ch]"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%x %q", kxshDigest(), flags)
-	for _, f := range append(files, src) {
+	fmt.Fprintf(sum, "%x %q %q", kxshDigest(), filepath.Base(src), flags)
+	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

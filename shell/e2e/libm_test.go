@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,56 +27,81 @@ func (h *home) functions(t *testing.T) (app, want string) {
 
 var functionsFlags = []string{"-O1", "-std=gnu11", "-fno-builtin", "-D_GNU_SOURCE"}
 
-// nextLibm makes another libm of the objects that kxsh's is made of, and tells what the program of functions is to print with it.
-func (h *home) nextLibm(t *testing.T) (lib, want string) {
+// replacedLibm makes a program with a libm in the home's folder, and another libm that may replace that: both of the objects that kxsh's is made of, and
+// of sources that have variables and constants more. In the next one no function does what it did.
+func (h *home) replacedLibm(t *testing.T) (app, next string) {
 	t.Helper()
-	dir := filepath.Join(root, "shell/e2e/testdata/libm")
-	names, err := os.ReadFile(filepath.Join(dir, "names.h"))
+	src := func(name string) string { return filepath.Join(root, "shell/e2e/testdata/libm", name+".c") }
+	objects := filepath.Join(root, "build/guest/musl/shared/libm.a")
+	names, err := os.ReadFile(filepath.Join(root, "shell/e2e/testdata/libm/names.h"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rename := ""
-	for _, m := range regexp.MustCompile(`(?:ONE|TWO)\((\w+)\)`).FindAllStringSubmatch(string(names), -1) {
-		for _, kind := range []string{"", "f", "l"} {
-			rename += fmt.Sprintf("%[1]s%[2]s first_%[1]s%[2]s\n", m[1], kind)
+	rename := map[string]string{}
+	for _, m := range regexp.MustCompile(`[A-Z_]+\(([\w, ]+)\)`).FindAllStringSubmatch(string(names), -1) {
+		for _, name := range strings.Split(m[1], ", ") {
+			for _, kind := range []string{"", "f", "l"} {
+				rename[name+kind] = "first_" + name + kind
+			}
 		}
 	}
-	first := filepath.Join(h.dir, "first.a")
-	flags := []string{"-O2", "-fno-builtin", "-shared", "-Wl,-soname,libm.so", "-Wl,--whole-archive,first.a", "-Wl,--no-whole-archive"}
-	lib = h.compiled(t, filepath.Join(dir, "next.c"), "next.so", flags, func(args ...string) *exec.Cmd {
-		table := h.write(t, "rename", []byte(rename))
-		objects := filepath.Join(root, "build/guest/musl/shared/libm.a")
-		if out, err := exec.Command("objcopy", "--redefine-syms="+table, objects, first).CombinedOutput(); err != nil {
+	table := ""
+	for from, to := range rename {
+		table += from + " " + to + "\n"
+	}
+	build := func(name, version, archive string, prepare func(), sources ...string) string {
+		flags := append(sources[1:], "-O2", "-g", "-fno-builtin", "-shared", "-DVERSION="+version, "-Wl,-soname,libm.so", "-Wl,--whole-archive,"+archive, "-Wl,--no-whole-archive")
+		return h.compiled(t, sources[0], name, flags, func(args ...string) *exec.Cmd {
+			prepare()
+			return h.cc(args...)
+		})
+	}
+	build("libm.so", "1", objects, func() {}, src("own"), src("also"))
+	next = build("next.so", "2", "first.a", func() {
+		args := []string{"--redefine-syms=" + h.write(t, "rename", []byte(table)), objects, filepath.Join(h.dir, "first.a")}
+		if out, err := exec.Command("objcopy", args...).CombinedOutput(); err != nil {
 			t.Fatalf("objcopy: %v\n%s", err, out)
 		}
-		return h.cc(args...)
-	})
-	next := append(slices.Clone(functionsFlags), "-static", "-DNEXT")
-	return lib, h.output(t, "run", h.compiled(t, filepath.Join(dir, "functions.c"), "static-next.kx", next, h.cc))
+	}, src("next"), src("own"), src("also"))
+	h.library(t, src("other"), "-O2", "-L.", "-lm")
+	return h.image(t, src("checker"), append(slices.Clone(functionsFlags), "-L.", "-lother", "-lm")...), next
 }
 
-// The libm of a running program is replaced by one that differs in the lowest bit of all results and has a function more; its variable keeps its value.
+// The libm of a running program is replaced by one whose functions all differ in the lowest bit and that has some more. 111 variables with random values,
+// statics of one name, and pointers to functions, variables, statics and constants, wherever they are held, are as they should be; a thread in the
+// old one delays it; and the way back is the same.
 func TestUpdateLibm(t *testing.T) {
 	h := newHome(t)
-	app, want := h.functions(t)
-	lib, wantNext := h.nextLibm(t)
-	if want == wantNext {
-		t.Error("both compute the same")
+	app, next := h.replacedLibm(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	pid := h.server(t, app, fmt.Sprint(seed))
+	want := func(round, version int) {
+		t.Helper()
+		want := fmt.Sprintf("version %d functions 261 of 261 own %d also %d wrong 0", version, round*1001001+100, (50+round)*1000+200+round)
+		if got := h.sees(t, pid, round); got != want {
+			t.Errorf("round %d: %s, want %s\n%s", round, got, want, h.output(t, "logs", pid))
+		}
 	}
-	pid := strings.TrimSpace(h.output(t, "run", "-d", app, "twice"))
-	h.awaitLog(t, pid, "ready\n")
-	h.output(t, "kill", "-USR1", pid)
-	h.awaitLog(t, pid, want+"ready\n")
-	u := h.update(t, "--symbols-only", pid, lib, "libm.so")
-	if u.New.Path != lib || u.Functions < 100 || u.Variables != 1 || u.Pause <= 0 {
+	want(1, 1)
+	h.thread(t, pid, "inside")
+	if _, errs, code := h.run(t, "update", "--timeout", "100ms", pid, next, "libm.so"); code != 1 || !strings.Contains(errs, " in libm.so:libm_hold+0x") {
+		t.Errorf("with a thread in it: status %d\n%s", code, errs)
+	}
+	want(2, 1)
+	out, errs, code := h.run(t, "-c", fmt.Sprintf("update --json %s %s libm.so & sleep 0.2; kill -USR2 %s; wait $!", pid, next, pid))
+	if code != 0 {
+		t.Fatalf("when it leaves: status %d\n%s%s", code, out, errs)
+	}
+	var list []updated
+	unmarshal(t, out, &list)
+	if u := list[0]; u.New.Path != next || u.Functions < 261 || u.Variables < 111 || u.Pointers < 111 || u.Pinned == 0 || u.Pause <= 0 {
 		t.Errorf("%+v", u)
 	}
-	t.Logf("pause %v, %d functions, steps %v", u.Pause, u.Functions, u.Steps)
-	h.output(t, "kill", "-USR1", pid)
-	if _, errs, code := h.run(t, "wait", pid); code != 0 {
-		t.Errorf("status %d\n%s", code, errs)
-	}
-	compare(t, h.output(t, "logs", pid), "ready\n"+want+"ready\n"+strings.Replace(wantNext, "signgam 0\n", "signgam 4321\n", 1))
+	t.Logf("pause %v, %d functions, %d variables, %d pointers, steps %v", list[0].Pause, list[0].Functions, list[0].Variables, list[0].Pointers, list[0].Steps)
+	want(3, 2)
+	h.output(t, "rollback", pid, "libm.so")
+	want(4, 1)
 }
 
 // A program with -lm finds kxsh's libm without being told where, all pVMs the same, and it computes what the static one does; also when the engine

@@ -51,6 +51,7 @@ func TestLibraries(t *testing.T) {
 type library struct {
 	Name, Path, SHA256   string
 	Base, Bytes, Shared  uint64
+	Loader, Holder       string
 	Item                 int
 	Sharers, Bound, Lazy int
 	Previous             *engine.LibraryFile

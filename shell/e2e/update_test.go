@@ -225,3 +225,46 @@ func TestUpdateEngineKilled(t *testing.T) {
 	h.output(t, "rollback", pid, "libcounter.so") // the next engine links it anew
 	h.wantSeen(t, pid, 5, 208, 1)
 }
+
+// /proc/self/maps shows libraries by name, as they are now; of one that was replaced it shows what is there still.
+func TestUpdateMaps(t *testing.T) {
+	h := newHome(t)
+	_, next := h.counter(t)
+	app := h.image(t, filepath.Join(root, "shell/e2e/testdata/update/maps.c"), "-O2", "-L.", "-lcounter")
+	pid := h.server(t, app)
+	library := "code r-xp/libcounter.so variable rw-p/libcounter.so literal r--p/libcounter.so"
+	compare(t, h.sees(t, pid, 1), library+" first r--p/libcounter.so program r-xp/maps")
+	h.update(t, pid, next, "libcounter.so")
+	compare(t, h.sees(t, pid, 2), library+" first r--p program r-xp/maps")
+	child := strings.TrimSpace(h.output(t, "fork", pid))
+	compare(t, h.sees(t, child, 3), library+" first r--p program r-xp/maps")
+}
+
+// A program may have its own library replaced, by files of its libraries' folders, and is held to what an update from outside is held to.
+func TestUpdateSelf(t *testing.T) {
+	h := newHome(t)
+	h.counter(t)
+	app := h.image(t, filepath.Join(root, "shell/e2e/testdata/update/self.c"), "-O2", "-L.", "-lcounter")
+	asks := func(pid, event string) {
+		t.Helper()
+		h.output(t, "kill", "-USR2", pid)
+		h.awaitLog(t, pid, "asked: No error information Resource temporarily unavailable\n")
+		await(t, event, func() (bool, string) {
+			out := h.output(t, "events")
+			return strings.Contains(out, event), out
+		})
+	}
+	pid := h.server(t, app)
+	none := " No such file or directory"
+	if out := h.output(t, "logs", pid); !strings.Contains(out, "refused:"+none+none+none+" Invalid argument Invalid argument Bad address\n") {
+		t.Errorf("%s", out)
+	}
+	compare(t, h.sees(t, pid, 1), "calls 1 step 1")
+	asks(pid, "libcounter.so: "+filepath.Join(h.dir, "next.so"))
+	compare(t, h.sees(t, pid, 2), "calls 2 step 100")
+
+	h.output(t, "-c", "cd "+h.dir+"; keygen --trust; sign self.kx libcounter.so")
+	pid = h.server(t, "--require", "signed", app)
+	asks(pid, "next.so: refused by rule signed")
+	compare(t, h.sees(t, pid, 1), "calls 1 step 1")
+}

@@ -102,21 +102,48 @@ func (d *Domain) ReadMemory(va uint64, p []byte) error {
 	}
 	w := newWalker(d.c, d.id, d.top)
 	defer w.close()
+	owners := []xen.DomID{d.id}
 	for len(p) > 0 {
 		into := va % pageSize
 		n := min(pagesOf(into+uint64(len(p))), batchFrames)
+		if len(owners) > 1 {
+			n = 1
+		}
 		mfns, err := w.frames(va-into, n)
 		if err != nil {
 			return err
 		}
-		err = d.c.withFrames(d.id, mfns, protRead, func(area []byte) error {
-			done := copy(p, area[into:])
-			p, va = p[done:], va+uint64(done)
-			return nil
-		})
-		if err != nil {
+		for i, owner := range owners {
+			err = d.c.withFrames(owner, mfns, protRead, func(area []byte) error {
+				done := copy(p, area[into:])
+				p, va = p[done:], va+uint64(done)
+				return nil
+			})
+			if err == nil {
+				owners[0], owners[i] = owner, owners[0] // of the next one, too, most likely
+				break
+			}
+		}
+		if err == nil {
+			continue
+		}
+		if len(owners) > 1 {
+			return err
+		}
+		if owners = d.owners(); len(owners) == 1 {
 			return err
 		}
 	}
 	return nil
+}
+
+// owners are those to whom frames may belong that the domain has: itself, the holders of its libraries, and its ancestors.
+func (d *Domain) owners() []xen.DomID {
+	list := []xen.DomID{d.id}
+	d.mapping.RLock()
+	for _, s := range d.segment.libraries {
+		list = append(list, s.id)
+	}
+	d.mapping.RUnlock()
+	return append(list, d.line...)
 }

@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	xentest.Run(t, xentest.Suite{
 		Open:    func(t testing.TB, key string) xen.Hypervisor { return open(t, key) },
 		Prepare: xentest.PrepareGuest,
-		Real:    true, Populated: true, Foreign: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
+		Real:    true, Populated: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
 		// A third of a second each in the lab; shell/e2e has more of them.
 		Cycles: 100, Resets: 200, Watch: watch,
 	})

@@ -28,8 +28,6 @@ type Suite struct {
 	Populated bool
 	// Ports and Grants are how many event channels and frames of grants a domain can have of its own.
 	Ports, Grants int
-	// Foreign is true if ReadMemory does not read what is in frames that belong to another domain.
-	Foreign bool
 	// Moves is true if a parent may go on where its child does, rather than where it was.
 	Moves bool
 	// Cycles is how many forks and exits in a row must leave nothing, Resets how many resets.

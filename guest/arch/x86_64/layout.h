@@ -31,6 +31,8 @@
 #define KX_SYS_load 1021
 /* dlsym: the address of the symbol of the name b, sought in the library a and those that come after it, or, with c, those that it needs. */
 #define KX_SYS_symbol 1020
+/* kx_update: has the library of the name b replaced by the file a, which may take c milliseconds. */
+#define KX_SYS_update 1019
 
 /* Size of fnstenv's image and of what switch_to keeps beside it. */
 #define SWITCH_FPU 40

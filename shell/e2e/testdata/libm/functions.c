@@ -1,66 +1,23 @@
-/* What functions of libm make of some arguments, each as a digest of all bits; with "late" after SIGUSR1, with "twice" after two of them, with "fork" in a child as well. */
-#include <complex.h>
+/* What functions of libm make of some arguments; with "late" after SIGUSR1, with "fork" in a child as well. */
 #include <fenv.h>
-#include <math.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static const double arguments[] = {0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.25, 10.0, 100.5, 1e-8, 1e8, 1e300, -0.5, -1.0, -2.75, -40.0};
-#define ARGUMENTS (sizeof(arguments) / sizeof(*arguments))
+#include "digest.h"
 
-static uint64_t digest;
-
-static void add(const void *value, size_t bytes)
+static void take(const char *name, uint64_t now, uint64_t next)
 {
-	const unsigned char *b = value;
-
-	while (bytes--)
-		digest = (digest ^ *b++) * 0x100000001b3;
+	(void)next;
+	printf("%s %016llx\n", name, (unsigned long long)now);
 }
-
-/* Of 16 bytes of a long double 10 count. All that is no number is one: its sign and payload are free. */
-#define ADD(v, bytes) \
-	do { \
-		__typeof__(v) got = (v); \
-		if (isnan(got)) \
-			add("nan", 3); \
-		else \
-			add(&got, bytes); \
-	} while (0)
-#define SHOW(name, ...) \
-	do { \
-		digest = 0xcbf29ce484222325; \
-		for (size_t i = 0; i < ARGUMENTS; i++) { \
-			double x = arguments[i], y = arguments[(i + 5) % ARGUMENTS]; \
-			(void)y; \
-			__VA_ARGS__; \
-		} \
-		printf("%s %016llx\n", name, (unsigned long long)digest); \
-	} while (0)
-
-/* With NEXT what next.c makes of a result. */
-#ifdef NEXT
-#define RESULT(v) ({ __typeof__(v) r = (v); *(unsigned char *)&r ^= 1; r; })
-#else
-#define RESULT(v) (v)
-#endif
-#define ONE(fn) SHOW(#fn, ADD(RESULT(fn(x)), 8); ADD(RESULT(fn##f((float)x)), 4); ADD(RESULT(fn##l(x)), 10));
-#define TWO(fn) SHOW(#fn, ADD(RESULT(fn(x, y)), 8); ADD(RESULT(fn##f((float)x, (float)y)), 4); ADD(RESULT(fn##l(x, y)), 10));
-#define COMPLEX(fn) SHOW(#fn, double complex z = fn(x / 20 + y / 20 * I); ADD(creal(z), 8); ADD(cimag(z), 8))
 
 static void functions(void)
 {
 	printf("signgam %d\n", signgam);
-#include "names.h"
-	COMPLEX(cexp); COMPLEX(clog); COMPLEX(csqrt); COMPLEX(csin); COMPLEX(ctanh); COMPLEX(cacos);
-	SHOW("bessel", ADD(j0(x), 8); ADD(j1(x), 8); ADD(y0(y), 8); ADD(jn(3, x), 8));
-	SHOW("parts", int e; double whole; ADD(frexp(x, &e), 8); add(&e, 4); ADD(modf(x, &whole), 8); ADD(whole, 8); ADD(scalbn(x, -3), 8));
-	SHOW("fma", ADD(fma(x, y, 1.0), 8); ADD(fmal(x, y, 1.0), 10));
+	FUNCTIONS
 
 	/* Its one variable is the program's. */
 	signgam = 7;
@@ -69,7 +26,6 @@ static void functions(void)
 	fesetround(FE_DOWNWARD);
 	printf("rint %g\n", rint(1.75));
 	fesetround(FE_TONEAREST);
-	signgam = 4321;
 }
 
 static volatile sig_atomic_t go;
@@ -89,13 +45,10 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGUSR1, on_signal);
-	for (int rounds = !strcmp(what, "late") ? 1 : !strcmp(what, "twice") ? 2 : 0; rounds; rounds--) {
+	if (!strcmp(what, "late")) {
 		puts("ready");
 		while (!go)
 			nanosleep(&t, NULL);
-		go = 0;
-		if (rounds > 1)
-			functions();
 	}
 	if (!strcmp(what, "fork")) {
 		pid = fork();
