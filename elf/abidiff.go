@@ -5,6 +5,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"weak"
 )
 
 const (
@@ -82,13 +83,13 @@ func (l *Library) ABI() (*ABI, error) { return ReadABI(l.r, l.Size) }
 
 // comparison is of a library with an older one.
 type comparison struct {
-	old         *Library
+	old         weak.Pointer[Library]
 	symbolsOnly bool
 }
 
 // Compare is CompareABI of two libraries, l the newer one. The result must not be changed.
 func (l *Library) Compare(old *Library, symbolsOnly bool) (*Changes, error) {
-	return l.compared.get(comparison{old, symbolsOnly}, func() (*Changes, error) {
+	return l.compared.get(comparison{weak.Make(old), symbolsOnly}, func() (*Changes, error) {
 		was, err := old.ABI()
 		if err != nil {
 			return nil, err

@@ -75,6 +75,8 @@ type Dynamic struct {
 	tables     tables            // by which the pVM itself looks for symbols
 	got        uint64            // DT_PLTGOT, or 0
 	init, fini span              // arrays of pointers to functions
+
+	resolved recent[scope, []target] // for a program with such modules
 }
 
 // tables are addresses of DT_SYMTAB, DT_STRTAB and DT_HASH, and of the string of DT_SONAME; 0: there is none.

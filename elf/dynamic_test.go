@@ -149,8 +149,8 @@ func (l *Linked) call(module, n int) (address uint64, name string, err error) {
 	if len(m.symbols) > 0 {
 		name = m.symbols[r.sym].name
 	}
-	address, err = l.value(m, r)
-	return address, name, err
+	t, err := l.target(module, r)
+	return l.address(t), name, err
 }
 
 // TestTree: what is needed more than once comes once, breadth first, and constructors run after those of what is needed.

@@ -110,10 +110,9 @@ func Relink(img *Image, libraries []Placed, lazy bool) (*Linked, error) {
 	if err := out.fillTable(lazy); err != nil {
 		return nil, err
 	}
-	for i := range k.modules { // the image last: it takes copies of what libraries hold
-		m := &k.modules[len(k.modules)-1-i]
-		if err := k.bind(m); err != nil {
-			return nil, within(m.name, err)
+	for i := len(k.modules) - 1; i >= 0; i-- { // the image last: it takes copies of what libraries hold
+		if err := k.bind(i); err != nil {
+			return nil, within(k.modules[i].name, err)
 		}
 	}
 	for i := range k.modules {
@@ -134,12 +133,12 @@ func (l *Linked) Calls(read func(va uint64, p []byte) error) (bound, unbound []i
 	var word [8]byte
 	for k := range l.modules {
 		m := &l.modules[k]
+		targets, err := l.targets(k)
+		if err != nil {
+			return nil, nil, within(m.name, err)
+		}
 		for i := range m.slots {
-			r := &m.slots[i]
-			to, err := l.value(m, r)
-			if err != nil {
-				return nil, nil, within(m.name, err)
-			}
+			r, to := &m.slots[i], l.address(targets[len(m.relocs)+i])
 			of := slices.IndexFunc(l.Libraries, func(p Placed) bool { return to >= p.Base && to-p.Base < p.Pages()*PageSize })
 			if of < 0 {
 				continue // the image's
@@ -245,90 +244,29 @@ func (m *module) content(va, n uint64) ([]byte, error) {
 }
 
 // bind does the relocations of a module. What a call means is looked for in any case.
-func (k *linker) bind(m *module) error {
-	for i := range m.relocs {
-		r := &m.relocs[i]
+func (k *linker) bind(i int) error {
+	m := &k.modules[i]
+	targets, err := k.targets(i)
+	if err != nil {
+		return err
+	}
+	for n, t := range targets {
+		r := m.reloc(n)
 		if r.typ == relocCopy {
 			if err := k.copy(m, r); err != nil {
 				return err
 			}
 			continue
 		}
-		value, err := k.value(m, r)
-		if err != nil {
-			return err
-		}
-		if err := m.set(r.va, value); err != nil {
-			return err
-		}
-	}
-	for i := range m.slots {
-		r := &m.slots[i]
-		value, err := k.value(m, r)
-		if err != nil {
-			return err
-		}
-		if m.lazy && m.unbound[i] != 0 {
-			value = m.base + m.unbound[i]
+		value := k.word(r, t)
+		if call := n - len(m.relocs); call >= 0 && m.lazy && m.unbound[call] != 0 {
+			value = m.base + m.unbound[call]
 		}
 		if err := m.set(r.va, value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// value is what a relocation is to store.
-func (k *linker) value(m *module, r *reloc) (uint64, error) {
-	switch r.typ {
-	case relocRelative:
-		return m.base + r.addend, nil
-	case relocCopy:
-		return 0, refuse("damaged relocation at %#x: a copy among the calls", r.va)
-	}
-	if len(m.symbols) == 0 {
-		return 0, refuse("damaged relocation at %#x: there are no symbols", r.va)
-	}
-	value, err := k.lookup(m, &m.symbols[r.sym], r.typ == relocJumpSlot)
-	if r.typ == reloc64 {
-		value += r.addend
-	}
-	return value, err
-}
-
-// lookup is the address of a symbol that a module refers to. A call never goes through an image's entry for the function.
-func (k *linker) lookup(m *module, s *dynSymbol, call bool) (uint64, error) {
-	if s.typ == symbolTLS {
-		return 0, refuse("%s: %s", printable(s.name), threadLocal)
-	}
-	if s.name == "" || s.bind == bindLocal {
-		return m.address(s), nil
-	}
-	for i := range k.modules {
-		o := &k.modules[i]
-		if index, ok := o.defined[s.name]; ok {
-			found := &o.symbols[index]
-			if found.typ == symbolTLS {
-				return 0, refuse("%s: %s", printable(s.name), threadLocal)
-			}
-			return o.address(found), nil
-		}
-		if at, ok := o.canonical[s.name]; ok && !call && i == 0 {
-			return at, nil
-		}
-	}
-	if s.bind == bindWeak {
-		return 0, nil
-	}
-	return 0, refuse("needs %s, which neither the image nor any of its libraries has: link the image again", printable(s.name))
-}
-
-// address is where a symbol of the module is.
-func (m *module) address(s *dynSymbol) uint64 {
-	if s.section == 0 || s.section == sectionAbs {
-		return s.value
-	}
-	return m.base + s.value
 }
 
 // copy gives an image the first content of a library's variable that it has in its own memory.

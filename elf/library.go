@@ -3,6 +3,7 @@ package elf
 import (
 	"io"
 	"sync"
+	"weak"
 )
 
 // maxLibrary is where the addresses of a library end, which begin at 0: bytes.
@@ -14,29 +15,39 @@ type Library struct {
 	Segments []Segment // VA as linked: from 0
 	Size     int64     // of the file
 	r        io.ReaderAt
-	// What it was compared with last: many programs may get it, one after the other.
-	compared last[comparison, *Changes]
-	matched  last[*Library, *matches]
-	moved    last[moving, *moved]
+	// What it was compared with lately: many programs may get it, one after the other.
+	compared recent[comparison, *Changes]
+	matched  recent[weak.Pointer[Library], *matches]
+	moved    recent[moving, *moved]
 }
 
-// last keeps the last answer to a question. What is kept must not be changed any more.
-type last[K comparable, V any] struct {
-	mu     sync.Mutex
-	key    K
-	value  V
-	answer bool
+// recent keeps the last answers to a question. What is kept must not be changed any more, and keys are not what keeps a file in memory.
+type recent[K comparable, V any] struct {
+	mu      sync.Mutex
+	answers []answer[K, V] // the last one first
 }
 
-// get answers anew only if it is another question, or there was an error.
-func (l *last[K, V]) get(key K, find func() (V, error)) (V, error) {
+type answer[K comparable, V any] struct {
+	key   K
+	value V
+}
+
+// recents is how many it keeps: an update, and the way back, ask about two libraries in turn.
+const recents = 4
+
+// get answers anew only if that was not asked lately, or there was an error.
+func (l *recent[K, V]) get(key K, find func() (V, error)) (V, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.answer && l.key == key {
-		return l.value, nil
+	for i := range l.answers {
+		if l.answers[i].key == key {
+			return l.answers[i].value, nil
+		}
 	}
 	v, err := find()
-	l.key, l.value, l.answer = key, v, err == nil
+	if err == nil {
+		l.answers = append([]answer[K, V]{{key, v}}, l.answers[:min(len(l.answers), recents-1)]...)
+	}
 	return v, err
 }
 

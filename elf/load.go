@@ -34,7 +34,7 @@ func (l *Linked) Load(tree []Node, base uint64, lazy bool) (*Linked, *Update, er
 	}}
 	for i := 1 + had; i < len(out.modules); i++ {
 		m := &out.modules[i]
-		if err := out.bind(m); err != nil {
+		if err := out.bind(i); err != nil {
 			return nil, nil, within(m.name, err)
 		}
 		u.pages(m)

@@ -106,7 +106,7 @@ func (r *replacement) link() error {
 		return within(m.name, err)
 	}
 	m.resolveBy(r.now.resolver)
-	if err := r.now.bind(m); err != nil {
+	if err := r.now.bind(1 + r.i); err != nil {
 		return within(m.name, err)
 	}
 	r.update.words(r.now, 1+r.i)
@@ -127,18 +127,25 @@ func (r *replacement) references() error {
 		if k == 1+r.i || len(m.symbols) == 0 {
 			continue
 		}
-		for _, list := range [][]reloc{m.relocs, m.slots} {
-			for i := range list {
-				if err := r.reference(m, &list[i]); err != nil {
-					return within(m.name, err)
-				}
+		was, err := r.old.targets(k)
+		if err != nil {
+			return within(m.name, err)
+		}
+		is, _ := r.now.targets(k) // nil: one of them fails, and will again
+		for n, t := range was {
+			now := func() (target, error) { return r.now.target(k, m.reloc(n)) }
+			if is != nil {
+				now = func() (target, error) { return is[n], nil }
+			}
+			if err := r.reference(m, m.reloc(n), t, now); err != nil {
+				return within(m.name, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (r *replacement) reference(m *module, at *reloc) error {
+func (r *replacement) reference(m *module, at *reloc, then target, now func() (target, error)) error {
 	s := &m.symbols[at.sym]
 	switch at.typ {
 	case relocRelative:
@@ -155,12 +162,8 @@ func (r *replacement) reference(m *module, at *reloc) error {
 		}
 		return nil
 	}
-	call := at.typ == relocJumpSlot
-	was, err := r.old.lookup(m, s, call)
-	if err != nil {
-		return err
-	}
-	is, err := r.now.lookup(m, s, call)
+	to, err := now()
+	was, is := r.old.address(then), r.now.address(to)
 	inOld := r.update.Old.has(was)
 	switch {
 	case inOld && (err != nil || !r.update.New.has(is)):

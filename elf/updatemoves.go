@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"weak"
 )
 
 // candidate is what may become a move, in the libraries' own addresses.
@@ -28,7 +29,7 @@ type moved struct {
 
 // moving asks for it. copied are the addresses of those variables, in order, 8 bytes each.
 type moving struct {
-	was    *Library
+	was    weak.Pointer[Library]
 	copied string
 }
 
@@ -36,7 +37,7 @@ type moving struct {
 func (r *replacement) moves() error {
 	was, is := r.old.Libraries[r.i].Library, r.now.Libraries[r.i].Library
 	copied := r.copied()
-	m, err := is.moved.get(moving{was, keyOf(copied)}, func() (*moved, error) { return r.moved(was, is, copied) })
+	m, err := is.moved.get(moving{weak.Make(was), keyOf(copied)}, func() (*moved, error) { return r.moved(was, is, copied) })
 	if err != nil {
 		return within(r.was().name, err)
 	}
@@ -61,7 +62,7 @@ func keyOf(addresses []uint64) string {
 
 // moved finds it in the files.
 func (r *replacement) moved(was, is *Library, copied []uint64) (*moved, error) {
-	both, err := is.matched.get(was, func() (*matches, error) {
+	both, err := is.matched.get(weak.Make(was), func() (*matches, error) {
 		pairs, all, err := match(was, is)
 		return &matches{pairs, all}, err
 	})
@@ -233,16 +234,17 @@ func targets(list []candidate) error {
 // literals finds the pointers in variables that begin as those to constants without names.
 func (r *replacement) literals() error {
 	was := r.was()
+	targets, err := r.old.targets(1 + r.i)
+	if err != nil {
+		return within(was.name, err)
+	}
 	for i := range was.relocs {
 		at := &was.relocs[i]
 		m := r.update.move(was.base + at.va)
 		if m == nil || m.Kind != UpdateData || was.base+at.va >= m.From+m.Size {
 			continue
 		}
-		value, err := r.old.value(was, at)
-		if err != nil {
-			return within(was.name, err)
-		}
+		value := r.old.word(at, targets[i])
 		if at.va%8 != 0 && r.update.Old.has(value) {
 			return refuse("%s: %s", was.name, oddPointer(at))
 		}
