@@ -182,3 +182,17 @@ func TestLuaModule(t *testing.T) {
 		}
 	}
 }
+
+// What a program says of its libraries is its own affair: if it is nonsense its next call ends it, and nothing else happens.
+func TestLibrariesScribbled(t *testing.T) {
+	h := newHome(t)
+	h.plug(t, "libneed.so", "need")
+	app := h.compiled(t, dlopenSource("scribble"), "scribble.kx", []string{"-O2", "-L.", "-lneed"}, h.cc)
+	h.says(t, "need begins\nneed ends\n", app)
+	for _, what := range []string{"next", "wild", "hash", "loop", "symbols", "text", "base", "calls"} {
+		out, errs, code := h.run(t, "run", app, what)
+		if code != 127 || !strings.Contains(errs, "kx: a call of ") {
+			t.Errorf("%s: status %d\n%s%s", what, code, out, errs)
+		}
+	}
+}
