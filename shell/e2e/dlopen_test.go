@@ -153,3 +153,46 @@ func TestDlopenEngineKilled(t *testing.T) {
 		}
 	}
 }
+
+// Lua, unmodified, gets a module in C by its own require, and goes on while the module is replaced: its functions, in tables and variables of the script, are the
+// new one's, and so are the module's variables, with the values that they had. Lua looks whether there is such a file in the pVM's own root.
+func TestLuaModule(t *testing.T) {
+	h := newHome(t)
+	lua := filepath.Join(root, "guest/ports/lua")
+	modules := filepath.Join(lua, "modules")
+	h.output(t, "-c", fmt.Sprintf("cd %s; tar -cf %s/root.tar vec.so watch.lua", modules, h.dir))
+	pid := strings.TrimSpace(h.output(t, "run", "-d", "--lib-path", modules, "--root", "root.tar", "-e", "LUA_CPATH=./?.so", filepath.Join(lua, "lua.kx"), "watch.lua"))
+	h.awaitLog(t, pid, "\n3\t")
+	u := h.update(t, pid, filepath.Join(modules, "vec2.so"), "vec.so")
+	if u.Functions == 0 || u.Variables != 2 {
+		t.Errorf("%+v", u)
+	}
+	out, errs, code := h.run(t, "wait", pid)
+	if code != 0 {
+		t.Errorf("status %d\n%s%s", code, out, errs)
+	}
+	lines := strings.Split(strings.TrimSpace(h.output(t, "logs", pid)), "\n")
+	for i, line := range lines {
+		length, version := "5.0", 1
+		if i == len(lines)-1 {
+			length, version = "7.0", 2
+		}
+		if want := fmt.Sprintf("%d\t%s\t%d\t1\t%d", i+1, length, version, i+1); line != want {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+}
+
+// What a program says of its libraries is its own affair: if it is nonsense its next call ends it, and nothing else happens.
+func TestLibrariesScribbled(t *testing.T) {
+	h := newHome(t)
+	h.plug(t, "libneed.so", "need")
+	app := h.compiled(t, dlopenSource("scribble"), "scribble.kx", []string{"-O2", "-L.", "-lneed"}, h.cc)
+	h.says(t, "need begins\nneed ends\n", app)
+	for _, what := range []string{"next", "wild", "hash", "loop", "symbols", "text", "base", "calls"} {
+		out, errs, code := h.run(t, "run", app, what)
+		if code != 127 || !strings.Contains(errs, "kx: a call of ") {
+			t.Errorf("%s: status %d\n%s%s", what, code, out, errs)
+		}
+	}
+}
