@@ -107,22 +107,22 @@ func (h *home) end(t testing.TB) {
 		t.Errorf("processes left behind: %s", strings.Join(left, ", "))
 	}
 	if homes.Add(-1) == 0 && where == "xen" { // its domains are everybody's
-		if left := domains(t); len(left) > 0 {
+		if left := domains(t, patience); len(left) > 0 {
 			t.Errorf("domains left behind: %v", left)
 		}
 	}
 	os.RemoveAll(h.dir)
 }
 
-// domains lists all that Xen has beside dom0.
-func domains(t testing.TB) (left []xen.Listed) {
+// domains lists all that Xen has beside dom0, after so long at most if there are some.
+func domains(t testing.TB, wait time.Duration) (left []xen.Listed) {
 	t.Helper()
 	h, err := privcmd.New(privcmd.Options{Key: "e2e", Pool: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		if left, err = h.List(); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 func (h *home) holders(t *testing.T, pids ...string) int {
 	t.Helper()
 	if where == "xen" {
-		return len(domains(t)) - len(pids)
+		return len(domains(t, 0)) - len(pids)
 	}
 	files := map[string]bool{}
 	for _, pid := range pids {
