@@ -29,6 +29,8 @@ var (
 	ErrNoDomain = errors.New("no such domain")
 	// ErrNoFork says that a domain cannot be forked here.
 	ErrNoFork = errors.New("the hypervisor cannot fork it")
+	// ErrNotBlank says that a domain cannot be made anew: Domain.Reset.
+	ErrNotBlank = errors.New("it cannot be made blank again")
 	// ErrNoMemory says that the host cannot give the memory asked for.
 	ErrNoMemory = errors.New("not enough memory on the host")
 )
@@ -170,6 +172,11 @@ type Domain interface {
 	Destroy() error
 	// Release frees everything, the control area included. The domain must be gone.
 	Release() error
+	// Reset is Release, and then Create with the same number. Nothing that the domain has had goes on: neither memory nor addresses,
+	// channels or limits. What was made is held against c before it is handed over: each page is what c says, or zero, and nothing else is
+	// mapped or connected. ErrNotBlank if it is not; if the domain has forked or was forked, so that others may have something of it; or if
+	// somebody else has. A failure leaves nothing behind; the domain must be released then, if it has not been.
+	Reset(ctx context.Context, c *Config) (Domain, error)
 	// Status samples state and accounting.
 	Status() (Status, error)
 	// Token is what a later engine needs to Adopt the domain.

@@ -5,6 +5,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +39,7 @@ func NewHost(program func(b *xen.Boot) Program) *Host {
 	return &Host{program: program, guests: map[xen.DomID]*Guest{}, others: map[xen.DomID]*xen.Listed{}, nextID: 1}
 }
 
-// Fail makes the steps of Create, Fork, Map and Unmap fail with what f returns, if not nil. Those of Create are
+// Fail makes the steps of Create, Reset, Fork, Map and Unmap fail with what f returns, if not nil. Those of Create are
 // "memory", "boot" and "start".
 func (h *Host) Fail(f func(step string) error) {
 	h.mu.Lock()
@@ -111,7 +112,12 @@ func (v *Hypervisor) step(name string, told func(string, time.Duration), do func
 
 // Create implements xen.Hypervisor.
 func (v *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, error) {
-	g := &Guest{Boot: c.Boot, memory: c.Memory, maxMem: c.Memory + abi.CtlSize, weight: 256}
+	return v.create(ctx, c, 0)
+}
+
+// create makes a domain with a number that is reserved for it; 0: the next free one.
+func (v *Hypervisor) create(ctx context.Context, c *xen.Config, id xen.DomID) (xen.Domain, error) {
+	g := &Guest{ID: id, Boot: c.Boot, memory: c.Memory, maxMem: c.Memory + abi.CtlSize, weight: 256}
 	g.init()
 	for _, m := range c.Dynamic.Shared {
 		g.mapped = append(g.mapped, m.Range)
@@ -135,6 +141,32 @@ func (v *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	}
 	go g.run(v.host.program(&g.Boot))
 	return v.own(g), nil
+}
+
+// Reset implements xen.Domain; its steps that Host.Fail can make fail are "reset", before anything is done, and those of Create.
+func (d *domain) Reset(ctx context.Context, c *xen.Config) (xen.Domain, error) {
+	err := d.hv.step("reset", c.Step, func() error {
+		switch {
+		case c.Memory == 0:
+			return errors.New("no memory asked for")
+		case !isClosed(d.gone):
+			return errors.New("it still runs")
+		case d.forked.Load():
+			return fmt.Errorf("%w: it has forked, or was forked", xen.ErrNotBlank)
+		case d.released.Swap(true):
+			return xen.ErrNoDomain
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reset domain %d: %w", d.Guest.ID, err)
+	}
+	next, err := d.hv.create(ctx, c, d.Guest.ID)
+	if err != nil {
+		d.host.forget(d.Guest)
+		return nil, fmt.Errorf("reset domain %d: %w", d.Guest.ID, err)
+	}
+	return next, nil
 }
 
 // boot gives a guest a number and fills in its control area.
@@ -164,6 +196,10 @@ func (v *Hypervisor) reserve(g *Guest) error {
 	h := v.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if g.ID != 0 {
+		h.guests[g.ID] = g
+		return nil
+	}
 	for range xen.MaxDomID {
 		id := h.nextID
 		if h.nextID++; h.nextID > xen.MaxDomID {

@@ -61,6 +61,8 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.forked.Store(true)
+	c.forked.Store(true)
 	d.host.mu.Lock()
 	eager := d.host.eager
 	d.host.mu.Unlock()

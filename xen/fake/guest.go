@@ -27,6 +27,7 @@ type Guest struct {
 	touched chan struct{}
 	kill    chan struct{} // closed when the domain is destroyed
 	gone    chan struct{}
+	forked  atomic.Bool // it has forked, or was forked
 
 	mu      sync.Mutex
 	moved   *sync.Cond // paused or killed has changed

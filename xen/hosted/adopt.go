@@ -351,25 +351,20 @@ func isMemory(fd int, size int64) error {
 
 // mappings reads what of a stub's memory files is mapped where, from /proc/PID/maps.
 func mappings(pid int, l libraries) ([]stubMap, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		return nil, err
-	}
-	var maps []stubMap
-	for line := range strings.Lines(string(b)) {
-		var start, end, off uint64
-		var perm, dev, inode, name string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &start, &end, &perm, &off, &dev, &inode, &name); n < 7 {
-			continue
-		}
-		m := stubMap{VA: start, Len: end - start, Off: off, Prot: protOf(perm)}
+	all, err := procMaps(pid)
+	return l.mappings(all), err
+}
+
+// mappings are those of the domain's memory among all maps.
+func (l libraries) mappings(all []procMap) (maps []stubMap) {
+	for _, m := range all {
 		switch {
-		case strings.HasPrefix(name, "/memfd:"+ramPrefix):
+		case strings.HasPrefix(m.name, ramPrefix):
 			m.FD = fdRAM
-		case strings.HasPrefix(name, "/memfd:"+imagePrefix):
+		case strings.HasPrefix(m.name, imagePrefix):
 			m.FD = fdImage
-		case strings.HasPrefix(name, "/memfd:"+libraryPrefix):
-			i := l.byInode(inode)
+		case strings.HasPrefix(m.name, libraryPrefix):
+			i := l.byInode(m.inode)
 			if i < 0 {
 				continue
 			}
@@ -377,7 +372,33 @@ func mappings(pid int, l libraries) ([]stubMap, error) {
 		default:
 			continue
 		}
-		maps = join(maps, m)
+		maps = join(maps, m.stubMap)
+	}
+	return maps
+}
+
+// procMap is a line of /proc/PID/maps; FD is not set.
+type procMap struct {
+	stubMap
+	perm, inode string
+	name        string // of a memory file, else as it is there
+}
+
+func procMaps(pid int) (maps []procMap, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var m procMap
+		var end uint64
+		var dev string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s %x %s %s %s", &m.VA, &end, &m.perm, &m.Off, &dev, &m.inode, &m.name); n < 6 {
+			return nil, fmt.Errorf("/proc/%d/maps has a line %q", pid, line)
+		}
+		m.name = strings.TrimPrefix(m.name, "/memfd:")
+		m.Len, m.Prot = end-m.VA, protOf(m.perm)
+		maps = append(maps, m)
 	}
 	return maps, nil
 }

@@ -24,6 +24,8 @@ type blank struct {
 	asked error
 }
 
+const ctlName = "kx-ctl" // of the memory file
+
 // ends connect a stub to the engine.
 type ends struct {
 	ctl          int    // memfd
@@ -40,7 +42,7 @@ func newEnds() (e ends, err error) {
 			e.close()
 		}
 	}()
-	if e.ctl, err = sizedMemfd("kx-ctl", abi.CtlSize+stateSize); err != nil {
+	if e.ctl, err = sizedMemfd(ctlName, abi.CtlSize+stateSize); err != nil {
 		return e, err
 	}
 	if e.area, err = mapShared(e.ctl, abi.CtlSize+stateSize); err != nil {

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +36,15 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	defer h.births.RUnlock()
 	defer h.pool.poke()
 	b := &build{h: h, c: c, ram: -1}
-	err := b.steps.Run(ctx, c.Step, []xen.Step{
-		{Name: "check", Do: b.check},
+	err := b.steps.Run(ctx, c.Step, append([]xen.Step{{Name: "check", Do: b.check}}, b.making()...)...)
+	if err != nil {
+		return nil, err
+	}
+	return b.d, nil
+}
+
+func (b *build) making() []xen.Step {
+	return []xen.Step{
 		{Name: "blank", Do: b.takeBlank},
 		{Name: "memory", Do: b.memory},
 		{Name: "order", Do: b.order},
@@ -44,11 +52,7 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 		{Name: "boot", Do: b.boot},
 		{Name: "watch", Do: b.watch},
 		{Name: "map", Do: b.awaitMapped},
-	}...)
-	if err != nil {
-		return nil, err
 	}
-	return b.d, nil
 }
 
 // check looks at what was asked for, before anything is made.
@@ -76,10 +80,12 @@ func (b *build) check() error {
 }
 
 func (b *build) takeBlank() (err error) {
-	if b.place.ID, err = b.h.newID(); err != nil {
-		return err
+	if b.place.ID == 0 { // else it is a reset domain's
+		if b.place.ID, err = b.h.newID(); err != nil {
+			return err
+		}
+		b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
 	}
-	b.steps.OnFailure(func() { b.h.set(b.place.ID, nil) })
 	if b.blank, err = b.h.takeBlank(); err != nil {
 		return err
 	}
@@ -158,22 +164,25 @@ func title(id xen.DomID, name string) string { return fmt.Sprintf("kx-pvm %d %s"
 
 // fill writes what of the memory is not zero at the start.
 func (b *build) fill() error {
-	for _, d := range b.img.data {
-		if err := writeAt(b.ram, d.p, d.off); err != nil {
+	for _, c := range b.contents() {
+		if err := writeAt(b.ram, c.p, c.off); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// contents are what of the file of frames is not zero at the start; a later one may lie over an earlier one.
+func (b *build) contents() []piece {
+	all := slices.Clone(b.img.data)
 	for _, c := range b.c.Dynamic.Content {
-		if err := writeAt(b.ram, c.Bytes, int64(b.offset(c.VA))); err != nil {
-			return err
-		}
+		all = append(all, piece{int64(b.offset(c.VA)), c.Bytes})
 	}
-	root := b.c.Boot.Root
-	if len(root) == 0 {
-		return nil
+	if root := b.c.Boot.Root; len(root) > 0 {
+		off := b.place.ImagePages*abi.PageSize + b.place.RootVA(len(root)) - b.place.RAMVA
+		all = append(all, piece{int64(off), root})
 	}
-	off := b.place.ImagePages*abi.PageSize + b.place.RootVA(len(root)) - b.place.RAMVA
-	return writeAt(b.ram, root, int64(off))
+	return all
 }
 
 func (b *build) boot() error {

@@ -191,7 +191,10 @@ func (d *Domain) Destroy() error {
 }
 
 // Release implements xen.Domain.
-func (d *Domain) Release() error {
+func (d *Domain) Release() error { return d.release(func() { d.h.set(d.id, nil) }) }
+
+// release is Release; pass says what becomes of the number, once no process has it.
+func (d *Domain) release(pass func()) error {
 	d.forking.Lock()
 	defer d.forking.Unlock()
 	d.mu.Lock()
@@ -206,7 +209,7 @@ func (d *Domain) Release() error {
 	d.former.Wait()
 	p := d.proc.Load()
 	endProcess(p.pidfd)
-	d.h.set(d.id, nil)
+	pass()
 	p.free(false)
 	if d.img != nil {
 		d.img.Close()

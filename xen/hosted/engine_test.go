@@ -29,7 +29,7 @@ type engineReport struct {
 	Tokens [][]byte
 }
 
-// engineMain runs three domains, reports them, and waits to be killed.
+// engineMain runs three domains, reports them, and waits to be killed; with a third argument it is resetAndDie.
 func engineMain(args []string) {
 	fail := func(err error) {
 		if err != nil {
@@ -48,6 +48,10 @@ func engineMain(args []string) {
 	fail(err)
 	im, err := h.Prepare(img, f)
 	fail(err)
+	if len(args) > 2 {
+		fail(resetAndDie(h, im, args[2]))
+		os.Exit(0)
+	}
 	var r engineReport
 	for _, program := range []string{"pong", "spin", "fault"} {
 		d, err := h.Create(context.Background(), config(im, program, "e"))

@@ -11,7 +11,9 @@ import (
 
 const familySize = abi.FamilyPages * abi.PageSize
 
-func newFamily() (int, error) { return sizedMemfd("kx-family", familySize) }
+const familyName = "kx-family" // of the memory file
+
+func newFamily() (int, error) { return sizedMemfd(familyName, familySize) }
 
 // Family implements xen.Domain.
 func (d *Domain) Family(uint64) (uint64, error) { return abi.FamilyPages, nil }

@@ -211,6 +211,19 @@ func (h *Hypervisor) newID() (xen.DomID, error) {
 	return 0, fmt.Errorf("no domain number is free: %d domains exist", len(h.domains))
 }
 
+// reserve keeps the number of a domain for another one.
+func (h *Hypervisor) reserve(id xen.DomID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.domains[id] = nil
+}
+
+func (h *Hypervisor) isClosed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
 // set records a domain under its number; nil frees the number.
 func (h *Hypervisor) set(id xen.DomID, d *Domain) {
 	h.mu.Lock()

@@ -53,6 +53,7 @@ func suite() xentest.Suite {
 		Real:    true,
 		Moves:   true,
 		Cycles:  500, // shell/e2e has more of them
+		Resets:  200,
 		Watch:   watch,
 	}
 }

@@ -10,6 +10,7 @@ import (
 const (
 	stubBase = 0x7ff000000000 // and the address of the stub's entry for hypercalls
 
+	stateVA   = 0x7ff000100000
 	stateOff  = abi.CtlSize // of the state page in the ctl memfd
 	stateSize = 4096
 

@@ -22,7 +22,7 @@ func TestLayout(t *testing.T) {
 		c     string
 		value uint64
 	}{
-		{"STUB_BASE", stubBase}, {"STUB_STATE_OFF", stateOff}, {"STUB_STATE_SIZE", stateSize},
+		{"STUB_BASE", stubBase}, {"STUB_STATE_VA", stateVA}, {"STUB_STATE_OFF", stateOff}, {"STUB_STATE_SIZE", stateSize},
 		{"STUB_FD_SOCK", fdSock}, {"STUB_FD_CTL", fdCtl}, {"STUB_FD_BELL", fdBell}, {"STUB_FD_RAM", fdRAM},
 		{"STUB_FD_IMAGE", fdImage}, {"STUB_FD_TAG", fdTag}, {"STUB_FD_CONTROL", fdControl},
 		{"STUB_FD_ENGINE", fdEngine}, {"STUB_FD_LISTENER", fdListen}, {"STUB_FD_ZYGOTE", fdZygote}, {"STUB_PORT_ENGINE", portEngine}, {"STUB_DATA", stubData},

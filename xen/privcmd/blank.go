@@ -2,8 +2,12 @@ package privcmd
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
 	"kxsh/xen"
@@ -16,10 +20,11 @@ type blank struct {
 	h      *Hypervisor
 	d      *Domain
 	l      *layout
-	mfns   []uint64 // by the layout
-	leaves []uint64 // tables of level 1 of all that an image and a window can be, of the image first
-	named  []uint64 // the entries that name them: Domain.slots
-	evtchn uint32   // the domain's port
+	mfns   []uint64  // by the layout
+	leaves []uint64  // tables of level 1 of all that an image and a window can be, of the image first
+	named  []uint64  // the entries that name them: Domain.slots
+	evtchn uint32    // the domain's port
+	former xen.DomID // whose number it gets; 0: any
 	steps  *xen.Steps
 }
 
@@ -54,7 +59,14 @@ func (b *blank) create() error {
 	var hd handle
 	copy(hd[:], b.h.key[:])
 	rand.Read(hd[len(b.h.key):])
-	id, err := b.h.c.create(&createDomain{handle: hd, evtchnPort: maxEvtchnPort})
+	c := &createDomain{number: b.former, handle: hd, evtchnPort: maxEvtchnPort}
+	id, err := b.h.c.create(c)
+	for begin := time.Now(); b.former != 0 && errors.Is(err, unix.EEXIST); id, err = b.h.c.create(c) {
+		if time.Since(begin) > formerPatience {
+			return notBlank("somebody has still something of it, or a new domain has its number")
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ const (
 	hvMMUUpdate      = 1
 	hvMemoryOp       = 12
 	hvXenVersion     = 17
+	hvGrantTableOp   = 20
 	hvMMUExtOp       = 26
 	hvEventChannelOp = 32
 	hvSysctl         = 35

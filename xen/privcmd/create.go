@@ -32,9 +32,12 @@ type build struct {
 	c         *xen.Config
 	img       *image
 	libraries []*holder
-	own       uint64 // pages of image and dynamic segment that need frames
-	pages     uint64 // of the RAM window
-	root      uint64 // pages of the root archive
+	own       uint64            // pages of image and dynamic segment that need frames
+	pages     uint64            // of the RAM window
+	root      uint64            // pages of the root archive
+	slotOf    map[uint64]uint64 // of the dynamic segment's own frames
+	archived  []uint64          // frames of the root archive
+	entered   []mmuUpdate       // what was written to the domain's page tables, but for libraries
 	place     xen.Place
 	steps     xen.Steps
 }
@@ -44,28 +47,36 @@ func (h *Hypervisor) Create(ctx context.Context, c *xen.Config) (xen.Domain, err
 	b := &build{h: h, c: c}
 	err := b.steps.Run(ctx, c.Step, xen.Step{Name: "check", Do: b.check}, xen.Step{Name: "pool", Do: b.take})
 	if err == nil && b.blank == nil {
-		s := shapeFor(b.own, b.pages, b.root)
-		s.reach, s.room = b.img.pages, b.c.Dynamic.Pages
-		ramVA := b.place.RAMVA
-		if ramVA == 0 {
-			ramVA = s.randomBase()
-		}
-		b.blank = newBlank(h, s, ramVA, &b.steps)
+		b.begin()
 		err = b.steps.Run(ctx, c.Step, b.making()...)
 	}
 	if err == nil {
-		err = b.steps.Run(ctx, c.Step, []xen.Step{
-			{Name: "image", Do: b.image},
-			{Name: "root", Do: b.archive},
-			{Name: "boot", Do: b.boot},
-			{Name: "vcpu", Do: b.vcpu},
-			{Name: "watch", Do: b.watch},
-		}...)
+		err = b.steps.Run(ctx, c.Step, append(b.filling(), xen.Step{Name: "watch", Do: b.watch})...)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return b.d, nil
+}
+
+// begin begins a blank that fits, where the pool has none.
+func (b *build) begin() {
+	s := shapeFor(b.own, b.pages, b.root)
+	s.reach, s.room = b.img.pages, b.c.Dynamic.Pages
+	ramVA := b.place.RAMVA
+	if ramVA == 0 {
+		ramVA = s.randomBase()
+	}
+	b.blank = newBlank(b.h, s, ramVA, &b.steps)
+}
+
+func (b *build) filling() []xen.Step {
+	return []xen.Step{
+		{Name: "image", Do: b.image},
+		{Name: "root", Do: b.archive},
+		{Name: "boot", Do: b.boot},
+		{Name: "vcpu", Do: b.vcpu},
+	}
 }
 
 // check looks at what was asked for, before anything is made.
@@ -120,16 +131,13 @@ func (b *build) take() error {
 // the RAM window, to be mapped by the domain.
 func (b *build) image() error {
 	l, pages := b.l, b.place.ImagePages
-	slots := b.slots()
-	for _, d := range b.img.data {
-		copy(slots[d.first*pageSize:], d.bytes)
-	}
 	list := b.listed()
 	copy(list[l.numbers()-pages:], b.mfns[:b.img.pages])
 	next, err := b.dynamic(b.img.pages, list)
 	if err != nil {
 		return err
 	}
+	b.contents(b.slots())
 	if l.ready < b.pages {
 		left := min(l.slots-next, b.pages-l.ready)
 		copy(list[l.numbers()+l.ready:], b.mfns[next:next+left])
@@ -142,7 +150,33 @@ func (b *build) image() error {
 	for _, s := range b.img.spans {
 		ops = b.entries(ops, s, b.mfns)
 	}
-	_, err = b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
+	return b.enter(ops)
+}
+
+// contents are those of the frames of an image, which are zero.
+func (b *build) contents(slots []byte) {
+	for _, d := range b.img.data {
+		copy(slots[d.first*pageSize:], d.bytes)
+	}
+	geo := b.geometry()
+	for _, c := range b.c.Dynamic.Content {
+		at, slotAt := c.VA-abi.ImageVa, func(frame uint64) uint64 { return frame } // the image's
+		if c.VA >= abi.RamMin {
+			at = geo.frameOf(c.VA)*pageSize + c.VA%pageSize
+			slotAt = func(frame uint64) uint64 { return b.slotOf[frame] }
+		}
+		for p := c.Bytes; len(p) > 0; {
+			slot := slotAt(at / pageSize)
+			n := copy(slots[slot*pageSize+at%pageSize:(slot+1)*pageSize], p)
+			at, p = at+uint64(n), p[n:]
+		}
+	}
+}
+
+// enter writes to the domain's page tables.
+func (b *build) enter(ops []mmuUpdate) error {
+	b.entered = append(b.entered, ops...)
+	_, err := b.h.c.mmuUpdates(b.d.id, b.d.id, ops)
 	return err
 }
 
@@ -190,8 +224,8 @@ func (b *build) archive() error {
 		return err
 	}
 	s := span{va: l.ramVA + first*pageSize, pages: b.root, bits: spanData}
-	_, err := b.h.c.mmuUpdates(b.d.id, b.d.id, b.entries(nil, s, mfns))
-	return err
+	b.archived = mfns
+	return b.enter(b.entries(nil, s, mfns))
 }
 
 // number enters frames into the list of machine frame numbers, parts of which are not mapped.
@@ -220,12 +254,17 @@ func (b *build) vcpu() error {
 	if err := domctl(c, domctlHypercallInit, id, &hypercallInit{page}); err != nil {
 		return err
 	}
-	v := vcpuContext{Flags: vgcfInKernel | vgcfOnline}
+	return c.setVCPUContext(id, b.context())
+}
+
+// context is the vcpu's at the start.
+func (b *build) context() *vcpuContext {
+	v := &vcpuContext{Flags: vgcfInKernel | vgcfOnline}
 	v.Regs.RIP, v.Regs.CS, v.Regs.SS, v.Regs.RFlags = b.img.entry, kernelCS, kernelSS, flagsIF
 	v.Regs.RSI, v.Regs.RSP = abi.StartVa, b.l.ramVA+entryStack
 	v.KernelSS, v.KernelSP = kernelSS, v.Regs.RSP
 	v.CtrlReg[3], v.CtrlReg[4] = b.mfns[b.l.tables]<<pageShift, guestCR4
-	return c.setVCPUContext(id, &v)
+	return v
 }
 
 // watch hands everything over.

@@ -27,6 +27,7 @@ type Domain struct {
 	slots         []uint64    // machine addresses of the entries that name the leaves
 	base          uint64      // frames it may have as long as it shares none
 	capped        atomic.Bool // somebody has set another limit
+	forked        atomic.Bool // it has forked, or was forked
 	line          []xen.DomID // its ancestors by fork, the first one first
 	name          string      // for xenstore
 	segment       *segment    // guarded by mapping

@@ -148,9 +148,9 @@ func (c *conn) idle(cpus uint32) (time.Duration, error) {
 	return time.Duration(sum), nil
 }
 
-// create makes an empty domain with one vcpu and the next free number, paused.
+// create makes an empty domain with one vcpu, paused.
 func (c *conn) create(d *createDomain) (xen.DomID, error) {
-	id, err := c.domctl(domctlCreate, 0, d.encode(c.version))
+	id, err := c.domctl(domctlCreate, d.number, d.encode(c.version))
 	if err != nil {
 		return 0, err
 	}

@@ -170,6 +170,27 @@ var lives = []life{
 		twice(t, next.Notify, in)
 		quit(t, next, in)
 	}},
+	{"reset", 60, func(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
+		c.Boot.Args = []string{"guest", "status", "0"}
+		d, err := h.Create(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Unpause(); err != nil {
+			t.Fatal(err)
+		}
+		<-d.Gone()
+		in := begin()
+		next, err := d.Reset(context.Background(), c)
+		if err == nil {
+			quit(t, next, in)
+			return
+		}
+		in.explains(t, err)
+		if err := d.Release(); err != nil && !errors.Is(err, xen.ErrNoDomain) {
+			t.Fatalf("%s, and a release: %v", in.call(), err)
+		}
+	}},
 	{"library", 25, func(t *testing.T, h *Hypervisor, c *xen.Config, begin func() *injection) {
 		in := begin()
 		s, err := h.Share(make([]byte, 3*pageSize))

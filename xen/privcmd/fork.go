@@ -62,6 +62,8 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fork domain %d: %w", d.id, err)
 	}
+	d.forked.Store(true)
+	f.d.forked.Store(true)
 	f.d.fillLater()
 	return f.d, nil
 }

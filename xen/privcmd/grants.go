@@ -74,3 +74,18 @@ func (c *conn) mapGrants(id xen.DomID, refs []uint32, prot int) (_ []byte, _ fun
 	}
 	return area, func() error { return c.munmap(area) }, nil
 }
+
+const grantQuerySize = 6 // GNTTABOP_query_size
+
+// grantFrames is how large a domain's grant table is.
+func (c *conn) grantFrames(id xen.DomID) (grantSize, error) {
+	s := grantSize{Dom: uint16(id)}
+	err := withStruct(c, &s, func(at uint64) error {
+		_, err := c.call("grant_table_op query_size", hvGrantTableOp, grantQuerySize, at, 1)
+		return err
+	})
+	if err == nil && s.Status != 0 {
+		err = fmt.Errorf("grant_table_op query_size: status %d", s.Status)
+	}
+	return s, err
+}

@@ -76,6 +76,8 @@ func TestLayouts(t *testing.T) {
 		{"mmu_update", unsafe.Sizeof(mmuUpdate{}), 16},
 		{"mmu_update.val", unsafe.Offsetof(mmuUpdate{}.Val), 8},
 		{"evtchn_alloc_unbound", unsafe.Sizeof(evtchnAllocUnbound{}), 8},
+		{"evtchn_status", unsafe.Sizeof(evtchnStatus{}), 24},
+		{"gnttab_query_size", unsafe.Sizeof(grantSize{}), 16},
 		{"evtchn_alloc_unbound.port", unsafe.Offsetof(evtchnAllocUnbound{}.Port), 4},
 		{"cpu_user_regs", unsafe.Sizeof(ur), 200},
 		{"cpu_user_regs.r11", unsafe.Offsetof(ur.R11), 48},

@@ -148,29 +148,17 @@ func (s *holder) number() uint64 { return abi.MfnShared | uint64(s.id)<<abi.MfnO
 func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 	d, geo := &b.c.Dynamic, b.geometry()
 	number := func(frame uint64) *uint64 { return &list[b.l.numbers()-geo.image+frame] }
-	slots, slotOf := b.slots(), map[uint64]uint64{}
+	b.slotOf = map[uint64]uint64{}
 	var ops []mmuUpdate
 	for _, r := range d.Private {
 		for i := range r.Pages {
 			frame := geo.frameOf(r.VA) + i
-			slotOf[frame], *number(frame) = next, b.mfns[next]
+			b.slotOf[frame], *number(frame) = next, b.mfns[next]
 			ops = append(ops, mmuUpdate{Ptr: b.l.entry(b.mfns, r.VA+i*pageSize), Val: b.mfns[next]<<pageShift | spanData})
 			next++
 		}
 	}
-	for _, c := range d.Content {
-		at, slotAt := c.VA-abi.ImageVa, func(frame uint64) uint64 { return frame } // the image's
-		if c.VA >= abi.RamMin {
-			at = geo.frameOf(c.VA)*pageSize + c.VA%pageSize
-			slotAt = func(frame uint64) uint64 { return slotOf[frame] }
-		}
-		for p := c.Bytes; len(p) > 0; {
-			slot := slotAt(at / pageSize)
-			n := copy(slots[slot*pageSize+at%pageSize:(slot+1)*pageSize], p)
-			at, p = at+uint64(n), p[n:]
-		}
-	}
-	if _, err := b.h.c.mmuUpdates(b.d.id, b.d.id, ops); err != nil {
+	if err := b.enter(ops); err != nil {
 		return next, err
 	}
 	g := &segment{libraries: b.libraries, mappings: d.Shared}

@@ -3,77 +3,12 @@
 package privcmd
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-
-	"kxsh/xen"
 )
-
-// evtchnStatus is struct evtchn_status of public/event_channel.h.
-type evtchnStatus struct {
-	Dom    uint16
-	_      uint16
-	Port   uint32
-	Status uint32
-	VCPU   uint32
-	U      [2]uint32
-}
-
-// grantSize is struct gnttab_query_size of public/grant_table.h.
-type grantSize struct {
-	Dom       uint16
-	_         uint16
-	Frames    uint32
-	MaxFrames uint32
-	Status    int16
-	_         uint16
-}
-
-const (
-	hvGrantTableOp = 20 // __HYPERVISOR_grant_table_op
-	evtchnopStatus = 5  // EVTCHNOP_status
-	evtchnClosed   = 0  // EVTCHNSTAT_closed
-	grantQuerySize = 6  // GNTTABOP_query_size
-)
-
-// ports counts the event channels that a domain has open.
-func (c *conn) ports(id xen.DomID) (open int, err error) {
-	for port := uint32(1); ; port++ {
-		s := evtchnStatus{Dom: uint16(id), Port: port}
-		err := withStruct(c, &s, func(at uint64) error {
-			_, err := c.call("event_channel_op status", hvEventChannelOp, evtchnopStatus, at)
-			return err
-		})
-		switch {
-		case errors.Is(err, unix.EINVAL):
-			return open, nil // there never was such a port
-		case err != nil:
-			return 0, err
-		case s.Status != evtchnClosed:
-			open++
-		}
-	}
-}
-
-// grantFrames is how large a domain's grant table is.
-func (c *conn) grantFrames(id xen.DomID) (grantSize, error) {
-	s := grantSize{Dom: uint16(id)}
-	err := withStruct(c, &s, func(at uint64) error {
-		_, err := c.call("grant_table_op query_size", hvGrantTableOp, grantQuerySize, at, 1)
-		return err
-	})
-	if err == nil && s.Status != 0 {
-		err = fmt.Errorf("grant_table_op query_size: status %d", s.Status)
-	}
-	return s, err
-}
 
 // resources is what a leak would take: of Xen, of dom0 and of this process. A grant of a domain that
 // somebody maps keeps the domain, dying, so domains count maptrack entries as well.
@@ -164,14 +99,4 @@ func leftovers(t testing.TB, c *conn, before resources, after string) {
 func (r resources) but(o resources) bool {
 	r.frames = o.frames
 	return r == o
-}
-
-// TestResourceLayouts holds the structs above against the headers.
-func TestResourceLayouts(t *testing.T) {
-	if s := unsafe.Sizeof(evtchnStatus{}); s != 24 {
-		t.Error("evtchn_status:", s)
-	}
-	if s := unsafe.Sizeof(grantSize{}); s != 16 {
-		t.Error("gnttab_query_size:", s)
-	}
 }

@@ -168,6 +168,24 @@ type evtchnAllocUnbound struct { // struct evtchn_alloc_unbound
 	Port        uint32
 }
 
+type evtchnStatus struct { // struct evtchn_status
+	Dom    uint16
+	_      uint16
+	Port   uint32
+	Status uint32
+	VCPU   uint32
+	U      [2]uint32
+}
+
+type grantSize struct { // struct gnttab_query_size
+	Dom       uint16
+	_         uint16
+	Frames    uint32
+	MaxFrames uint32
+	Status    int16
+	_         uint16
+}
+
 type userRegs struct { // struct cpu_user_regs
 	R15, R14, R13, R12, RBP, RBX    uint64
 	R11, R10, R9, R8, RAX, RCX, RDX uint64

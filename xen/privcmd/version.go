@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"kxsh/xen"
 )
 
 // version is which Xen this is and how it wants to be spoken to.
@@ -114,6 +116,7 @@ func (c *conn) versionString(what uint64, n int) (string, error) {
 
 // createDomain is what struct xen_domctl_createdomain says of a PV domain.
 type createDomain struct {
+	number     xen.DomID // 0: the next free one; else EEXIST if there is anything of a domain with that one
 	handle     handle
 	evtchnPort uint32 // the highest
 }

@@ -32,8 +32,8 @@ type Suite struct {
 	Foreign bool
 	// Moves is true if a parent may go on where its child does, rather than where it was.
 	Moves bool
-	// Cycles is how many forks and exits in a row must leave nothing.
-	Cycles int
+	// Cycles is how many forks and exits in a row must leave nothing, Resets how many resets.
+	Cycles, Resets int
 	// Watch, if not nil, notes what the host has; its result, called when all is closed, compares. adopted is true if a hypervisor
 	// that was closed still holds its part of domains that another one has adopted.
 	Watch func(t testing.TB) func(adopted bool)
@@ -64,6 +64,12 @@ func Run(t *testing.T, s Suite) {
 		{"Pool", testPool, false},
 		{"Flood", testFlood, false},
 		{"Many", testMany, false},
+		{"Reset", testReset, false},
+		{"ResetSoiled", testResetSoiled, true},
+		{"ResetHostile", testResetHostile, true},
+		{"ResetForked", testResetForked, true},
+		{"ResetAdopted", testResetAdopted, false},
+		{"ResetOften", testResetOften, false},
 		{"ABI", testABI, true},
 		{"ReadImage", testReadImage, true},
 		{"Upcalls", testUpcalls, true},
