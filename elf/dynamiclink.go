@@ -52,6 +52,7 @@ type module struct {
 	r      io.ReaderAt // nil: the image
 	item   uint64      // address of its part of the table
 	lazy   bool        // calls are bound when they are made first
+	own    bool        // of Node
 	writes []Content
 }
 
@@ -124,7 +125,7 @@ func Relink(img *Image, libraries []Placed, lazy bool) (*Linked, error) {
 }
 
 func (p *Placed) module() module {
-	return module{name: p.Name, Dynamic: p.Dynamic, base: p.Base, r: p.r}
+	return module{name: p.Name, Dynamic: p.Dynamic, base: p.Base, r: p.r, own: p.Own}
 }
 
 // Calls counts, for each library, the calls of its functions that are bound, and those that are not yet, wherever they are made, in memory
@@ -172,6 +173,11 @@ func (l *Linked) Name(address uint64) (name string, ok bool) {
 		return fmt.Sprintf("%s+0x%x", p.Node.Name, at), true
 	}
 	return "", false
+}
+
+// Variable is the address of a variable of size bytes of the image's that libraries can use.
+func (l *Linked) Variable(name string, size uint64) (va uint64, ok bool) {
+	return l.modules[0].Variable(name, size)
 }
 
 // BaseWord is the address of the word, in the image, that tells where library i is: in its item of the table.
@@ -268,7 +274,7 @@ func (k *linker) bind(m *module) error {
 		if err != nil {
 			return err
 		}
-		if m.lazy && m.unbound[i] != 0 {
+		if m.lazy && m.unbound[i] != 0 && !(len(m.symbols) > 0 && m.prefers(&m.symbols[r.sym])) {
 			value = m.base + m.unbound[i]
 		}
 		if err := m.set(r.va, value); err != nil {
@@ -304,6 +310,9 @@ func (k *linker) lookup(m *module, s *dynSymbol, call bool) (uint64, error) {
 	if s.name == "" || s.bind == bindLocal {
 		return m.address(s), nil
 	}
+	if m.prefers(s) {
+		return m.address(&m.symbols[m.defined[s.name]]), nil
+	}
 	for i := range k.modules {
 		o := &k.modules[i]
 		if index, ok := o.defined[s.name]; ok {
@@ -321,6 +330,13 @@ func (k *linker) lookup(m *module, s *dynSymbol, call bool) (uint64, error) {
 		return 0, nil
 	}
 	return 0, refuse("needs %s, which neither the image nor any of its libraries has: link the image again", printable(s.name))
+}
+
+// prefers tells whether a symbol that the module refers to is its own, whatever others have by that name. The pVM knows nothing of this: such calls
+// are bound at once.
+func (m *module) prefers(s *dynSymbol) bool {
+	_, has := m.defined[s.name]
+	return m.own && has
 }
 
 // address is where a symbol of the module is.
