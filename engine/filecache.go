@@ -24,7 +24,8 @@ type fileID struct {
 // cached is what a fileCache has to know of what it keeps.
 type cached struct {
 	id    fileID
-	users int // runs that are using it, guarded by fileCache.mu
+	sha   string // SHA-256 of it
+	users int    // runs that are using it, guarded by fileCache.mu
 	stale bool
 }
 
@@ -91,7 +92,7 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 	if t, err = c.load(path, data); err != nil {
 		return t, err
 	}
-	t.entry().id = id
+	t.entry().id, t.entry().sha = id, digest(data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.byID[id]; ok { // somebody was faster

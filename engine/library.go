@@ -23,7 +23,6 @@ type library struct {
 	elf    *elf.Library
 	xen    xen.Shared
 	record *elf.Record // nil: it has none
-	sha    string
 }
 
 func (l *library) close() { l.xen.Close() }
@@ -46,7 +45,7 @@ func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
 	if err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	return &library{elf: parsed, xen: shared, record: rec, sha: digest(data)}, nil
+	return &library{elf: parsed, xen: shared, record: rec}, nil
 }
 
 // LibraryUse is a library of a pVM.
@@ -139,7 +138,7 @@ type libraries struct {
 // link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. It
 // places them for a RAM window of so many bytes. The caller puts them back.
 func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (l libraries, err error) {
-	f := e.finder(im, r, q)
+	f := e.finder(im.record, r, q)
 	tree, err := elf.Tree(im.elf, f.open)
 	if err == nil {
 		_, pages := elf.Place(tree, 0)
@@ -159,7 +158,7 @@ func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (
 // finder finds and checks the libraries of a pVM.
 type finder struct {
 	e       *Engine
-	im      *image
+	rec     *elf.Record // of the image
 	r       *RunRequest
 	q       *restriction
 	folders []string
@@ -169,8 +168,8 @@ type finder struct {
 	uses    []LibraryUse
 }
 
-func (e *Engine) finder(im *image, r *RunRequest, q *restriction) *finder {
-	return &finder{e: e, im: im, r: r, q: q, folders: append(slices.Clone(r.LibPath), filepath.Dir(r.Image))}
+func (e *Engine) finder(rec *elf.Record, r *RunRequest, q *restriction) *finder {
+	return &finder{e: e, rec: rec, r: r, q: q, folders: append(slices.Clone(r.LibPath), filepath.Dir(r.Image))}
 }
 
 // open is an elf.Opener.
@@ -192,8 +191,9 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.q.Signed {
-		err = f.e.permitLibrary(f.r, f.q, f.im, name, path, file)
+	err = file.onlyBlank(path)
+	if err == nil && f.q.Signed {
+		err = f.e.permitLibrary(f.r, f.q, f.rec, name, path, file)
 	}
 	if same := f.same(file); same != nil || err != nil {
 		f.e.libs.put(file)
@@ -314,6 +314,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	}
 	for i := range placed {
 		n := &placed[i].Node
+		n.Own = i == 0 && rec.Placeholder != nil
 		for _, name := range n.Needed {
 			if k := slices.IndexFunc(rec.Libraries, func(u LibraryUse) bool { return u.AnswersTo(name) }); k >= 0 {
 				n.Needs = append(n.Needs, k)

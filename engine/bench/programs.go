@@ -45,6 +45,9 @@ var programs = []source{
 	{name: "libbench.so", text: libraryC, image: true, flags: []string{"-shared", "-g", "-DVERSION=1"}},
 	{name: "libbench2.so", text: libraryC, image: true, flags: []string{"-shared", "-g", "-DVERSION=2", "-Wl,-soname,libbench.so"}},
 	{name: "large/libbench.so", text: libraryC, image: true, flags: []string{"-shared", "-DVERSION=1", "-DLARGE"}},
+	{name: "stamp.so", text: stampC, image: true, flags: []string{"-shared"}},
+	{name: "small.kx", text: stampC, image: true, flags: []string{"-DSMALL"}},
+	{name: "small.so", text: stampC, image: true, flags: []string{"-shared", "-DSMALL"}},
 	{name: "update.kx", text: updateC, image: true, flags: []string{"-L.", "-lbench"}, needs: "libbench.so"},
 }
 
