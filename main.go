@@ -277,7 +277,7 @@ func benchCommand(self, hypervisor string) shell.Command {
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
 			}
-			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Self: self, Version: version}
+			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Libraries: guest.Libraries(), Self: self, Version: version}
 			b.JSON, _ = c.Flags.GetBool("json")
 			b.Quick, _ = c.Flags.GetBool("quick")
 			b.Programs, _ = c.Flags.GetString("programs")

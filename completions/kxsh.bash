@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -88,7 +88,7 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'pool')
-		flags='--json --no-headers --help'
+		flags='--recycle --json --no-headers --help'
 		kind=words once=yes leading= raw=
 		words='list resize' ;;
 	'ftok')
@@ -174,7 +174,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --csv --html --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork ipc update memory' ;;
+		words='boot fork ipc update memory recycle' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=

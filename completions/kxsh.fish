@@ -138,7 +138,7 @@ complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
 complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
 complete -c kxsh -n __kxsh_first -a renice -d 'change the scheduler weight of running pVMs'
 complete -c kxsh -n __kxsh_first -a taskset -d 'show or set the CPUs a pVM may run on'
-complete -c kxsh -n __kxsh_first -a pool -d 'show or resize the pool of blank domains that run draws on'
+complete -c kxsh -n __kxsh_first -a pool -d 'show or resize the pools of domains that run draws on'
 complete -c kxsh -n __kxsh_first -a ftok -d 'print the key that ftok() makes of a path in a family\'s file system'
 complete -c kxsh -n __kxsh_first -a msgget -d 'print the number of a family\'s message queue'
 complete -c kxsh -n __kxsh_first -a msgsnd -d 'send a message to a family\'s queue'
@@ -175,6 +175,7 @@ complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --r
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l recycle -d 'run an application, a shared library, in a domain that has booted already'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --lib-path --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
@@ -382,6 +383,7 @@ complete -c kxsh -n '__kxsh_in taskset' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in taskset' -f -k -a '(__kxsh_pvms)'
 
 # pool
+complete -c kxsh -n '__kxsh_in pool' -l recycle -d 'of placeholders'
 complete -c kxsh -n '__kxsh_in pool' -l json -d 'as JSON'
 complete -c kxsh -n '__kxsh_in pool' -l no-headers -d 'without the line of headers'
 complete -c kxsh -n '__kxsh_in pool' -l help -d 'explain the command'
@@ -512,7 +514,7 @@ complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plot
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only build the programs that are run, into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare built into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc update memory'
+complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc update memory recycle'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

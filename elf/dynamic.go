@@ -79,6 +79,24 @@ type Dynamic struct {
 	resolved recent[scope, []target] // for a program with such modules
 }
 
+// Function is the address, as linked, of a function that others can use.
+func (d *Dynamic) Function(name string) (va uint64, ok bool) {
+	i, ok := d.defined[name]
+	if !ok || d.symbols[i].typ != symbolFunc || !in(d.segs, d.symbols[i].value, 1, Exec) {
+		return 0, false
+	}
+	return d.symbols[i].value, true
+}
+
+// Variable is the address, as linked, of a variable of size bytes that others can use.
+func (d *Dynamic) Variable(name string, size uint64) (va uint64, ok bool) {
+	i, ok := d.defined[name]
+	if !ok || d.symbols[i].size != size || !in(d.segs, d.symbols[i].value, size, Write) {
+		return 0, false
+	}
+	return d.symbols[i].value, true
+}
+
 // tables are addresses of DT_SYMTAB, DT_STRTAB and DT_HASH, and of the string of DT_SONAME; 0: there is none.
 type tables struct{ symbols, strings, hash, name uint64 }
 

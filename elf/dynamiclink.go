@@ -52,6 +52,7 @@ type module struct {
 	r      io.ReaderAt // nil: the image
 	item   uint64      // address of its part of the table
 	lazy   bool        // calls are bound when they are made first
+	own    bool        // of Node
 	writes []Content
 }
 
@@ -123,7 +124,7 @@ func Relink(img *Image, libraries []Placed, lazy bool) (*Linked, error) {
 }
 
 func (p *Placed) module() module {
-	return module{name: p.Name, Dynamic: p.Dynamic, base: p.Base, r: p.r}
+	return module{name: p.Name, Dynamic: p.Dynamic, base: p.Base, r: p.r, own: p.Own}
 }
 
 // Calls counts, for each library, the calls of its functions that are bound, and those that are not yet, wherever they are made, in memory
@@ -171,6 +172,11 @@ func (l *Linked) Name(address uint64) (name string, ok bool) {
 		return fmt.Sprintf("%s+0x%x", p.Node.Name, at), true
 	}
 	return "", false
+}
+
+// Variable is the address of a variable of size bytes of the image's that libraries can use.
+func (l *Linked) Variable(name string, size uint64) (va uint64, ok bool) {
+	return l.modules[0].Variable(name, size)
 }
 
 // BaseWord is the address of the word, in the image, that tells where library i is: in its item of the table.
@@ -259,7 +265,7 @@ func (k *linker) bind(i int) error {
 			continue
 		}
 		value := k.word(r, t)
-		if call := n - len(m.relocs); call >= 0 && m.lazy && m.unbound[call] != 0 {
+		if call := n - len(m.relocs); call >= 0 && m.lazy && m.unbound[call] != 0 && !(len(m.symbols) > 0 && m.prefers(&m.symbols[r.sym])) {
 			value = m.base + m.unbound[call]
 		}
 		if err := m.set(r.va, value); err != nil {
@@ -267,6 +273,13 @@ func (k *linker) bind(i int) error {
 		}
 	}
 	return nil
+}
+
+// prefers tells whether a symbol that the module refers to is its own, whatever others have by that name. The pVM knows nothing of this: such calls
+// are bound at once.
+func (m *module) prefers(s *dynSymbol) bool {
+	_, has := m.defined[s.name]
+	return m.own && has
 }
 
 // copy gives an image the first content of a library's variable that it has in its own memory.

@@ -8,15 +8,18 @@ type target struct {
 	value  uint64 // in that module; without the addend, unless there is no symbol
 }
 
-// scope is the modules in which symbols are looked for, in that order. Programs with the same files have the same.
-type scope [1 + MaxLibraries]weak.Pointer[Dynamic]
+// scope is the modules in which symbols are looked for, in that order. Programs with the same files have the same. own: the module's own are first.
+type scope struct {
+	modules [1 + MaxLibraries]weak.Pointer[Dynamic]
+	own     bool
+}
 
 // targets are those of a module's relocs, and behind them of its slots; of what is to be copied there is none.
 func (k *linker) targets(i int) ([]target, error) {
 	m := &k.modules[i]
-	var where scope
+	where := scope{own: m.own}
 	for j := range k.modules {
-		where[j] = weak.Make(k.modules[j].Dynamic)
+		where.modules[j] = weak.Make(k.modules[j].Dynamic)
 	}
 	return m.resolved.get(where, func() ([]target, error) {
 		list := make([]target, len(m.relocs)+len(m.slots))
@@ -80,6 +83,9 @@ func (k *linker) lookup(i int, s *dynSymbol, call bool) (target, error) {
 	}
 	if s.name == "" || s.bind == bindLocal {
 		return s.target(i), nil
+	}
+	if m := &k.modules[i]; m.prefers(s) {
+		return m.symbols[m.defined[s.name]].target(i), nil
 	}
 	for j := range k.modules {
 		o := &k.modules[j]

@@ -6,6 +6,9 @@ import (
 	"weak"
 )
 
+// ApplicationEntry is the function at which an application begins; one that has none begins at main.
+const ApplicationEntry = "app_entry"
+
 // maxLibrary is where the addresses of a library end, which begin at 0: bytes.
 const maxLibrary = 64 << 20
 
@@ -124,6 +127,12 @@ func (l *Library) ReadOnly() (pages []byte, err error) {
 		copy(pages[at:], p)
 	}
 	return pages, nil
+}
+
+// IsApplication tells whether it is made for a blank domain only, in which it begins at app_entry.
+func (l *Library) IsApplication() bool {
+	_, ok := l.Function(ApplicationEntry)
+	return ok
 }
 
 // Pages is how many pages of addresses the library takes.

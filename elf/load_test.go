@@ -1,6 +1,7 @@
 package elf
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"testing"
@@ -100,6 +101,56 @@ func TestLoad(t *testing.T) {
 	for _, name := range []string{"plug.so", "folder/plug.so"} {
 		if tree, wanted, err := now.Grow(name, same); err != nil || len(tree) != 4 || wanted != 2 {
 			t.Errorf("%s: %d libraries, %d: %v", name, len(tree), wanted, err)
+		}
+	}
+}
+
+// TestLoadOwn: an application's own function is the one that it means, even if the image has one of that name; what else it means is sought as ever. One more
+// word finds its place among the others.
+func TestLoadOwn(t *testing.T) {
+	files := dynFiles()
+	l, err := linkAll(dynImage().build(), files, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := dynPlug()
+	app.slots = append(app.slots, reloc{dynData + 72, relocJumpSlot, 2, 0}) // of one
+	app.dataBytes = slices.Concat(make([]byte, 64), quad(dynText+0x56), quad(dynText+0x66))
+	files["plug.so"], files["libmore.so"] = app.build(), dynMore().build()
+	tree, _, err := l.Grow("plug.so", func(name, _ string) (*Library, error) { return parseLibrary(files[name]) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at = dynBase + 64*PageSize
+	const plug = at + PageSize
+	for _, own := range []bool{false, true} {
+		tree[2].Own = own
+		now, u, err := l.Load(tree, at, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := func(va uint64) uint64 {
+			for _, p := range u.Pages {
+				if va-p.VA < PageSize {
+					return le.Uint64(p.Bytes[va-p.VA:])
+				}
+			}
+			return 0
+		}
+		want := []uint64{ImageVA + dynText + 0x40, l.Libraries[1].Base + dynText + 0x20, plug + dynText + 0x56, plug + dynText + 0x66}
+		if own { // and such a call is bound at once
+			want[0], want[3] = plug+dynText+0x20, plug+dynText+0x20
+		}
+		if got := []uint64{word(plug + dynData), word(plug + dynData + 8), word(plug + dynData + 64), word(plug + dynData + 72)}; !slices.Equal(got, want) {
+			t.Errorf("own %v: %#x, want %#x", own, got, want)
+		}
+		if entry, ok := now.Libraries[2].Function("one"); !ok || entry != dynText+0x20 {
+			t.Errorf("one is at %#x, %v", entry, ok)
+		}
+		n := len(u.Words)
+		u.Set(u.Words[1].VA-1, 7)
+		if !slices.IsSortedFunc(u.Words, func(a, b Word) int { return cmp.Compare(a.VA, b.VA) }) || len(u.Words) != n+1 || u.Words[1].Value != 7 {
+			t.Errorf("words %+v", u.Words)
 		}
 	}
 }

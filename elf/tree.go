@@ -10,6 +10,7 @@ type Node struct {
 	Name string // as it is needed
 	*Library
 	Needs []int // of the tree
+	Own   bool  // what it refers to is its own, if it has that, even if the image has it too
 }
 
 // Opener finds a library by its name, and by whom it is needed: the empty string is the program. One that is there by another name is the same one.

@@ -1,6 +1,9 @@
 package elf
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Kinds of parts and moves. Source: KX_UPDATE_* of guest/include/kx_abi.h.
 const (
@@ -118,6 +121,12 @@ func (u *Update) words(l *Linked, i int) {
 	for k, value := range l.itemWords(i) {
 		u.Words = append(u.Words, Word{l.modules[i].item + 8*uint64(k), value})
 	}
+}
+
+// Set gives one more word a value.
+func (u *Update) Set(va, value uint64) {
+	i, _ := slices.BinarySearchFunc(u.Words, va, func(w Word, va uint64) int { return cmp.Compare(w.VA, va) })
+	u.Words = slices.Insert(u.Words, i, Word{va, value})
 }
 
 // references holds that what the other modules refer to is the same thing in the new library, or where it was.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kxsh/elf"
+	"kxsh/ipc"
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -156,8 +157,10 @@ func (e *Engine) endUnknown() (found bool) {
 		if err != nil {
 			continue
 		}
-		found = true
-		e.events.addf("refused", nil, "domain %d: half made when an earlier engine ended: destroyed", id)
+		if !ipc.Waits(dom.Control()) { // else it is a placeholder, and nothing was to be made of it
+			found = true
+			e.events.addf("refused", nil, "domain %d: half made when an earlier engine ended: destroyed", id)
+		}
 		if err := dom.Destroy(); err != nil {
 			e.log.Error("destroy", "domain", id, "err", err)
 			continue
@@ -186,7 +189,7 @@ func (e *Engine) adopt(p *pvm) bool {
 	}
 	p.dom = dom
 	p.attachControl()
-	p.syms = e.symbols(p.rec.Image, p.rec.ImageSHA)
+	p.syms = e.symbols(p.rec.image())
 	if st, err := dom.Status(); err == nil {
 		p.stopped = st.State == xen.StatePaused
 	}

@@ -49,9 +49,9 @@ type API interface {
 	IPC(ctx context.Context, pid int, r IPCRequest) (*IPCReply, error)
 	// Metrics returns what the engine counts and measures, as OpenMetrics text.
 	Metrics(ctx context.Context) ([]byte, error)
-	// Pool shows the pool of blank domains; PoolResize sets how many should wait.
+	// Pool shows the pools of domains that wait; PoolResize sets how many should.
 	Pool(ctx context.Context) (*Pool, error)
-	PoolResize(ctx context.Context, n int) error
+	PoolResize(ctx context.Context, kind PoolKind, n int) error
 	// Shutdown ends the engine; with kill, all pVMs first. Without, running pVMs are left to
 	// the next engine.
 	Shutdown(ctx context.Context, kill bool) error
@@ -101,6 +101,8 @@ type RunRequest struct {
 	Rows    int      `json:"rows,omitempty"`
 	Cols    int      `json:"cols,omitempty"`
 	Restart Restart  `json:"restart"`
+	// Recycle says that the image is an application, a shared library with app_entry or main, to run in a domain that has booted already.
+	Recycle bool `json:"recycle,omitempty"`
 	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,
 	// of which one must have signed it. They hold for restarts, too.
 	Require string   `json:"require,omitempty"`
@@ -176,11 +178,25 @@ type Snapshot struct {
 	Pool       Pool          `json:"pool"`
 }
 
-// Pool is the state of the pool of blank domains.
+// Pool is the state of the domains that wait: of blank ones, and of placeholders.
 type Pool struct {
+	PoolState
+	Placeholders PoolState `json:"placeholders"`
+}
+
+// PoolState is how many domains of a kind wait, and how many should.
+type PoolState struct {
 	Ready int `json:"ready"`
 	Want  int `json:"want"`
 }
+
+// PoolKind is what waits in a pool.
+type PoolKind string
+
+const (
+	PoolBlank       PoolKind = "blank"       // domains that have nothing in them, for run and fork
+	PoolPlaceholder PoolKind = "placeholder" // that have booted, for run --recycle; once it was used
+)
 
 // Process is one pVM in a snapshot, or a domain that somebody else made: then what only the engine of
 // a pVM knows is zero, and UID is root's. Bytes and nanoseconds are integers.

@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// BuiltIn are the shared libraries that are part of kxsh, the last place where one is looked for. In the engine each becomes a file of the
-// state folder, lib/DIGEST/NAME: a pVM goes on with the one that it was started with when another kxsh brings another.
+// BuiltIn are the shared libraries that are part of kxsh, the last place where one is looked for, and the image of recycled pVMs. In the engine each
+// becomes a file of the state folder, lib/DIGEST/NAME: a pVM goes on with the one that it was started with when another kxsh brings another.
 type BuiltIn struct {
 	files fs.FS
 	dir   string
 
-	writing sync.Mutex // a file, see ownLibrary
+	writing sync.Mutex // a file, see ownFile
 
 	mu    sync.Mutex
 	known map[string]builtIn // by name
@@ -72,39 +72,55 @@ func (b *BuiltIn) write(name string) error {
 	return os.Rename(part, path)
 }
 
-// ownLibrary returns one of kxsh's libraries, as kxsh has it, whatever has become of its file; the caller puts it back.
+// ownLibrary returns one of kxsh's libraries; the caller puts it back.
 func (e *Engine) ownLibrary(name string, own builtIn) (*library, error) {
-	if lib, err := e.ownFile(own); err == nil {
-		return lib, nil
+	return ownFile(e, e.libs, name, own)
+}
+
+// ownImage returns one of kxsh's images; the caller puts it back.
+func (e *Engine) ownImage(name string) (*image, error) {
+	own := e.builtIn.find(name)
+	if own.path == "" {
+		return nil, errf(CodeInternal, "this kxsh was built without %s: run make", name)
+	}
+	return ownFile(e, e.images, name, own)
+}
+
+// ownFile returns what was made of one of kxsh's files, as kxsh has it, whatever has become of that in the state folder.
+func ownFile[T loaded](e *Engine, from *fileCache[T], name string, own builtIn) (T, error) {
+	get := func() (t T, err error) {
+		t, err = from.get(own.path)
+		if err == nil && t.entry().sha != own.sha {
+			from.put(t)
+			err = errf(CodeInternal, "%s: not what kxsh has written", own.path)
+		}
+		return t, err
+	}
+	t, err := get()
+	if err == nil {
+		return t, nil
 	}
 	e.builtIn.writing.Lock()
 	defer e.builtIn.writing.Unlock()
-	if lib, err := e.ownFile(own); err == nil { // somebody was faster
-		return lib, nil
+	if t, err = get(); err == nil { // somebody was faster
+		return t, nil
 	}
 	if err := e.builtIn.write(name); err != nil {
-		return nil, errf(CodeInternal, "%s: %v", own.path, err)
+		return t, errf(CodeInternal, "%s: %v", own.path, err)
 	}
-	return e.ownFile(own)
+	return get()
 }
 
-// ownFile takes such a library from its file, if it is that.
-func (e *Engine) ownFile(own builtIn) (*library, error) {
-	lib, err := e.libs.get(own.path)
-	if err == nil && lib.sha != own.sha {
-		e.libs.put(lib)
-		err = errf(CodeInternal, "%s: not what kxsh has written", own.path)
-	}
-	return lib, err
-}
-
-// pruneBuiltIn removes the files of kxsh's libraries, of this version and of others, that no running pVM was linked with or can go back to.
+// pruneBuiltIn removes kxsh's files, of this version and of others, that no running pVM was made of or can go back to.
 func (e *Engine) pruneBuiltIn() {
 	in := func(path, dir string) bool { return filepath.Dir(path) == dir }
 	dirs, _ := filepath.Glob(filepath.Join(e.builtIn.dir, "*")) // the only error is a bad pattern
 	for _, dir := range dirs {
 		e.mu.Lock()
 		users := e.those(func(p *pvm) bool {
+			if p.rec.Exit == nil && p.rec.Placeholder != nil && in(p.rec.Placeholder.Path, dir) {
+				return true
+			}
 			return p.rec.Exit == nil && slices.ContainsFunc(p.rec.Libraries, func(u LibraryUse) bool {
 				return in(u.Path, dir) || u.Previous != nil && in(u.Previous.Path, dir)
 			})

@@ -382,8 +382,8 @@ func (c *Client) Pool(ctx context.Context) (*Pool, error) {
 	return v, c.call(ctx, "GET", "/v1/pool", nil, v)
 }
 
-func (c *Client) PoolResize(ctx context.Context, n int) error {
-	return c.call(ctx, "PUT", "/v1/pool", n, nil)
+func (c *Client) PoolResize(ctx context.Context, kind PoolKind, n int) error {
+	return c.call(ctx, "PUT", "/v1/pool/"+string(kind), n, nil)
 }
 
 func (c *Client) Shutdown(ctx context.Context, kill bool) error {

@@ -56,9 +56,9 @@ func TestClientStartsTheNextEngine(t *testing.T) {
 	defer c.Close()
 	for i, ask := range []func() error{
 		func() error { _, err := c.Snapshot(ctx, false); return err },
-		func() error { return c.PoolResize(ctx, 0) },
+		func() error { return c.PoolResize(ctx, PoolBlank, 0) },
 		func() error { _, err := c.Info(ctx); return err },
-		func() error { return c.PoolResize(ctx, 0) },
+		func() error { return c.PoolResize(ctx, PoolBlank, 0) },
 	} {
 		if err := ask(); err != nil || started != i+1 {
 			t.Errorf("request %d: %v, %d engines", i+1, err, started)

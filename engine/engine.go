@@ -55,6 +55,8 @@ type Engine struct {
 	cpus    int // of the host
 	log     *slog.Logger
 
+	placeholders *placeholders // that wait for an application
+
 	patience time.Duration // of Fork
 	saving   sync.Mutex    // makes writing records and taking copies of them one, see save
 
@@ -93,6 +95,7 @@ func New(o Options) (*Engine, error) {
 		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State), builtIn: NewBuiltIn(o.Libraries, o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
+	e.placeholders = newPlaceholders(e)
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
 	if e.events, err = newEvents(st); err != nil {
 		st.close()
@@ -170,6 +173,7 @@ func (e *Engine) Stop() error {
 	e.mu.Unlock()
 	e.once.Do(func() { close(e.quit) })
 	e.tending.Wait()
+	e.placeholders.close()
 	e.images.close()
 	e.libs.close()
 	e.events.addf("engine", nil, "engine stopped")

@@ -111,7 +111,7 @@ func (e *Engine) reap(p *pvm) {
 	if parent != nil {
 		e.tellParent(p, statusOf(x), rec.Time)
 	}
-	p.release() // nobody waits for the domain to be taken apart
+	e.letGo(p) // nobody waits for the domain to be taken apart
 }
 
 // dropEnded takes a remembered pVM out of the table, with its log. The caller holds e.mu.

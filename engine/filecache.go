@@ -25,7 +25,8 @@ type fileID struct {
 // cached is what a fileCache has to know of what it keeps.
 type cached struct {
 	id    fileID
-	users int // runs that are using it, guarded by fileCache.mu
+	sha   string // SHA-256 of it
+	users int    // runs that are using it, guarded by fileCache.mu
 	stale bool
 }
 
@@ -92,6 +93,7 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 	if t, err = c.load(path, data); err != nil {
 		return t, err
 	}
+	t.entry().sha = digest(data)
 	return c.keep(t, id), nil
 }
 

@@ -133,7 +133,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			Require: parent.Request.Require, Keys: parent.Request.Keys, // they hold for what it is updated with, too
 			LibPath: parent.Request.LibPath,
 		},
-		ImageSHA: parent.ImageSHA, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
+		ImageSHA: parent.ImageSHA, Placeholder: parent.Placeholder, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
 		Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
 	}
 	// The child runs before its parent's part is over. An engine that dies before the parent has its answer is

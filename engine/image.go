@@ -15,8 +15,7 @@ type image struct {
 	elf    *elf.Image
 	xen    xen.Image
 	record *elf.Record // nil: it has none
-	sha    string
-	root   []byte // appended tar archive
+	root   []byte      // appended tar archive
 	syms   *elf.SymTab
 }
 
@@ -37,7 +36,7 @@ func (e *Engine) loadImage(path string, data []byte) (*image, error) {
 	if err != nil {
 		return nil, errf(CodeInternal, "%s: %v", path, err)
 	}
-	im := &image{elf: parsed, xen: xi, record: rec, sha: digest(data), syms: symbolsOf(data)}
+	im := &image{elf: parsed, xen: xi, record: rec, syms: symbolsOf(data)}
 	if n := parsed.Root.Len; n > 0 {
 		im.root = data[parsed.Root.Off : parsed.Root.Off+n]
 	}

@@ -24,8 +24,7 @@ type library struct {
 	cached
 	elf    *elf.Library
 	record *elf.Record // nil: it has none
-	sha    string
-	holder string // tells it from others of the same file, whose pages are others; "": those of all of the host
+	holder string      // tells it from others of the same file, whose pages are others; "": those of all of the host
 
 	mu     sync.Mutex
 	shared xen.Shared // nil: nobody has needed its pages yet
@@ -41,7 +40,7 @@ func (e *Engine) loadLibrary(path string, data []byte) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &library{elf: parsed, record: rec, sha: digest(data)}, nil
+	return &library{elf: parsed, record: rec}, nil
 }
 
 // pages has the hypervisor keep the library's read-only pages.
@@ -164,7 +163,7 @@ type libraries struct {
 // link finds, checks and binds the libraries of an image: calls when they are made first, unless the environment says LD_BIND_NOW. It
 // places them for a RAM window of so many bytes. The caller puts them back.
 func (e *Engine) link(im *image, r *RunRequest, q *restriction, memory uint64) (l libraries, err error) {
-	f := e.finder(im, r, q)
+	f := e.finder(im.record, r, q)
 	f.loader, f.app = im.record.LoadedBy(), im.sha
 	tree, err := elf.Tree(im.elf, f.open)
 	if err == nil {
@@ -201,7 +200,7 @@ func (e *Engine) sharePages(l *libraries) error {
 // finder finds and checks the libraries of a pVM.
 type finder struct {
 	e       *Engine
-	im      *image
+	rec     *elf.Record // of the image
 	r       *RunRequest
 	q       *restriction
 	folders []string
@@ -213,8 +212,8 @@ type finder struct {
 	uses    []LibraryUse
 }
 
-func (e *Engine) finder(im *image, r *RunRequest, q *restriction) *finder {
-	return &finder{e: e, im: im, r: r, q: q, folders: append(slices.Clone(r.LibPath), filepath.Dir(r.Image))}
+func (e *Engine) finder(rec *elf.Record, r *RunRequest, q *restriction) *finder {
+	return &finder{e: e, rec: rec, r: r, q: q, folders: append(slices.Clone(r.LibPath), filepath.Dir(r.Image))}
 }
 
 // open is an elf.Opener.
@@ -236,8 +235,9 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.q.Signed {
-		err = f.e.permitLibrary(f.r, f.q, f.im, name, path, file)
+	err = file.onlyBlank(path)
+	if err == nil && f.q.Signed {
+		err = f.e.permitLibrary(f.r, f.q, f.rec, name, path, file)
 	}
 	if same := f.same(file); same != nil || err != nil {
 		f.e.libs.put(file)
@@ -359,6 +359,7 @@ func (e *Engine) linkedOf(p *pvm) (*elf.Linked, error) {
 	}
 	for i := range placed {
 		n := &placed[i].Node
+		n.Own = i == 0 && rec.Placeholder != nil
 		for _, name := range n.Needed {
 			if k := slices.IndexFunc(rec.Libraries, func(u LibraryUse) bool { return u.AnswersTo(name) }); k >= 0 {
 				n.Needs = append(n.Needs, k)

@@ -20,8 +20,10 @@ func encodeListing(s *Snapshot) []byte {
 	w.text(s.Host)
 	w.text(s.Hypervisor)
 	w.int(int(s.Uptime))
-	w.int(s.Pool.Ready)
-	w.int(s.Pool.Want)
+	for _, p := range []PoolState{s.Pool.PoolState, s.Pool.Placeholders} {
+		w.int(p.Ready)
+		w.int(p.Want)
+	}
 	w.int(len(s.Processes))
 	for i := range s.Processes {
 		w.process(&s.Processes[i])
@@ -103,7 +105,7 @@ func decodeListing(b []byte) (s *Snapshot, err error) {
 		}
 	}()
 	s = &Snapshot{Time: r.time(), Host: r.text(), Hypervisor: r.text(), Uptime: time.Duration(r.int())}
-	s.Pool = Pool{Ready: r.int(), Want: r.int()}
+	s.Pool = Pool{PoolState{Ready: r.int(), Want: r.int()}, PoolState{Ready: r.int(), Want: r.int()}}
 	s.Processes = make([]Process, r.length())
 	for i := range s.Processes {
 		r.process(&s.Processes[i])

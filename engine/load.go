@@ -111,10 +111,9 @@ func (e *Engine) load(p *pvm, call ipc.Call, asked string) error {
 	f.loader, f.app = rec.loader(), rec.ImageSHA
 	defer func() { f.put() }()
 	if rule.Signed {
-		if f.im, err = e.imageOf(&rec); err != nil {
+		if f.rec, err = e.demands(&rec); err != nil {
 			return err
 		}
-		defer e.images.put(f.im)
 	}
 	name, err := f.local(asked)
 	if err != nil {
@@ -137,12 +136,17 @@ func (e *Engine) load(p *pvm, call ipc.Call, asked string) error {
 
 // imageOf returns the image that a pVM was started with, if it is the same file still; the caller puts it back.
 func (e *Engine) imageOf(rec *record) (*image, error) {
-	im, err := e.images.get(rec.Image)
-	if err == nil && im.sha != rec.ImageSHA {
+	path, sha := rec.image()
+	im, err := e.images.get(path)
+	if err == nil && im.sha != sha {
 		e.images.put(im)
-		err = errf(CodeRestricted, "%s has changed since the pVM was started: what it wants of its libraries is not known any more", rec.Image)
+		err = hasChanged(path)
 	}
 	return im, err
+}
+
+func hasChanged(path string) error {
+	return errf(CodeRestricted, "%s has changed since the pVM was started: what it wants of its libraries is not known any more", path)
 }
 
 // local is the name of a library in one of the folders where libraries are, from a name that a pVM has asked for, perhaps by a path. No other files are looked for.

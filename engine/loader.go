@@ -18,13 +18,13 @@ func (e *Engine) ownPages(lib *library, loader elf.Loader, image string) *librar
 		return lib
 	}
 	defer e.libs.put(lib)
-	own := &library{elf: lib.elf, record: lib.record, sha: lib.sha, holder: image}
+	own := &library{cached: cached{sha: lib.sha}, elf: lib.elf, record: lib.record, holder: image}
 	if loader == elf.LoaderApp {
 		return e.libs.variant(lib, own, image)
 	}
 	var once [16]byte
 	rand.Read(once[:])
 	own.holder = hex.EncodeToString(once[:])
-	own.cached = cached{users: 1, stale: true} // it is in no cache, and goes when it is put back
+	own.users, own.stale = 1, true // it is in no cache, and goes when it is put back
 	return own
 }

@@ -65,6 +65,8 @@ func (e *Engine) Metrics(ctx context.Context) ([]byte, error) {
 	w.gauge("kxsh_host_free_memory_bytes", "bytes", "Memory of the host that pVMs can have.", float64(info.FreeMemory))
 	w.gauge("kxsh_pool_ready", "", "Blank domains that wait.", float64(info.Pool.Ready))
 	w.gauge("kxsh_pool_wanted", "", "Blank domains that should wait.", float64(info.Pool.Want))
+	w.gauge("kxsh_placeholders_ready", "", "Placeholders that wait, for run --recycle.", float64(info.Pool.Placeholders.Ready))
+	w.gauge("kxsh_placeholders_wanted", "", "Placeholders that should wait once one was used.", float64(info.Pool.Placeholders.Want))
 	w.events(e.events.counts())
 	w.family("kxsh_birth_seconds", "histogram", "seconds", "From a request to a pVM that runs, its record kept.")
 	w.histogram("run", &e.births.run)

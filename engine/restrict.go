@@ -46,22 +46,43 @@ func recordOf(path string, data []byte) (*elf.Record, error) {
 	return rec, nil
 }
 
-// permit checks an image, as it was read and will run, against what is demanded of it.
-func (e *Engine) permit(r *RunRequest, q *restriction, im *image) error {
+// permit checks an image, as it was read and will run, by its record against what is demanded of it.
+func (e *Engine) permit(r *RunRequest, q *restriction, rec *elf.Record) error {
 	floor := uint64(0)
-	if q.NoRollback && im.record != nil {
+	if q.NoRollback && rec != nil {
 		var err error
-		if floor, err = e.floors.of(im.record); err != nil {
+		if floor, err = e.floors.of(rec); err != nil {
 			return err
 		}
 	}
-	return e.refusal(r, r.Image, q.Check(im.record, q.keys, false, floor))
+	return e.refusal(r, r.Image, q.Check(rec, q.keys, false, floor))
 }
 
-// permitLibrary checks a library, as it was read and will be linked, where its image has to be signed: so must it be, under the name by
+// demands is the restriction record that says what a pVM wants of its libraries: that of its image, or of its application.
+func (e *Engine) demands(r *record) (*elf.Record, error) {
+	if r.Placeholder == nil {
+		im, err := e.imageOf(r)
+		if err != nil {
+			return nil, err
+		}
+		defer e.images.put(im)
+		return im.record, nil
+	}
+	app, err := e.libs.get(r.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer e.libs.put(app)
+	if app.sha != r.ImageSHA {
+		return nil, hasChanged(r.Image)
+	}
+	return app.record, nil
+}
+
+// permitLibrary checks a library, as it was read and will be linked, where its image, of that record, has to be signed: so must it be, under the name by
 // which it is needed, and as new as the image's record wants it. One of kxsh's own is as good as kxsh itself, but has no version.
-func (e *Engine) permitLibrary(r *RunRequest, q *restriction, im *image, name, path string, lib *library) error {
-	strict := *im.record // permit has looked
+func (e *Engine) permitLibrary(r *RunRequest, q *restriction, rec *elf.Record, name, path string, lib *library) error {
+	strict := *rec // permit has looked
 	strict.SignedLibraries = lib.sha != e.builtIn.find(name).sha
 	return e.refusal(r, path, strict.Admit(name, lib.record, q.keys, false))
 }

@@ -197,12 +197,12 @@ func (s *Server) routes() http.Handler {
 		w.Write(b)
 	})
 	get(m, "GET /v1/pool", func(r *http.Request) (any, error) { return s.api.Pool(r.Context()) })
-	get(m, "PUT /v1/pool", func(r *http.Request) (any, error) {
+	get(m, "PUT /v1/pool/{kind}", func(r *http.Request) (any, error) {
 		var n int
 		if err := decode(r, &n); err != nil {
 			return nil, err
 		}
-		return nil, s.api.PoolResize(r.Context(), n)
+		return nil, s.api.PoolResize(r.Context(), PoolKind(r.PathValue("kind")), n)
 	})
 	get(m, "POST /v1/shutdown", func(r *http.Request) (any, error) {
 		return nil, s.api.Shutdown(r.Context(), r.FormValue("kill") != "")

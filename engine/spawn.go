@@ -33,90 +33,61 @@ func (e *Engine) Run(ctx context.Context, r RunRequest) (*RunReply, error) {
 	return &RunReply{PID: p.pid, Steps: p.rec.Steps}, nil
 }
 
+// birth is a pVM that is being made.
+type birth struct {
+	e      *Engine
+	r      RunRequest
+	rule   restriction
+	p      *pvm
+	file   *elf.Record // of the image, or of the application of a recycled one; nil: it has none
+	memory uint64      // bytes of RAM window
+	root   []byte
+	run    func() error // lets the program begin
+	ends   []func()     // what is due in the end in any case
+	steps
+}
+
 // spawn gives birth to a pVM. before is the record of the pVM it takes over from, if it is a
 // restart. Whatever step fails, nothing is left.
 func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm, error) {
+	b := &birth{e: e, r: r, p: newPVM()}
+	defer b.close()
 	requested := time.Now()
-	var s steps
 	fail := func(err error) (*pvm, error) {
-		s.unwind()
+		b.unwind()
 		var own *Error
 		if !errors.As(err, &own) {
-			err = spawnError(&r, err)
+			err = spawnError(&b.r, err)
 		}
 		return nil, err
 	}
-	var rule restriction
-	if err := s.do("check", func() (err error) {
-		if err = e.checkRun(&r); err == nil {
-			rule, err = r.restriction()
+	if err := b.do("check", func() (err error) {
+		if err = e.checkRun(&b.r); err == nil {
+			b.rule, err = b.r.restriction()
 		}
 		return err
 	}, nil); err != nil {
 		return fail(err)
 	}
-	var im *image
-	if err := s.do("image", func() (err error) {
-		im, err = e.images.get(r.Image)
-		return err
-	}, nil); err != nil {
+	body, last := b.fresh, "unpause"
+	if r.Recycle {
+		body, last = b.recycled, "load"
+	}
+	if err := body(ctx); err != nil {
 		return fail(err)
 	}
-	defer e.images.put(im)
-	if rule.Signed {
-		if err := s.do("restrictions", func() error { return e.permit(&r, &rule, im) }, nil); err != nil {
-			return fail(err)
-		}
-	}
-	root := im.root
-	if r.Root != "" {
-		if err := s.do("root", func() (err error) { root, err = readRoot(r.Root); return err }, nil); err != nil {
-			return fail(err)
-		}
-	}
-	memory := ramSize(&r, im.elf, root)
-	var libs libraries
-	if im.elf.Dynamic != nil {
-		if err := s.do("libraries", func() (err error) { libs, err = e.link(im, &r, &rule, memory); return err }, nil); err != nil {
-			return fail(err)
-		}
-		defer e.putLibraries(libs.files)
-	}
-	p := newPVM()
-	p.syms = im.syms
-	p.linked.Store(libs.linked)
-	if err := s.do("domain", func() (err error) {
-		p.dom, err = e.hv.Create(ctx, &xen.Config{
-			Image: im.xen, Libraries: libs.shared, Dynamic: libs.dynamic,
-			Boot: xen.Boot{
-				Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: e.cpus > 1,
-				Rows: r.Rows, Cols: r.Cols, Root: root,
-			},
-			Memory: memory,
-			Step:   func(name string, took time.Duration) { s.took("domain: "+name, took) },
-		})
-		return err
-	}, func() {
-		p.dom.Destroy()
-		<-p.dom.Gone()
-		p.dom.Release()
-	}); err != nil {
-		return fail(err)
-	}
+	p := b.p
+	r = b.r
 	p.pid = int(p.dom.ID())
 	p.size.Store(uint64(r.Rows)<<32 | uint64(uint32(r.Cols)))
-	p.attachControl()
-	p.rec = record{
-		Process: Process{
-			PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
-			Started: requested, UID: os.Getuid(), TTY: r.TTY,
-		},
-		Request: r, ImageSHA: im.sha, Libraries: libs.uses, Loader: im.record.LoadedBy(), Token: p.dom.Token(),
-		Dynamic: xen.Range{VA: libs.dynamic.VA, Pages: libs.dynamic.Pages},
-		Log:     filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli())), Requested: requested,
+	p.rec.Process = Process{
+		PID: p.pid, Family: p.pid, Name: r.Name, Image: r.Image, Args: r.Args, VCPUs: 1,
+		Started: requested, UID: os.Getuid(), TTY: r.TTY,
 	}
-	if rule.Signed {
-		p.rec.Seal = sealOf(im.record)
+	p.rec.Request, p.rec.Requested, p.rec.Token = r, requested, p.dom.Token()
+	p.rec.Log = filepath.Join("logs", fmt.Sprintf("%d-%d", p.pid, requested.UnixMilli()))
+	if b.rule.Signed {
+		p.rec.Seal = sealOf(b.file)
 	}
 	if before != nil {
 		p.rec.Restarts, p.rec.RestartOf = before.Restarts+1, before.PID
@@ -125,28 +96,97 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	if r.Hold {
 		p.expectReader()
 	}
-	if err := s.do("table", func() error { return e.enter(p, nil) }, func() { e.forget(p) }); err != nil {
+	if err := b.do("table", func() error { return e.enter(p, nil) }, func() { e.forget(p) }); err != nil {
 		return fail(err)
 	}
-	if err := s.do("unpause", p.dom.Unpause, nil); err != nil {
+	if err := b.do(last, b.run, nil); err != nil {
 		return fail(err)
 	}
-	if rule.NoRollback { // it has run, whatever fails from here on
-		if err := s.do("floor", func() error { return e.floors.raise(im.record) }, nil); err != nil {
+	if b.rule.NoRollback { // it has run, whatever fails from here on
+		if err := b.do("floor", func() error { return e.floors.raise(b.file) }, nil); err != nil {
 			return fail(err)
 		}
 	}
 	// The record is written while the pVM boots. An engine that dies before leaves a domain that
 	// nobody has been told of; the next one ends it.
-	if err := e.writeBirth(p, &s); err != nil {
+	if err := e.writeBirth(p, &b.steps); err != nil {
 		return fail(err)
 	}
 	e.births.run.observe(time.Since(requested))
-	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: s.done})
+	e.events.add(Event{Type: "started", PID: p.pid, Name: r.Name, Text: strings.Join(r.Args, " "), Steps: b.done})
 	e.log.Debug("started", "pid", p.pid, "image", r.Image, "took", time.Since(requested))
 	e.tending.Add(1)
 	go e.tend(p)
 	return p, nil
+}
+
+// fresh makes a domain of an image, paused at its entry point.
+func (b *birth) fresh(ctx context.Context) error {
+	e, r, p := b.e, &b.r, b.p
+	var im *image
+	if err := b.do("image", func() (err error) { im, err = e.imageAt(r.Image); return err }, nil); err != nil {
+		return err
+	}
+	b.later(func() { e.images.put(im) })
+	b.file, b.root = im.record, im.root
+	if b.rule.Signed {
+		if err := b.do("restrictions", func() error { return e.permit(r, &b.rule, im.record) }, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.readRoot(); err != nil {
+		return err
+	}
+	b.memory = ramSize(r, im.elf.Memory, b.root)
+	var libs libraries
+	if im.elf.Dynamic != nil {
+		if err := b.do("libraries", func() (err error) { libs, err = e.link(im, r, &b.rule, b.memory); return err }, nil); err != nil {
+			return err
+		}
+		b.later(func() { e.putLibraries(libs.files) })
+	}
+	p.syms = im.syms
+	p.linked.Store(libs.linked)
+	p.rec.ImageSHA, p.rec.Libraries, p.rec.Dynamic = im.sha, libs.uses, xen.Range{VA: libs.dynamic.VA, Pages: libs.dynamic.Pages}
+	p.rec.Loader = im.record.LoadedBy()
+	err := b.do("domain", func() (err error) {
+		p.dom, err = e.hv.Create(ctx, &xen.Config{
+			Image: im.xen, Libraries: libs.shared, Dynamic: libs.dynamic, Boot: b.boot(), Memory: b.memory,
+			Step: func(name string, took time.Duration) { b.took("domain: "+name, took) },
+		})
+		return err
+	}, func() { end(p) })
+	if err == nil {
+		p.attachControl()
+		b.run = p.dom.Unpause
+	}
+	return err
+}
+
+// later has something done when the pVM is born, or is not.
+func (b *birth) later(f func()) { b.ends = append(b.ends, f) }
+
+func (b *birth) close() {
+	for _, f := range b.ends {
+		f()
+	}
+}
+
+// boot is what the program finds when it starts.
+func (b *birth) boot() xen.Boot {
+	r := &b.r
+	return xen.Boot{
+		Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: b.e.cpus > 1,
+		Rows: r.Rows, Cols: r.Cols, Root: b.root,
+	}
+}
+
+// readRoot is the step that reads the root file system, if the request names one.
+func (b *birth) readRoot() error {
+	if b.r.Root == "" {
+		return nil
+	}
+	return b.do("root", func() (err error) { b.root, err = readRoot(b.r.Root); return err }, nil)
 }
 
 // writeBirth is the step that puts the record of a new pVM into the store.
@@ -236,19 +276,19 @@ func defaultName(image string) string {
 			return '_'
 		}
 		return r
-	}, strings.TrimSuffix(filepath.Base(image), ".kx"))
+	}, strings.TrimSuffix(strings.TrimSuffix(filepath.Base(image), ".kx"), ".so"))
 	if s = s[:min(len(s), nameMax)]; !validName(s) {
 		s = "pvm" + s[:min(len(s), nameMax-3)]
 	}
 	return s
 }
 
-// ramSize is the RAM window of a new pVM in bytes. A root archive lives in it, beside what the
+// ramSize is the RAM window of a new pVM in bytes, whose image wants so many, or none in particular. A root archive lives in it, beside what the
 // program was promised.
-func ramSize(r *RunRequest, m *elf.Image, root []byte) uint64 {
+func ramSize(r *RunRequest, wanted uint64, root []byte) uint64 {
 	n := r.Memory
 	if n == 0 {
-		n = m.Memory
+		n = wanted
 	}
 	if n == 0 {
 		n = DefaultMemory

@@ -46,17 +46,19 @@ type record struct {
 	ImageSHA  string       `json:"image_sha256"`
 	Seal      *Seal        `json:"seal,omitempty"` // nil: no signature was asked for
 	Libraries []LibraryUse `json:"libraries,omitempty"`
-	Loader    elf.Loader   `json:"loader,omitempty"`   // who may have its libraries loaded, by its image's word; 0: anybody
-	Dynamic   xen.Range    `json:"dynamic,omitzero"`   // its dynamic segment; zero: it has none
-	Kept      []xen.Range  `json:"kept,omitempty"`     // of it, where libraries were of which something is used still
-	Updating  *updating    `json:"updating,omitempty"` // a library that is being replaced
-	Loading   *loading     `json:"loading,omitempty"`  // libraries that come
-	Token     []byte       `json:"token,omitempty"`    // for Hypervisor.Adopt; empty when it has ended
-	Log       string       `json:"log"`                // folder of the console log, under the state folder
-	Stopped   bool         `json:"stopped"`            // a user ended it: no restart
-	Crash     string       `json:"crash,omitempty"`
-	Requested time.Time
-	MainAfter time.Duration
+	// Placeholder is the image of a recycled pVM; Process.Image is its application, the first of its libraries. nil: it is none.
+	Placeholder *LibraryFile `json:"placeholder,omitempty"`
+	Loader      elf.Loader   `json:"loader,omitempty"`   // who may have its libraries loaded, by its image's word; 0: anybody
+	Dynamic     xen.Range    `json:"dynamic,omitzero"`   // its dynamic segment; zero: it has none
+	Kept        []xen.Range  `json:"kept,omitempty"`     // of it, where libraries were of which something is used still
+	Updating    *updating    `json:"updating,omitempty"` // a library that is being replaced
+	Loading     *loading     `json:"loading,omitempty"`  // libraries that come
+	Token       []byte       `json:"token,omitempty"`    // for Hypervisor.Adopt; empty when it has ended
+	Log         string       `json:"log"`                // folder of the console log, under the state folder
+	Stopped     bool         `json:"stopped"`            // a user ended it: no restart
+	Crash       string       `json:"crash,omitempty"`
+	Requested   time.Time
+	MainAfter   time.Duration
 
 	// Of a child: the number of the parent's call that made it, and whether that was asked for from
 	// outside, so that the parent does not wait for it.
@@ -70,6 +72,14 @@ type record struct {
 
 // loader is who may have its libraries loaded, by the word of its image.
 func (r *record) loader() elf.Loader { return cmp.Or(r.Loader, elf.LoaderAny) }
+
+// image is the file that the pVM's image was made of, and its SHA-256.
+func (r *record) image() (path, sha string) {
+	if r.Placeholder != nil {
+		return r.Placeholder.Path, r.Placeholder.SHA256
+	}
+	return r.Image, r.ImageSHA
+}
 
 // zombie tells whether it has ended and its parent has not waited for it.
 func (r *record) zombie() bool { return r.Exit != nil && r.Stat == "Z" }

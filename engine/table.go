@@ -23,7 +23,7 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 	e.mu.Lock()
 	s := &Snapshot{
 		Time: now, Host: e.host, Hypervisor: e.hvName, Uptime: now.Sub(e.started),
-		Processes: make([]Process, 0, len(e.table)), Pool: Pool(e.hv.Pool()),
+		Processes: make([]Process, 0, len(e.table)), Pool: e.pool(),
 	}
 	doms := make([]xen.Domain, 0, len(e.table))
 	for _, p := range e.table {
@@ -229,18 +229,26 @@ func (e *Engine) Events(_ context.Context, seq uint64, follow bool) (EventReader
 	return e.events.reader(seq, follow), nil
 }
 
-// Pool shows the pool of blank domains.
+func (e *Engine) pool() Pool { return Pool{PoolState(e.hv.Pool()), e.placeholders.state()} }
+
+// Pool shows the pools of domains that wait.
 func (e *Engine) Pool(context.Context) (*Pool, error) {
-	p := Pool(e.hv.Pool())
+	p := e.pool()
 	return &p, nil
 }
 
-// PoolResize sets how many blank domains should wait.
-func (e *Engine) PoolResize(_ context.Context, n int) error {
-	if err := e.hv.SetPool(n); err != nil {
-		return errf(CodeInvalid, "resize %d: %v", n, err)
+// PoolResize sets how many domains of a kind should wait.
+func (e *Engine) PoolResize(_ context.Context, kind PoolKind, n int) error {
+	switch kind {
+	case PoolBlank:
+		if err := e.hv.SetPool(n); err != nil {
+			return errf(CodeInvalid, "resize %d: %v", n, err)
+		}
+		return nil
+	case PoolPlaceholder:
+		return e.placeholders.resize(n)
 	}
-	return nil
+	return errf(CodeInvalid, "pool %q: there is %s and %s", kind, PoolBlank, PoolPlaceholder)
 }
 
 // Info describes engine, hypervisor and host.
@@ -255,6 +263,6 @@ func (e *Engine) Info(context.Context) (*Info, error) {
 	return &Info{
 		Version: e.o.Version, PID: os.Getpid(), Started: e.started, Socket: e.o.Socket, State: e.o.State,
 		Host: e.host, Hypervisor: hi.Name, HVVersion: hi.Version, Scheduler: hi.Scheduler, Sandbox: hi.Sandbox,
-		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Idle: hi.Idle, Running: running, Pool: Pool(e.hv.Pool()), Metrics: e.o.Metrics,
+		CPUs: hi.CPUs, Memory: hi.Memory, FreeMemory: hi.FreeMemory, Idle: hi.Idle, Running: running, Pool: e.pool(), Metrics: e.o.Metrics,
 	}, nil
 }

@@ -168,6 +168,9 @@ func (u *update) check() error {
 	}
 	loader := min(u.rec.loader(), file.record.LoadedBy())
 	u.file = u.e.ownPages(file, loader, u.rec.ImageSHA)
+	if err := file.onlyBlank(path); err != nil {
+		return err
+	}
 	u.result = UpdateResult{
 		PID: u.p.pid, Library: old.Name, DryRun: u.r.DryRun, Already: file.sha == old.SHA256,
 		Old: LibraryFile{old.Path, old.SHA256}, New: LibraryFile{path, file.sha},
@@ -195,12 +198,11 @@ func (u *update) permit(path string) error {
 	if err != nil || !rule.Signed {
 		return err
 	}
-	im, err := u.e.imageOf(&u.rec)
+	rec, err := u.e.demands(&u.rec)
 	if err != nil {
 		return u.refuse(CodeRestricted, "%v", err)
 	}
-	defer u.e.images.put(im)
-	return u.e.permitLibrary(&u.rec.Request, &rule, im, u.New.Name, path, u.file)
+	return u.e.permitLibrary(&u.rec.Request, &rule, rec, u.New.Name, path, u.file)
 }
 
 // compare tells whether the new file can take the old one's place. What goes back is held to the same, the other way round: all that the older

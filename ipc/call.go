@@ -57,5 +57,8 @@ func SetLook(ctl []byte, may bool) {
 	}
 }
 
+// Waits tells whether a pVM has no program yet, and will ask for one. It is the pVM's word.
+func Waits(ctl []byte) bool { return atomic.LoadUint32(&control(ctl).Flags)&abi.FWaits != 0 }
+
 // SetParent changes what getppid() returns in a pVM.
 func SetParent(ctl []byte, ppid int) { atomic.StoreUint32(&control(ctl).Ppid, uint32(ppid)) }

@@ -160,7 +160,7 @@ var commandTests = []struct {
 		"1: 0,2-3\ncpu .*weight 84, CPUs 0,2-3, no spin\n  \"weight\": 300,\n1: all\n", "", 0},
 	{`limit 1; limit -m x 1; limit --cpus 3-1 1; renice; renice x 1; renice -n 99 1; renice 5 9`, "",
 		"limit: say what.*\nlimit: -m x.*\nlimit: --cpus 3-1.*\nrenice: usage.*\nrenice: x: a weight.*\nrenice: -n 99.*\nrenice: \\(9\\): no such pVM\n", 1},
-	{`pool; pool resize 9; pool list --json | grep want; pool resize x; pool fill`, "READY WANT\n    3    4\n    \"want\": 9\n", "pool: resize x.*\npool: fill: list or resize.*\n", 2},
+	{`pool; pool resize 9; pool list --json | grep want; pool resize x; pool fill`, "KIND        READY WANT\nblank           3    4\nplaceholder     0    0\n    \"want\": 9\n    \"want\": 0\n", "pool: resize x.*\npool: fill: list or resize.*\n", 2},
 	{`cc -O2 -o x.kx 'a b.c'; echo $?; cc --help | head -1`, "cc -O2 -o x.kx a b.c\n4\ncompile C .*\n", "", 0},
 	{`version; help | grep -c pstree; help ps | grep -c forest; ps --help | grep -c forest; help nosuch; help pss`, "kxsh test .*\n1\n2\n2\n",
 		"help: nosuch: no such command\nhelp: pss: no such command: did you mean ps\\?\n", 1},

@@ -54,7 +54,7 @@ type fakePVM struct {
 }
 
 func newFake() *fake {
-	return &fake{next: 1, pvms: map[int]*fakePVM{}, pool: engine.Pool{Ready: 3, Want: 4}, segment: make([]byte, 16)}
+	return &fake{next: 1, pvms: map[int]*fakePVM{}, pool: engine.Pool{PoolState: engine.PoolState{Ready: 3, Want: 4}}, segment: make([]byte, 16)}
 }
 
 // fakeConfig is a Config on a fake engine of its own.
@@ -555,9 +555,16 @@ func (e *fakeEvents) Close() error { e.once.Do(func() { close(e.closed) }); retu
 
 func (f *fake) Metrics(context.Context) ([]byte, error)    { return []byte("# EOF\n"), nil }
 func (f *fake) Pool(context.Context) (*engine.Pool, error) { return &f.pool, nil }
-func (f *fake) PoolResize(_ context.Context, n int) error  { f.pool.Want = n; return nil }
-func (f *fake) Shutdown(context.Context, bool) error       { return nil }
-func (f *fake) Close() error                               { f.closed = true; return nil }
+func (f *fake) PoolResize(_ context.Context, kind engine.PoolKind, n int) error {
+	if kind == engine.PoolPlaceholder {
+		f.pool.Placeholders.Want = n
+	} else {
+		f.pool.Want = n
+	}
+	return nil
+}
+func (f *fake) Shutdown(context.Context, bool) error { return nil }
+func (f *fake) Close() error                         { f.closed = true; return nil }
 
 func engineRequest(image string) engine.RunRequest {
 	return engine.RunRequest{Image: image, Args: []string{image}}

@@ -53,6 +53,7 @@ var infoCommand = Command{
 		}
 		f.add("pVMs", "%d running", i.Running)
 		f.add("pool", "%d of %d blank domains ready", i.Pool.Ready, i.Pool.Want)
+		f.add("placeholders", "%d of %d ready", i.Pool.Placeholders.Ready, i.Pool.Placeholders.Want)
 		return f.write()
 	},
 }
@@ -250,10 +251,13 @@ func statsOf(list []engine.Process) []usage {
 
 var poolCommand = Command{
 	Name:     "pool",
-	Synopsis: "[list [--json] | resize N]",
-	Short:    "show or resize the pool of blank domains that run draws on",
-	Examples: []string{"pool", "pool resize 8"},
+	Synopsis: "[list [--json] | resize [--recycle] N]",
+	Short:    "show or resize the pools of domains that run draws on",
+	Long: `Blank domains have nothing in them; run and fork draw on them. Placeholders have booted already, for run --recycle: they
+are made from its first use on, and end a minute after the last.`,
+	Examples: []string{"pool", "pool resize 8", "pool resize --recycle 4"},
 	Flags: func(f *pflag.FlagSet) {
+		f.Bool("recycle", false, "of placeholders")
 		f.Bool("json", false, "as JSON")
 		f.Bool("no-headers", false, "without the line of headers")
 	},
@@ -289,16 +293,28 @@ func pool(c *Call) error {
 		return err
 	}
 	if what == "resize" {
-		return api.PoolResize(c, size)
+		kind := engine.PoolBlank
+		if c.flagBool("recycle") {
+			kind = engine.PoolPlaceholder
+		}
+		return api.PoolResize(c, kind, size)
 	}
 	p, err := api.Pool(c)
 	if err != nil {
 		return err
 	}
-	if c.flagBool("json") {
-		return writeJSON(c.Stdout, []*engine.Pool{p})
+	type row struct {
+		Kind engine.PoolKind `json:"kind"`
+		engine.PoolState
 	}
-	g := grid{head: []string{"READY", "WANT"}, right: []bool{true, true}, rows: [][]string{{strconv.Itoa(p.Ready), strconv.Itoa(p.Want)}}}
+	rows := []row{{engine.PoolBlank, p.PoolState}, {engine.PoolPlaceholder, p.Placeholders}}
+	if c.flagBool("json") {
+		return writeJSON(c.Stdout, rows)
+	}
+	g := grid{head: []string{"KIND", "READY", "WANT"}, right: []bool{false, true, true}}
+	for _, r := range rows {
+		g.rows = append(g.rows, []string{string(r.Kind), strconv.Itoa(r.Ready), strconv.Itoa(r.Want)})
+	}
 	return g.write(c.Stdout, !c.flagBool("no-headers"), width(c.Stdout), c.style().head)
 }
 

@@ -35,7 +35,7 @@ func families() *engine.Snapshot {
 		p(3, 0, 3, "web", "S", 1, 4), p(4, 3, 3, "worker", "R", 30, 2), p(5, 3, 3, "worker", "R", 25, 2), p(6, 4, 3, "cgi", "S", 2, 1),
 		p(7, 0, 7, "lone", "R", 40, 3), p(8, 0, 8, "shell", "S", 0, 2), p(9, 8, 8, "Lua", "T", 5, 8), p(12, 0, 0, "debian", "S", 9, 512))
 	s.Processes[7].Foreign = true
-	s.Uptime, s.Pool = 90*time.Second, engine.Pool{Ready: 6, Want: 6}
+	s.Uptime, s.Pool = 90*time.Second, engine.Pool{PoolState: engine.PoolState{Ready: 6, Want: 6}}
 	return s
 }
 

@@ -95,7 +95,6 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 	if b.Family == 0 {
 		c.Family = c.Domid
 	}
-	c.Flags = b.flags()
 	if p.Dirty {
 		c.Flags |= abi.FDirty
 	}
@@ -103,9 +102,25 @@ func (b *Boot) Write(ctl []byte, p *Place) error {
 		c.Flags |= abi.FBells
 	}
 	c.Evtchn, c.FamilyPages = p.Evtchn, uint32(p.FamilyPages)
-	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
 	c.ImagePages, c.DynamicPages, c.RamVa, c.RamPages = p.ImagePages, p.DynamicPages, p.RAMVA, p.RAMPages
 	c.RootVa, c.RootLen = p.RootVA(len(b.Root)), uint64(len(b.Root))
+	return b.program(ctl)
+}
+
+// Renew gives a program to a domain that was started with Waits, and has asked for one. b must have passed Check, and has no Root: the domain has
+// mounted that at its start.
+func (b *Boot) Renew(ctl []byte) error {
+	c := (*abi.KxControl)(area(ctl, abi.ControlVa))
+	c.Flags &^= abi.FWaits
+	clear(c.Name[:])
+	return b.program(ctl)
+}
+
+// program fills in what is of the program that will run, in a control area that has nothing there.
+func (b *Boot) program(ctl []byte) error {
+	c := (*abi.KxControl)(area(ctl, abi.ControlVa))
+	c.Flags |= b.flags()
+	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
 	copy(c.Name[:len(c.Name)-1], b.Name)
 	c.Argc, c.Envc = uint32(len(b.Args)), uint32(len(b.Env))
 	c.ArgsLen = b.putStrings(ctl[abi.ArgsVa-abi.CtlVa:][:abi.ArgsSize])
@@ -144,6 +159,9 @@ func (b *Boot) flags() (f uint32) {
 	}
 	if b.Look {
 		f |= abi.FLook
+	}
+	if b.Waits {
+		f |= abi.FWaits
 	}
 	return f
 }

@@ -53,3 +53,31 @@ func TestBootWrite(t *testing.T) {
 		t.Errorf("root at %#x", va)
 	}
 }
+
+// TestBootRenew holds that a domain that gets its program later finds what it would have found at its start, but for the seed, which is new.
+func TestBootRenew(t *testing.T) {
+	p := Place{ID: 5, Evtchn: 1, ImagePages: 7, RAMVA: abi.RamMin, RAMPages: 16, Dirty: true, Bells: true}
+	b := Boot{Name: "x", Args: []string{"x", "y z"}, Env: []string{"A=b"}, TTY: true, Stdin: true, Look: true, Rows: 24, Cols: 80}
+	want, got := make([]byte, abi.CtlSize), make([]byte, abi.CtlSize)
+	if err := b.Write(want, &p); err != nil {
+		t.Fatal(err)
+	}
+	waits := Boot{Name: "waits", Waits: true}
+	if err := waits.Write(got, &p); err != nil {
+		t.Fatal(err)
+	}
+	before := (*abi.KxControl)(area(got, abi.ControlVa)).Seed
+	if err := b.Renew(got); err != nil {
+		t.Fatal(err)
+	}
+	wc, gc := (*abi.KxControl)(area(want, abi.ControlVa)), (*abi.KxControl)(area(got, abi.ControlVa))
+	if gc.Seed == before || gc.Seed == wc.Seed || gc.Seed == [32]byte{} {
+		t.Errorf("seed %x, before %x", gc.Seed, before)
+	}
+	gc.Seed = wc.Seed
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("at %#x there is %#x, want %#x", abi.CtlVa+i, got[i], want[i])
+		}
+	}
+}

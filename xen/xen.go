@@ -124,6 +124,7 @@ type Boot struct {
 	TTY    bool  // the console is a terminal
 	Stdin  bool  // standard input is attached
 	Look   bool  // it may look for what relatives do before it sleeps: abi.FLook
+	Waits  bool  // it has no program, and will ask for one: abi.FWaits, Renew
 	Rows   int
 	Cols   int
 	Root   []byte // tar archive of the root file system, or nil
@@ -193,6 +194,9 @@ type Domain interface {
 	// failure leaves the domain as it was. When all is ready for it, and nothing has been touched, before is called, if it is not nil, with what Token
 	// will be then; if that fails so does Map. Adopt takes such a token also if no more came of it.
 	Map(libraries []Shared, at []Mapping, before func(token []byte) error) error
+	// MapFor is Map for a domain that blocks and waits for that: tell is called before it is notified, and when it wakes it finds all of it there. After
+	// a failure tell may have been called.
+	MapFor(libraries []Shared, at []Mapping, tell func()) error
 	// Unmap takes away what Map and Config have mapped in ranges of the dynamic segment. What the domain itself has put there stays.
 	Unmap(ranges ...Range) error
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many

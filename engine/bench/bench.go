@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,8 @@ type Bench struct {
 	// Open opens a hypervisor for an engine of the benchmark's own.
 	Open func(key string, first xen.DomID) (xen.Hypervisor, error)
 	CC   CC
+	// Libraries are those that are part of kxsh.
+	Libraries fs.FS
 	// Programs is a folder that Prepare has filled; empty: they are built as needed.
 	Programs string
 	// Self is the kxsh binary, for what is measured from outside.
@@ -41,7 +44,7 @@ type Bench struct {
 }
 
 // Names are the benchmarks there are.
-var Names = []string{"boot", "fork", "ipc", "update", "memory"}
+var Names = []string{"boot", "fork", "ipc", "update", "memory", "recycle"}
 
 // Run runs one benchmark by name.
 func (b *Bench) Run(ctx context.Context, name string) (err error) {
@@ -64,6 +67,8 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 		return b.update(ctx)
 	case "memory":
 		return b.memory(ctx)
+	case "recycle":
+		return b.recycle(ctx)
 	}
 	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
 }
@@ -194,11 +199,13 @@ func (b *Bench) engine(name string, pool int) (*engine.Engine, error) {
 		State:   state,
 		Socket:  filepath.Join(b.dir, name+".sock"),
 		Version: "bench",
+
+		Libraries: b.Libraries,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := e.PoolResize(context.Background(), pool); err != nil {
+	if err := e.PoolResize(context.Background(), engine.PoolBlank, pool); err != nil {
 		return nil, errors.Join(err, e.Stop())
 	}
 	return e, nil

@@ -132,11 +132,22 @@ static void name_main_thread(void)
 	strcpy_max(main_thread.name, (const char *)control->name, sizeof(main_thread.name));
 }
 
+/* A pVM that was started without a program gets one: from here on it is as if it began now. */
+static void await_program(void)
+{
+	load_program();
+	random_init();
+	cpu_time_forked();
+	boot_ns = now_ns();
+	name_main_thread();
+	tty_init();
+}
+
 /* Called by entry.S on the main thread's kernel stack, events masked. */
 void boot(void)
 {
 	struct frame *f;
-	uint64_t size;
+	uint64_t size, top;
 
 	if (control->magic != KX_CONTROL_MAGIC || control->abi != KX_ABI_VERSION)
 		boot_refused();
@@ -156,7 +167,10 @@ void boot(void)
 	f = thread_frame(&main_thread);
 	size = stack_size();
 	limit_stack(size);
-	frame_init(f, (uint64_t)_start, first_stack(stack_alloc(size), size));
+	top = stack_alloc(size);
+	if (control->flags & KX_F_WAITS)
+		await_program();
+	frame_init(f, (uint64_t)_start, first_stack(top, size));
 	if (control->flags & KX_F_TTY || control->cmds.prod != control->cmds.cons)
 		events_handle(0); /* what was sent before we looked */
 	control->main_ns = now_ns();

@@ -8,7 +8,6 @@
 #include "kern.h"
 #include "process.h"
 
-#define NOT_LINKED 127 /* exit status, as of a program that Linux cannot link */
 #define NAME_SIZE 1025 /* bytes of a symbol's name; the engine takes no longer ones */
 #define CHAIN_MOST (1UL << 20)
 

@@ -107,3 +107,21 @@ long sys_update(long file, long library, long ms)
 	library_forget();
 	return n;
 }
+
+/* ---- without a program ---- */
+
+/* A pVM that has no program yet asks for one, and waits. There is nobody to say to how it went. */
+void load_program(void)
+{
+	long r;
+
+	for (uint64_t page = KX_TASK_VA; page < KX_TASK_VA + KX_TASK_SIZE; page += PAGE_SIZE)
+		readable(page, 1); /* the plan comes there, if there is room for it: later that would cost time */
+	r = engine_call(KX_CALL_LOAD, 0, 0, 0, 0);
+	if (r > 0)
+		r = take((uint64_t)r);
+	if (!r)
+		return;
+	klog("kx: no memory for what the application can write to: run it with more (-m)");
+	exit_process(NOT_LINKED << 8);
+}

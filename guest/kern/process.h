@@ -163,6 +163,8 @@ int on_altstack(uint64_t rsp);
 
 /* ---- exit.c ---- */
 
+#define NOT_LINKED 127 /* exit status, as of a program that Linux cannot link */
+
 void exit_process(int status) __attribute__((noreturn)); /* wait(2) status word */
 void exit_out_of_memory(void) __attribute__((noreturn)); /* SIGKILL, for want of a frame */
 void exit_crashed(const struct kx_crash *c) __attribute__((noreturn));
@@ -196,6 +198,7 @@ uint32_t cow_promise(void); /* cow.c: what a fork is promised: KX_FORK_SHARED an
 void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
+void load_program(void);
 uint64_t random_below(uint64_t n);
 
 /* ---- library.c ---- */

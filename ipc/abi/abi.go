@@ -93,6 +93,7 @@ const (
 	FDirty = 4  // frames that the pVM gets itself may hold something else than zeroes
 	FBells = 8  // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
 	FLook  = 16 // before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it
+	FWaits = 32 // it has no program yet: when it has booted it asks for one, by KX_CALL_LOAD with a[0] = 0, and finds flags, rows, cols, name, strings and seed as they are then
 )
 
 const (
@@ -162,6 +163,8 @@ const (
 //	-errno      why, in a line: kx_task.size bytes of data. -EBUSY: a library is being replaced, ask again
 //
 // With an address and with 0 kx_task.a[0] is its place in kx_libraries.library.
+//
+// An application comes with an address always: KX_TASK_VA, or pages that stay. No KX_CALL_LOADED follows.
 const (
 	LoadNow     = 1 // all calls that the new libraries make are to be bound
 	LoadPresent = 2 // -ENOENT, if it is not there

@@ -42,6 +42,7 @@ var constTable = []struct {
 	{"KX_F_DIRTY", FDirty},
 	{"KX_F_BELLS", FBells},
 	{"KX_F_LOOK", FLook},
+	{"KX_F_WAITS", FWaits},
 	{"KX_PORT_MEMBER", PortMember},
 	{"KX_STATE_NEW", StateNew},
 	{"KX_STATE_BOOT", StateBoot},

@@ -58,3 +58,29 @@ func TestBenchIPC(t *testing.T) {
 		t.Errorf("values: %+v", r.Values)
 	}
 }
+
+// bench recycle measures both ways to start, of both sizes, and what is done later.
+func TestBenchRecycle(t *testing.T) {
+	h := newHome(t)
+	out, errs, code := h.run(t, "bench", "--quick", "--json", "recycle")
+	if code != 0 {
+		t.Fatalf("status %d: %s", code, errs)
+	}
+	var r bench.Report
+	unmarshal(t, out, &r)
+	seen := map[string]*bench.Series{}
+	for _, s := range r.Series {
+		seen[s.Name] = s
+	}
+	for _, size := range []string{"", ", 1 MiB"} {
+		image, app := seen["pVM, pooled"+size], seen["pVM, recycled"+size]
+		if image == nil || app == nil || image.N < 10 || app.N != image.N || app.Median <= 0 || app.Ratio <= 0 {
+			t.Errorf("%q: %+v beside %+v", size, app, image)
+		}
+	}
+	for _, name := range []string{"recycled: load", "later: made blank and booted again"} {
+		if s := seen[name]; s == nil || s.N == 0 || s.Median <= 0 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}

@@ -54,6 +54,14 @@ func (d *domain) pause(p bool) error {
 func (d *domain) Unpause() error { return d.pause(false) }
 func (d *domain) Pause() error   { return d.pause(true) }
 
+func (d *domain) MapFor(libraries []xen.Shared, at []xen.Mapping, tell func()) error {
+	if err := d.Map(libraries, at, nil); err != nil {
+		return err
+	}
+	tell()
+	return d.Notify()
+}
+
 // Map implements xen.Domain: a guest has no pages of libraries, but there is a list of where they would be. Its step that Host.Fail can make
 // fail is "map".
 func (d *domain) Map(libraries []xen.Shared, at []xen.Mapping, before func(token []byte) error) error {

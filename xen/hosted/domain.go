@@ -147,8 +147,12 @@ func (d *Domain) Notify() error {
 		return err
 	}
 	defer d.mu.RUnlock()
+	return d.proc.Load().notify()
+}
+
+// notify raises the domain's end of the channel to the engine.
+func (p *process) notify() error {
 	const bit = 1 << portEngine
-	p := d.proc.Load()
 	sh := p.shared()
 	v := &sh.VcpuInfo[0]
 	if atomic.OrUint64(&sh.EvtchnPending[0], bit)&bit != 0 || atomic.LoadUint64(&sh.EvtchnMask[0])&bit != 0 {

@@ -99,6 +99,15 @@ func (d *Domain) dynamicOf(p *process) uint64 {
 
 // Map implements xen.Domain.
 func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []byte) error) error {
+	return d.mapThem(shared, at, before, nil)
+}
+
+// MapFor implements xen.Domain. If the guest sleeps the stub maps before it runs again, so that waking it is all that it takes.
+func (d *Domain) MapFor(shared []xen.Shared, at []xen.Mapping, tell func()) error {
+	return d.mapThem(shared, at, nil, tell)
+}
+
+func (d *Domain) mapThem(shared []xen.Shared, at []xen.Mapping, before func(token []byte) error, tell func()) error {
 	d.forking.Lock()
 	defer d.forking.Unlock()
 	came, err := librariesOf(shared)
@@ -126,7 +135,7 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []
 		err = before(d.Token())
 	}
 	if err == nil {
-		err = d.remap(order, maps, slices.Concat(d.libraries, came), came.fds())
+		err = d.remap(order, maps, slices.Concat(d.libraries, came), came.fds(), tell)
 	}
 	if err != nil {
 		came.close()
@@ -173,7 +182,7 @@ func (d *Domain) Unmap(ranges ...xen.Range) error {
 		}
 	}
 	d.findOpen(order, gone)
-	if err := d.remap(order, maps, stay, nil); err != nil {
+	if err := d.remap(order, maps, stay, nil, nil); err != nil {
 		return err
 	}
 	gone.close()
@@ -215,13 +224,13 @@ func (d *Domain) dynamicStart() (va, off uint64) {
 }
 
 // remap has the stub do it, and notes the result. The caller holds d.forking.
-func (d *Domain) remap(order *stubRemap, maps []stubMap, l libraries, files []int) error {
+func (d *Domain) remap(order *stubRemap, maps []stubMap, l libraries, files []int, tell func()) error {
 	if err := d.useLiving(); err != nil {
 		return err
 	}
 	p := d.proc.Load()
 	order.Number = forkNumber.Add(1) | 1<<31
-	err := p.remap(order, files)
+	err := p.remap(order, files, tell)
 	d.mu.RUnlock()
 	if err != nil {
 		return err
@@ -235,8 +244,9 @@ func (d *Domain) remap(order *stubRemap, maps []stubMap, l libraries, files []in
 	return nil
 }
 
-// remap waits until the stub has done it. It is asked again and again: it does not look while it works for the guest.
-func (p *process) remap(order *stubRemap, files []int) error {
+// remap waits until the stub has done it. It is asked again and again: it does not look while it works for the guest. tell, if not nil, is called
+// when the guest cannot run without what is to be mapped any more; then it is notified.
+func (p *process) remap(order *stubRemap, files []int, tell func()) error {
 	if p.sock < 0 {
 		return fmt.Errorf("its libraries cannot be changed: the kernel is older than 5.6, or its engine has died and kernel.yama.ptrace_scope keeps this one from taking over")
 	}
@@ -246,17 +256,28 @@ func (p *process) remap(order *stubRemap, files []int) error {
 		return err
 	}
 	atomic.StoreUint32(&s.Map, order.Number)
+	told := func() error { return nil }
+	if tell != nil {
+		told = func() error { tell(); return p.notify() }
+	}
+	wake := func() error { return p.kick(false) }
+	asleep := atomic.LoadUint32(&s.Sleeping) != 0 // block() in stub/event.c looks for an order after it has cleared this
+	if asleep && tell != nil {
+		wake = told
+	}
 	end := time.Now().Add(mapPatience)
-	for nap := mapNap; ; nap = min(2*nap, mapNapMax) {
-		if err := p.kick(false); err != nil {
+	for nap := mapNap; ; nap, wake = min(2*nap, mapNapMax), func() error { return p.kick(false) } {
+		if err := wake(); err != nil {
 			return err
 		}
 		futexWait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, nap)
 		switch r := atomic.LoadInt32(&s.Mapped); {
 		case r != 0 && atomic.LoadUint32(&s.MappedNumber) != order.Number:
 			atomic.StoreInt32(&s.Mapped, 0)
-		case r > 0:
+		case r > 0 && asleep:
 			return nil
+		case r > 0:
+			return told()
 		case r < 0:
 			return os.NewSyscallError("mmap", unix.Errno(-r))
 		case hasEnded(p.pidfd):

@@ -101,14 +101,14 @@ func TestVerify(t *testing.T) {
 	}
 	find(leftover{"a library", func(b *build) error {
 		m := libraryMap(xen.Mapping{Range: xen.Range{VA: c.Dynamic.VA, Pages: 1}, Prot: elf.Read})
-		return b.d.proc.Load().remap(&stubRemap{Number: 1, NMaps: 1, Maps: [maxMaps]stubMap{m}}, []int{library.fd})
+		return b.d.proc.Load().remap(&stubRemap{Number: 1, NMaps: 1, Maps: [maxMaps]stubMap{m}}, []int{library.fd}, nil)
 	}}, true, (*build).verifyMaps)
 	find(leftover{"another protection", func(b *build) error {
 		m := b.d.maps[0]
 		m.Prot = unix.PROT_READ
-		return b.d.proc.Load().remap(&stubRemap{Number: 1, NMaps: 1, Maps: [maxMaps]stubMap{m}}, nil)
+		return b.d.proc.Load().remap(&stubRemap{Number: 1, NMaps: 1, Maps: [maxMaps]stubMap{m}}, nil, nil)
 	}}, true, (*build).verifyMaps)
-	find(leftover{"a file", func(b *build) error { return b.d.proc.Load().remap(&stubRemap{Number: 1}, []int{library.fd}) }}, true, (*build).verifyFiles)
+	find(leftover{"a file", func(b *build) error { return b.d.proc.Load().remap(&stubRemap{Number: 1}, []int{library.fd}, nil) }}, true, (*build).verifyFiles)
 	find(leftover{"a signal", func(b *build) error {
 		b.d.Pause()
 		return signalTo(b.d.proc.Load().pidfd, unix.SIGUSR1)

@@ -54,6 +54,15 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []
 	return nil
 }
 
+// MapFor implements xen.Domain.
+func (d *Domain) MapFor(shared []xen.Shared, at []xen.Mapping, tell func()) error {
+	if err := d.Map(shared, at, nil); err != nil {
+		return err
+	}
+	tell()
+	return d.Notify()
+}
+
 // Unmap implements xen.Domain.
 func (d *Domain) Unmap(ranges ...xen.Range) error {
 	done, err := d.remapping()

@@ -96,6 +96,7 @@ static long block(void)
 			break;
 	}
 	__atomic_store_n(&STATE->sleeping, 0, __ATOMIC_SEQ_CST);
+	remap_if_ordered(); /* who has ordered it and then seen that the vcpu slept relies on this */
 	clock_refresh();
 	return 0;
 }
