@@ -51,10 +51,24 @@ func (e *Engine) callLoad(p *pvm, call ipc.Call) {
 		e.answerLoad(p, call, -int64(unix.EBUSY), 0, "")
 		return
 	}
-	if err := e.load(p, call); err != nil {
+	name := askedName(p, call)
+	if err := e.load(p, call, name); err != nil {
 		p.loading.Store(false)
-		e.answerLoad(p, call, -int64(loadErrno(err)), 0, strings.TrimPrefix(err.Error(), p.rec.Image+": "))
+		why := strings.TrimPrefix(err.Error(), p.rec.Image+": ")
+		if !strings.Contains(why, name) {
+			why = name + ": " + why
+		}
+		e.answerLoad(p, call, -int64(loadErrno(err)), 0, why)
 	}
+}
+
+// askedName is what a CallLoad asks for; "": that makes no sense.
+func askedName(p *pvm, call ipc.Call) string {
+	t, err := ipc.TakeTask(p.dom.Control())
+	if err != nil || uint64(len(t.Data)) != call.A[0] || len(t.Data) > maxLoadName {
+		return ""
+	}
+	return string(t.Data)
 }
 
 // beginLoad keeps updates away from p; false: there is one, which comes first.
@@ -77,13 +91,9 @@ func (e *Engine) answerLoad(p *pvm, call ipc.Call, result int64, item int, why s
 }
 
 // load finds what p asks for.
-func (e *Engine) load(p *pvm, call ipc.Call) error {
-	if call.A[1]&^(abi.LoadNow|abi.LoadPresent) != 0 || call.A[0] == 0 || call.A[0] > maxLoadName {
+func (e *Engine) load(p *pvm, call ipc.Call, asked string) error {
+	if asked == "" || call.A[1]&^(abi.LoadNow|abi.LoadPresent) != 0 {
 		return errf(CodeInvalid, "not a library's name, or unknown flags")
-	}
-	ask, err := ipc.TakeTask(p.dom.Control())
-	if err != nil || uint64(len(ask.Data)) != call.A[0] {
-		return errf(CodeInvalid, "not a library's name")
 	}
 	linked, err := e.linkedOf(p)
 	if err != nil {
@@ -106,7 +116,7 @@ func (e *Engine) load(p *pvm, call ipc.Call) error {
 		}
 		defer e.images.put(f.im)
 	}
-	name, err := f.local(string(ask.Data))
+	name, err := f.local(asked)
 	if err != nil {
 		return err
 	}

@@ -128,12 +128,13 @@ type scene struct {
 	pid   int
 	guest atomic.Pointer[fake.Guest] // the root
 	does  atomic.Pointer[func(b body, t *ipc.Task) int64]
+	acts  chan func(b body) // at SIGUSR2
 	asked atomic.Int32
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{workshop: newWorkshop(t), t: t, state: t.TempDir()}
+	s := &scene{workshop: newWorkshop(t), t: t, state: t.TempDir(), acts: make(chan func(b body), 1)}
 	s.does.Store(new(func(body, *ipc.Task) int64))
 	s.host = fake.NewHost(func(*xen.Boot) fake.Program {
 		return inhabit(func(b body) { s.guest.Store(b.Guest); s.live(b) })
@@ -174,6 +175,8 @@ func (s *scene) live(b body) {
 			})
 		case c.Op == abi.CmdSignal && c.Arg0 == uint32(unix.SIGUSR1):
 			b.printf("forked %d\n", b.fork(s.live))
+		case c.Op == abi.CmdSignal && c.Arg0 == uint32(unix.SIGUSR2):
+			(<-s.acts)(b)
 		}
 	}
 }

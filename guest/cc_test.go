@@ -3,6 +3,7 @@ package guest
 import (
 	"archive/tar"
 	"bytes"
+	debugelf "debug/elf"
 	"io"
 	"os"
 	"os/exec"
@@ -133,6 +134,37 @@ func TestShared(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "l.so")); err == nil {
 			t.Errorf("cc %s: l.so is there", args)
 		}
+	}
+}
+
+// A program that loads libraries has all of libc for them, but what it has itself, and needs none.
+func TestOpens(t *testing.T) {
+	dir := write(t, map[string]string{
+		"p.c": "#include <stdlib.h>\nint own(void) { return 1; }\nvoid qsort(void *a, size_t b, size_t c, int (*d)(const void *, const void *)) {}\nint main(void) { return 0; }\n",
+	})
+	for _, option := range []string{"-rdynamic", "-Wl,-E"} {
+		compile(t, dir, "-O2", option, "-o", "p.kx", "p.c", "-ldl")
+		if img := parse(t, filepath.Join(dir, "p.kx")); img.Dynamic == nil || len(img.Dynamic.Needed) != 0 {
+			t.Fatalf("%s: %+v", option, img.Dynamic)
+		}
+		f, err := debugelf.Open(filepath.Join(dir, "p.kx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		symbols, err := f.DynamicSymbols()
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"own", "qsort", "strtok_r", "pthread_create", "dlopen", "fopen", elf.TableSymbol} {
+			if !slices.ContainsFunc(symbols, func(s debugelf.Symbol) bool { return s.Name == name && s.Section != debugelf.SHN_UNDEF }) {
+				t.Errorf("%s: %s is not there", option, name)
+			}
+		}
+	}
+	compile(t, dir, "-static", "-rdynamic", "-o", "s.kx", "p.c")
+	if img := parse(t, filepath.Join(dir, "s.kx")); img.Dynamic != nil {
+		t.Errorf("-static: %+v", img.Dynamic)
 	}
 }
 

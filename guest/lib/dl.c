@@ -1,6 +1,6 @@
 /*
  * dl.c: dlopen and its like, of a program that kxsh cc -rdynamic has linked. The engine finds a library and links it, the LibOS looks symbols up (KX_SYS_load,
- * KX_SYS_symbol); a handle is a part of kx_libraries. Nothing is ever unloaded, so that dlclose has nothing to do, as in musl; and all symbols are there for all
+ * KX_SYS_symbol). Nothing is ever unloaded, so that dlclose has nothing to do, as in musl; and all symbols are there for all
  * libraries that come later, as with RTLD_GLOBAL.
  */
 #define _GNU_SOURCE
@@ -16,6 +16,9 @@
 #include "layout.h"
 
 #define REASON 512 /* bytes of dlerror's text */
+
+/* A handle is the address of a part of kx_libraries, and this: an update takes the address itself for a call that is just being bound. */
+#define HANDLE 1
 
 extern struct kx_libraries kx_libraries;
 long kx_syscall(long nr, long a, long b, long c, long d, long e, long f);
@@ -56,7 +59,7 @@ void *dlopen(const char *name, int mode)
 	size_t before;
 
 	if (!name)
-		return &kx_libraries.image;
+		return (char *)&kx_libraries.image + HANDLE;
 	pthread_mutex_lock(&lock);
 	before = kx_libraries.count;
 	place = kx_syscall(KX_SYS_load, (long)name, flags, (long)why, sizeof(why), 0, 0);
@@ -67,19 +70,20 @@ void *dlopen(const char *name, int mode)
 		__dl_seterr("%s%s%s", *why ? why : name, *why ? "" : ": ", *why ? "" : strerror((int)-place));
 		return NULL;
 	}
-	return &kx_libraries.library[place];
+	return (char *)&kx_libraries.library[place] + HANDLE;
 }
 
-static int is_library(const void *handle)
+/* What a handle means, or NULL. */
+static const struct kx_library *library_of(const void *handle)
 {
-	size_t offset = (uintptr_t)handle - (uintptr_t)kx_libraries.library;
+	size_t offset = (uintptr_t)handle - HANDLE - (uintptr_t)&kx_libraries.image; /* of the image, and of libraries right behind it */
 
-	return offset % sizeof(struct kx_library) == 0 && offset / sizeof(struct kx_library) < kx_libraries.count;
+	return offset % sizeof(struct kx_library) == 0 && offset / sizeof(struct kx_library) <= kx_libraries.count ? &kx_libraries.image + offset / sizeof(struct kx_library) : NULL;
 }
 
 int __dl_invalid_handle(void *handle)
 {
-	if (handle == &kx_libraries.image || is_library(handle))
+	if (library_of(handle))
 		return 0;
 	__dl_seterr("invalid library handle %p", handle);
 	return 1;
@@ -115,7 +119,7 @@ static const struct kx_library *module_of(uintptr_t address)
 /* What dlsym jumps to. */
 void *__dlsym(void *restrict handle, const char *restrict name, void *restrict caller)
 {
-	const struct kx_library *l = handle, *in;
+	const struct kx_library *l, *in;
 	long found = 0;
 
 	if (handle == RTLD_DEFAULT) {
@@ -125,9 +129,11 @@ void *__dlsym(void *restrict handle, const char *restrict name, void *restrict c
 		l = in ? (const struct kx_library *)in->next : NULL;
 	} else if (__dl_invalid_handle(handle)) {
 		return NULL;
+	} else {
+		l = library_of(handle);
 	}
 	if (l)
-		found = kx_syscall(KX_SYS_symbol, (long)l, (long)name, handle != RTLD_NEXT && is_library(l), 0, 0, 0);
+		found = kx_syscall(KX_SYS_symbol, (long)l, (long)name, handle != RTLD_NEXT && l != &kx_libraries.image, 0, 0, 0);
 	if (found > 0)
 		return (void *)found;
 	__dl_seterr("%s: symbol not found", name);
