@@ -79,8 +79,11 @@ type LibraryUse struct {
 	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that have the same Holder
 	// Loader is who may have had it loaded, so that its pages are the same: self, app or any.
 	Loader string `json:"loader"`
-	Holder string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
-	Item   int    `json:"item"`             // its place in the pVM's kx_libraries
+	// What its record says: its version, and how it is signed. That was verified if the image had to be signed.
+	Version uint64 `json:"version,omitempty"`
+	Signed  string `json:"signed,omitempty"`
+	Holder  string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
+	Item    int    `json:"item"`             // its place in the pVM's kx_libraries
 	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
 	Previous *LibraryFile `json:"previous,omitempty"`
 }
@@ -246,8 +249,20 @@ func (f *finder) open(name, by string) (*elf.Library, error) {
 	loader := min(f.loader, file.record.LoadedBy())
 	file = f.e.ownPages(file, loader, f.app)
 	f.files = append(f.files, file)
-	f.uses = append(f.uses, LibraryUse{Name: name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: file.holder})
+	f.uses = append(f.uses, file.use(name, path, loader))
 	return file.elf, nil
+}
+
+// use is what is kept of a library that comes to a pVM.
+func (l *library) use(name, path string, loader elf.Loader) LibraryUse {
+	u := LibraryUse{Name: name, Path: path, SHA256: l.sha, Loader: loader.String(), Holder: l.holder}
+	if l.record != nil {
+		u.Version = l.record.Version
+		if l.record.Algorithm != elf.Unsigned {
+			u.Signed = l.record.Algorithm.String()
+		}
+	}
+	return u
 }
 
 // same is the library with the same content that is there already, by whatever name; nil: none is.

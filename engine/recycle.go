@@ -229,9 +229,7 @@ func (l *linking) place(plan *ipc.Update, used []xen.Range) error {
 // file is the file of a library, and what is kept of it.
 func (l *linking) file(i int) (*library, LibraryUse) {
 	if i == 0 {
-		return l.app, LibraryUse{
-			Name: l.nodes[0].Name, Path: l.r.Image, SHA256: l.app.sha, Loader: l.find.loader.String(), Holder: l.app.holder,
-		}
+		return l.app, l.app.use(l.nodes[0].Name, l.r.Image, l.find.loader)
 	}
 	k := slices.IndexFunc(l.find.uses, func(u LibraryUse) bool { return u.Name == l.nodes[i].Name })
 	return l.find.files[k], l.find.uses[k]

@@ -175,7 +175,8 @@ func (u *update) check() error {
 		PID: u.p.pid, Library: old.Name, DryRun: u.r.DryRun, Already: file.sha == old.SHA256,
 		Old: LibraryFile{old.Path, old.SHA256}, New: LibraryFile{path, file.sha},
 	}
-	u.New = LibraryUse{Name: old.Name, Path: path, SHA256: file.sha, Loader: loader.String(), Holder: u.file.holder, Item: old.Item}
+	u.New = u.file.use(old.Name, path, loader)
+	u.New.Item = old.Item
 	if !u.r.Rollback {
 		u.New.Previous = &LibraryFile{old.Path, old.SHA256}
 	} else if file.sha != old.Previous.SHA256 {

@@ -63,7 +63,7 @@ var commandTests = []struct {
 	{`run -d --name w spin.kx >/dev/null; run -d --name w spin.kx >/dev/null; pidof w; pidof -s w; pidof v; echo $?`, "1 2\n2\n1\n", "", 0},
 
 	{`run -d spin.kx >/dev/null; ldd 1; ldd --no-headers 7; echo $?; ldd`,
-		"NAME     ADDRESS SHARED SHARERS LOADER BOUND LAZY DIGEST       PATH\nlibm.so 0x450000   4.0K       2 any        3   66 0123456789ab /lib/libm.so\n1\n",
+		"NAME     ADDRESS SHARED SHARERS LOADER VERSION SIGNED  BOUND LAZY DIGEST       PATH\nlibm.so 0x450000   4.0K       2 any          3 Ed25519     3   66 0123456789ab /lib/libm.so\n1\n",
 		"ldd: \\(7\\): no such pVM\nldd: usage: ldd .*\n", 2},
 
 	{`run -d spin.kx >/dev/null; update 1, new.so, libm.so; update 1 constants.so /lib/libm.so; update 1,same.so,libm.so; update --dry-run 1 new.so libm.so; rollback 1 libm.so`,

@@ -320,7 +320,7 @@ func (f *fake) Libraries(_ context.Context, pid int) ([]engine.Library, error) {
 	if _, err := f.get(pid, true); err != nil {
 		return nil, err
 	}
-	use := engine.LibraryUse{Name: "libm.so", Path: "/lib/libm.so", SHA256: strings.Repeat("0123456789abcdef", 4), Base: 0x450000, Bytes: 8192, Shared: 4096, Loader: "any"}
+	use := engine.LibraryUse{Name: "libm.so", Path: "/lib/libm.so", SHA256: strings.Repeat("0123456789abcdef", 4), Base: 0x450000, Bytes: 8192, Shared: 4096, Loader: "any", Version: 3, Signed: "Ed25519"}
 	return []engine.Library{{LibraryUse: use, Sharers: 2, Bound: 3, Lazy: 66}}, nil
 }
 

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +20,9 @@ var lddCommand = Command{
 	Synopsis: "[--lib-path DIR]… [--json] [--no-headers] PID|IMAGE",
 	Short:    "list the shared libraries of a pVM, or those that run would give an image",
 	Long: `SHARERS is how many running pVMs have the same pages: its read-only part, SHARED bytes, is there once for all of them. Who these may be says
-LOADER: self, the pVM itself and what it forks; app, also others of the same image; any. BOUND and LAZY are the calls of the library's functions, in program and libraries, that are bound, and that will be when they are made first. DIGEST
-begins the file's SHA-256. Of an image there are only names and files; the status is 1 if one is not found.`,
+LOADER: self, the pVM itself and what it forks; app, also others of the same image; any. VERSION and SIGNED are what its record says, which was
+verified if the image had to be signed. BOUND and LAZY are the calls of the library's functions, in program and libraries, that are bound, and that
+will be when they are made first. DIGEST begins the file's SHA-256. Of an image there are only names and files; the status is 1 if one is not found.`,
 	Examples: []string{"ldd web", "ldd --json 7 | jq '.[].base'", "ldd ./app.kx"},
 	Flags: func(f *pflag.FlagSet) {
 		libPathFlag(f)
@@ -56,15 +58,21 @@ func ldd(c *Call) error {
 		return writeJSON(c.Stdout, list)
 	}
 	g := grid{
-		head:  []string{"NAME", "ADDRESS", "SHARED", "SHARERS", "LOADER", "BOUND", "LAZY", "DIGEST", "PATH"},
-		right: []bool{false, true, true, true, false, true, true, false, false},
+		head:  []string{"NAME", "ADDRESS", "SHARED", "SHARERS", "LOADER", "VERSION", "SIGNED", "BOUND", "LAZY", "DIGEST", "PATH"},
+		right: []bool{false, true, true, true, false, true, false, true, true, false, false},
 	}
 	for _, l := range list {
 		bound, lazy := strconv.Itoa(l.Bound), strconv.Itoa(l.Lazy)
 		if l.Bound < 0 {
 			bound, lazy = "-", "-"
 		}
-		g.rows = append(g.rows, []string{l.Name, fmt.Sprintf("%#x", l.Base), humanBytes(l.Shared), strconv.Itoa(l.Sharers), l.Loader, bound, lazy, l.SHA256[:12], l.Path})
+		version := "-"
+		if l.Version != 0 {
+			version = strconv.FormatUint(l.Version, 10)
+		}
+		g.rows = append(g.rows, []string{
+			l.Name, fmt.Sprintf("%#x", l.Base), humanBytes(l.Shared), strconv.Itoa(l.Sharers), l.Loader, version, cmp.Or(l.Signed, "-"), bound, lazy, l.SHA256[:12], l.Path,
+		})
 	}
 	return g.write(c.Stdout, !c.flagBool("no-headers"), width(c.Stdout), c.style().head)
 }
