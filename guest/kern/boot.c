@@ -133,9 +133,9 @@ static void name_main_thread(void)
 }
 
 /* A pVM that was started without a program gets one: from here on it is as if it began now. */
-static void await_program(void)
+static void await_program(uint64_t stack)
 {
-	load_program();
+	load_program(stack);
 	random_init();
 	cpu_time_forked();
 	boot_ns = now_ns();
@@ -169,7 +169,7 @@ void boot(void)
 	limit_stack(size);
 	top = stack_alloc(size);
 	if (control->flags & KX_F_WAITS)
-		await_program();
+		await_program(top);
 	frame_init(f, (uint64_t)_start, first_stack(top, size));
 	if (control->flags & KX_F_TTY || control->cmds.prod != control->cmds.cons)
 		events_handle(0); /* what was sent before we looked */

@@ -2,12 +2,15 @@
  * load.c: a library comes while the program runs, and those that it needs. The engine finds and links them and maps what nobody can write to; the rest is done
  * here, in one go: no thread runs, and nothing is forked, before the engine knows how it went.
  */
+#include <elf.h>
+
 #include "kx.h"
 #include "mem.h"
 #include "process.h"
 #include "update.h"
 
 #define NAP_NS 10000000
+#define STACK_TOUCHED (4 * PAGE_SIZE)
 
 static int open_words(struct scan *s, const struct plan *p)
 {
@@ -110,13 +113,36 @@ long sys_update(long file, long library, long ms)
 
 /* ---- without a program ---- */
 
+/* What a program that begins will use is there before it comes: later each page would cost the time of a fault. */
+static void touch(uint64_t from, uint64_t end, bool write)
+{
+	for (uint64_t page = PAGE_DOWN(from); page < end; page += PAGE_SIZE) {
+		volatile uint8_t *p = (volatile uint8_t *)page;
+		uint8_t v = *p;
+
+		if (write)
+			*p = v;
+	}
+}
+
+static void touch_all(uint64_t stack)
+{
+	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)KX_IMAGE_VA;
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)(KX_IMAGE_VA + eh->e_phoff);
+
+	for (uint32_t i = 0; i < eh->e_phnum; i++)
+		if (ph[i].p_type == PT_LOAD)
+			touch(ph[i].p_vaddr, ph[i].p_vaddr + ph[i].p_memsz, ph[i].p_flags & PF_W);
+	touch(stack - STACK_TOUCHED, stack, true);
+	touch(KX_TASK_VA, KX_TASK_VA + KX_TASK_SIZE, false); /* the plan comes there, if there is room for it */
+}
+
 /* A pVM that has no program yet asks for one, and waits. There is nobody to say to how it went. */
-void load_program(void)
+void load_program(uint64_t stack)
 {
 	long r;
 
-	for (uint64_t page = KX_TASK_VA; page < KX_TASK_VA + KX_TASK_SIZE; page += PAGE_SIZE)
-		readable(page, 1); /* the plan comes there, if there is room for it: later that would cost time */
+	touch_all(stack);
 	r = engine_call(KX_CALL_LOAD, 0, 0, 0, 0);
 	if (r > 0)
 		r = take((uint64_t)r);

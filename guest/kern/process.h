@@ -198,7 +198,7 @@ uint32_t cow_promise(void); /* cow.c: what a fork is promised: KX_FORK_SHARED an
 void mem_moved(void); /* page protections are those of boot */
 uint64_t stack_alloc(uint64_t size); /* the main thread's: its top */
 void random_init(void);
-void load_program(void);
+void load_program(uint64_t stack);
 uint64_t random_below(uint64_t n);
 
 /* ---- library.c ---- */
