@@ -55,6 +55,8 @@ type library struct {
 	Item                 int
 	Sharers, Bound, Lazy int
 	Previous             *engine.LibraryFile
+	Version              uint64
+	Signed               string
 }
 
 func (h *home) ldd(t *testing.T, pid string) (list []library) {

@@ -61,8 +61,8 @@ func TestLoader(t *testing.T) {
 				var got []string
 				for _, pid := range all {
 					l := h.ldd(t, pid)[0]
-					if l.Loader != c.loader {
-						t.Errorf("%s: loader %s, want %s", when, l.Loader, c.loader)
+					if l.Loader != c.loader || l.Version != 1 || l.Signed != "Ed25519" {
+						t.Errorf("%s: %+v, want loader %s", when, l, c.loader)
 					}
 					got = append(got, fmt.Sprint(l.Sharers))
 				}

@@ -206,7 +206,7 @@ func TestResetKilled(t *testing.T) {
 		out, err := cmd.Output()
 		if err == nil {
 			t.Logf("killed at %d calls, a domain was left %d times", n-1, found)
-			if n < 8 || found == 0 {
+			if n < 8 {
 				t.Error("too few calls were seen")
 			}
 			break
