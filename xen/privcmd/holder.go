@@ -78,13 +78,14 @@ func (s *holder) hold(pages []byte) error {
 	return err
 }
 
-// takeSpare returns the holder that waits, or nil, and has another one made.
+// takeSpare returns the holder that waits, or nil, and has another one made, if anything is to wait.
 func (h *Hypervisor) takeSpare() *holder {
+	pool, _ := h.pool.state()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.spare
 	h.spare = nil
-	if h.sparing || h.closed {
+	if h.sparing || h.closed || pool.Want == 0 {
 		return s
 	}
 	h.sparing = true
