@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,15 +21,23 @@ var updateScreens = flag.Bool("update-screens", false, "write what the screens a
 // screen is a terminal as a person sees it.
 type screen struct {
 	*terminal
-	vt *vt.SafeEmulator
+	mu sync.Mutex
+	vt *vt.Emulator
+}
+
+// Write is what the program writes.
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vt.Write(p)
 }
 
 func (h *home) screen(t *testing.T, cols, rows int, args ...string) *screen {
 	t.Helper()
-	s := &screen{vt: vt.NewSafeEmulator(cols, rows)}
-	s.terminal = h.terminalOf(t, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)}, s.vt, args...)
+	s := &screen{vt: vt.NewEmulator(cols, rows)}
+	s.terminal = h.terminalOf(t, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)}, s, args...)
 	go io.Copy(s.pty, s.vt) // what a terminal answers when it is asked
-	t.Cleanup(func() { s.vt.Close() })
+	t.Cleanup(func() { s.vt.InputPipe().(io.Closer).Close() })
 	return s
 }
 
@@ -42,6 +51,8 @@ var (
 // text is the screen without what changes.
 func (s *screen) text() string {
 	host, _ := os.Hostname()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var b strings.Builder
 	for line := range strings.Lines(s.vt.String()) {
 		line = strings.TrimRight(line, " \n")
@@ -85,7 +96,7 @@ func TestScreens(t *testing.T) {
 	h.output(t, "-c", "fork -n 2 web")
 	for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {
 		s := h.screen(t, size[0], size[1])
-		for _, line := range []string{"ps --forest -o pid,ppid,fam,name", "pstree", "kil web", "kill -WINCH nobody", "echo $?"} {
+		for _, line := range []string{"ps --forest -o vcpus,name", "pstree", "kil web", "kill -WINCH nobody", "echo $?"} {
 			s.typed(line)
 		}
 		s.shows("session")
