@@ -96,6 +96,7 @@ func TestScreens(t *testing.T) {
 	h.output(t, "-c", "fork -n 2 web")
 	for _, size := range [][2]int{{40, 12}, {80, 24}, {200, 60}} {
 		s := h.screen(t, size[0], size[1])
+		s.typed(`printf '\033[2J\033[H'`) // the first prompt may be there before the engine has been asked how many pVMs there are
 		for _, line := range []string{"ps --forest -o vcpus,name", "pstree", "kil web", "kill -WINCH nobody", "echo $?"} {
 			s.typed(line)
 		}
