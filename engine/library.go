@@ -79,11 +79,11 @@ type LibraryUse struct {
 	Shared uint64 `json:"shared"` // bytes of memory that are the same for all pVMs that have the same Holder
 	// Loader is who may have had it loaded, so that its pages are the same: self, app or any.
 	Loader string `json:"loader"`
+	Holder string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
+	Item   int    `json:"item"`             // its place in the pVM's kx_libraries
 	// What its record says: its version, and how it is signed. That was verified if the image had to be signed.
 	Version uint64 `json:"version,omitempty"`
 	Signed  string `json:"signed,omitempty"`
-	Holder  string `json:"holder,omitempty"` // tells those pages from others of the same file; "": those of all pVMs of the host
-	Item    int    `json:"item"`             // its place in the pVM's kx_libraries
 	// Previous is the file that an update has replaced by this one, to which a rollback goes back; nil: there was none, or it was a rollback.
 	Previous *LibraryFile `json:"previous,omitempty"`
 }

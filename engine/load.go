@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -29,15 +28,6 @@ type loading struct {
 	Room     xen.Range    `json:"room"`      // of all of them
 	Plan     xen.Range    `json:"plan"`
 	Loaded   bool         `json:"loaded"` // it does, and they are in the record
-}
-
-// arrival is what comes to a pVM: the libraries of a tree that its elf.Linked.Grow has found. They are checked.
-type arrival struct {
-	tree   []elf.Node
-	wanted int // of the tree
-	files  []*library
-	uses   []LibraryUse // of those that are new
-	now    bool         // calls are bound at once
 }
 
 // callLoad serves CallLoad.
@@ -131,7 +121,7 @@ func (e *Engine) load(p *pvm, call ipc.Call, asked string) error {
 	if call.A[1]&abi.LoadPresent != 0 {
 		return errf(CodeNoImage, "%s: is not loaded", name)
 	}
-	return f.refuse(e.bring(p, call, &arrival{tree: tree, wanted: wanted, files: f.files, uses: f.uses, now: call.A[1]&abi.LoadNow != 0}))
+	return f.refuse(e.bring(p, call, &rec, f, tree, wanted))
 }
 
 // imageOf returns the image that a pVM was started with, if it is the same file still; the caller puts it back.
@@ -171,28 +161,21 @@ func (f *finder) nowhere(name string) error {
 	return errf(CodeNoImage, "%s: is in none of %s: name its folder with --lib-path", name, strings.Join(f.folders, ", "))
 }
 
-// bring maps what comes to p, which waits in a CallLoad, and answers that. After an error nothing is left, and the call is not answered. It is for the goroutine
-// that tends p, after beginLoad.
-func (e *Engine) bring(p *pvm, call ipc.Call, a *arrival) error {
-	linked, err := e.linkedOf(p)
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	rec := p.rec
-	e.mu.Unlock()
-	had := len(linked.Libraries)
+// bring maps what f has found and checked for p, which waits in a CallLoad for one of that tree, and answers the call. After an error nothing is left, and the
+// call is not answered. It is for the goroutine that tends p, after beginLoad.
+func (e *Engine) bring(p *pvm, call ipc.Call, rec *record, f *finder, tree []elf.Node, wanted int) (err error) {
+	had := len(f.linked.Libraries)
 	// A hypervisor counts what stays of old libraries as it does libraries, and so would a fork.
-	if n := len(rec.Kept); n+len(a.tree) > abi.Libraries {
-		return errf(CodeLimit, "%d libraries, with %d of which constants are used still: a pVM has at most %d", n+len(a.tree), n, abi.Libraries)
+	if n := len(rec.Kept); n+len(tree) > abi.Libraries {
+		return errf(CodeLimit, "%d libraries, with %d of which constants are used still: a pVM has at most %d", n+len(tree), n, abi.Libraries)
 	}
 	rooms := rec.rooms()
-	_, pages := elf.Place(a.tree[had:], 0)
-	now := &loading{New: slices.Clone(a.uses)}
+	_, pages := elf.Place(tree[had:], 0)
+	now := &loading{New: slices.Clone(f.uses)}
 	if now.Room, err = rooms.take(pages); err != nil {
 		return err
 	}
-	next, update, err := linked.Load(a.tree, now.Room.VA, !a.now)
+	next, update, err := f.linked.Load(tree, now.Room.VA, call.A[1]&abi.LoadNow == 0)
 	if err != nil {
 		return err
 	}
@@ -208,20 +191,20 @@ func (e *Engine) bring(p *pvm, call ipc.Call, a *arrival) error {
 	defer pagesOf.Close()
 	files, at := []xen.Shared{pagesOf}, []xen.Mapping{{Range: now.Plan, Prot: elf.Read}}
 	for i := range now.New {
-		held, err := e.pages(a.files[i], now.New[i].Path)
+		held, err := e.pages(f.files[i], now.New[i].Path)
 		if err != nil {
 			return err
 		}
 		shared, _ := now.New[i].place(&next.Libraries[had+i], len(files))
 		files, at = append(files, held), append(at, shared...)
 	}
-	slices.SortFunc(at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
+	byAddress(at)
 	intend := func(token []byte) error { return e.setLoading(p, now, token) }
 	if err := p.dom.Map(files, at, intend); err != nil {
 		return errors.Join(err, e.setLoading(p, nil, p.dom.Token()))
 	}
 	p.next = next
-	e.answerLoad(p, call, int64(now.Plan.VA), next.Libraries[a.wanted].Item, "")
+	e.answerLoad(p, call, int64(now.Plan.VA), next.Libraries[wanted].Item, "")
 	return nil
 }
 

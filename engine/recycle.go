@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +198,7 @@ func (l *linking) link() error {
 	if err := l.place(planOf(changes), used); err != nil {
 		return err
 	}
-	slices.SortFunc(l.at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
+	byAddress(l.at)
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (u *update) prepare() error {
 		return u.refuse(CodeInternal, "the plan: %v", err)
 	}
 	u.at = append(u.at, xen.Mapping{Range: u.Plan, Of: 1, Prot: elf.Read})
-	slices.SortFunc(u.at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
+	byAddress(u.at)
 	return nil
 }
 
@@ -110,6 +110,11 @@ func planOf(u *elf.Update) *ipc.Update {
 		Literals: each(u.Literals, word),
 		Words:    each(u.Words, word),
 	}
+}
+
+// byAddress puts mappings in the order in which a hypervisor takes them.
+func byAddress(at []xen.Mapping) {
+	slices.SortFunc(at, func(a, b xen.Mapping) int { return cmp.Compare(a.VA, b.VA) })
 }
 
 func each[A, B any](list []A, to func(A) B) []B {

@@ -12,16 +12,7 @@ import (
 // bench ipc measures every kind of exchange on both sides, and says how they compare.
 func TestBenchIPC(t *testing.T) {
 	h := newHome(t)
-	out, errs, code := h.run(t, "bench", "--quick", "--json", "--csv", "ipc.csv", "--html", "ipc.html", "ipc")
-	if code != 0 {
-		t.Fatalf("status %d: %s", code, errs)
-	}
-	var r bench.Report
-	unmarshal(t, out, &r)
-	seen := map[string]*bench.Series{}
-	for _, s := range r.Series {
-		seen[s.Name] = s
-	}
+	r, seen := h.bench(t, "--csv", "ipc.csv", "--html", "ipc.html", "ipc")
 	for _, name := range []string{
 		"pipe: make, write, read", "pipe, round trip", "pipe, one way to a sleeper", "pipe, a write of 4 KiB",
 		"pipe, a write of 64 KiB", "message queue, round trip", "kill, round trip", "exit to wait",
@@ -30,7 +21,7 @@ func TestBenchIPC(t *testing.T) {
 	} {
 		linux, ours := seen[name+": Linux"], seen[name+": pVM"]
 		if linux == nil || ours == nil {
-			t.Fatalf("no %q in %s", name, out)
+			t.Fatalf("no %q in %+v", name, r)
 		}
 		if linux.N < 10 || ours.N != linux.N || ours.Median <= 0 || ours.P99 < ours.Median || ours.Ratio <= 0 {
 			t.Errorf("%s: %+v beside %+v", name, ours, linux)
@@ -59,19 +50,25 @@ func TestBenchIPC(t *testing.T) {
 	}
 }
 
-// bench recycle measures both ways to start, of both sizes, and what is done later.
-func TestBenchRecycle(t *testing.T) {
-	h := newHome(t)
-	out, errs, code := h.run(t, "bench", "--quick", "--json", "recycle")
+// bench runs one, and returns what it has measured, by name.
+func (h *home) bench(t *testing.T, args ...string) (r bench.Report, seen map[string]*bench.Series) {
+	t.Helper()
+	out, errs, code := h.run(t, append([]string{"bench", "--quick", "--json"}, args...)...)
 	if code != 0 {
 		t.Fatalf("status %d: %s", code, errs)
 	}
-	var r bench.Report
 	unmarshal(t, out, &r)
-	seen := map[string]*bench.Series{}
+	seen = map[string]*bench.Series{}
 	for _, s := range r.Series {
 		seen[s.Name] = s
 	}
+	return r, seen
+}
+
+// bench recycle measures both ways to start, of both sizes, and what is done later.
+func TestBenchRecycle(t *testing.T) {
+	h := newHome(t)
+	_, seen := h.bench(t, "recycle")
 	for _, size := range []string{"", ", 1 MiB"} {
 		image, app := seen["pVM, pooled"+size], seen["pVM, recycled"+size]
 		if image == nil || app == nil || image.N < 10 || app.N != image.N || app.Median <= 0 || app.Ratio <= 0 {
