@@ -54,7 +54,8 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 	for _, p := range e.live() {
 		e.tending.Add(1)
 		go func() {
-			e.drain(p) // what was written while nobody listened
+			e.drain(p)     // what was written while nobody listened
+			p.dom.Notify() // it may not have heard of an answer
 			if p.unsettled.Load() || p.loading.Load() {
 				p.command(abi.KxCmd{Op: abi.CmdTask}) // it tells that it does not work at it any more; if this fails, another call does
 			}

@@ -77,7 +77,7 @@ func (h *home) awaitLog(t *testing.T, pid, words string) {
 	t.Helper()
 	for end := time.Now().Add(patience); !strings.Contains(h.output(t, "logs", pid), words); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: waited in vain for %q", pid, words)
+			t.Fatalf("%s: waited in vain for %q\n%s\n%s\n%s", pid, words, h.output(t, "logs", pid), h.output(t, "inspect", pid), h.output(t, "events"))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 const (
 	hvMMUUpdate      = 1
 	hvMemoryOp       = 12
+	hvMulticall      = 13
 	hvXenVersion     = 17
 	hvGrantTableOp   = 20
 	hvMMUExtOp       = 26
@@ -93,6 +94,26 @@ func (c *conn) call(name string, op uint64, args ...uint64) (int64, error) {
 	copy(h.Arg[:], args)
 	r, err := c.ioctl(name, c.privcmd, ioctlHypercall, unsafe.Pointer(&h))
 	return int64(r), err
+}
+
+// multi makes several hypercalls in one, all of them whatever becomes of one. i is the first that failed, and name is for its error.
+func (c *conn) multi(name string, ops []multicall) (i int, err error) {
+	b, release, err := c.buffer(len(ops) * int(unsafe.Sizeof(multicall{})))
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	list := unsafe.Slice((*multicall)(unsafe.Pointer(&b[0])), len(ops))
+	copy(list, ops)
+	if _, err := c.call(name, hvMulticall, address(b), uint64(len(ops))); err != nil {
+		return 0, err
+	}
+	for i := range list {
+		if r := list[i].Result; r != 0 {
+			return i, &Error{name, unix.Errno(-r)}
+		}
+	}
+	return 0, nil
 }
 
 // Sizes of resident buffers, in bytes: one for structs, one for lists of frames.

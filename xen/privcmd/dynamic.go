@@ -164,15 +164,9 @@ func (d *Domain) takeAway(s *segment) error {
 	}
 	if len(ops) > 0 {
 		d.pauses.Lock()
-		defer d.pauses.Unlock()
-		if _, err := d.c.domctl(domctlPause, d.id, nil); err != nil {
-			return err
-		}
-		defer again(func() error {
-			_, err := d.c.domctl(domctlUnpause, d.id, nil)
-			return err
-		})
-		if _, err := d.c.mmuUpdates(d.id, d.id, ops); err != nil {
+		err := d.c.mmuUpdatesFlushed(d.id, ops)
+		d.pauses.Unlock()
+		if err != nil {
 			return err
 		}
 	}

@@ -73,6 +73,7 @@ func TestLayouts(t *testing.T) {
 		{"mmuext_op", unsafe.Sizeof(mmuExtOp{}), 24},
 		{"mmuext_op.arg1", unsafe.Offsetof(mmuExtOp{}.Arg1), 8},
 		{"mmuext_op.arg2", unsafe.Offsetof(mmuExtOp{}.Arg2), 16},
+		{"multicall_entry", unsafe.Sizeof(multicall{}), 64},
 		{"mmu_update", unsafe.Sizeof(mmuUpdate{}), 16},
 		{"mmu_update.val", unsafe.Offsetof(mmuUpdate{}.Val), 8},
 		{"evtchn_alloc_unbound", unsafe.Sizeof(evtchnAllocUnbound{}), 8},

@@ -47,6 +47,31 @@ func (c *conn) mmuUpdates(tables, owner xen.DomID, ops []mmuUpdate) (int, error)
 	return done, nil
 }
 
+// mmuUpdatesFlushed is mmuUpdates for entries that name frames of their own domain, which is paused meanwhile: that flushes its TLB. For Xen each batch is
+// one call, so that an engine that is killed leaves no domain paused.
+func (c *conn) mmuUpdatesFlushed(id xen.DomID, ops []mmuUpdate) error {
+	b, done, err := c.buffer(2 * ctlSize)
+	if err != nil {
+		return err
+	}
+	defer done()
+	pause, unpause := b, b[ctlSize:]
+	*(*domctlHeader)(unsafe.Pointer(&pause[0])) = domctlHeader{Cmd: domctlPause, Version: c.version.domctl, Domain: uint16(id)}
+	*(*domctlHeader)(unsafe.Pointer(&unpause[0])) = domctlHeader{Cmd: domctlUnpause, Version: c.version.domctl, Domain: uint16(id)}
+	_, err = batches(c, ops, func(at, n uint64) error {
+		_, err := c.multi("mmu_update", []multicall{
+			{Op: hvDomctl, Arg: [6]uint64{address(pause)}},
+			{Op: hvMMUUpdate, Arg: [6]uint64{at, n, 0, uint64(id+1)<<16 | uint64(id)}},
+			{Op: hvDomctl, Arg: [6]uint64{address(unpause)}},
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("page tables of domain %d: %w", id, err)
+	}
+	return nil
+}
+
 // batches gives a list of operations to call in resident memory, as many at a time as fit; the result
 // is how many were in calls that worked.
 func batches[T any](c *conn, ops []T, call func(at, n uint64) error) (int, error) {

@@ -158,6 +158,12 @@ const (
 	mmuClearPage = 16
 )
 
+type multicall struct { // struct multicall_entry
+	Op     uint64
+	Result int64
+	Arg    [6]uint64
+}
+
 type mmuUpdate struct { // struct mmu_update
 	Ptr uint64 // machine address of the entry; its low bits are a command, 0 to write
 	Val uint64

@@ -5,13 +5,10 @@ import (
 	"sync"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
 	"kxsh/xen"
 )
 
 const (
-	hvMulticall     = 13
 	hvUpdateVAOther = 22 // update_va_mapping_otherdomain
 	uvmfTLBFlush    = 1
 	uvmfAll         = 4
@@ -22,13 +19,6 @@ const (
 	// would look for a struct page.
 	pteSpecial = 1 << 9
 )
-
-// multicall is struct multicall_entry of public/xen.h.
-type multicall struct {
-	Op     uint64
-	Result int64
-	Arg    [6]uint64
-}
 
 // window shows frames of domains for a moment. Linux takes 1.2 µs to map a frame of a domain and 4 to unmap it, since Xen
 // emulates its write to the page table. So Linux maps a window once, and from then on Xen is asked to change the
@@ -161,20 +151,8 @@ func (w *window) update(c *conn, ops []multicall) error {
 		return nil
 	}
 	ops[len(ops)-1].Arg[2] = uvmfTLBFlush | uvmfAll
-	b, release, err := c.buffer(len(ops) * int(unsafe.Sizeof(multicall{})))
-	if err != nil {
-		return err
-	}
-	defer release()
-	list := unsafe.Slice((*multicall)(unsafe.Pointer(&b[0])), len(ops))
-	copy(list, ops)
-	if _, err := c.call(name, hvMulticall, address(b), uint64(len(ops))); err != nil {
-		return err
-	}
-	for i := range list {
-		if r := list[i].Result; r != 0 {
-			return fmt.Errorf("frame %#x of domain %d: %w", ops[i].Arg[1]&pteFrame>>pageShift, ops[i].Arg[3], &Error{name, unix.Errno(-r)})
-		}
+	if i, err := c.multi(name, ops); err != nil {
+		return fmt.Errorf("frame %#x of domain %d: %w", ops[i].Arg[1]&pteFrame>>pageShift, ops[i].Arg[3], err)
 	}
 	return nil
 }
