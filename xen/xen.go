@@ -31,6 +31,8 @@ var (
 	ErrNoFork = errors.New("the hypervisor cannot fork it")
 	// ErrNotBlank says that a domain cannot be made anew: Domain.Reset.
 	ErrNotBlank = errors.New("it cannot be made blank again")
+	// ErrNoWire says that a domain has no network device, or that nothing is at its other end.
+	ErrNoWire = errors.New("no network device")
 	// ErrNoMemory says that the host cannot give the memory asked for.
 	ErrNoMemory = errors.New("not enough memory on the host")
 )
@@ -199,6 +201,10 @@ type Domain interface {
 	MapFor(libraries []Shared, at []Mapping, tell func()) error
 	// Unmap takes away what Map and Config have mapped in ranges of the dynamic segment. What the domain itself has put there stays.
 	Unmap(ranges ...Range) error
+	// Plug gives the domain, which has never run, a network device. It goes with the domain.
+	Plug(n *NIC) error
+	// Wire is the host's end of the network device; after a Fork the hypervisor may have another one. ErrNoWire if there is none.
+	Wire() (*Wire, error)
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
 	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
 	Family(pages uint64) (uint64, error)

@@ -72,6 +72,13 @@
 #define KX_FAMILY_PAGES 8192 /* most */
 #define KX_MEMBERS 1024
 
+/*
+ * The network device's memory, as far as kx_control.nic.pages says: the ring of frames to send, that of received ones, and buffers. The rings are those of Xen's
+ * io/netif.h, without any of its features; a grant reference is nic.ref plus the number of a page. The host has begun the rings when the pVM starts.
+ */
+#define KX_NET_VA 0x10100000
+#define KX_NET_PAGES 194 /* most */
+
 #define KX_LIBRARIES 16 /* shared libraries of a pVM, at most */
 
 #define KX_CONTROL_MAGIC 0x5443584b /* "KXCT" */
@@ -415,6 +422,15 @@ struct kx_updated {
 	uint32_t pad;
 };
 
+/* A network device. Addresses of the Internet are in network byte order. */
+struct kx_nic {
+	uint32_t pages; /* of its memory, from KX_NET_VA; 0: there is none */
+	uint32_t port;  /* local port of the channel to its other end */
+	uint32_t ref;   /* grant reference of the first page */
+	uint32_t ip, mask, gateway, dns; /* 0: by DHCP */
+	uint8_t mac[8]; /* the first 6 */
+};
+
 /* Pages of the RAM window. */
 struct kx_range {
 	uint32_t first;
@@ -475,6 +491,8 @@ struct kx_control {
 	uint64_t masked, masked_end;
 
 	uint64_t lazy[KX_LAZY_WORDS]; /* for KX_FORK_LAZY; the engine's to write */
+
+	struct kx_nic nic; /* the builder's to write, as it is when the pVM or the child of a fork starts */
 };
 
 #endif

@@ -112,6 +112,8 @@
 #define XEN_SHARED_UPCALL_PENDING 0
 #define XEN_SHARED_UPCALL_MASK 1
 
+#define NETIF_ENTRIES 256 /* of a ring */
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
@@ -224,6 +226,38 @@ struct callback_register {
 struct xen_feature_info {
 	uint32_t submap_idx;
 	uint32_t submap; /* out */
+};
+
+/* xen/include/public/io/ring.h and io/netif.h: what a page of a network device's rings begins with, and its entries */
+struct netif_ring {
+	uint32_t req_prod;
+	uint32_t req_event;
+	uint32_t rsp_prod;
+	uint32_t rsp_event;
+	uint8_t pad[48];
+};
+struct netif_tx_request {
+	uint32_t gref;
+	uint16_t offset; /* in the page */
+	uint16_t flags;
+	uint16_t id;
+	uint16_t size;
+};
+struct netif_tx_response {
+	uint16_t id;
+	int16_t status;
+	uint32_t pad[2]; /* as long as a request */
+};
+struct netif_rx_request {
+	uint16_t id;
+	uint16_t pad;
+	uint32_t gref;
+};
+struct netif_rx_response {
+	uint16_t id;
+	uint16_t offset; /* in the page */
+	uint16_t flags;
+	int16_t status; /* bytes of a frame, or an error */
 };
 #endif
 #endif

@@ -78,6 +78,13 @@ const (
 	Members     = 1024
 )
 
+// The network device's memory, as far as kx_control.nic.pages says: the ring of frames to send, that of received ones, and buffers. The rings are those of Xen's
+// io/netif.h, without any of its features; a grant reference is nic.ref plus the number of a page. The host has begun the rings when the pVM starts.
+const (
+	NetVa    = 0x10100000
+	NetPages = 194 // most
+)
+
 const (
 	Libraries = 16 // shared libraries of a pVM, at most
 )
@@ -494,6 +501,20 @@ type KxUpdated struct {
 	Pad       uint32
 }
 
+// KxNic is struct kx_nic.
+//
+// A network device. Addresses of the Internet are in network byte order.
+type KxNic struct {
+	Pages   uint32 // of its memory, from KX_NET_VA; 0: there is none
+	Port    uint32 // local port of the channel to its other end
+	Ref     uint32 // grant reference of the first page
+	Ip      uint32 // 0: by DHCP
+	Mask    uint32
+	Gateway uint32
+	Dns     uint32
+	Mac     [8]uint8 // the first 6
+}
+
 // KxRange is struct kx_range.
 //
 // Pages of the RAM window.
@@ -556,6 +577,8 @@ type KxControl struct {
 	MaskedEnd uint64
 
 	Lazy [LazyWords]uint64 // for KX_FORK_LAZY; the engine's to write
+
+	Nic KxNic // the builder's to write, as it is when the pVM or the child of a fork starts
 }
 
 // From xen_abi.h.
@@ -700,6 +723,10 @@ const (
 	XenSharedUpcallMask    = 1
 )
 
+const (
+	NetifEntries = 256 // of a ring
+)
+
 // TrapInfo is struct trap_info.
 type TrapInfo struct {
 	Vector  uint8
@@ -835,4 +862,46 @@ type CallbackRegister struct {
 type XenFeatureInfo struct {
 	SubmapIdx uint32
 	Submap    uint32 // out
+}
+
+// NetifRing is struct netif_ring.
+//
+// xen/include/public/io/ring.h and io/netif.h: what a page of a network device's rings begins with, and its entries
+type NetifRing struct {
+	ReqProd  uint32
+	ReqEvent uint32
+	RspProd  uint32
+	RspEvent uint32
+	Pad      [48]uint8
+}
+
+// NetifTxRequest is struct netif_tx_request.
+type NetifTxRequest struct {
+	Gref   uint32
+	Offset uint16 // in the page
+	Flags  uint16
+	Id     uint16
+	Size   uint16
+}
+
+// NetifTxResponse is struct netif_tx_response.
+type NetifTxResponse struct {
+	Id     uint16
+	Status int16
+	Pad    [2]uint32 // as long as a request
+}
+
+// NetifRxRequest is struct netif_rx_request.
+type NetifRxRequest struct {
+	Id   uint16
+	Pad  uint16
+	Gref uint32
+}
+
+// NetifRxResponse is struct netif_rx_response.
+type NetifRxResponse struct {
+	Id     uint16
+	Offset uint16 // in the page
+	Flags  uint16
+	Status int16 // bytes of a frame, or an error
 }

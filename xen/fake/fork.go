@@ -84,4 +84,12 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 func (d *domain) Settle(uint64) error { return nil }
 
 // Family implements xen.Domain: programs here share nothing.
+// Plug implements xen.Domain: the device is described, and nothing is at its other end.
+func (d *domain) Plug(n *xen.NIC) error {
+	n.Describe(d.control, 2)
+	return nil
+}
+
+func (d *domain) Wire() (*xen.Wire, error) { return nil, xen.ErrNoWire }
+
 func (d *domain) Family(uint64) (uint64, error) { return 0, xen.ErrNoFork }

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
 
@@ -285,7 +284,7 @@ func (p *process) reopen() (err error) {
 	if p.ctl, err = reopen(proc, fdCtl, unix.O_RDWR); err != nil {
 		return err
 	}
-	if err = isMemory(p.ctl, abi.CtlSize+stateSize); err != nil {
+	if err = isMemory(p.ctl, ctlSize); err != nil {
 		return err
 	}
 	flags := unix.O_RDWR
@@ -298,7 +297,7 @@ func (p *process) reopen() (err error) {
 	if p.bell, err = reopen(proc, fdBell, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
 		return err
 	}
-	if p.area, err = mapShared(p.ctl, abi.CtlSize+stateSize); err != nil {
+	if p.area, err = mapShared(p.ctl, ctlSize); err != nil {
 		return err
 	}
 	p.control = p.area
@@ -324,9 +323,9 @@ func (p *process) reopenControl(proc string) error {
 		closeAll(ctl)
 		return nil
 	}
-	if err = isMemory(ctl, abi.CtlSize+stateSize); err == nil {
+	if err = isMemory(ctl, ctlSize); err == nil {
 		var control []byte
-		if control, err = mapShared(ctl, abi.CtlSize+stateSize); err == nil {
+		if control, err = mapShared(ctl, ctlSize); err == nil {
 			closeAll(p.ctl)
 			p.ctl, p.control = ctl, control
 			return nil

@@ -42,10 +42,10 @@ func newEnds() (e ends, err error) {
 			e.close()
 		}
 	}()
-	if e.ctl, err = sizedMemfd(ctlName, abi.CtlSize+stateSize); err != nil {
+	if e.ctl, err = sizedMemfd(ctlName, ctlSize); err != nil {
 		return e, err
 	}
-	if e.area, err = mapShared(e.ctl, abi.CtlSize+stateSize); err != nil {
+	if e.area, err = mapShared(e.ctl, ctlSize); err != nil {
 		return e, err
 	}
 	if e.bell, e.write, err = pipe(); err != nil {

@@ -151,8 +151,11 @@ func (d *Domain) Notify() error {
 }
 
 // notify raises the domain's end of the channel to the engine.
-func (p *process) notify() error {
-	const bit = 1 << portEngine
+func (p *process) notify() error { return p.raise(portEngine) }
+
+// raise sets an event channel of the domain pending.
+func (p *process) raise(port int) error {
+	bit := uint64(1) << port
 	sh := p.shared()
 	v := &sh.VcpuInfo[0]
 	if atomic.OrUint64(&sh.EvtchnPending[0], bit)&bit != 0 || atomic.LoadUint64(&sh.EvtchnMask[0])&bit != 0 {

@@ -13,6 +13,9 @@ const (
 	stateVA   = 0x7ff000100000
 	stateOff  = abi.CtlSize // of the state page in the ctl memfd
 	stateSize = 4096
+	netOff    = stateOff + stateSize // of the network device's memory
+	netSize   = abi.NetPages * abi.PageSize
+	ctlSize   = netOff + netSize // of the memfd
 
 	fdSock  = 0
 	fdCtl   = 1
@@ -32,6 +35,7 @@ const (
 	portEngine = 1
 	portTimer  = 2
 	portFamily = 3
+	portNet    = 4
 
 	endShutdown = 1
 	endFault    = 2
@@ -64,6 +68,8 @@ type stubState struct {
 	Map          uint32
 	Mapped       int32
 	MappedNumber uint32
+	NetBell      uint32
+	Pad          uint32
 	Crash        abi.KxCrash
 }
 

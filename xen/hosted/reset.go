@@ -148,7 +148,7 @@ func eachPage(fd int, look func(off int64, page []byte) error) error {
 // verifyControl: the control area is what boot has written, but for the seed and for the clocks, which the stub keeps. The state page
 // behind it says that it waits.
 func (b *build) verifyControl() error {
-	expected := make([]byte, abi.CtlSize+stateSize)
+	expected := make([]byte, netOff) // and zeroes
 	if err := b.c.Boot.Write(expected[:abi.CtlSize], &b.place); err != nil {
 		return err
 	}
@@ -186,6 +186,7 @@ func (b *build) verifyMaps() error {
 	const rw = "rw-s"
 	own := []procMap{
 		{stubMap{VA: abi.CtlVa, Len: abi.CtlSize}, rw, "", ctlName},
+		{stubMap{VA: abi.NetVa, Len: netSize, Off: netOff}, rw, "", ctlName},
 		{stubMap{VA: abi.FamilyVa, Len: familySize}, rw, "", familyName},
 		{stubMap{VA: stateVA, Len: stateSize, Off: stateOff}, rw, "", ctlName},
 	}

@@ -52,7 +52,7 @@ type parts struct {
 // dom0Modules are loaded at start, in this order and after what they depend on; fileModules too where
 // dom0 sees folders of the host.
 var (
-	dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc"}
+	dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-netback"}
 	fileModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 )
 

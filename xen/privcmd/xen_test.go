@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		Prepare: xentest.PrepareGuest,
 		Real:    true, Populated: true, Ports: maxEvtchnPort, Grants: maxGrantFrames,
 		// A third of a second each in the lab; shell/e2e has more of them.
-		Cycles: 100, Resets: 200, Watch: watch,
+		Cycles: 100, Resets: 200, Watch: watch, Frames: frames(),
 	})
 }
 

@@ -316,8 +316,14 @@ func vmPath(u xen.UUID) string       { return "/vm/" + u.String() }
 func (c *conn) put(e *Entry) error {
 	dom, vm := domainPath(e.ID), vmPath(e.UUID)
 	return c.transaction(func(tx uint32) error {
+		whose, err := c.read(tx, dom+"/vm")
+		if err == nil && whose[0] != vm { // of a domain that had the number before
+			err = c.change(tx, remove(dom), remove(backPath(e.ID)))
+		}
+		if err != nil {
+			return err
+		}
 		return c.change(tx,
-			remove(dom), // of a domain that had the number before
 			set(vm+"/uuid", e.UUID.String()), set(vm+"/name", e.Name),
 			set(dom+"/vm", vm), set(dom+"/domid", strconv.Itoa(int(e.ID))), set(dom+"/name", e.Name),
 		)
@@ -333,7 +339,7 @@ func (c *conn) drop(id xen.DomID, u xen.UUID) error {
 			return err
 		}
 		if whose[0] == vm {
-			return c.change(tx, remove(dom), remove(vm))
+			return c.change(tx, remove(dom), remove(backPath(id)), remove(vm))
 		}
 		return c.change(tx, remove(vm))
 	})

@@ -32,6 +32,8 @@ type Suite struct {
 	Moves bool
 	// Cycles is how many forks and exits in a row must leave nothing, Resets how many resets.
 	Cycles, Resets int
+	// Frames is how the tests get at the frames of a network device; they end with the test. nil: there are no devices here.
+	Frames func(t testing.TB, w *xen.Wire) (Frames, error)
 	// Watch, if not nil, notes what the host has; its result, called when all is closed, compares. adopted is true if a hypervisor
 	// that was closed still holds its part of domains that another one has adopted.
 	Watch func(t testing.TB) func(adopted bool)
@@ -78,8 +80,9 @@ func Run(t *testing.T, s Suite) {
 		{"Garbage", testGarbage, true},
 		{"Hogs", testHogs, true},
 		{"Storms", testStorms, true},
+		{"Net", testNet, true},
 	} {
-		if c.real && !s.Real {
+		if c.real && !s.Real || c.name == "Net" && s.Frames == nil {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {

@@ -55,7 +55,9 @@ static long map_state(void)
 
 static long map_control(uint32_t fd)
 {
-	return map(KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE, fd, 0);
+	long r = map(KX_CTL_VA, KX_CTL_SIZE, PROT_READ | PROT_WRITE, fd, 0);
+
+	return r ? r : map(KX_NET_VA, STUB_NET_SIZE, PROT_READ | PROT_WRITE, fd, STUB_NET_OFF);
 }
 
 long map_own_pages(void)

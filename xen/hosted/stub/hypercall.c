@@ -93,6 +93,19 @@ static long ring_engine(void)
 	return 0;
 }
 
+/* The guest's own word, and nobody else's affair. */
+static int has_net(void)
+{
+	return ((const volatile struct kx_control *)KX_CONTROL_VA)->nic.pages != 0;
+}
+
+static long ring_net(void)
+{
+	__atomic_fetch_add(&STATE->net_bell, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&STATE->net_bell);
+	return 0;
+}
+
 static long do_event_channel_op(uint64_t cmd, uint64_t arg)
 {
 	uint32_t port;
@@ -107,11 +120,11 @@ static long do_event_channel_op(uint64_t cmd, uint64_t arg)
 		ring_member(port - KX_PORT_MEMBER);
 		return 0;
 	}
-	if (port != STUB_PORT_ENGINE && !(port == STUB_PORT_TIMER && guest.timer_bound))
+	if (port != STUB_PORT_ENGINE && !(port == STUB_PORT_NET && has_net()) && !(port == STUB_PORT_TIMER && guest.timer_bound))
 		return -XEN_EINVAL;
 	switch (cmd) {
 	case EVTCHNOP_send:
-		return port == STUB_PORT_ENGINE ? ring_engine() : -XEN_EINVAL;
+		return port == STUB_PORT_ENGINE ? ring_engine() : port == STUB_PORT_NET ? ring_net() : -XEN_EINVAL;
 	case EVTCHNOP_unmask:
 		__atomic_fetch_and(&SHARED->evtchn_mask[0], ~(1UL << port), __ATOMIC_SEQ_CST);
 		if (SHARED->evtchn_pending[0] & 1UL << port) {
@@ -120,7 +133,7 @@ static long do_event_channel_op(uint64_t cmd, uint64_t arg)
 		}
 		return 0;
 	default:
-		if (port == STUB_PORT_ENGINE)
+		if (port != STUB_PORT_TIMER)
 			return -XEN_EINVAL; /* as Xen: not this end's to close */
 		guest.timer_bound = 0;
 		return 0;

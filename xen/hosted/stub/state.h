@@ -19,6 +19,9 @@
 /* The state page follows the control area in the ctl memfd. */
 #define STUB_STATE_OFF KX_CTL_SIZE
 #define STUB_STATE_SIZE 4096
+/* And then the network device's memory. */
+#define STUB_NET_OFF (STUB_STATE_OFF + STUB_STATE_SIZE)
+#define STUB_NET_SIZE (KX_NET_PAGES * KX_PAGE_SIZE)
 
 /* File descriptors of a stub. A new engine finds them in /proc/PID/fd. */
 #define STUB_FD_SOCK 0  /* to the engine; closed when the domain is built, unless a fork made it, or it has a dynamic segment */
@@ -41,6 +44,7 @@
 #define STUB_PORT_ENGINE 1
 #define STUB_PORT_TIMER 2
 #define STUB_PORT_FAMILY 3 /* a member has rung, see struct kx_member */
+#define STUB_PORT_NET 4    /* to the other end of the network device */
 
 /* stub_state.ended */
 #define STUB_END_SHUTDOWN 1 /* SCHEDOP_shutdown, see reason */
@@ -86,6 +90,8 @@ struct stub_state {
 	uint32_t map;
 	int32_t mapped; /* futex: 1, or a negative errno; the engine clears it */
 	uint32_t mapped_number;
+	uint32_t net_bell; /* futex: moved by the stub when the guest rings its network device's other end */
+	uint32_t pad;
 	struct kx_crash crash;
 };
 

@@ -435,7 +435,7 @@ const struct program plain_programs[] = {
 
 __attribute__((used)) void guest_main(void)
 {
-	const struct program *lists[] = {plain_programs, fork_programs, sharing_programs, reset_programs, hostile_programs};
+	const struct program *lists[] = {plain_programs, fork_programs, sharing_programs, reset_programs, hostile_programs, net_programs};
 
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
 		for (const struct program *p = lists[i]; p->name; p++) {

@@ -50,8 +50,8 @@ struct program {
 	const char *name;
 	void (*run)(void);
 };
-/* guest.c, fork.c, sharing.c, reset.c, hostile.c; the last one has no name */
-extern const struct program plain_programs[], fork_programs[], sharing_programs[], reset_programs[], hostile_programs[];
+/* guest.c, fork.c, sharing.c, reset.c, hostile.c, net.c; the last one has no name */
+extern const struct program net_programs[], plain_programs[], fork_programs[], sharing_programs[], reset_programs[], hostile_programs[];
 
 /* lib.c */
 const char *arg(unsigned i); /* "" if there are not so many */
