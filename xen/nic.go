@@ -17,9 +17,6 @@ type NIC struct {
 	DNS     netip.Addr
 }
 
-// FirstGrant is the grant reference of the first page of a device's memory: Xen's tools keep those below for themselves (GNTTAB_NR_RESERVED_ENTRIES).
-const FirstGrant = 8
-
 // Begin begins the rings, the first two pages of a device's memory, which is zero. Source: SHARED_RING_INIT of public/io/ring.h.
 func (n *NIC) Begin(rings []byte) {
 	for _, at := range []int{0, abi.PageSize} {
@@ -27,10 +24,11 @@ func (n *NIC) Begin(rings []byte) {
 	}
 }
 
-// Describe writes it to a control area, with the domain's port of the device's channel.
-func (n *NIC) Describe(ctl []byte, port uint32) {
+// Describe writes it to a control area, with the domain's port of the device's channel, and the grant reference of the
+// first page of its memory.
+func (n *NIC) Describe(ctl []byte, port, ref uint32) {
 	c := (*abi.KxControl)(unsafe.Pointer(&ctl[abi.ControlVa-abi.CtlVa]))
-	k := abi.KxNic{Port: port, Ref: FirstGrant, Gateway: word(n.Gateway), Dns: word(n.DNS)}
+	k := abi.KxNic{Port: port, Ref: ref, Gateway: word(n.Gateway), Dns: word(n.DNS)}
 	copy(k.Mac[:], n.MAC[:])
 	if n.Prefix.IsValid() {
 		k.Ip, k.Mask = word(n.Prefix.Addr()), word(mask(n.Prefix))

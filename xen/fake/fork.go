@@ -86,7 +86,7 @@ func (d *domain) Settle(uint64) error { return nil }
 // Family implements xen.Domain: programs here share nothing.
 // Plug implements xen.Domain: the device is described, and nothing is at its other end.
 func (d *domain) Plug(n *xen.NIC) error {
-	n.Describe(d.control, 2)
+	n.Describe(d.control, 2, 0)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
 )
 
 // blank is a stub that waits to become a domain: a process with an empty control area.
@@ -147,7 +148,7 @@ func (p *process) waitBuilt(spin uint32, patience time.Duration) error {
 			}
 			return fmt.Errorf("the stub has died")
 		}
-		futexWait((*uint32)(unsafe.Pointer(&s.Built)), 0, 50*time.Millisecond)
+		bell.Wait((*uint32)(unsafe.Pointer(&s.Built)), 0, 50*time.Millisecond)
 	}
 	if r := atomic.LoadInt32(&s.Built); r < 0 {
 		return unix.Errno(-r)

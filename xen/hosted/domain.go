@@ -6,11 +6,11 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
 	"kxsh/xen"
 )
 
@@ -127,7 +127,7 @@ func (d *Domain) Unpause() error {
 func (p *process) letGo() {
 	s := p.state()
 	if atomic.SwapUint32(&s.Go, 1) == 0 && atomic.LoadUint32(&s.Sleeping) != 0 {
-		futexWake(&s.Go)
+		bell.Wake(&s.Go)
 	}
 }
 
@@ -151,37 +151,14 @@ func (d *Domain) Notify() error {
 }
 
 // notify raises the domain's end of the channel to the engine.
-func (p *process) notify() error { return p.raise(portEngine) }
+func (p *process) notify() error { return p.ringer().Ring(portEngine) }
 
-// raise sets an event channel of the domain pending.
-func (p *process) raise(port int) error {
-	bit := uint64(1) << port
-	sh := p.shared()
-	v := &sh.VcpuInfo[0]
-	if atomic.OrUint64(&sh.EvtchnPending[0], bit)&bit != 0 || atomic.LoadUint64(&sh.EvtchnMask[0])&bit != 0 {
-		return nil
-	}
-	if atomic.OrUint64(&v.EvtchnPendingSel, 1)&1 != 0 {
-		return nil
-	}
-	// The pending byte and the mask byte beside it, as one word.
-	word := (*uint32)(unsafe.Pointer(&v.EvtchnUpcallPending))
-	masked := atomic.OrUint32(word, 1)&0xff00 != 0
-	return p.kick(masked)
-}
-
-// kick gets the vcpu's attention: the order of its steps is what block() in stub/event.c relies on.
-func (p *process) kick(masked bool) error {
+// ringer is the bell of a process.
+func (p *process) ringer() *bell.Bell {
 	s := p.state()
-	atomic.AddUint32(&s.Seq, 1)
-	if atomic.LoadUint32(&s.Sleeping) != 0 {
-		futexWake(&s.Seq)
-		return nil
-	}
-	if masked {
-		return nil // the guest looks for itself when it unmasks
-	}
-	return signalTo(p.pidfd, unix.SIGUSR1)
+	return &bell.Bell{Shared: p.shared(), Seq: &s.Seq, Sleeping: &s.Sleeping, Interrupt: func() error {
+		return signalTo(p.pidfd, unix.SIGUSR1)
+	}}
 }
 
 // Destroy implements xen.Domain.

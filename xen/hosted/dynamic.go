@@ -15,6 +15,7 @@ import (
 
 	"kxsh/elf"
 	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
 	"kxsh/xen"
 )
 
@@ -260,17 +261,17 @@ func (p *process) remap(order *stubRemap, files []int, tell func()) error {
 	if tell != nil {
 		told = func() error { tell(); return p.notify() }
 	}
-	wake := func() error { return p.kick(false) }
+	wake := func() error { return p.ringer().Kick(false) }
 	asleep := atomic.LoadUint32(&s.Sleeping) != 0 // block() in stub/event.c looks for an order after it has cleared this
 	if asleep && tell != nil {
 		wake = told
 	}
 	end := time.Now().Add(mapPatience)
-	for nap := mapNap; ; nap, wake = min(2*nap, mapNapMax), func() error { return p.kick(false) } {
+	for nap := mapNap; ; nap, wake = min(2*nap, mapNapMax), func() error { return p.ringer().Kick(false) } {
 		if err := wake(); err != nil {
 			return err
 		}
-		futexWait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, nap)
+		bell.Wait((*uint32)(unsafe.Pointer(&s.Mapped)), 0, nap)
 		switch r := atomic.LoadInt32(&s.Mapped); {
 		case r != 0 && atomic.LoadUint32(&s.MappedNumber) != order.Number:
 			atomic.StoreInt32(&s.Mapped, 0)

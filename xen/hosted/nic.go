@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
 	"kxsh/xen"
 )
 
@@ -22,7 +23,7 @@ func (d *Domain) Plug(n *xen.NIC) error {
 	defer d.mu.RUnlock()
 	p := d.proc.Load()
 	n.Begin(p.net())
-	n.Describe(p.control[:abi.CtlSize], portNet)
+	n.Describe(p.control[:abi.CtlSize], portNet, 0)
 	return nil
 }
 
@@ -84,13 +85,13 @@ func OpenPort(files []*os.File) (p *Port, err error) {
 func (p *Port) Memory() []byte { return p.p.net() }
 
 // Notify raises the domain's end of the channel.
-func (p *Port) Notify() error { return p.p.raise(portNet) }
+func (p *Port) Notify() error { return p.p.ringer().Ring(portNet) }
 
 // Rings is how often the domain has rung; it runs freely.
 func (p *Port) Rings() uint32 { return atomic.LoadUint32(&p.p.state().NetBell) }
 
 // Wait waits until Rings is not what it was, or some time has passed.
-func (p *Port) Wait(rings uint32, most time.Duration) { futexWait(&p.p.state().NetBell, rings, most) }
+func (p *Port) Wait(rings uint32, most time.Duration) { bell.Wait(&p.p.state().NetBell, rings, most) }
 
 // Close lets go of it.
 func (p *Port) Close() {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/ipc/bell"
 	"kxsh/xen"
 )
 
@@ -64,7 +65,7 @@ func (b *fork) tell(listener int, order *stubFork) (int, error) {
 		return 0, err
 	}
 	atomic.StoreUint32(&s.Fork, order.Number)
-	if err := p.kick(true); err != nil {
+	if err := p.ringer().Kick(true); err != nil {
 		return 0, err
 	}
 	return b.h.permit(listener, p, order.Number)
@@ -109,7 +110,7 @@ func (a *permitting) await(listener int, forked *int32, passed bool) error {
 	a.Unlock()
 	defer a.Lock()
 	if passed {
-		futexWait((*uint32)(unsafe.Pointer(forked)), 0, time.Millisecond)
+		bell.Wait((*uint32)(unsafe.Pointer(forked)), 0, time.Millisecond)
 		return nil
 	}
 	_, err := readable(listener, permitTurn)

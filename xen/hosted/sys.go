@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -161,17 +160,6 @@ func closeAll(fds ...int) {
 			unix.Close(fd)
 		}
 	}
-}
-
-// futexWait sleeps while *word is val, at most for d.
-func futexWait(word *uint32, val uint32, d time.Duration) {
-	ts := unix.NsecToTimespec(d.Nanoseconds())
-	syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(val), uintptr(unsafe.Pointer(&ts)), 0, 0)
-}
-
-// futexWake wakes one sleeper.
-func futexWake(word *uint32) {
-	syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 1, 1, 0, 0, 0)
 }
 
 // signalTo sends a signal to a process by its descriptor; one that has ended is no error.

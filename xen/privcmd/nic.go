@@ -16,6 +16,9 @@ import (
 // fill in a domain's grant table, as libxl does for the rings of console and xenstore. So a domain needs neither grants nor xenstore itself.
 
 const (
+	// firstGrant is the reference of the first page: Xen's tools keep those below for themselves (GNTTAB_NR_RESERVED_ENTRIES).
+	firstGrant = 8
+
 	grantPermit = 1 // GTF_permit_access
 
 	// ioctlMapResource is IOCTL_PRIVCMD_MMAP_RESOURCE of include/uapi/xen/privcmd.h.
@@ -80,9 +83,9 @@ func (d *Domain) Plug(n *xen.NIC) (err error) {
 	if err != nil {
 		return err
 	}
-	n.Describe(d.area[:abi.CtlSize], port)
+	n.Describe(d.area[:abi.CtlSize], port, firstGrant)
 	return xenstore.Plug(&xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name},
-		&xenstore.VIF{MAC: n.MAC, TX: xen.FirstGrant, RX: xen.FirstGrant + 1, Port: port})
+		&xenstore.VIF{MAC: n.MAC, TX: firstGrant, RX: firstGrant + 1, Port: port})
 }
 
 // mapNet maps the device's memory into the domain.
@@ -115,7 +118,7 @@ func (d *Domain) grant(mfns []uint64) error {
 	table := unsafe.Slice((*uint64)(unsafe.Pointer(&area[0])), pageSize/8)
 	for i, mfn := range mfns {
 		e := grantEntry{Flags: grantPermit, Frame: uint32(mfn)}
-		atomic.StoreUint64(&table[xen.FirstGrant+i], *(*uint64)(unsafe.Pointer(&e)))
+		atomic.StoreUint64(&table[firstGrant+i], *(*uint64)(unsafe.Pointer(&e)))
 	}
 	return nil
 }
