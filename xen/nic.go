@@ -54,13 +54,26 @@ func mask(p netip.Prefix) netip.Addr {
 
 // Wire is the host's end of a network device.
 type Wire struct {
-	Interface string     // a network interface of the host's, which is down at first; or
-	Files     []*os.File // for hosted.OpenPort
+	Interface string      // a network interface of the host's, which is down at first; or
+	Memory    *WireMemory // the rings themselves
+}
+
+// WireMemory is where a device's rings are, and how to tell of them: what package bell needs. The files are memory that cannot become smaller, but for Process;
+// all else is bytes from their beginnings.
+type WireMemory struct {
+	Control, State, Process *os.File // Process is a pidfd
+	Rings, Bell, Shared     int64    // in Control: abi.NetPages pages, the word that the domain moves, Xen's shared_info
+	Seq, Sleeping           int64    // in State
+	Port                    uint     // the domain's, of the device's channel
 }
 
 // Close closes its files.
 func (w *Wire) Close() {
-	for _, f := range w.Files {
-		f.Close()
+	if w.Memory != nil {
+		for _, f := range []*os.File{w.Memory.Control, w.Memory.State, w.Memory.Process} {
+			if f != nil {
+				f.Close()
+			}
+		}
 	}
 }

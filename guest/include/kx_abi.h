@@ -429,6 +429,8 @@ struct kx_nic {
 	uint32_t ref;   /* grant reference of the first page */
 	uint32_t ip, mask, gateway, dns; /* 0: by DHCP */
 	uint8_t mac[8]; /* the first 6 */
+	uint32_t bell;  /* futex: a hypervisor with KX_F_BELLS moves it when the pVM sends to port */
+	uint32_t pad;
 };
 
 /* Pages of the RAM window. */

@@ -513,6 +513,8 @@ type KxNic struct {
 	Gateway uint32
 	Dns     uint32
 	Mac     [8]uint8 // the first 6
+	Bell    uint32   // futex: a hypervisor with KX_F_BELLS moves it when the pVM sends to port
+	Pad     uint32
 }
 
 // KxRange is struct kx_range.

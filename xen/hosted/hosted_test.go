@@ -55,7 +55,7 @@ func suite() xentest.Suite {
 		Cycles:  500, // shell/e2e has more of them
 		Resets:  200,
 		Watch:   watch,
-		Frames:  openPort,
+		Frames:  openWire,
 	}
 }
 

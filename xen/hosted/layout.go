@@ -68,8 +68,6 @@ type stubState struct {
 	Map          uint32
 	Mapped       int32
 	MappedNumber uint32
-	NetBell      uint32
-	Pad          uint32
 	Crash        abi.KxCrash
 }
 

@@ -2,38 +2,59 @@ package hosted
 
 import (
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
 	"kxsh/ipc/netif"
 	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
 
-// portFrames is a back end for the conformance suite.
-type portFrames struct {
-	port *Port
-	tx   *netif.Tx
-	rx   *netif.Rx
+// wireFrames is a back end for the conformance suite.
+type wireFrames struct {
+	bell  bell.Bell
+	port  uint
+	rings *uint32
+	tx    *netif.Tx
+	rx    *netif.Rx
 }
 
-func openPort(t testing.TB, w *xen.Wire) (xentest.Frames, error) {
-	port, err := OpenPort(w.Files)
-	w.Close()
-	if err != nil {
-		return nil, err
+func openWire(t testing.TB, w *xen.Wire) (xentest.Frames, error) {
+	m := w.Memory
+	t.Cleanup(w.Close)
+	areas := make([][]byte, 2)
+	for i, f := range []*os.File{m.Control, m.State} {
+		area, err := mapShared(int(f.Fd()), ctlSize)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { unix.Munmap(area) })
+		areas[i] = area
 	}
-	t.Cleanup(port.Close)
-	f := &portFrames{port: port}
-	f.tx, f.rx, err = netif.Attach(port.Memory())
+	word := func(area []byte, at int64) *uint32 { return (*uint32)(unsafe.Pointer(&area[at])) }
+	f := &wireFrames{
+		bell: bell.Bell{
+			Shared: (*abi.SharedInfo)(unsafe.Pointer(&areas[0][m.Shared])), Seq: word(areas[1], m.Seq), Sleeping: word(areas[1], m.Sleeping),
+			Interrupt: func() error { return signalTo(int(m.Process.Fd()), unix.SIGUSR1) },
+		},
+		port: m.Port, rings: word(areas[0], m.Bell),
+	}
+	var err error
+	f.tx, f.rx, err = netif.Attach(areas[0][m.Rings:][:abi.NetPages*abi.PageSize])
 	return f, err
 }
 
-func (f *portFrames) Send(frame []byte) error {
+func (f *wireFrames) Send(frame []byte) error {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		ok, err := f.rx.Put(frame)
 		if err == nil && f.rx.Push() {
-			err = f.port.Notify()
+			err = f.bell.Ring(f.port)
 		}
 		if ok || err != nil {
 			return err
@@ -44,13 +65,13 @@ func (f *portFrames) Send(frame []byte) error {
 	}
 }
 
-func (f *portFrames) Receive(until time.Time) ([]byte, error) {
+func (f *wireFrames) Receive(until time.Time) ([]byte, error) {
 	frame := make([]byte, netif.MaxFrame)
 	for time.Now().Before(until) {
-		rings := f.port.Rings()
+		rung := atomic.LoadUint32(f.rings)
 		n, ok, err := f.tx.Next(frame)
 		if err == nil && f.tx.Push() {
-			err = f.port.Notify()
+			err = f.bell.Ring(f.port)
 		}
 		if ok || err != nil {
 			return frame[:n], err
@@ -58,7 +79,7 @@ func (f *portFrames) Receive(until time.Time) ([]byte, error) {
 		if quiet, err := f.tx.Sleep(); err != nil {
 			return nil, err
 		} else if quiet {
-			f.port.Wait(rings, time.Second)
+			bell.Wait(f.rings, rung, time.Second)
 		}
 	}
 	return nil, os.ErrDeadlineExceeded

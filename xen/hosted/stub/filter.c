@@ -63,12 +63,12 @@ static const struct sock_filter program[] = {
 	RULE_ANY(__NR_rt_sigreturn),
 	RULE_ANY(__NR_exit_group),
 	RULE_ANY(__NR_sched_yield),
-	/* the words of the state page and of the family area only; who waits for two may wait for any of its own */
+	/* the words of the state page, of the control area and of the family area only; who waits for two may wait for any of its own */
 	RULE(__NR_futex, 18), IS_EITHER(1, FUTEX_WAIT, FUTEX_WAKE),
 	LOAD(HIGH(0)), EQ(STUB_STATE_VA >> 32, 0, 5),
 	LOAD(LOW(0)), GE(STATE_LOW, 0, 2), GE(STATE_LOW + STUB_STATE_SIZE, 1, 0), ALLOW, KILL,
 	EQ(0, 1, 0), KILL,
-	LOAD(LOW(0)), GE(KX_FAMILY_VA, 0, 2), GE(KX_FAMILY_VA + KX_FAMILY_PAGES * KX_PAGE_SIZE, 1, 0), ALLOW, KILL,
+	LOAD(LOW(0)), GE(KX_CONTROL_VA, 0, 2), GE(KX_FAMILY_VA + KX_FAMILY_PAGES * KX_PAGE_SIZE, 1, 0), ALLOW, KILL,
 	RULE(NR_FUTEX_WAITV, 7), IS(1, 2), IS(2, 0), ALLOW,
 	RULE(__NR_setitimer, 4), IS(0, 0 /* ITIMER_REAL */), ALLOW,
 	RULE(__NR_clock_gettime, 5), IS_EITHER(0, CLOCK_MONOTONIC, CLOCK_REALTIME), ALLOW,

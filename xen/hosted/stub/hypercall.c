@@ -93,16 +93,18 @@ static long ring_engine(void)
 	return 0;
 }
 
+#define NIC (&((struct kx_control *)KX_CONTROL_VA)->nic)
+
 /* The guest's own word, and nobody else's affair. */
 static int has_net(void)
 {
-	return ((const volatile struct kx_control *)KX_CONTROL_VA)->nic.pages != 0;
+	return __atomic_load_n(&NIC->pages, __ATOMIC_RELAXED) != 0;
 }
 
 static long ring_net(void)
 {
-	__atomic_fetch_add(&STATE->net_bell, 1, __ATOMIC_SEQ_CST);
-	futex_wake(&STATE->net_bell);
+	__atomic_fetch_add(&NIC->bell, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&NIC->bell);
 	return 0;
 }
 

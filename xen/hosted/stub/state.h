@@ -90,8 +90,6 @@ struct stub_state {
 	uint32_t map;
 	int32_t mapped; /* futex: 1, or a negative errno; the engine clears it */
 	uint32_t mapped_number;
-	uint32_t net_bell; /* futex: moved by the stub when the guest rings its network device's other end */
-	uint32_t pad;
 	struct kx_crash crash;
 };
 
