@@ -115,7 +115,12 @@ func serve(s *settings, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	err := engine.Daemon(ctx, engine.Options{
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
+		return 1
+	}
+	err = engine.Daemon(ctx, engine.Options{
 		Open:    func(first xen.DomID) (xen.Hypervisor, error) { return opener(s.hypervisor)(s.state, first) },
 		State:   s.state,
 		Socket:  s.socket,
@@ -124,6 +129,7 @@ func serve(s *settings, args []string) int {
 
 		FamilyLimit: s.familyLimit,
 		Metrics:     s.metrics,
+		Self:        []string{self},
 		Libraries:   guest.Libraries(),
 	}, background)
 	if err != nil {

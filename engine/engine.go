@@ -34,6 +34,8 @@ type Options struct {
 	FamilyLimit int
 	// Metrics is where Daemon serves metrics, as CheckMetrics has it; empty: nowhere.
 	Metrics string
+	// Self is how this kxsh is called, to be the network's switch.
+	Self []string
 	// Libraries are those that are part of kxsh, in one folder, by name. May be nil.
 	Libraries fs.FS
 }
@@ -56,6 +58,7 @@ type Engine struct {
 	log     *slog.Logger
 
 	placeholders *placeholders // that wait for an application
+	net          netSwitch
 
 	patience time.Duration // of Fork
 	saving   sync.Mutex    // makes writing records and taking copies of them one, see save
@@ -128,6 +131,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.events.addf("engine", nil, "engine %s started, PID %d", o.Version, os.Getpid())
 	e.adoptAll(recs, fresh)
+	e.adoptSwitch()
 	e.pruneBuiltIn()
 	return e, nil
 }
@@ -174,6 +178,7 @@ func (e *Engine) Stop() error {
 	e.once.Do(func() { close(e.quit) })
 	e.tending.Wait()
 	e.placeholders.close()
+	e.net.close()
 	e.images.close()
 	e.libs.close()
 	e.events.addf("engine", nil, "engine stopped")

@@ -105,6 +105,7 @@ func (e *Engine) reap(p *pvm) {
 		text += ": " + x.Reason
 	}
 	e.events.addf("exited", &rec.Process, "%s", text)
+	e.unplug(p, &rec.Request, rec.Family)
 	e.restart(p, &rec)
 	close(p.ended)
 	e.tellGone(p)

@@ -131,7 +131,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		Request: RunRequest{
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 			Require: parent.Request.Require, Keys: parent.Request.Keys, // they hold for what it is updated with, too
-			LibPath: parent.Request.LibPath,
+			LibPath: parent.Request.LibPath, Net: parent.Request.Net, Publish: parent.Request.Publish,
 		},
 		ImageSHA: parent.ImageSHA, Placeholder: parent.Placeholder, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
 		Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
@@ -145,6 +145,11 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			return err
 		}
 		entered = true
+		if c.rec.Request.networked() {
+			if err := s.do("network", func() error { return e.connect(c) }, nil); err != nil {
+				return err
+			}
+		}
 		return s.do("unpause", func() error {
 			if err := d.Unpause(); !errors.Is(err, xen.ErrNoDomain) {
 				return err
@@ -155,6 +160,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 	end := func() {
 		if entered {
 			e.forget(c)
+			e.unplug(c, &c.rec.Request, parent.Family)
 		}
 		if c.dom != nil {
 			c.dom.Destroy()
@@ -167,6 +173,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		end()
 		return fail(err)
 	}
+	e.rewire(p, &parent.Request)
 	token := c.dom.Token()
 	e.mu.Lock()
 	c.rec.Token = token

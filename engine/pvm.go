@@ -41,6 +41,7 @@ type pvm struct {
 	linked    atomic.Pointer[elf.Linked] // how its libraries are; nil: it has none, or an earlier engine knew
 	unsettled atomic.Bool                // an earlier engine was about to update one, and nobody knows yet whether it has
 	loading   atomic.Bool                // libraries come, or an earlier engine was about to have some come
+	online    atomic.Bool                // it has a port of the switch, or should have
 	next      *elf.Linked                // how it will be linked with them; tend's alone
 	updated   time.Time                  // when it has asked for an update last; tend's alone
 

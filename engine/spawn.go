@@ -99,6 +99,11 @@ func (e *Engine) spawn(ctx context.Context, r RunRequest, before *record) (*pvm,
 	if err := b.do("table", func() error { return e.enter(p, nil) }, func() { e.forget(p) }); err != nil {
 		return fail(err)
 	}
+	if r.networked() {
+		if err := b.do("network", func() error { return e.connect(p) }, func() { e.unplug(p, &r, p.pid) }); err != nil {
+			return fail(err)
+		}
+	}
 	if err := b.do(last, b.run, nil); err != nil {
 		return fail(err)
 	}
@@ -251,6 +256,9 @@ func (e *Engine) checkRun(r *RunRequest) error {
 	case "", "no", "on-failure", "always", "unless-stopped":
 	default:
 		return errf(CodeInvalid, "--restart %s: no, on-failure[:N], always or unless-stopped", r.Restart.Policy)
+	}
+	if err := r.checkNet(); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -45,6 +45,7 @@ var columns = []column{
 		func(a, b *engine.Process) int { return a.Started.Compare(b.Started) }},
 	number("uid", "UID", func(p *engine.Process) int { return p.UID }),
 	number("hostpid", "HOSTPID", func(p *engine.Process) int { return p.HostPID }),
+	word("ip", "IP", func(p *engine.Process) string { return cmp.Or(p.IP, "-") }),
 	{"exit", "EXIT", true, func(p *engine.Process, _ time.Time) string { return exitText(p.Exit) },
 		func(a, b *engine.Process) int { return cmp.Compare(exitCode(a), exitCode(b)) }},
 }

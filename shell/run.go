@@ -26,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
 from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -36,12 +36,15 @@ The program's environment is what this session exported itself (export K=V; K=V 
 of the host's. Flags after IMAGE are the program's. The exit status is the program's; 128+n when signal
 n ended it; 126: not a pVM image, or refused; 127: no such file.
 
+--net user gives it a network: its own address, DNS by the names and PIDs of other pVMs, and what the host reaches; bridge=NAME has it on a bridge of
+the host, with DHCP (Xen alone). --publish [ADDR:]HOST:PORT gives it a TCP port of the host: the members of its family that listen on PORT take turns.
+
 --recycle gives IMAGE, an application, a domain that has booted already (pool): a shared library (kxsh cc -shared) that begins at app_entry(argc, argv, envp),
 or at main if it has none. In the end its domain is made blank and used again.
 
 --require holds the image, root archive included, against its signed record, at restarts too: version=N is exactly N, version=N+ that or later,
 loader=L that or a stricter one, and no-rollback refuses what is older than the newest that ran so. Any of them, and --key, needs a signature.`,
-	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!", "run --require version=3+,no-rollback web.kx", "run --recycle job.so 7"},
+	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!", "run --require version=3+,no-rollback web.kx", "run --recycle job.so 7", "run -d --publish 8080:80 httpd.kx"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("detach", "d", false, "run in the background and print the PID")
 		f.BoolP("interactive", "i", false, "give it standard input")
@@ -52,6 +55,8 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.StringArrayP("env", "e", nil, "an environment variable `K=V`, or K to pass this shell's")
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
+		f.String("net", "", "its network, `NET`: none, user or bridge=NAME (default none)")
+		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT: `PORTS`")
 		f.Bool("recycle", false, "run an application, a shared library, in a domain that has booted already")
 		libPathFlag(f)
 		f.String("key", "", keyUsage)
@@ -120,6 +125,7 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		TTY:     c.flagBool("tty"),
 		Stdin:   c.flagBool("interactive"),
 		Recycle: c.flagBool("recycle"),
+		Net:     c.flagString("net"),
 	}
 	var err error
 	if m := c.flagString("memory"); m != "" {
@@ -135,6 +141,7 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 			return nil, fmt.Errorf("--root %s: %w", root, err)
 		}
 	}
+	r.Publish, _ = c.Flags.GetStringArray("publish")
 	r.LibPath = c.libPath()
 	if err := c.require(r); err != nil {
 		return nil, err

@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"kxsh/engine/netswitch"
+	"kxsh/ipc/abi"
+	"kxsh/xen"
+)
+
+// The network of pVMs. A pVM with --net user has a port of the switch (package netswitch), a process beside the engine that outlives it; one with --net
+// bridge=NAME is on a bridge of the host. Each has an address of its own, also a child: its connections are its parent's.
+
+// gateway is the switch's own address. A pVM's is its PID in the same network, so that it is free whenever the PID is.
+var gateway = netip.MustParsePrefix("10.88.255.254/16")
+
+// What a RunRequest's Net may be, beside the name of a bridge.
+const (
+	netNone   = "none"
+	netUser   = "user"
+	netBridge = "bridge=" // and its name
+)
+
+// checkNet looks at what a request says of the network.
+func (r *RunRequest) checkNet() error {
+	switch bridge, isBridge := strings.CutPrefix(r.Net, netBridge); {
+	case r.Net == "":
+		if r.Net = netNone; len(r.Publish) > 0 {
+			r.Net = netUser
+		}
+	case r.Net == netNone, r.Net == netUser, isBridge && bridge != "" && len(bridge) < 16:
+	default:
+		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
+	}
+	if len(r.Publish) > 0 && r.Net != netUser {
+		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM on a bridge, or without a network, has no ports of the host", r.Publish[0])
+	}
+	for i, s := range r.Publish {
+		p, err := parsePublish(s)
+		if err != nil {
+			return err
+		}
+		for _, other := range r.Publish[:i] {
+			if q, _ := parsePublish(other); q.address == p.address {
+				return errf(CodeInvalid, "--publish %s: %s is given twice", s, p.address)
+			}
+		}
+	}
+	if r.Net != netNone && r.Recycle {
+		return errf(CodeInvalid, "--net %s: not with --recycle: a placeholder has booted without a network", r.Net)
+	}
+	return nil
+}
+
+// published is a port of the host that a pVM has.
+type published struct {
+	address string // of the host, with its port
+	port    uint16 // of the pVM
+}
+
+// parsePublish reads [ADDR:]HOST:PORT.
+func parsePublish(s string) (p published, err error) {
+	i := strings.LastIndexByte(s, ':')
+	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT, as 8080:80 or 127.0.0.1:8080:80", s)
+	if i < 0 {
+		return p, bad
+	}
+	port, err := strconv.ParseUint(s[i+1:], 10, 16)
+	if err != nil || port == 0 {
+		return p, bad
+	}
+	address := s[:i]
+	if !strings.Contains(address, ":") {
+		address = ":" + address
+	}
+	host, number, err := net.SplitHostPort(address)
+	if err != nil {
+		return p, bad
+	}
+	if n, err := strconv.ParseUint(number, 10, 16); err != nil || n == 0 {
+		return p, bad
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+		return p, bad
+	}
+	return published{net.JoinHostPort(host, number), uint16(port)}, nil
+}
+
+// nicOf is the device that a pVM of a number gets.
+func nicOf(id xen.DomID, net string) *xen.NIC {
+	n := &xen.NIC{MAC: [6]byte{0x02, 'k', 'x', 0, byte(id >> 8), byte(id)}}
+	if net == netUser {
+		a := gateway.Masked().Addr().As4()
+		a[2], a[3] = byte(id>>8), byte(id)
+		n.Prefix = netip.PrefixFrom(netip.AddrFrom4(a), gateway.Bits())
+		n.Gateway, n.DNS = gateway.Addr(), gateway.Addr()
+	}
+	return n
+}
+
+// connect gives a pVM whose domain has not run yet the network device that its request asks for, and the ports of the host. After a failure unplug
+// undoes it.
+func (e *Engine) connect(p *pvm) error {
+	r := &p.rec.Request
+	n := nicOf(p.dom.ID(), r.Net)
+	if err := p.dom.Plug(n); err != nil {
+		return err
+	}
+	if bridge, ok := strings.CutPrefix(r.Net, netBridge); ok {
+		return joinBridge(p.dom, bridge)
+	}
+	e.mu.Lock()
+	p.rec.IP = n.Prefix.Addr().String()
+	e.mu.Unlock()
+	err := e.withSwitch(func(s *netswitch.Client) error { return addPort(s, p.dom, r) })
+	if err != nil {
+		return err
+	}
+	p.online.Store(true)
+	return e.publish(r, p.rec.Family)
+}
+
+func (r *RunRequest) networked() bool { return r.Net != "" && r.Net != netNone }
+
+// addPort connects a domain to the switch.
+func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
+	w, err := dom.Wire()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	n := nicOf(dom.ID(), r.Net)
+	p := netswitch.Port{ID: int(dom.ID()), Name: r.Name, MAC: n.MAC, IP: n.Prefix.Addr(), Interface: w.Interface}
+	if m := w.Memory; m != nil {
+		p.Memory, p.Offset, p.Pages, p.Bell, p.Events = m.Control, m.Rings, abi.NetPages, m.Bell, eventsOf(m)
+	}
+	return s.Add(p)
+}
+
+func eventsOf(m *xen.WireMemory) netswitch.Events {
+	return netswitch.Events{
+		Shared: m.Control, SharedOffset: m.Shared, State: m.State, SeqOffset: m.Seq, SleepingOffset: m.Sleeping, Process: m.Process, Channel: m.Port,
+	}
+}
+
+// rewire tells the switch where a domain is that a fork may have moved. One that has ended needs nothing.
+func (e *Engine) rewire(p *pvm, r *RunRequest) {
+	if r.Net != netUser {
+		return
+	}
+	w, err := p.dom.Wire()
+	if err != nil {
+		return
+	}
+	defer w.Close()
+	if w.Memory == nil {
+		return
+	}
+	err = e.withSwitch(func(s *netswitch.Client) error { return s.SetEvents(p.pid, eventsOf(w.Memory)) })
+	if err != nil {
+		e.log.Error("network", "pid", p.pid, "err", err)
+	}
+}
+
+// unplug takes a pVM that has ended from the switch, and from the ports that its family has.
+func (e *Engine) unplug(p *pvm, r *RunRequest, family int) {
+	if !p.online.Swap(false) {
+		return
+	}
+	err := e.withSwitch(func(s *netswitch.Client) error { return s.Remove(p.pid) })
+	if err == nil {
+		err = e.publish(r, family)
+	}
+	if err != nil {
+		e.log.Error("network", "pid", p.pid, "err", err)
+	}
+}
+
+// publish has a family's ports of the host lead to those of its members that are there now.
+func (e *Engine) publish(r *RunRequest, family int) error {
+	if len(r.Publish) == 0 {
+		return nil
+	}
+	return e.withSwitch(func(s *netswitch.Client) error { return e.publishOn(s, r, family) })
+}
+
+func (e *Engine) publishOn(s *netswitch.Client, r *RunRequest, family int) error {
+	e.mu.Lock()
+	var members []int
+	var owner *pvm // of another family
+	wanted := map[string]bool{}
+	for _, text := range r.Publish {
+		p, _ := parsePublish(text)
+		wanted[p.address] = true
+	}
+	for _, q := range e.table {
+		switch {
+		case !q.online.Load():
+		case q.rec.Family == family:
+			members = append(members, q.pid)
+		case slices.ContainsFunc(q.rec.Request.Publish, func(text string) bool { p, _ := parsePublish(text); return wanted[p.address] }):
+			owner = q
+		}
+	}
+	e.mu.Unlock()
+	if owner != nil {
+		return errf(CodeBusy, "--publish %s: family %d has it: end that, or publish another port", strings.Join(r.Publish, " "), owner.rec.Family)
+	}
+	slices.Sort(members)
+	for _, text := range r.Publish {
+		p, err := parsePublish(text)
+		switch {
+		case err != nil:
+		case len(members) == 0:
+			err = s.Unpublish(p.address)
+		default:
+			targets := make([]netswitch.Target, len(members))
+			for i, pid := range members {
+				targets[i] = netswitch.Target{Port: pid, TCP: p.port}
+			}
+			err = s.Publish(netswitch.Publication{Address: p.address, Targets: targets})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ---- the switch ----
+
+// netSwitch is the engine's way to the switch.
+type netSwitch struct {
+	mu     sync.Mutex
+	client *netswitch.Client // nil: none is known
+}
+
+// withSwitch calls f with the switch, which it starts if there is none, and again if that has gone in between.
+func (e *Engine) withSwitch(f func(*netswitch.Client) error) error {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	for tries := 1; ; tries++ {
+		s, err := e.switchNow()
+		if err == nil {
+			err = f(s)
+		}
+		if !errors.Is(err, netswitch.ErrGone) || tries == 3 {
+			return err
+		}
+	}
+}
+
+// switchNow is the switch, with all ports that it should have. e.net.mu is held.
+func (e *Engine) switchNow() (*netswitch.Client, error) {
+	if s := e.net.client; s != nil {
+		select {
+		case <-s.Done():
+			e.net.client = nil
+		default:
+			return s, nil
+		}
+	}
+	s, err := netswitch.Dial(context.Background(), netswitch.Options{Dir: e.o.State, Self: e.o.Self, Gateway: gateway})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.restorePorts(s); err != nil {
+		s.Close()
+		return nil, err
+	}
+	e.net.client = s
+	go e.watchSwitch(s)
+	return s, nil
+}
+
+// watchSwitch starts another one when the switch has gone, for those that are on the network. Their connections through it are lost.
+func (e *Engine) watchSwitch(s *netswitch.Client) {
+	<-s.Done()
+	if e.isClosing() || !e.anyOnline() {
+		return
+	}
+	e.log.Error("network", "err", netswitch.ErrGone)
+	if err := e.withSwitch(func(*netswitch.Client) error { return nil }); err != nil {
+		e.log.Error("network", "err", err)
+	}
+}
+
+// restorePorts makes a switch have the ports of those that live, and no others.
+func (e *Engine) restorePorts(s *netswitch.Client) error {
+	st, err := s.State()
+	if err != nil {
+		return err
+	}
+	there := map[int]bool{}
+	for _, p := range st.Ports {
+		there[p.ID] = true
+	}
+	wanted := map[int]*pvm{}
+	for _, p := range e.live() {
+		if p.online.Load() {
+			wanted[p.pid] = p
+		}
+	}
+	for id := range there {
+		if wanted[id] == nil {
+			if err := s.Remove(id); err != nil {
+				return err
+			}
+		}
+	}
+	kept := map[string]bool{}
+	for id, p := range wanted {
+		if !there[id] {
+			if err := addPort(s, p.dom, &p.rec.Request); err != nil && !errors.Is(err, xen.ErrNoDomain) {
+				return fmt.Errorf("(%d): %w", id, err)
+			}
+		}
+		for _, text := range p.rec.Request.Publish {
+			port, _ := parsePublish(text)
+			kept[port.address] = true
+		}
+	}
+	for _, p := range st.Published {
+		if !kept[p.Address] {
+			if err := s.Unpublish(p.Address); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range wanted {
+		if err := e.publishOn(s, &p.rec.Request, p.rec.Family); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adoptSwitch finds the switch of an earlier engine, if a pVM is on it.
+func (e *Engine) adoptSwitch() {
+	if !e.anyOnline() {
+		return
+	}
+	if err := e.withSwitch(func(*netswitch.Client) error { return nil }); err != nil {
+		e.log.Error("network", "err", err)
+	}
+}
+
+func (e *Engine) anyOnline() bool {
+	return slices.ContainsFunc(e.live(), func(p *pvm) bool { return p.online.Load() })
+}
+
+func (n *netSwitch) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.client != nil {
+		n.client.Close()
+	}
+}
