@@ -145,18 +145,20 @@ func (r *receiver) read() error {
 	return nil
 }
 
-// attach gives a request the files that came with it.
+// attach gives a request its files. There may be more already, of the request behind it: the kernel gives those
+// with the last bytes read.
 func (r *receiver) attach(q *request) error {
 	places := q.files()
-	if q.Files != len(r.fds) || q.Files != len(places) {
+	left := len(r.fds) - q.Files
+	if q.Files != len(places) || left < 0 || left > 0 && len(r.line) == 0 {
 		err := fmt.Errorf("%s: %d files came, %d were announced, it takes %d", q.Op, len(r.fds), q.Files, len(places))
 		r.drop()
 		return err
 	}
-	for i, fd := range r.fds {
-		*places[i] = os.NewFile(uintptr(fd), "memory of the port")
+	for i := range places {
+		*places[i] = os.NewFile(uintptr(r.fds[i]), "memory of the port")
 	}
-	r.fds = nil
+	r.fds = r.fds[len(places):]
 	return nil
 }
 
