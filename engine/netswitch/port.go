@@ -1,0 +1,397 @@
+package netswitch
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
+	"kxsh/ipc/bell"
+	"kxsh/ipc/netif"
+)
+
+// Port is what a pVM's port is made of.
+type Port struct {
+	ID   int        `json:"id"` // the pVM's number
+	Name string     `json:"name,omitempty"`
+	MAC  MAC        `json:"mac"`
+	IP   netip.Addr `json:"ip"`
+
+	// Memory holds the net area (package netif), Pages pages at Offset, and a word that the pVM moves and
+	// wakes when it has done something to its rings, at Bell.
+	Memory *os.File `json:"-"`
+	Offset int64    `json:"offset"`
+	Pages  int      `json:"pages"`
+	Bell   int64    `json:"bell"`
+
+	Events Events `json:"events"`
+}
+
+// Events is how a pVM is told: as its hypervisor raises an event channel (package bell). All files are memory
+// that cannot become smaller; offsets are in bytes.
+type Events struct {
+	Shared         *os.File `json:"-"` // holds Xen's shared_info
+	SharedOffset   int64    `json:"shared_offset"`
+	State          *os.File `json:"-"` // holds the words of the stub's state
+	SeqOffset      int64    `json:"seq_offset"`
+	SleepingOffset int64    `json:"sleeping_offset"`
+	Process        *os.File `json:"-"` // pidfd of the process that the pVM is
+	Channel        uint     `json:"channel"`
+}
+
+// port is a Port in use.
+type port struct {
+	Port
+	sw   *Switch
+	tx   *netif.Tx
+	bell *uint32
+	maps [][]byte
+	stop atomic.Bool
+	down chan struct{} // closed when run has ended
+	gone chan struct{} // closed when nobody looks at the memory any more
+	once sync.Once
+
+	mu     sync.Mutex // of what follows
+	rx     *netif.Rx
+	queue  [][]byte // frames that wait for room, the oldest first
+	events *events
+	err    error
+	closed bool
+
+	conns connections
+
+	sent, received         [2]atomic.Uint64 // frames, bytes
+	refused, dropped, asks atomic.Int64
+}
+
+// mapPart maps n bytes at an offset of a memory file, which must not be able to become smaller: whoever read
+// behind its end would be killed.
+func mapPart(f *os.File, off, n int64) (whole, part []byte, err error) {
+	if f == nil {
+		return nil, nil, fmt.Errorf("a descriptor is missing")
+	}
+	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
+		return nil, nil, fmt.Errorf("%s: is no memory file that keeps its size (F_SEAL_SHRINK)", f.Name())
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, nil, os.NewSyscallError("fstat", err)
+	}
+	if off < 0 || n <= 0 || off > st.Size || n > st.Size-off || off%4 != 0 {
+		return nil, nil, fmt.Errorf("%s: has no %d bytes at %d, it has %d", f.Name(), n, off, st.Size)
+	}
+	start := off &^ (netif.PageSize - 1)
+	whole, err = unix.Mmap(int(f.Fd()), start, int(off-start+n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mmap: %w", err)
+	}
+	return whole, whole[off-start:], nil
+}
+
+func newPort(s *Switch, spec Port) (made *port, err error) {
+	p := &port{Port: spec, sw: s, down: make(chan struct{}), gone: make(chan struct{})}
+	p.conns.init()
+	defer func() {
+		if err != nil {
+			p.unmap()
+			err = fmt.Errorf("port %d: %w", spec.ID, err)
+		}
+	}()
+	if spec.Pages <= 0 || spec.Pages > netif.MaxPages || spec.Offset%netif.PageSize != 0 {
+		return nil, fmt.Errorf("net area of %d pages at %d: must be at most %d pages, and begin at one", spec.Pages, spec.Offset, netif.MaxPages)
+	}
+	whole, area, err := mapPart(spec.Memory, spec.Offset, int64(spec.Pages)*netif.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	p.maps = append(p.maps, whole)
+	whole, word, err := mapPart(spec.Memory, spec.Bell, 4)
+	if err != nil {
+		return nil, err
+	}
+	p.maps = append(p.maps, whole)
+	p.bell = (*uint32)(unsafe.Pointer(&word[0]))
+	if p.tx, p.rx, err = netif.Attach(area); err != nil {
+		return nil, err
+	}
+	if p.events, err = newEvents(spec.Events); err != nil {
+		return nil, err
+	}
+	p.Memory, p.Events = nil, Events{} // the caller's
+	return p, nil
+}
+
+func (p *port) unmap() {
+	for _, m := range p.maps {
+		unix.Munmap(m)
+	}
+	p.events.close()
+}
+
+// names are those by which DNS knows a port.
+func (p *port) names() []string {
+	names := []string{strconv.Itoa(p.ID)}
+	if p.Name != "" {
+		names = append(names, strings.ToLower(p.Name))
+	}
+	return names
+}
+
+// batch is how many frames of a pVM are taken before it is told.
+const batch = 32
+
+// run takes what the pVM sends, until the port ends. The frame is copied once, out of the pVM's reach.
+func (p *port) run() {
+	defer close(p.down)
+	frame := make([]byte, netif.MaxFrame)
+	for !p.stop.Load() {
+		seen := atomic.LoadUint32(p.bell)
+		n, err := p.take(frame)
+		if err == nil {
+			err = p.drain()
+		}
+		sleep := n == 0
+		if err == nil && sleep {
+			sleep, err = p.tx.Sleep()
+		}
+		if err != nil {
+			p.end(err)
+			return
+		}
+		if sleep && !p.stop.Load() {
+			bell.Wait(p.bell, seen, 0)
+		}
+	}
+}
+
+// take passes on at most a batch of frames; n is how many requests there were.
+func (p *port) take(frame []byte) (n int, err error) {
+	for ; n < batch; n++ {
+		size, ok, err := p.tx.Next(frame)
+		if err != nil {
+			return n, err
+		}
+		if !ok {
+			break
+		}
+		if size == 0 {
+			p.refused.Add(1)
+			continue
+		}
+		p.sent[0].Add(1)
+		p.sent[1].Add(uint64(size))
+		p.sw.forward(p, frame[:size])
+	}
+	if p.tx.Push() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.closed {
+			p.events.ring()
+		}
+	}
+	return n, nil
+}
+
+// drain gives the pVM what waits for its room.
+func (p *port) drain() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	return p.flush()
+}
+
+// flush moves the queue to the ring as far as there is room; if frames stay, the pVM will ring when it has made
+// some.
+func (p *port) flush() error {
+	for len(p.queue) > 0 {
+		ok, err := p.rx.Put(p.queue[0])
+		if err != nil {
+			return err
+		}
+		if ok {
+			p.queue[0] = nil
+			p.queue = p.queue[1:]
+			continue
+		}
+		if none, err := p.rx.Sleep(); err != nil {
+			return err
+		} else if none {
+			break
+		}
+	}
+	if p.rx.Push() {
+		p.events.ring()
+	}
+	return nil
+}
+
+// deliver gives the pVM a frame, which stays the caller's.
+func (p *port) deliver(frame []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	ok := false
+	var err error
+	if len(p.queue) == 0 {
+		ok, err = p.rx.Put(frame)
+	}
+	switch {
+	case err != nil:
+	case ok:
+		if p.rx.Push() {
+			p.events.ring()
+		}
+	case len(p.queue) >= maxQueue:
+		p.dropped.Add(1)
+		return
+	default:
+		p.queue = append(p.queue, append([]byte(nil), frame...))
+		err = p.flush()
+	}
+	if err != nil {
+		p.err, p.closed = err, true
+		go p.end(err) // which waits for goroutines that wait for us
+		return
+	}
+	p.received[0].Add(1)
+	p.received[1].Add(uint64(len(frame)))
+}
+
+// end closes a port; err says what its pVM did, nil that it is removed. It does not wait for p.gone.
+func (p *port) end(err error) {
+	p.once.Do(func() {
+		p.mu.Lock()
+		p.err, p.closed, p.queue = err, true, nil
+		p.mu.Unlock()
+		if err != nil {
+			p.sw.log.Warn("port closed", "port", p.ID, "err", err)
+		}
+		p.stop.Store(true)
+		p.conns.abort()
+		go func() {
+			for {
+				// The pVM can move the word back: wake it until it has heard.
+				atomic.AddUint32(p.bell, 1)
+				bell.Wake(p.bell)
+				select {
+				case <-p.down:
+					p.mu.Lock()
+					p.unmap()
+					p.mu.Unlock()
+					close(p.gone)
+					return
+				case <-time.After(napClose):
+				}
+			}
+		}()
+	})
+}
+
+func (p *port) info() PortInfo {
+	i := PortInfo{
+		ID: p.ID, Name: p.Name, MAC: p.MAC, IP: p.IP,
+		Sent:     Count{p.sent[0].Load(), p.sent[1].Load()},
+		Received: Count{p.received[0].Load(), p.received[1].Load()},
+		Refused:  uint64(p.refused.Load()), Dropped: uint64(p.dropped.Load()),
+	}
+	i.Connections, i.Flows = p.conns.count()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		i.Error = p.err.Error()
+	}
+	return i
+}
+
+func (p *port) setEvents(e Events) error {
+	n, err := newEvents(e)
+	if err != nil {
+		return fmt.Errorf("port %d: %w", p.ID, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		n.close()
+		return fmt.Errorf("port %d: it is closed", p.ID)
+	}
+	p.events.close()
+	p.events = n
+	n.ring() // what came before may have rung nobody
+	return nil
+}
+
+// events is an Events in use.
+type events struct {
+	bell.Bell
+	channel uint
+	process int
+	maps    [][]byte
+}
+
+func newEvents(e Events) (n *events, err error) {
+	n = &events{channel: e.Channel, process: -1}
+	defer func() {
+		if err != nil {
+			n.close()
+			n, err = nil, fmt.Errorf("events: %w", err)
+		}
+	}()
+	if e.Channel >= 64 {
+		return n, fmt.Errorf("channel %d: must be below 64", e.Channel)
+	}
+	part := func(f *os.File, off, size int64) unsafe.Pointer {
+		if err != nil {
+			return nil
+		}
+		var whole, p []byte
+		if whole, p, err = mapPart(f, off, size); err != nil {
+			return nil
+		}
+		n.maps = append(n.maps, whole)
+		return unsafe.Pointer(&p[0])
+	}
+	if e.SharedOffset%8 != 0 {
+		return n, fmt.Errorf("shared_info at %d: must be a multiple of 8", e.SharedOffset)
+	}
+	n.Shared = (*abi.SharedInfo)(part(e.Shared, e.SharedOffset, int64(unsafe.Sizeof(abi.SharedInfo{}))))
+	n.Seq = (*uint32)(part(e.State, e.SeqOffset, 4))
+	n.Sleeping = (*uint32)(part(e.State, e.SleepingOffset, 4))
+	if err != nil {
+		return n, err
+	}
+	if e.Process == nil {
+		return n, fmt.Errorf("the pidfd is missing")
+	}
+	n.process, err = unix.FcntlInt(e.Process.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	n.Interrupt = func() error { return unix.PidfdSendSignal(n.process, unix.SIGUSR1, nil, 0) }
+	return n, err
+}
+
+// ring tells the pVM. One that has ended hears nothing; its port will be removed.
+func (e *events) ring() { e.Bell.Ring(e.channel) }
+
+func (e *events) close() {
+	if e == nil {
+		return
+	}
+	for _, m := range e.maps {
+		unix.Munmap(m)
+	}
+	e.maps = nil
+	if e.process >= 0 {
+		unix.Close(e.process)
+	}
+}

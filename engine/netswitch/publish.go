@@ -1,0 +1,187 @@
+package netswitch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// reachTimeout is how long a pVM may take to accept a connection until the next is asked.
+const reachTimeout = 3 * time.Second
+
+// Target is where connections to a published port may go.
+type Target struct {
+	Port int    `json:"port"` // of the switch: the pVM's number
+	TCP  uint16 `json:"tcp"`
+}
+
+// published is a TCP port of the host whose connections go to pVMs.
+type published struct {
+	sw      *Switch
+	key     string
+	ln      *net.TCPListener
+	done    chan struct{}
+	mu      sync.Mutex
+	targets []Target
+	next    int
+}
+
+// Publication is a published port, as asked for and as told.
+type Publication struct {
+	Address string   `json:"address"` // of the host, with its port: 127.0.0.1:8080 or :8080
+	Targets []Target `json:"targets"`
+}
+
+// Publish gives a TCP port of the host to pVMs: its connections are spread over those of the targets that take
+// them, in turn. One that is published already gets other targets, and keeps its connections.
+func (s *Switch) Publish(p Publication) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if old := s.published[p.Address]; old != nil {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		old.targets = slices.Clone(p.Targets)
+		return nil
+	}
+	s.mu.RLock()
+	closed := s.closed
+	s.mu.RUnlock()
+	if closed {
+		return fmt.Errorf("publish %s: the switch is closed", p.Address)
+	}
+	addr, err := net.ResolveTCPAddr("tcp", p.Address)
+	if err != nil || addr.Port == 0 {
+		return fmt.Errorf("publish %s: must be a port of the host, as 8080, 127.0.0.1:8080 or [::1]:8080", p.Address)
+	}
+	ln, err := net.ListenTCP("tcp", addr)
+	if err != nil {
+		return publishError(p.Address, err)
+	}
+	n := &published{sw: s, key: p.Address, ln: ln, done: make(chan struct{}), targets: slices.Clone(p.Targets)}
+	s.published[p.Address] = n
+	go n.run()
+	return nil
+}
+
+func publishError(key string, err error) error {
+	mend := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		mend = ": publish another port, or end what listens there"
+	case errors.Is(err, fs.ErrPermission):
+		mend = ": publish a port above 1023"
+	}
+	var sys *net.OpError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return fmt.Errorf("publish %s: %w%s", key, err, mend)
+}
+
+// Unpublish closes a published port. Its connections go on.
+func (s *Switch) Unpublish(address string) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	n := s.published[address]
+	if n == nil {
+		return fmt.Errorf("unpublish %s: it is not published", address)
+	}
+	delete(s.published, address)
+	n.ln.Close()
+	<-n.done
+	return nil
+}
+
+func (s *Switch) publishedKeys() []string {
+	var keys []string
+	for _, p := range s.Published() {
+		keys = append(keys, p.Address)
+	}
+	return keys
+}
+
+// Published tells of all published ports, by address.
+func (s *Switch) Published() []Publication {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	list := []Publication{}
+	for key, n := range s.published {
+		n.mu.Lock()
+		list = append(list, Publication{Address: key, Targets: slices.Clone(n.targets)})
+		n.mu.Unlock()
+	}
+	slices.SortFunc(list, func(a, b Publication) int {
+		if a.Address < b.Address {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// acceptPause is how long a listener rests when the host has no more descriptors.
+const acceptPause = 50 * time.Millisecond
+
+func (n *published) run() {
+	defer close(n.done)
+	for {
+		c, err := n.ln.AcceptTCP()
+		switch {
+		case err == nil:
+			go n.serve(hostConn{c})
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			n.sw.log.Warn("published port", "address", n.key, "err", err)
+			time.Sleep(acceptPause)
+		}
+	}
+}
+
+// serve gives a connection to the next pVM that takes it. If none does, it is reset: nobody listens.
+func (n *published) serve(host hostConn) {
+	for _, t := range n.turn() {
+		n.sw.mu.RLock()
+		p := n.sw.ports[t.Port]
+		n.sw.mu.RUnlock()
+		if p == nil {
+			continue
+		}
+		if guest, err := p.reach(t.TCP); err == nil {
+			p.carry(guest, host)
+			return
+		}
+	}
+	host.Abort()
+}
+
+// turn is the targets, each time beginning with another.
+func (n *published) turn() []Target {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.targets) == 0 {
+		return nil
+	}
+	first := n.next % len(n.targets)
+	n.next++
+	return append(slices.Clone(n.targets[first:]), n.targets[:first]...)
+}
+
+// reach connects to a TCP port of the pVM. Those that are being made count as connections, too.
+func (p *port) reach(tcp uint16) (guestConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+	defer cancel()
+	release, err := p.conns.take(&p.conns.tcp, maxConns, cancel)
+	if err != nil {
+		return guestConn{}, err
+	}
+	defer release()
+	return p.sw.dialGuest(ctx, netip.AddrPortFrom(p.IP, tcp))
+}
