@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --recycle --lib-path --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --net -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -221,6 +221,10 @@ _kxsh_value() {
 		kind=words words='no on-failure always unless-stopped' ;;
 	run:--root)
 		kind=file words='' ;;
+	run:--net)
+		kind=none words='' ;;
+	run:-p | run:--publish)
+		kind=none words='' ;;
 	run:--lib-path)
 		kind=file words='' ;;
 	run:--key)
@@ -230,9 +234,9 @@ _kxsh_value() {
 	fork:-n | fork:--count)
 		kind=none words='' ;;
 	ps:-o | ps:--format)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
 	ps:--sort)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
 	pkill:-s | pkill:--signal)
 		kind=words words='HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' ;;
 	kill:-s | kill:--signal)

@@ -140,12 +140,12 @@ func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
 	n := nicOf(dom.ID(), r.Net)
 	p := netswitch.Port{ID: int(dom.ID()), Name: r.Name, MAC: n.MAC, IP: n.Prefix.Addr(), Interface: w.Interface}
 	if m := w.Memory; m != nil {
-		p.Memory, p.Offset, p.Pages, p.Bell, p.Events = m.Control, m.Rings, abi.NetPages, m.Bell, eventsOf(m)
+		p.Memory, p.Offset, p.Pages, p.Bell, p.Events = m.Control, m.Rings, abi.NetPages, m.Bell, switchEvents(m)
 	}
 	return s.Add(p)
 }
 
-func eventsOf(m *xen.WireMemory) netswitch.Events {
+func switchEvents(m *xen.WireMemory) netswitch.Events {
 	return netswitch.Events{
 		Shared: m.Control, SharedOffset: m.Shared, State: m.State, SeqOffset: m.Seq, SleepingOffset: m.Sleeping, Process: m.Process, Channel: m.Port,
 	}
@@ -164,7 +164,7 @@ func (e *Engine) rewire(p *pvm, r *RunRequest) {
 	if w.Memory == nil {
 		return
 	}
-	err = e.withSwitch(func(s *netswitch.Client) error { return s.SetEvents(p.pid, eventsOf(w.Memory)) })
+	err = e.withSwitch(func(s *netswitch.Client) error { return s.SetEvents(p.pid, switchEvents(w.Memory)) })
 	if err != nil {
 		e.log.Error("network", "pid", p.pid, "err", err)
 	}

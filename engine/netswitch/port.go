@@ -25,6 +25,10 @@ type Port struct {
 	MAC  MAC        `json:"mac"`
 	IP   netip.Addr `json:"ip"`
 
+	// Interface is a network interface of the host at which the pVM's device ends, as Linux's netback makes one on Xen. Else it is
+	// what follows that the switch is the other end of.
+	Interface string `json:"interface,omitempty"`
+
 	// Memory holds the net area (package netif), Pages pages at Offset, and a word that the pVM moves and
 	// wakes when it has done something to its rings, at Bell.
 	Memory *os.File `json:"-"`
@@ -51,6 +55,7 @@ type Events struct {
 type port struct {
 	Port
 	sw   *Switch
+	link *packets // of Interface; nil: what follows
 	tx   *netif.Tx
 	bell *uint32
 	maps [][]byte
@@ -106,6 +111,10 @@ func newPort(s *Switch, spec Port) (made *port, err error) {
 			err = fmt.Errorf("port %d: %w", spec.ID, err)
 		}
 	}()
+	if spec.Interface != "" {
+		p.link, err = openPackets(spec.Interface)
+		return p, err
+	}
 	if spec.Pages <= 0 || spec.Pages > netif.MaxPages || spec.Offset%netif.PageSize != 0 {
 		return nil, fmt.Errorf("net area of %d pages at %d: must be at most %d pages, and begin at one", spec.Pages, spec.Offset, netif.MaxPages)
 	}
@@ -131,6 +140,9 @@ func newPort(s *Switch, spec Port) (made *port, err error) {
 }
 
 func (p *port) unmap() {
+	if p.link != nil {
+		p.link.close()
+	}
 	for _, m := range p.maps {
 		unix.Munmap(m)
 	}
@@ -153,6 +165,10 @@ const batch = 32
 func (p *port) run() {
 	defer close(p.down)
 	frame := make([]byte, netif.MaxFrame)
+	if p.link != nil {
+		p.runLink()
+		return
+	}
 	for !p.stop.Load() {
 		seen := atomic.LoadUint32(p.bell)
 		n, err := p.take(frame)
@@ -243,6 +259,15 @@ func (p *port) deliver(frame []byte) {
 	if p.closed {
 		return
 	}
+	if p.link != nil {
+		if !p.link.put(frame) {
+			p.dropped.Add(1)
+			return
+		}
+		p.received[0].Add(1)
+		p.received[1].Add(uint64(len(frame)))
+		return
+	}
 	ok := false
 	var err error
 	if len(p.queue) == 0 {
@@ -283,9 +308,12 @@ func (p *port) end(err error) {
 		p.conns.abort()
 		go func() {
 			for {
-				// The pVM can move the word back: wake it until it has heard.
-				atomic.AddUint32(p.bell, 1)
-				bell.Wake(p.bell)
+				if p.link != nil {
+					p.link.interrupt()
+				} else { // The pVM can move the word back: wake it until it has heard.
+					atomic.AddUint32(p.bell, 1)
+					bell.Wake(p.bell)
+				}
 				select {
 				case <-p.down:
 					p.mu.Lock()

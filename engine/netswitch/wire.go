@@ -47,6 +47,8 @@ type State struct {
 // files are where those that come with a request go to.
 func (r *request) files() []**os.File {
 	switch {
+	case r.Port != nil && r.Port.Interface != "":
+		return nil
 	case r.Port != nil:
 		e := &r.Port.Events
 		return []**os.File{&r.Port.Memory, &e.Shared, &e.State, &e.Process}

@@ -2,6 +2,7 @@
 #include "family.h"
 #include "hyper.h"
 #include "mem.h"
+#include "network.h"
 #include "process.h"
 
 int timer_new;
@@ -160,6 +161,8 @@ void events_handle(int in_upcall)
 	commands();
 	console_events();
 	family_events();
+	if (&kx_network)
+		kx_network.events();
 	sched_tick(now);
 	timer_new = 1;
 	/* Who waited for this event runs before a thread that only computes. */

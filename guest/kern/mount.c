@@ -84,6 +84,18 @@ static long add_hostname(struct dent *root)
 	return add_text(root, "etc/hostname", text);
 }
 
+/* The host's, where there is one; libc's own would be this pVM. */
+static long add_nameserver(struct dent *root)
+{
+	static char text[sizeof("nameserver 255.255.255.255\n")];
+	const uint8_t *dns = (const uint8_t *)&control->nic.dns;
+
+	if (!control->nic.dns)
+		return 0;
+	ksnprintf(text, sizeof(text), "nameserver %d.%d.%d.%d\n", dns[0], dns[1], dns[2], dns[3]);
+	return add_text(root, "etc/resolv.conf", text);
+}
+
 static int root_fill(struct dent *root)
 {
 	uint64_t at = control->root_va, len = control->root_len;
@@ -96,6 +108,8 @@ static int root_fill(struct dent *root)
 		tar_unpack(root, (const uint8_t *)at, len);
 	for (size_t i = 0; i < ARRAY_LEN(folders) && !err; i++)
 		err = add_folder(root, folders[i].path, folders[i].mode, folders[i].fill);
+	if (!err)
+		err = add_nameserver(root);
 	for (size_t i = 0; i < ARRAY_LEN(texts) && !err; i++)
 		err = add_text(root, texts[i].path, texts[i].text);
 	if (!err)

@@ -7,6 +7,7 @@ typedef long (*network_call)(long, long, long, long, long, long);
 struct network {
 	network_call (*call)(long nr); /* the function of a system call; NULL: not one of the network's */
 	void (*forked)(void);          /* this is a child */
+	void (*events)(void);          /* something may have come */
 };
 
 /* musl's socket() refers to it (lib/musl/src/network). */

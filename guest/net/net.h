@@ -25,6 +25,11 @@ void net_init(void);
 void net_input(struct netif *n, struct pbuf *p);
 /* To be called after every call of lwIP's: delivers what it sent over the loopback, and sees to the timer. */
 void net_settle(void);
+/* vif.c */
+void vif_init(void);
+void vif_events(void);
+void vif_settle(void);
+void vif_down(void);
 /* netif_add's input. */
 err_t net_ethernet(struct pbuf *p, struct netif *n);
 

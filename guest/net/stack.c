@@ -103,6 +103,7 @@ static void tick(struct ktimer *t)
 		ip_reass_tmr();
 	}
 	netif_poll_all();
+	vif_settle();
 	if (ticking())
 		ktimer_set(t, now_ns() + TICK_NS);
 }
@@ -129,6 +130,7 @@ void net_settle(void)
 	netif_poll_all();
 	if (tcp_active_pcbs || tcp_tw_pcbs)
 		tcp_timer_needed();
+	vif_settle();
 }
 
 /* ---- randomness ---- */
@@ -249,6 +251,7 @@ void net_init(void)
 	random_bytes(secret, sizeof(secret));
 	lwip_init();
 	NETIF_SET_CHECKSUM_CTRL(loopback(), NETIF_CHECKSUM_DISABLE_ALL);
+	vif_init();
 }
 
 err_t net_ethernet(struct pbuf *p, struct netif *n)
@@ -274,6 +277,7 @@ void net_forked(void)
 
 	if (!most)
 		return;
+	vif_down();
 	for (; n; n = next) {
 		next = n->next;
 		if (n != loopback())
@@ -284,6 +288,7 @@ void net_forked(void)
 	while (tcp_tw_pcbs)
 		tcp_abandon(tcp_tw_pcbs, 0);
 	random_bytes(secret, sizeof(secret));
+	vif_init();
 	socks_forked();
 	net_settle();
 }

@@ -6,7 +6,6 @@
 #include "kern.h"
 #include "net.h"
 
-#include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 
 #define FIRST_BUFFER 2 /* page; those before are the rings */
@@ -102,8 +101,8 @@ static void reclaim(void)
 static err_t output(struct netif *n, struct pbuf *p)
 {
 	(void)n;
-	if (p->tot_len > FRAME_MOST)
-		return ERR_BUF;
+	if (!up || p->tot_len > FRAME_MOST)
+		return ERR_IF;
 	if (!free_count)
 		reclaim();
 	if (free_count && !queue_count) {
@@ -191,7 +190,7 @@ static err_t init(struct netif *n)
 	return ERR_OK;
 }
 
-/* The device that the pVM was given, if it was given one. */
+/* The device that the pVM, or this child, was given, if it was given one. */
 void vif_init(void)
 {
 	ip4_addr_t ip = {control->nic.ip}, mask = {control->nic.mask}, gateway = {control->nic.gateway};
@@ -204,23 +203,19 @@ void vif_init(void)
 		free_tx[free_count] = (uint8_t)free_count;
 	for (unsigned b = 0; b < RX_BUFFERS; b++)
 		offer(b);
+	up = owed = true;
 	netif_add(&vif, &ip, &mask, &gateway, NULL, init, net_ethernet);
 	netif_set_default(&vif);
 	netif_set_up(&vif);
 	netif_set_link_up(&vif);
-	up = owed = true;
-	if (!ip.addr)
-		dhcp_start(&vif);
 	vif_events();
 }
 
-/* In the child of a fork, which may have a device of its own. The frames that wait are its parent's. */
-void vif_forked(void)
+/* In the child of a fork: the device was its parent's, and so are the frames that wait. */
+void vif_down(void)
 {
 	for (; queue_count; queue_count--)
 		pbuf_free(queue[queue_first++ % QUEUE]);
-	for (unsigned b = 0; b < TX_BUFFERS; b++)
-		busy[b] = false;
+	memset(busy, 0, sizeof(busy));
 	up = owed = false;
-	vif_init();
 }
