@@ -23,6 +23,7 @@ import (
 	"kxsh/completions"
 	"kxsh/engine"
 	"kxsh/engine/bench"
+	"kxsh/engine/netswitch"
 	"kxsh/guest"
 	"kxsh/shell"
 	"kxsh/tui"
@@ -41,7 +42,13 @@ const usage = `usage: kxsh [FLAGS]                      an interactive session
 
 `
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	// The network's process, which an engine starts; it reads no configuration, and is not for people.
+	if len(os.Args) > 1 && os.Args[1] == netswitch.Command {
+		os.Exit(netswitch.Main(os.Args[2:]))
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	flags := globalFlags()

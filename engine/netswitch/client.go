@@ -70,27 +70,28 @@ func dial(ctx context.Context, o Options) (*Client, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("%s: %w", lock.Name(), err)
 	}
-	c, err := connect(socket)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+	c, st, err := connect(ctx, socket)
+	// ErrGone: it was ended just now, and its socket is still closing.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, ErrGone) {
 		if err = start(o, socket); err == nil {
-			c, err = connect(socket)
+			c, st, err = connect(ctx, socket)
+		}
+		if err != nil {
+			os.Remove(socket)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer context.AfterFunc(ctx, func() { c.conn.Close() })()
-	st, err := c.State()
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case err != nil:
-		err = fmt.Errorf("%w at once: see %s", err, filepath.Join(o.Dir, logName))
-	case st.Gateway != o.Gateway || st.Loopback != o.Loopback:
+	case errors.Is(err, ErrGone), errors.Is(err, unix.ECONNREFUSED):
+		err = fmt.Errorf("it ended at once: see %s", filepath.Join(o.Dir, logName))
+	case err == nil && (st.Gateway != o.Gateway || st.Loopback != o.Loopback):
 		err = fmt.Errorf("one runs with gateway %v and loopback %v: end all pVMs with a network to have %v and %v", st.Gateway, st.Loopback, o.Gateway, o.Loopback)
 	}
-	if err != nil {
+	if err != nil && c != nil {
 		c.Close()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -129,20 +130,27 @@ func start(o Options, socket string) error {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return errors.Join(err, os.Remove(socket))
+		return err
 	}
 	go cmd.Wait() // no zombie; the switch goes on without us
 	return nil
 }
 
-func connect(socket string) (*Client, error) {
+// connect connects to a switch that answers.
+func connect(ctx context.Context, socket string) (*Client, State, error) {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
-		return nil, err
+		return nil, State{}, err
 	}
 	c := &Client{conn: conn, answers: make(chan response), done: make(chan struct{})}
 	go c.read()
-	return c, nil
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	st, err := c.State()
+	if err != nil {
+		c.Close()
+		return nil, State{}, err
+	}
+	return c, st, nil
 }
 
 // read passes on answers, and finds the end of the switch.
@@ -193,7 +201,7 @@ func (c *Client) call(q *request) (*State, error) {
 		return nil, ErrGone
 	case <-time.After(callTimeout):
 		c.conn.Close()
-		return nil, fmt.Errorf("%w: it did not answer for %v", ErrGone, callTimeout)
+		return nil, fmt.Errorf("it did not answer for %v", callTimeout)
 	}
 }
 

@@ -211,7 +211,7 @@ func TestProcessAtOnce(t *testing.T) {
 func TestProcessFails(t *testing.T) {
 	o := process(t)
 	o.Self = []string{"/bin/false"}
-	if _, err := Dial(context.Background(), o); err == nil || !strings.Contains(err.Error(), "at once: see ") {
+	if _, err := Dial(context.Background(), o); err == nil || !strings.Contains(err.Error(), "it ended at once: see ") {
 		t.Error(err)
 	}
 	o.Self = []string{"/does/not/exist"}
