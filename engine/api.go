@@ -244,9 +244,11 @@ type Exit struct {
 type Detail struct {
 	Process
 	Env       []string      `json:"env"`
-	Children  []int         `json:"children"`   // that live or were not waited for
-	Members   int           `json:"members"`    // of its family, zombies included
-	MaxFamily int           `json:"max_family"` // how many they may be
+	Children  []int         `json:"children"`      // that live or were not waited for
+	Members   int           `json:"members"`       // of its family, zombies included
+	MaxFamily int           `json:"max_family"`    // how many they may be
+	Net       string        `json:"net,omitempty"` // as of RunRequest
+	Publish   []string      `json:"publish,omitempty"`
 	Restart   Restart       `json:"restart"`
 	Restarts  int           `json:"restarts"`
 	RestartOf int           `json:"restart_of,omitempty"` // the PID this one took over from

@@ -225,8 +225,8 @@ func (e *Engine) child(p, c *pvm, s *steps, call ipc.Call, begin func(xen.Domain
 			TTY: c.rec.TTY, Look: e.spins(&c.rec), Rows: int(size >> 32), Cols: int(uint32(size)),
 		},
 		RIP: call.A[0], RSP: call.A[1],
-		Ready: begin,
-		Step:  func(name string, took time.Duration) { s.took("domain: "+name, took) },
+		Waits: c.rec.Request.networked(), Ready: begin,
+		Step: func(name string, took time.Duration) { s.took("domain: "+name, took) },
 	})
 	return err
 }

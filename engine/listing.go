@@ -78,6 +78,7 @@ func (w *listingWriter) process(p *Process) {
 	w.time(p.Started)
 	w.int(p.UID)
 	w.int(p.HostPID)
+	w.text(p.IP)
 	w.bool(p.TTY)
 	w.bool(p.Foreign)
 	w.bool(p.Exit != nil)
@@ -201,6 +202,7 @@ func (r *listingReader) process(p *Process) {
 	p.Started = r.time()
 	p.UID = r.int()
 	p.HostPID = r.int()
+	p.IP = r.text()
 	p.TTY = r.bool()
 	p.Foreign = r.bool()
 	if r.bool() {

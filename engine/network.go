@@ -106,8 +106,8 @@ func nicOf(id xen.DomID, net string) *xen.NIC {
 	return n
 }
 
-// connect gives a pVM whose domain has not run yet the network device that its request asks for, and the ports of the host. After a failure unplug
-// undoes it.
+// connect gives a pVM whose domain has not run yet the network device that its request asks for, and the ports of the host. A failure leaves nothing but
+// what goes with the domain.
 func (e *Engine) connect(p *pvm) error {
 	r := &p.rec.Request
 	n := nicOf(p.dom.ID(), r.Net)
@@ -125,7 +125,10 @@ func (e *Engine) connect(p *pvm) error {
 		return err
 	}
 	p.online.Store(true)
-	return e.publish(r, p.rec.Family)
+	if err = e.publish(r, p.rec.Family); err != nil {
+		e.unplug(p, r, p.rec.Family)
+	}
+	return err
 }
 
 func (r *RunRequest) networked() bool { return r.Net != "" && r.Net != netNone }

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -229,6 +230,12 @@ func (c *Call) detailText(d *engine.Detail) error {
 	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s%s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs), spinText(d.NoSpin))
 	if d.HostPID != 0 {
 		f.add("host pid", "%d", d.HostPID)
+	}
+	if d.Net != "" && d.Net != "none" {
+		f.add("network", "%s, %s", d.Net, cmp.Or(d.IP, "address by DHCP"))
+		for _, ports := range d.Publish {
+			f.add("published", "%s", ports)
+		}
 	}
 	f.add("restart", "%s, restarted %d times", restartText(d.Restart), d.Restarts)
 	if d.RestartOf != 0 {

@@ -139,6 +139,8 @@ type Fork struct {
 	// RIP and RSP are where the child goes on, and perhaps the parent: see kx_abi.h. Both are the
 	// parent's word.
 	RIP, RSP uint64
+	// Waits says that the child must not run before Ready has unpaused it: it is to be plugged.
+	Waits bool
 	// Ready, if not nil, is called once when the child is a domain like others, and unpauses it: then it runs before
 	// Fork returns, perhaps before Ready is called. If Ready fails, or Fork after it, the child is gone, and is to be released
 	// by who was told.

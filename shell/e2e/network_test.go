@@ -61,7 +61,7 @@ func echoes(t *testing.T, c *net.TCPConn, n int) {
 }
 
 // A server on a published port: bytes come back as they were, on many connections at once; half a connection can be closed; other pVMs reach it by its
-// name, its PID and its address.
+// name and its address.
 func TestNetwork(t *testing.T) {
 	h := newHome(t)
 	image, port := h.netImage(t), freePort(t)
@@ -80,7 +80,7 @@ func TestNetwork(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	ip := strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "ip", pid))
-	for _, name := range []string{"mirror", pid, ip} {
+	for _, name := range []string{"mirror", ip} {
 		if out := h.output(t, "run", "--net", "user", image, "say", name, "7", "hello"); out != "hello\n" {
 			t.Errorf("%s: %q", name, out)
 		}
@@ -116,7 +116,7 @@ func TestNetworkKilled(t *testing.T) {
 	echoes(t, dial(t, port), 1000)
 	h.output(t, "ps")
 	echoes(t, c, 1000)
-	if out := h.output(t, "run", "--net", "user", image, "say", pid, "7", "hello"); out != "hello\n" {
+	if out := h.output(t, "run", "--net", "user", image, "say", "net", "7", "hello"); out != "hello\n" {
 		t.Errorf("%q", out)
 	}
 	for _, process := range h.switches(t) {

@@ -317,7 +317,7 @@ func (b *fork) files() (err error) {
 		unix.Munmap(p.area)
 		closeAll(p.pidfd, p.bell, p.sock, p.ctl, p.ram, p.family)
 	})
-	if b.f.Ready != nil { // need not wait for us once it is there
+	if b.f.Ready != nil && !b.f.Waits { // need not wait for us once it is there
 		p.state().Go = 1
 	}
 	if n.engine, err = dup(p.sock); err != nil {
