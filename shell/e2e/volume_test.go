@@ -14,8 +14,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"kxsh/ipc/abi"
 )
 
 func (h *home) compileVolume(t *testing.T) string {
@@ -433,4 +436,51 @@ func TestVolumeRefused(t *testing.T) {
 	if out := h.output(t, "inspect", pid); !strings.Contains(out, dir+" at /data, read-only\n") || !strings.Contains(out, dir+" at /other\n") {
 		t.Errorf("inspect shows %s", out)
 	}
+}
+
+// A pVM that speaks to the server of its folders by itself, and not by the rules, touches nothing but those, and harms nobody.
+func TestVolumeHostile(t *testing.T) {
+	a := newArena(t)
+	dir := a.folder(t, "data/in")
+	writeFile(t, filepath.Join(a.dir, "data", "outside"), "outside")
+	writeFile(t, filepath.Join(dir, "a"), "a")
+	if err := os.Symlink("../outside", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	files := fmt.Sprint(abi.ControlVa + unsafe.Offsetof(abi.KxControl{}.Files))
+	image := a.compile(t, "requests")
+	before, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range max(4/slowness, 1) {
+		e, _ := a.finish(t, "-v", dir+":/data", image, files, fmt.Sprint(seed), fmt.Sprint(1000/slowness))
+		if e.code != 0 || e.stdout != "1\n" {
+			t.Errorf("seed %d: status %d, %q, %q", seed, e.code, e.stdout, e.errs)
+		}
+	}
+	if e, pid := a.finish(t, "-v", dir+":/data", image, files); e.code != 137 {
+		t.Errorf("a request without a size: status %d, %q", e.code, e.stdout)
+	} else if out := a.output(t, "events"); !strings.Contains(out, "a request of folders of 4294967295 bytes") {
+		t.Errorf("%s: no event", pid)
+	}
+	left, err := os.ReadDir(filepath.Join(a.dir, "data"))
+	text, _ := os.ReadFile(filepath.Join(a.dir, "data", "outside"))
+	after, _ := os.ReadFile("/etc/passwd")
+	if err != nil || len(left) != 2 || string(text) != "outside" || !bytes.Equal(before, after) {
+		t.Errorf("outside of the folder: %v, %q, %v", left, text, err)
+	}
+}
+
+// A restarted pVM has the folders again.
+func TestVolumeRestart(t *testing.T) {
+	h := newHome(t)
+	dir := h.folder(t, "data")
+	c := h.clerk(t, "-v", dir+":/data", "--restart", "always")
+	c.does("mkdir /data/a 755", "0")
+	c.end()
+	await(t, "the next one", func() (bool, string) {
+		out, _, _ := h.run(t, "inspect", "clerk")
+		return strings.Contains(out, dir+" at /data\n") && strings.Contains(out, "instead of"), out
+	})
 }
