@@ -212,7 +212,7 @@ long make_parents(struct dent *dir, const char *path, struct dent **parent, cons
 int dev_fill(struct dent *dir);
 int proc_fill(struct dent *dir);
 
-/* ---- host.c, hostfile.c: folders of the host, by the engine. All of it may be in vain, with -EIO, when an engine has died meanwhile ---- */
+/* ---- host.c, hostname.c, hostfile.c: folders of the host, by the engine. All of it may be in vain, with -EIO, when an engine has died meanwhile ---- */
 
 /* Flags with which the host opens a file. */
 #define HOST_OPEN_FLAGS (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC)

@@ -18,10 +18,20 @@ struct host {
 
 #define RETRY(call) ({ long retry_r; do retry_r = (call); while (retry_r == P9_STALE); retry_r; })
 
-/* ---- host.c ---- */
+/* What the server says of an entry. */
+struct qid {
+	uint8_t type;  /* P9_QID_* */
+	uint32_t born; /* as host.born */
+	uint64_t ino;
+};
 
-long host_reach(struct inode *n); /* its fid is one of the server's: 0, -errno or P9_STALE */
-long host_clone(struct inode *n, struct fid *f); /* another one, likewise */
+/* ---- host.c: 0, -errno or P9_STALE ---- */
+
+long host_reach(struct inode *n); /* its fid is one of the server's */
+long host_clone(struct inode *n, struct fid *f); /* another one */
+/* From dir, which was reached, to its entry, or with len 0 to itself; *f is its fid, *qid what it is. */
+long host_walk(struct inode *dir, const char *name, size_t len, struct fid *f, struct qid *qid);
+long host_attributes(struct inode *n); /* of what was reached: its fields are as the host has them */
 
 /* ---- hostfile.c ---- */
 

@@ -6,6 +6,11 @@ struct hostfile {
 	int flags; /* with which the server has opened it */
 };
 
+static void put_file(const struct file *f)
+{
+	p9_put_fid(&((struct hostfile *)f->priv)->fid);
+}
+
 /* The file is open at the server that there is, with the flags that it has now. */
 static long ready(struct file *f)
 {
@@ -20,7 +25,7 @@ static long ready(struct file *f)
 	if (err)
 		return err;
 	p9_begin(P9_LOPEN);
-	p9_put(h->fid.number, 4);
+	p9_put_fid(&h->fid);
 	p9_put((unsigned)flags, 4);
 	err = p9_call(true);
 	if (err)
@@ -64,7 +69,7 @@ static long try_read(struct file *f, uint64_t at, size_t n, const void **data)
 	if (err)
 		return err;
 	p9_begin(P9_READ);
-	p9_put(((struct hostfile *)f->priv)->fid.number, 4);
+	put_file(f);
 	p9_put(at, 8);
 	p9_put(n, 4);
 	err = p9_call(true);
@@ -107,7 +112,7 @@ static long try_write(struct file *f, struct uio *u, uint64_t at, size_t n)
 	if (err)
 		return err;
 	p9_begin(P9_WRITE);
-	p9_put(((struct hostfile *)f->priv)->fid.number, 4);
+	put_file(f);
 	p9_put(at, 8);
 	room = p9_room();
 	in = uio_in(u, room + 4, n);
@@ -150,7 +155,7 @@ static long try_sync(struct file *f, bool data)
 	if (err)
 		return err;
 	p9_begin(P9_FSYNC);
-	p9_put(((struct hostfile *)f->priv)->fid.number, 4);
+	put_file(f);
 	p9_put(data, 4);
 	return p9_call(true);
 }
@@ -178,7 +183,7 @@ static long try_list(struct file *f, uint64_t from, size_t max)
 	if (err)
 		return err;
 	p9_begin(P9_READDIR);
-	p9_put(((struct hostfile *)f->priv)->fid.number, 4);
+	put_file(f);
 	p9_put(from, 8);
 	p9_put(max, 4);
 	err = p9_call(true);

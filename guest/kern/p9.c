@@ -30,6 +30,11 @@ void p9_put(uint64_t v, size_t bytes)
 	at += bytes;
 }
 
+void p9_put_fid(const struct fid *f)
+{
+	p9_put(f->number, 4);
+}
+
 void p9_text(const char *s, size_t len)
 {
 	p9_put(len, 2);
@@ -175,7 +180,7 @@ void p9_clunk(struct fid *f)
 {
 	if (p9_knows(f)) {
 		p9_begin(P9_CLUNK);
-		p9_put(f->number, 4);
+		p9_put_fid(f);
 		p9_call(true);
 	}
 	f->server = 0;

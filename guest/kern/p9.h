@@ -48,6 +48,7 @@ enum p9_type {
  */
 void p9_begin(enum p9_type type);
 void p9_put(uint64_t v, size_t bytes);
+void p9_put_fid(const struct fid *f);
 void p9_text(const char *s, size_t len);
 void *p9_room(void); /* where the next byte goes; P9_DATA_MAX bytes are there behind a header */
 void p9_skip(size_t n);

@@ -472,6 +472,19 @@ func TestVolumeHostile(t *testing.T) {
 	}
 }
 
+// All bytes of a large file come and go, in a time that the log tells.
+func TestVolumeSpeed(t *testing.T) {
+	h := newHome(t)
+	c := h.clerk(t, "-v", h.folder(t, "data")+":/data")
+	var written, read, small, stat int64
+	said := c.does(fmt.Sprintf("speed /data/large %d", max(64/slowness, 8)), "")
+	if n, err := fmt.Sscan(said, &written, &read, &small, &stat); n != 4 {
+		t.Fatalf("%q: %v", said, err)
+	}
+	t.Logf("MB/s written %d, read %d; µs of a small read %d, of a stat %d", written/1e6, read/1e6, small/1e3, stat/1e3)
+	c.end()
+}
+
 // A restarted pVM has the folders again.
 func TestVolumeRestart(t *testing.T) {
 	h := newHome(t)

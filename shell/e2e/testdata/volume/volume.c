@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SLOTS 8
@@ -17,6 +18,14 @@
 
 static int slots[SLOTS] = {-1, -1, -1, -1, -1, -1, -1, -1};
 static char data[MOST];
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
 
 static void result(long r)
 {
@@ -185,6 +194,34 @@ static void perform(char *line)
 			printf("told %ld\n", i);
 		}
 		close(fd);
+	} else if (!strcmp(op, "speed") && sscanf(line, "%*s %255s %ld", a, &x) == 2) {
+		/* Bytes a second written and read in pieces of 1 MiB, nanoseconds of a small read and of a stat. */
+		int64_t from[4];
+
+		fd = open(a, O_RDWR | O_CREAT | O_TRUNC, 0644);
+		from[0] = now();
+		for (long i = 0; i < x; i++)
+			y += write(fd, data, MOST);
+		from[0] = now() - from[0];
+		lseek(fd, 0, SEEK_SET);
+		from[1] = now();
+		for (long i = 0; i < x; i++)
+			z += read(fd, data, MOST);
+		from[1] = now() - from[1];
+		from[2] = now();
+		for (long i = 0; i < 100; i++)
+			w += pread(fd, data, 1, 0);
+		from[2] = now() - from[2];
+		from[3] = now();
+		for (long i = 0; i < 100; i++)
+			w += stat(a, &s);
+		from[3] = now() - from[3];
+		close(fd);
+		if (y != x * MOST || z != y || w != 100)
+			result(-1);
+		else
+			printf("%ld %ld %ld %ld\n", y * 1000 / (from[0] / 1000000 + 1), z * 1000 / (from[1] / 1000000 + 1),
+				(long)from[2] / 100, (long)from[3] / 100);
 	} else if (!strcmp(op, "fork")) {
 		int status = 0, pid = fork();
 
