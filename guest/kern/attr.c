@@ -11,12 +11,23 @@ static long stat_out(struct inode *n, long buf)
 {
 	struct stat st;
 
-	long err = host_refresh(n);
-
-	if (err)
-		return err;
 	inode_stat(n, &st);
 	return copy_out((void *)buf, &st, sizeof(st));
+}
+
+/* As walk_node, and its fields are as the host has them. Whose name was looked up in a folder of the host has been asked for just now. */
+static long walk_stat(long dirfd, long path, int at_flags, struct inode **n)
+{
+	int flags = (at_flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (at_flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+	struct walk w;
+	long err = walk_user(&w, dirfd, path, flags);
+
+	if (!err && !(w.last == LAST_NAME && w.parent->node->host))
+		err = host_refresh(w.node);
+	if (!err)
+		*n = inode_get(w.node);
+	walk_end(&w);
+	return err;
 }
 
 long sys_newfstatat(long dirfd, long path, long buf, long flags)
@@ -26,7 +37,7 @@ long sys_newfstatat(long dirfd, long path, long buf, long flags)
 
 	if (flags & ~(long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
-	err = walk_node(dirfd, path, flags, &n);
+	err = walk_stat(dirfd, path, (int)flags, &n);
 	if (err)
 		return err;
 	err = stat_out(n, buf);
@@ -51,7 +62,9 @@ long sys_fstat(long fd, long buf)
 
 	if (err)
 		return err;
-	err = stat_out(f->node, buf);
+	err = host_refresh(f->node);
+	if (!err)
+		err = stat_out(f->node, buf);
 	file_put(f);
 	return err;
 }
@@ -93,14 +106,9 @@ long sys_statx(long dirfd, long path, long flags, long mask, long buf)
 
 	if (flags & ~known || (flags & KSTATX_SYNC) == KSTATX_SYNC || mask & 0x80000000L)
 		return -EINVAL;
-	err = walk_node(dirfd, path, flags, &n);
+	err = walk_stat(dirfd, path, (int)flags, &n);
 	if (err)
 		return err;
-	err = host_refresh(n);
-	if (err) {
-		inode_put(n);
-		return err;
-	}
 	inode_stat(n, &st);
 	x.blksize = st.st_blksize;
 	x.nlink = st.st_nlink;

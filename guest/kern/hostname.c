@@ -124,7 +124,8 @@ long host_lookup(struct dent *dir, const char *name, size_t len, struct dent **o
 	if (d && d->node->ino == n->ino && d->node->host->born == n->host->born && (d->node->mode & S_IFMT) == (n->mode & S_IFMT)) {
 		struct inode *old = d->node;
 
-		old->mode = n->mode, old->uid = n->uid, old->gid = n->gid, old->nlink = n->nlink, old->size = n->size;
+		old->mode = n->mode, old->uid = n->uid, old->gid = n->gid, old->nlink = n->nlink, old->size = n->size, old->rdev = n->rdev;
+		old->atime = n->atime, old->mtime = n->mtime, old->ctime = n->ctime, old->host->blocks = n->host->blocks;
 		if (!p9_knows(&old->host->fid)) {
 			old->host->fid = n->host->fid;
 			n->host->fid.server = 0;
