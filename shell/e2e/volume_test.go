@@ -363,6 +363,32 @@ func TestVolumeEngineKilledWhileWriting(t *testing.T) {
 	}
 }
 
+// Files are used as the engine's user, whoever the program takes itself for.
+func TestVolumeUser(t *testing.T) {
+	onlyOn(t, "hosted", "Xen is root's: TestVolumeConfined")
+	h := newUserHome(t)
+	dir := h.folder(t, "data")
+	writeFile(t, filepath.Join(dir, "closed"), "closed")
+	uid := os.Geteuid()
+	if h.uid != 0 {
+		uid = h.uid
+		chown(t, dir, uid)
+	}
+	c := h.clerk(t, "-v", dir+":/data")
+	c.does("open 0 /data/own 66 444", "0")
+	c.does("write 0 3 65", "3")
+	c.does("open 1 /data/own 1 0", failed(unix.EACCES))
+	if h.uid != 0 {
+		c.does("chmod /data/closed 666", failed(unix.EPERM))
+		c.does("open 1 /data/closed 1 0", failed(unix.EACCES))
+	}
+	c.end()
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, "own"), &st); err != nil || int(st.Uid) != uid || st.Mode&0o7777 != 0o444 || st.Size != 3 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
 // A folder that is removed, or has no room, is an error like on the host.
 func TestVolumeLost(t *testing.T) {
 	h := newHome(t)
@@ -421,6 +447,16 @@ func TestVolumeRefused(t *testing.T) {
 		if out, errs, code := h.run(t, append(args, hello)...); code != c.code || out != "" || !strings.HasPrefix(errs, c.want) {
 			t.Errorf("%q: status %d, %q, want %d, %q", c.volumes, code, errs, c.code, c.want)
 		}
+	}
+	if _, errs, code := h.run(t, "run", "--recycle", "-v", dir+":/data", hello); code != 1 || errs != "run: -v: a domain that is used again has no folders of the host: leave out --recycle\n" {
+		t.Errorf("--recycle: status %d, %q", code, errs)
+	}
+	many := []string{"run"}
+	for i := range abi.Mounts + 1 {
+		many = append(many, "-v", fmt.Sprintf("%s:/m%d", dir, i))
+	}
+	if _, errs, code := h.run(t, append(many, hello)...); code != 1 || errs != "run: -v: 9 folders, at most 8\n" {
+		t.Errorf("too many: status %d, %q", code, errs)
 	}
 	if _, errs, code := h.run(t, "run", "-v", dir+":/etc/passwd", h.compileVolume(t)); code != 0 {
 		t.Errorf("one that opens no file does not mount: %d, %q", code, errs)
