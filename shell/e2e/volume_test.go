@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -359,6 +360,35 @@ func TestVolumeEngineKilledWhileWriting(t *testing.T) {
 	for i := 0; i < len(b); i += 8 {
 		if n := binary.LittleEndian.Uint64(b[i:]); n != uint64(i/512) {
 			t.Fatalf("record %d has %d at %d", i/512, n, i%512)
+		}
+	}
+}
+
+// What several pVMs append to one file at the same time is all there, each piece whole.
+func TestVolumeTogether(t *testing.T) {
+	h := newHome(t)
+	dir, image := h.folder(t, "data"), h.compileVolume(t)
+	const pvms, pieces, size = 4, 60, 3000
+	var all sync.WaitGroup
+	for i := range pvms {
+		all.Go(func() {
+			script := "open 0 /data/log 1089 644\n" + strings.Repeat(fmt.Sprintf("write 0 %d %d\n", size, 'a'+i), pieces)
+			cmd := h.command("run", "-i", "-v", dir+":/data", image)
+			cmd.Stdin = strings.NewReader(script)
+			out, err := cmd.Output()
+			if want := "0\n" + strings.Repeat(fmt.Sprintln(size), pieces); err != nil || string(out) != want {
+				t.Errorf("pVM %d: %q, %v", i, out, err)
+			}
+		})
+	}
+	all.Wait()
+	b, err := os.ReadFile(filepath.Join(dir, "log"))
+	if err != nil || len(b) != pvms*pieces*size {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	for at := 0; at < len(b); at += size {
+		if p := b[at:][:size]; !bytes.Equal(p, bytes.Repeat(p[:1], size)) {
+			t.Fatalf("the piece at %d is torn", at)
 		}
 	}
 }
