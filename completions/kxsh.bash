@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env --restart --root --net -p --publish --recycle --lib-path --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -217,6 +217,8 @@ _kxsh_value() {
 		kind=none words='' ;;
 	run:-e | run:--env)
 		kind=none words='' ;;
+	run:-v | run:--volume)
+		kind=file words='' ;;
 	run:--restart)
 		kind=words words='no on-failure always unless-stopped' ;;
 	run:--root)

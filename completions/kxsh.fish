@@ -165,24 +165,25 @@ complete -c kxsh -n __kxsh_first -a engine -d 'be the engine, for a service mana
 complete -c kxsh -n __kxsh_file -F
 
 # run
-complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -F
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s d -l detach -d 'run in the background and print the PID'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s i -l interactive -d 'give it standard input'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s t -l tty -d 'its console is a terminal'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l name -r -f -d 'its name (default: the image\'s)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l net -r -f -d 'its network, NET: none, user or bridge=NAME (default none)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -s p -l publish -r -f -d 'give it a port of the host, [ADDR:]HOST:PORT: PORTS'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l recycle -d 'run an application, a shared library, in a domain that has booted already'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env --restart --root --net -p --publish --lib-path --key --require' -f -a '(__kxsh_images)'
+complete -c kxsh -n '__kxsh_in run; and not __kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -F
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s d -l detach -d 'run in the background and print the PID'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s i -l interactive -d 'give it standard input'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s t -l tty -d 'its console is a terminal'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l name -r -f -d 'its name (default: the image\'s)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s m -l memory -r -f -d 'its RAM, such as 64M (default: what the image asks for)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l vcpus -r -f -d 'virtual CPUs; this version has pVMs of one only'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s e -l env -r -f -d 'an environment variable K=V, or K to pass this shell\'s'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s v -l volume -r -F -d 'a folder of the host, HOSTDIR:PATH[:ro]'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l restart -r -f -a 'no on-failure always unless-stopped' -d 'no, on-failure[:N], always or unless-stopped'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l net -r -f -d 'its network, NET: none, user or bridge=NAME (default none)'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -s p -l publish -r -f -d 'give it a port of the host, [ADDR:]HOST:PORT: PORTS'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l recycle -d 'run an application, a shared library, in a domain that has booted already'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l require -r -f -d 'a list of what it must meet: signed,name=NAME,version=N,version=N+,loader=self|app|any,no-rollback'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --lib-path --key --require' -f -a '(__kxsh_images)'
 
 # fork
 complete -c kxsh -n '__kxsh_in fork' -s n -l count -r -f -d 'how many children'

@@ -96,6 +96,7 @@ type RunRequest struct {
 	Root   string   `json:"root,omitempty"` // tar file of the root file system
 	// LibPath are folders, as absolute paths, in which to look for shared libraries before the image's own.
 	LibPath []string `json:"lib_path,omitempty"`
+	Mounts  []Mount  `json:"mounts,omitempty"`
 	TTY     bool     `json:"tty"`
 	Stdin   bool     `json:"stdin"`
 	Rows    int      `json:"rows,omitempty"`
@@ -114,6 +115,13 @@ type RunRequest struct {
 	// Hold delays the domain's first instruction until somebody attaches, so that a foreground
 	// run loses nothing and sees the terminal's size from the start.
 	Hold bool `json:"hold,omitempty"`
+}
+
+// Mount is a folder of the host that the pVM sees.
+type Mount struct {
+	Host     string `json:"host"` // absolute path; the engine opens it as itself
+	Path     string `json:"path"` // absolute path in the pVM
+	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
 // Restart is a restart policy as docker spells it: no, on-failure[:N], always, unless-stopped. A
@@ -244,10 +252,11 @@ type Exit struct {
 type Detail struct {
 	Process
 	Env       []string      `json:"env"`
-	Children  []int         `json:"children"`      // that live or were not waited for
-	Members   int           `json:"members"`       // of its family, zombies included
-	MaxFamily int           `json:"max_family"`    // how many they may be
-	Net       string        `json:"net,omitempty"` // as of RunRequest
+	Mounts    []Mount       `json:"mounts,omitempty"` // folders of the host
+	Children  []int         `json:"children"`         // that live or were not waited for
+	Members   int           `json:"members"`          // of its family, zombies included
+	MaxFamily int           `json:"max_family"`       // how many they may be
+	Net       string        `json:"net,omitempty"`    // as of RunRequest
 	Publish   []string      `json:"publish,omitempty"`
 	Restart   Restart       `json:"restart"`
 	Restarts  int           `json:"restarts"`

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"kxsh/files"
 	"kxsh/xen"
 )
 
@@ -57,6 +58,7 @@ type Engine struct {
 	cpus    int // of the host
 	log     *slog.Logger
 
+	files        files.Budget  // of descriptors for folders of the host
 	placeholders *placeholders // that wait for an application
 	net          netSwitch
 
@@ -98,6 +100,7 @@ func New(o Options) (*Engine, error) {
 		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State), builtIn: NewBuiltIn(o.Libraries, o.State),
 		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
+	e.files.Max = filesBudget()
 	e.placeholders = newPlaceholders(e)
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
 	if e.events, err = newEvents(st); err != nil {

@@ -16,6 +16,7 @@ import (
 // tend looks after one running pVM: its console, and in the end its death.
 func (e *Engine) tend(p *pvm) {
 	defer e.tending.Done()
+	e.startFiles(p)
 	for {
 		select {
 		case <-p.dom.Rang():
@@ -45,18 +46,27 @@ func (e *Engine) drain(p *pvm) {
 		}
 	}
 	if err != nil {
-		e.mu.Lock()
-		first := p.broken == ""
-		p.broken = err.Error()
-		e.mu.Unlock()
-		if first {
-			e.events.addf("corrupt", &p.rec.Process, "control area: %v: destroyed", err)
-			p.dom.Destroy()
-		}
+		e.corrupt(p, err)
+	}
+	select {
+	case p.files <- struct{}{}: // perhaps it asks for a file
+	default:
 	}
 	select {
 	case p.room <- struct{}{}: // there may be room for input
 	default:
+	}
+}
+
+// corrupt destroys a pVM that breaks the rules of what it shares with us.
+func (e *Engine) corrupt(p *pvm, err error) {
+	e.mu.Lock()
+	first := p.broken == ""
+	p.broken = err.Error()
+	e.mu.Unlock()
+	if first {
+		e.events.addf("corrupt", &p.rec.Process, "control area: %v: destroyed", err)
+		p.dom.Destroy()
 	}
 }
 

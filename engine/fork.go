@@ -132,6 +132,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 			Require: parent.Request.Require, Keys: parent.Request.Keys, // they hold for what it is updated with, too
 			LibPath: parent.Request.LibPath, Net: parent.Request.Net, Publish: parent.Request.Publish,
+			Mounts: parent.Request.Mounts,
 		},
 		ImageSHA: parent.ImageSHA, Placeholder: parent.Placeholder, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
 		Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
@@ -223,6 +224,7 @@ func (e *Engine) child(p, c *pvm, s *steps, call ipc.Call, begin func(xen.Domain
 		Boot: xen.Boot{
 			Name: c.rec.Name, Args: c.rec.Args, Env: c.rec.Request.Env, PPID: xen.DomID(c.rec.PPID), Family: xen.DomID(c.rec.Family),
 			TTY: c.rec.TTY, Look: e.spins(&c.rec), Rows: int(size >> 32), Cols: int(uint32(size)),
+			Mounts: mountPaths(c.rec.Request.Mounts),
 		},
 		RIP: call.A[0], RSP: call.A[1],
 		Waits: c.rec.Request.networked(), Ready: begin,

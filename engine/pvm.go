@@ -28,6 +28,7 @@ type pvm struct {
 	ended  chan struct{} // closed when rec.Exit is set and the log complete
 	room   chan struct{} // receives when there may be room for input
 	again  chan struct{} // tend looks after it as if it had rung
+	files  chan struct{} // receives when it may ask for a file of the host
 
 	// Guarded by Engine.mu.
 	broken string   // why the control area is not trusted any more
@@ -69,7 +70,7 @@ type pvm struct {
 }
 
 func newPVM() *pvm {
-	return &pvm{ended: make(chan struct{}), room: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+	return &pvm{ended: make(chan struct{}), room: make(chan struct{}, 1), again: make(chan struct{}, 1), files: make(chan struct{}, 1)}
 }
 
 // attachControl finds the rings in a new or adopted domain's control area.

@@ -182,7 +182,7 @@ func (b *birth) boot() xen.Boot {
 	r := &b.r
 	return xen.Boot{
 		Name: r.Name, Args: r.Args, Env: r.Env, TTY: r.TTY, Stdin: r.Stdin, Look: b.e.cpus > 1,
-		Rows: r.Rows, Cols: r.Cols, Root: b.root,
+		Rows: r.Rows, Cols: r.Cols, Root: b.root, Mounts: mountPaths(r.Mounts),
 	}
 }
 
@@ -243,6 +243,9 @@ func (e *Engine) checkRun(r *RunRequest) error {
 		if !filepath.IsAbs(dir) {
 			return errf(CodeInvalid, "--lib-path %s: the engine needs an absolute path", dir)
 		}
+	}
+	if err := checkMounts(r); err != nil {
+		return err
 	}
 	for _, s := range append(append([]string{}, r.Args...), r.Env...) {
 		if strings.IndexByte(s, 0) >= 0 {

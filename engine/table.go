@@ -126,7 +126,8 @@ func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 	d := &Detail{
 		Children: children, Members: members, MaxFamily: limit,
 
-		Process: r.listed(), Env: r.Request.Env, Net: r.Request.Net, Publish: r.Request.Publish, Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
+		Process: r.listed(), Env: r.Request.Env, Net: r.Request.Net, Publish: r.Request.Publish, Mounts: r.Request.Mounts,
+		Restart: r.Request.Restart, Restarts: r.Restarts, RestartOf: r.RestartOf,
 		Steps: r.Steps, MainAfter: r.MainAfter, LogPath: p.log.dir, ImageSHA: r.ImageSHA, Seal: r.Seal, Libraries: r.Libraries, Crash: r.Crash,
 	}
 	d.LogBytes, d.LogLost = p.log.size()

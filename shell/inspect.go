@@ -221,6 +221,13 @@ func (c *Call) detailText(d *engine.Detail) error {
 	for _, kv := range d.Env {
 		f.add("env", "%s", kv)
 	}
+	for _, m := range d.Mounts {
+		only := ""
+		if m.ReadOnly {
+			only = ", read-only"
+		}
+		f.add("folder", "%s at %s%s", m.Host, m.Path, only)
+	}
 	f.add("started", "%s by uid %d", d.Started.Local().Format("2006-01-02 15:04:05.000"), d.UID)
 	if d.MainAfter > 0 {
 		f.add("main after", "%s", humanDuration(d.MainAfter))

@@ -26,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
 from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -36,7 +36,10 @@ The program's environment is what this session exported itself (export K=V; K=V 
 of the host's. Flags after IMAGE are the program's. The exit status is the program's; 128+n when signal
 n ended it; 126: not a pVM image, or refused; 127: no such file.
 
---net user gives it a network: its own address, DNS by the names and PIDs of other pVMs, and what the host reaches; bridge=NAME has it on a bridge of
+-v lets the pVM see a folder of the host at PATH, and with :ro not change it. Its files are the host's: they are read and written as the user whose engine it is,
+nothing outside of the folder is reached, and symbolic links are followed in the pVM. The folder has to be there.
+
+--net user gives it a network: its own address, DNS with the names of other pVMs, and what the host reaches; bridge=NAME has it on a bridge of
 the host, with DHCP (Xen alone). --publish [ADDR:]HOST:PORT gives it a TCP port of the host: the members of its family that listen on PORT take turns.
 
 --recycle gives IMAGE, an application, a domain that has booted already (pool): a shared library (kxsh cc -shared) that begins at app_entry(argc, argv, envp),
@@ -44,7 +47,7 @@ or at main if it has none. In the end its domain is made blank and used again.
 
 --require holds the image, root archive included, against its signed record, at restarts too: version=N is exactly N, version=N+ that or later,
 loader=L that or a stricter one, and no-rollback refuses what is older than the newest that ran so. Any of them, and --key, needs a signature.`,
-	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!", "run --require version=3+,no-rollback web.kx", "run --recycle job.so 7", "run -d --publish 8080:80 httpd.kx"},
+	Examples: []string{"run hello.kx", "run -d --name web -m 64M web.kx 8080", "echo 'print(6*7)' | run -i lua.kx -", "run x.kx & kill $!; wait $!", "run --require version=3+,no-rollback web.kx", "run --recycle job.so 7", "run -v ./data:/data -v ./site:/srv:ro web.kx", "run -d --publish 8080:80 httpd.kx"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("detach", "d", false, "run in the background and print the PID")
 		f.BoolP("interactive", "i", false, "give it standard input")
@@ -53,6 +56,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.StringP("memory", "m", "", "its RAM, such as 64M (default: what the image asks for)")
 		f.Int("vcpus", 1, "virtual CPUs; this version has pVMs of one only")
 		f.StringArrayP("env", "e", nil, "an environment variable `K=V`, or K to pass this shell's")
+		f.StringArrayP("volume", "v", nil, "a folder of the host, `HOSTDIR:PATH[:ro]`")
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
 		f.String("net", "", "its network, `NET`: none, user or bridge=NAME (default none)")
@@ -62,7 +66,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.String("key", "", keyUsage)
 		f.String("require", "", requireUsage)
 	},
-	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File},
+	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File, "volume": File},
 	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
 	Args:     Image,
 	Leading:  true,
@@ -143,6 +147,9 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 	}
 	r.Publish, _ = c.Flags.GetStringArray("publish")
 	r.LibPath = c.libPath()
+	if r.Mounts, err = c.mounts(); err != nil {
+		return nil, err
+	}
 	if err := c.require(r); err != nil {
 		return nil, err
 	}
@@ -158,6 +165,20 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// mounts reads -v.
+func (c *Call) mounts() (list []engine.Mount, err error) {
+	volumes, _ := c.Flags.GetStringArray("volume")
+	for _, v := range volumes {
+		parts := strings.Split(v, ":")
+		ro := len(parts) == 3 && parts[2] == "ro"
+		if len(parts) == 3 && parts[2] != "ro" && parts[2] != "rw" || len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
+			return nil, usagef("-v %s: not HOSTDIR:PATH or HOSTDIR:PATH:ro", v)
+		}
+		list = append(list, engine.Mount{Host: c.Path(parts[0]), Path: parts[1], ReadOnly: ro})
+	}
+	return list, nil
 }
 
 func libPathFlag(f *pflag.FlagSet) {

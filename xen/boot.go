@@ -46,7 +46,7 @@ func (p *Place) RootVA(n int) uint64 {
 // Check tells whether the domain can be given all of it, in a RAM window of ramPages pages.
 func (b *Boot) Check(ramPages uint64) error {
 	size := 0
-	for _, list := range [][]string{b.Args, b.Env} {
+	for _, list := range b.strings() {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 {
 				return fmt.Errorf("argument or variable %.32q: %w: it has a NUL inside", s, ErrBoot)
@@ -54,8 +54,15 @@ func (b *Boot) Check(ramPages uint64) error {
 			size += len(s) + 1
 		}
 	}
-	if size > abi.ArgsSize {
-		return fmt.Errorf("arguments and environment: %w: %d bytes, at most %d: shorten them", ErrBoot, size, abi.ArgsSize)
+	most := abi.ArgsSize
+	if len(b.Mounts) > 0 {
+		most -= abi.FilesSize
+	}
+	if size > most {
+		return fmt.Errorf("arguments and environment: %w: %d bytes, at most %d: shorten them", ErrBoot, size, most)
+	}
+	if len(b.Mounts) > abi.Mounts {
+		return fmt.Errorf("%d folders: %w: at most %d", len(b.Mounts), ErrBoot, abi.Mounts)
 	}
 	// A domain that has nothing but its files cannot run: leave it at least as much again.
 	if uint64(len(b.Root)) > ramPages*abi.PageSize/2 {
@@ -122,7 +129,7 @@ func (b *Boot) program(ctl []byte) error {
 	c.Flags |= b.flags()
 	c.Rows, c.Cols = uint32(max(b.Rows, 0)), uint32(max(b.Cols, 0))
 	copy(c.Name[:len(c.Name)-1], b.Name)
-	c.Argc, c.Envc = uint32(len(b.Args)), uint32(len(b.Env))
+	c.Argc, c.Envc, c.Files.Mounts = uint32(len(b.Args)), uint32(len(b.Env)), uint32(len(b.Mounts))
 	c.ArgsLen = b.putStrings(ctl[abi.ArgsVa-abi.CtlVa:][:abi.ArgsSize])
 	if _, err := rand.Read(c.Seed[:]); err != nil {
 		return fmt.Errorf("random seed: %w", err)
@@ -130,9 +137,15 @@ func (b *Boot) program(ctl []byte) error {
 	return nil
 }
 
-// ArgsLen is how many bytes arguments and environment take.
+// strings are what goes to abi.ArgsVa, in order.
+func (b *Boot) strings() [][]string { return [][]string{b.Args, b.Env, b.Mounts} }
+
+// ArgsLen is how many bytes from abi.ArgsVa on the domain needs.
 func (b *Boot) ArgsLen() (n int) {
-	for _, list := range [][]string{b.Args, b.Env} {
+	if len(b.Mounts) > 0 {
+		return abi.ArgsSize
+	}
+	for _, list := range b.strings() {
 		for _, s := range list {
 			n += len(s) + 1
 		}
@@ -140,9 +153,9 @@ func (b *Boot) ArgsLen() (n int) {
 	return n
 }
 
-// putStrings writes arguments and environment, each with its NUL, to zeroed memory.
+// putStrings writes them, each with its NUL, to zeroed memory.
 func (b *Boot) putStrings(to []byte) (n uint32) {
-	for _, list := range [][]string{b.Args, b.Env} {
+	for _, list := range b.strings() {
 		for _, s := range list {
 			n += uint32(copy(to[n:], s)) + 1
 		}

@@ -129,7 +129,8 @@ type Boot struct {
 	Waits  bool  // it has no program, and will ask for one: abi.FWaits, Renew
 	Rows   int
 	Cols   int
-	Root   []byte // tar archive of the root file system, or nil
+	Root   []byte   // tar archive of the root file system, or nil
+	Mounts []string // where folders of the host are mounted, at most abi.Mounts
 }
 
 // Fork says what child a domain gets.

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 8
+#define KX_ABI_VERSION 9
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -57,12 +57,15 @@
 #define KX_TASK_VA 0x10005000    /* struct kx_task, and its data */
 #define KX_CONOUT_VA 0x10010000  /* console output records */
 #define KX_ARGS_VA 0x10020000    /* argument and environment strings */
+#define KX_FILES_VA 0x10040000   /* where folders of the host are mounted: a message of 9P2000.L. Arguments end before it then */
 #define KX_CTL_SIZE 0x60000
 #define KX_CMDS 64
 #define KX_CONIN_SIZE 4096
 #define KX_TASK_SIZE 32768
 #define KX_CONOUT_SIZE 65536
 #define KX_ARGS_SIZE 0x40000
+#define KX_FILES_SIZE 0x20000
+#define KX_MOUNTS 8 /* folders of the host, at most */
 
 /*
  * The family area: memory that all members of a family map, for what they share since a fork. It begins with
@@ -319,6 +322,18 @@ struct kx_call {
 	int64_t result;
 };
 
+/*
+ * Folders of the host, by 9P2000.L. The pVM puts a request at KX_FILES_VA, moves asked, rings, and does nothing but block until done equals asked;
+ * then the reply is in the request's place. Folder N is attached with N, in decimal, as aname. An engine that follows another one has another server:
+ * it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice.
+ */
+struct kx_files {
+	uint32_t asked;  /* number of the last request; runs freely */
+	uint32_t done;   /* of the last one that was answered; the engine's to write, as server */
+	uint32_t server; /* which server answers; 0: there is none yet */
+	uint32_t mounts; /* how many strings behind the environment's say where folders are mounted; the builder's to write */
+};
+
 /* Its data follow. */
 struct kx_task {
 	uint32_t op;   /* KX_TASK_* */
@@ -452,7 +467,7 @@ struct kx_control {
 	uint32_t evtchn; /* local port of the channel to the engine */
 	uint32_t argc;
 	uint32_t envc;
-	uint32_t args_len; /* bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated */
+	uint32_t args_len; /* bytes at KX_ARGS_VA: argc + envc + files.mounts strings, each NUL-terminated */
 	uint32_t rows;
 	uint32_t cols;
 	uint64_t image_pages; /* frames of image, from KX_IMAGE_VA, and dynamic segment */
@@ -495,6 +510,7 @@ struct kx_control {
 	uint64_t lazy[KX_LAZY_WORDS]; /* for KX_FORK_LAZY; the engine's to write */
 
 	struct kx_nic nic; /* the builder's to write, as it is when the pVM or the child of a fork starts */
+	struct kx_files files;
 };
 
 #endif

@@ -15,6 +15,21 @@ static long stat_out(struct inode *n, long buf)
 	return copy_out((void *)buf, &st, sizeof(st));
 }
 
+/* As walk_node, and its fields are as the host has them. Whose name was looked up in a folder of the host has been asked for just now. */
+static long walk_stat(long dirfd, long path, int at_flags, struct inode **n)
+{
+	int flags = (at_flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (at_flags & AT_EMPTY_PATH ? WALK_EMPTY : 0);
+	struct walk w;
+	long err = walk_user(&w, dirfd, path, flags);
+
+	if (!err && !(w.last == LAST_NAME && w.parent->node->host))
+		err = host_refresh(w.node);
+	if (!err)
+		*n = inode_get(w.node);
+	walk_end(&w);
+	return err;
+}
+
 long sys_newfstatat(long dirfd, long path, long buf, long flags)
 {
 	struct inode *n;
@@ -22,7 +37,7 @@ long sys_newfstatat(long dirfd, long path, long buf, long flags)
 
 	if (flags & ~(long)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
-	err = walk_node(dirfd, path, flags, &n);
+	err = walk_stat(dirfd, path, (int)flags, &n);
 	if (err)
 		return err;
 	err = stat_out(n, buf);
@@ -47,7 +62,9 @@ long sys_fstat(long fd, long buf)
 
 	if (err)
 		return err;
-	err = stat_out(f->node, buf);
+	err = host_refresh(f->node);
+	if (!err)
+		err = stat_out(f->node, buf);
 	file_put(f);
 	return err;
 }
@@ -89,7 +106,7 @@ long sys_statx(long dirfd, long path, long flags, long mask, long buf)
 
 	if (flags & ~known || (flags & KSTATX_SYNC) == KSTATX_SYNC || mask & 0x80000000L)
 		return -EINVAL;
-	err = walk_node(dirfd, path, flags, &n);
+	err = walk_stat(dirfd, path, (int)flags, &n);
 	if (err)
 		return err;
 	inode_stat(n, &st);
@@ -112,14 +129,17 @@ long sys_statx(long dirfd, long path, long flags, long mask, long buf)
 	return copy_out((void *)buf, &x, sizeof(x));
 }
 
-static long statfs_out(const struct inode *n, long buf)
+static long statfs_out(struct inode *n, long buf)
 {
 	/* tmpfs, proc, pipefs, anon_inode: linux/magic.h */
 	static const unsigned long types[] = {
-		[FS_ROOT] = 0x01021994, [FS_PROC] = 0x9fa0, [FS_PIPE] = 0x50495045, [FS_ANON] = 0x09041934};
+		[FS_ROOT] = 0x01021994, [FS_PROC] = 0x9fa0, [FS_PIPE] = 0x50495045, [FS_ANON] = 0x09041934, [FS_HOST] = 0};
 	struct statfs s = {.f_type = types[n->fs], .f_bsize = PAGE_SIZE, .f_frsize = PAGE_SIZE, .f_namelen = NAME_MAX};
 	struct mem_info mi;
+	long err = n->host ? host_statfs(n, &s) : 0;
 
+	if (err)
+		return err;
 	if (n->fs == FS_ROOT) {
 		mem_info(&mi);
 		s.f_blocks = s.f_files = mi.total;
@@ -188,6 +208,8 @@ static long set_mode(struct inode *n, long mode)
 		return -EPERM;
 	if (S_ISLNK(n->mode))
 		return -EOPNOTSUPP;
+	if (n->host)
+		return host_set(n, &(struct host_set){.valid = HOST_MODE, .mode = mode & 07777});
 	n->mode = (n->mode & S_IFMT) | (mode & 07777);
 	inode_changed(n);
 	return 0;
@@ -197,6 +219,10 @@ static long set_owner(struct inode *n, long uid, long gid)
 {
 	if (n->fs == FS_PROC)
 		return -EPERM;
+	if (n->host)
+		return host_set(n, &(struct host_set){
+			.valid = ((uid_t)uid != (uid_t)-1 ? HOST_UID : 0) | ((gid_t)gid != (gid_t)-1 ? HOST_GID : 0),
+			.uid = (uid_t)uid, .gid = (gid_t)gid});
 	if ((uid_t)uid != (uid_t)-1)
 		n->uid = (uid_t)uid;
 	if ((gid_t)gid != (gid_t)-1)
@@ -328,8 +354,10 @@ static long set_times(long dirfd, long path, const struct timespec *times, long 
 	}
 	if (err)
 		return err;
-	err = node_enter(n);
-	if (!err) {
+	err = n->host ? 0 : node_enter(n);
+	if (n->host) {
+		err = host_times(n, ts);
+	} else if (!err) {
 		err = set_both(n, ts);
 		node_leave(n, !err);
 	}
@@ -390,6 +418,8 @@ static long truncate_node(struct inode *n, long size)
 		return -EINVAL;
 	if (S_ISDIR(n->mode))
 		return -EISDIR;
+	if (n->host)
+		return host_truncate(n, size);
 	return n->ops == &ramfs_ops ? ramfs_truncate(n, size) : -EINVAL;
 }
 
@@ -456,7 +486,7 @@ long sys_fallocate(long fd, long mode, long off, long len)
 	else if (f->ops && f->ops->stream)
 		err = -ESPIPE;
 	else if (f->node->ops != &ramfs_ops)
-		err = -ENODEV;
+		err = f->node->host ? -EOPNOTSUPP : -ENODEV;
 	else if (off > INT64_MAX - len)
 		err = -EFBIG;
 	else
@@ -465,14 +495,14 @@ long sys_fallocate(long fd, long mode, long off, long len)
 	return err;
 }
 
-/* ---- nothing needs to be written back ---- */
+/* ---- only the host's files need to be written back ---- */
 
 long sys_sync(void)
 {
 	return 0;
 }
 
-long sys_fsync(long fd)
+static long sync_file(long fd, bool data)
 {
 	struct file *f;
 	long err = file_of(fd, &f);
@@ -481,13 +511,20 @@ long sys_fsync(long fd)
 		return err;
 	if (f->ops->stream)
 		err = -EINVAL;
+	else if (f->node->host)
+		err = host_sync(f, data);
 	file_put(f);
 	return err;
 }
 
+long sys_fsync(long fd)
+{
+	return sync_file(fd, false);
+}
+
 long sys_fdatasync(long fd)
 {
-	return sys_fsync(fd);
+	return sync_file(fd, true);
 }
 
 long sys_syncfs(long fd)

@@ -30,6 +30,8 @@ void dent_put(struct dent *d)
 
 		if (S_ISDIR(d->node->mode) && d->node->dir.self == d)
 			d->node->dir.self = NULL;
+		if (d->node->host)
+			host_unname(d);
 		inode_put(d->node);
 		kfree(d->name);
 		kfree(d);
@@ -171,6 +173,8 @@ long dir_lookup(struct dent *dir, const char *name, size_t len, struct dent **ou
 
 	if (err)
 		return err;
+	if (dir->node->host)
+		return host_lookup(dir, name, len, out);
 	d = table_find(table, name, len);
 	if (d)
 		dent_get(d);
@@ -304,9 +308,12 @@ char *dent_path(const struct dent *d, char *buf, size_t max)
 
 long dir_make(struct dent *dir, mode_t mode, const char *name, size_t len, struct dent **out)
 {
-	struct inode *n = inode_new(mode, dir->node->fs);
+	struct inode *n;
 	long err;
 
+	if (dir->node->host)
+		return host_make(dir, mode, name, len, out);
+	n = inode_new(mode, dir->node->fs);
 	if (!n)
 		return -ENOSPC;
 	n->ops = S_ISREG(mode) ? &ramfs_ops : NULL;
@@ -318,9 +325,12 @@ long dir_make(struct dent *dir, mode_t mode, const char *name, size_t len, struc
 
 long dir_make_link(struct dent *dir, const char *target, const char *name, size_t len)
 {
-	struct inode *n = inode_new(S_IFLNK | 0777, dir->node->fs);
+	struct inode *n;
 	long err = -ENOSPC;
 
+	if (dir->node->host)
+		return host_symlink(dir, target, name, len);
+	n = inode_new(S_IFLNK | 0777, dir->node->fs);
 	if (!n)
 		return err;
 	n->size = strlen(target);

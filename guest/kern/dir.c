@@ -1,5 +1,5 @@
 /* dir.c: reading folders, and the working directory. */
-#include "file.h"
+#include "host.h"
 
 #include <dirent.h>
 
@@ -74,6 +74,28 @@ static void list_dir(struct file *f, struct listing *l)
 	}
 }
 
+/* Positions are the host's, which has "." and ".." too. */
+static void list_host(struct file *f, struct listing *l)
+{
+	struct host_entry e;
+	long got;
+
+	while (!l->full && !l->err) {
+		size_t before = l->done;
+
+		got = host_list(f, f->pos, MAX(l->left, sizeof(struct dirent)));
+		if (got < 0)
+			l->err = got;
+		if (got <= 0)
+			break;
+		while (!l->full && !l->err && host_entry(&e))
+			if (emit(l, e.ino, e.type, e.name, e.len, e.next))
+				f->pos = e.next;
+		if (l->done == before && !l->full && !l->err)
+			l->err = -EIO;
+	}
+}
+
 long sys_getdents64(long fd, long buf, long size)
 {
 	struct listing l = {.user = (char *)buf, .left = (unsigned)size};
@@ -89,7 +111,10 @@ long sys_getdents64(long fd, long buf, long size)
 	else
 		err = dir_fill(f->dent);
 	if (!err) {
-		list_dir(f, &l);
+		if (f->node->host)
+			list_host(f, &l);
+		else
+			list_dir(f, &l);
 		err = l.done ? (long)l.done : l.err ? l.err : l.full ? -EINVAL : 0;
 		f->node->atime = real_ns();
 	}

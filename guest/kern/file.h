@@ -26,6 +26,8 @@ struct dent;
 struct inode;
 struct epoll_item;
 struct socket_ops;
+struct host;
+struct statfs;
 
 /* ---- uio.c: one transfer between a file and the caller's buffers ---- */
 
@@ -91,7 +93,7 @@ struct dir {
 	int (*list)(uint64_t *at, char *name, size_t max);
 };
 
-enum fs { FS_ROOT = 1, FS_PROC, FS_PIPE, FS_ANON };
+enum fs { FS_ROOT = 1, FS_PROC, FS_PIPE, FS_ANON, FS_HOST };
 
 struct inode {
 	uint32_t refs;
@@ -119,6 +121,7 @@ struct inode {
 	/* ... and what readlink says of them: kmalloc'ed, or NULL when memory is short. */
 	char *(*text)(const struct inode *link);
 	struct list_node on_common; /* of regular files whose pages are in the family area */
+	struct host *host; /* of FS_HOST; else NULL */
 };
 
 /* Counted, nlink 0, owned by root, made now; NULL when memory is short. */
@@ -210,6 +213,44 @@ void tar_unpack(struct dent *dir, const uint8_t *tar, uint64_t len);
 long make_parents(struct dent *dir, const char *path, struct dent **parent, const char **last, size_t *len);
 int dev_fill(struct dent *dir);
 int proc_fill(struct dent *dir);
+
+/* ---- host.c, hostname.c, hostfile.c: folders of the host, by the engine. All of it may be in vain, with -EIO, when an engine has died meanwhile ---- */
+
+/* Flags with which the host opens a file. */
+#define HOST_OPEN_FLAGS (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC)
+
+/* Which of struct host_set are meant; times that are not given are now. */
+enum {
+	HOST_MODE = 1, HOST_UID = 2, HOST_GID = 4, HOST_SIZE = 8, HOST_ATIME = 16, HOST_MTIME = 32,
+	HOST_ATIME_SET = 128, HOST_MTIME_SET = 256,
+};
+struct host_set {
+	uint32_t valid, mode, uid, gid;
+	uint64_t size;
+	struct timespec times[2];
+};
+
+/* Mounts those that the engine has. Ends the pVM if one cannot be. */
+void host_mounts(struct dent *root);
+/* As dir_lookup, dir_make and dir_make_link, in a folder of the host; of files and folders only, else -EPERM. */
+long host_lookup(struct dent *dir, const char *name, size_t len, struct dent **out);
+long host_make(struct dent *dir, mode_t mode, const char *name, size_t len, struct dent **out);
+long host_symlink(struct dent *dir, const char *target, const char *name, size_t len);
+/* A new file that will be opened with these flags. */
+long host_create(struct dent *dir, mode_t mode, int flags, const char *name, size_t len, struct dent **out);
+long host_link(struct inode *n, struct dent *dir, const char *name, size_t len);
+long host_unlink(struct dent *d, int flags); /* AT_REMOVEDIR */
+/* replaced is what has the name, or NULL. */
+long host_rename(struct dent *d, struct dent *replaced, struct dent *dir, const char *name, size_t len);
+/* An inode's fields are as the host has them; of other file systems they always are. */
+long host_refresh(struct inode *n);
+long host_set(struct inode *n, const struct host_set *s);
+long host_times(struct inode *n, const struct timespec ts[2]);
+long host_truncate(struct inode *n, uint64_t size);
+long host_statfs(struct inode *n, struct statfs *s);
+long host_sync(struct file *f, bool data);
+void host_forget(struct inode *n); /* it is going */
+void host_unname(struct dent *d);  /* likewise */
 
 /* ---- path.c ---- */
 

@@ -7,6 +7,7 @@
 #include "frame.h"
 #include "hyper.h"
 #include "network.h"
+#include "p9.h"
 #include "process.h"
 
 static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
@@ -39,6 +40,7 @@ static void become_child(void)
 	random_init();
 	console_init();
 	events_init();
+	p9_forked();
 	robust_forked();
 	family_child();
 	offer_forked();

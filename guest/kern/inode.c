@@ -1,5 +1,5 @@
 /* inode.c: the things that files are. */
-#include "file.h"
+#include "host.h"
 
 struct inode *inode_new(mode_t mode, enum fs fs)
 {
@@ -30,12 +30,14 @@ void inode_put(struct inode *n)
 {
 	if (!n || --n->refs)
 		return;
+	if (n->host)
+		host_forget(n);
 	if (n->ops == &ramfs_ops) {
 		node_forget(n);
 		pages_free(&n->pages);
 	} else if (S_ISDIR(n->mode))
 		dir_free(n);
-	else if (S_ISFIFO(n->mode))
+	else if (S_ISFIFO(n->mode) && n->fs != FS_HOST)
 		pipe_free(n->pipe);
 	else if (S_ISLNK(n->mode))
 		kfree(n->target);
@@ -66,7 +68,7 @@ void inode_stat(struct inode *n, struct stat *st)
 	bool entered = !node_enter(n);
 
 	memset(st, 0, sizeof(*st));
-	st->st_dev = n->fs;
+	st->st_dev = n->host ? n->fs + n->host->mount : n->fs;
 	st->st_ino = n->ino;
 	st->st_nlink = n->nlink;
 	st->st_mode = n->mode;
@@ -77,6 +79,8 @@ void inode_stat(struct inode *n, struct stat *st)
 	st->st_blksize = PAGE_SIZE;
 	if (n->ops == &ramfs_ops)
 		st->st_blocks = (n->pages.count << PAGE_SHIFT) / 512 + (n->pages.base_len + 511) / 512;
+	else if (n->host)
+		st->st_blocks = n->host->blocks;
 	ns_to_timespec(n->atime, &st->st_atim);
 	ns_to_timespec(n->mtime, &st->st_mtim);
 	ns_to_timespec(n->ctime, &st->st_ctim);

@@ -116,6 +116,7 @@ static int root_fill(struct dent *root)
 		err = add_hostname(root);
 	if (err)
 		klog("kx: root file system: incomplete: error %d", (int)-err);
+	host_mounts(root);
 	return 0;
 }
 

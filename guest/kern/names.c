@@ -66,6 +66,10 @@ static long remove_folder(struct walk *w)
 		return w->last == LAST_ROOT ? -EBUSY : w->last == LAST_DOT ? -EINVAL : -ENOTEMPTY;
 	if (!S_ISDIR(w->node->mode))
 		return -ENOTDIR;
+	if (w->parent->node->host)
+		return host_unlink(w->dent, AT_REMOVEDIR);
+	if (w->node->host)
+		return -EBUSY;
 	if (w->node->fs == FS_PROC || w->node->dir.lookup)
 		return w->parent->node->fs == FS_PROC ? -EPERM : -EBUSY;
 	if (!dir_is_empty(w->dent))
@@ -82,6 +86,8 @@ static long remove_file(struct walk *w)
 		return -ENOTDIR;
 	if (w->parent->node->fs == FS_PROC)
 		return -EPERM;
+	if (w->parent->node->host)
+		return host_unlink(w->dent, 0);
 	dir_remove(w->dent);
 	return 0;
 }
@@ -130,7 +136,9 @@ long sys_linkat(long old_dir, long old, long new_dir, long new, long flags)
 		err = -EPERM;
 	if (!err && from.node->fs != to.parent->node->fs)
 		err = -EXDEV;
-	if (!err)
+	if (!err && from.node->host)
+		err = host_link(from.node, to.parent, to.name, to.len);
+	else if (!err)
 		err = dir_enter(to.parent, from.node, to.name, to.len, NULL);
 	walk_end(&to);
 	walk_end(&from);
@@ -219,6 +227,8 @@ static long rename_checks(const struct walk *from, const struct walk *to, long f
 		return -EXDEV;
 	if (from->parent->node->fs == FS_PROC)
 		return -EPERM;
+	if (!from->parent->node->host && (from->node->host || (to->node && to->node->host)))
+		return -EBUSY; /* where a folder of the host is mounted */
 	if (to->node && flags & NOREPLACE)
 		return -EEXIST;
 	if (!to->node && flags & EXCHANGE)
@@ -240,6 +250,8 @@ static long rename_walked(struct walk *from, struct walk *to, long flags)
 
 	if (err || from->node == to->node)
 		return err;
+	if (from->parent->node->host)
+		return flags ? -EINVAL : host_rename(from->dent, to->dent, to->parent, to->name, to->len);
 	if (flags & EXCHANGE) {
 		dir_swap(from->dent, to->dent);
 		return 0;

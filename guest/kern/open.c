@@ -1,5 +1,5 @@
 /* open.c: from a path to a file. */
-#include "file.h"
+#include "host.h"
 
 #include <sys/mman.h>
 
@@ -11,9 +11,11 @@
 
 const struct file_ops *ops_of(const struct inode *n)
 {
+	if (n->host && !S_ISDIR(n->mode))
+		return n->ops;
 	switch (n->mode & S_IFMT) {
 	case S_IFDIR:
-		return &dir_ops;
+		return n->host ? &host_dir_ops : &dir_ops;
 	case S_IFIFO:
 		return n->fs == FS_PIPE ? &pipe_ops : &fifo_ops;
 	case S_IFCHR:
@@ -23,8 +25,8 @@ const struct file_ops *ops_of(const struct inode *n)
 	}
 }
 
-/* Makes the missing last component. */
-static long create(struct walk *w, mode_t mode)
+/* Makes the missing last component. On the host somebody else may have made it meanwhile. */
+static long create(struct walk *w, int flags, mode_t mode)
 {
 	long err;
 
@@ -32,7 +34,11 @@ static long create(struct walk *w, mode_t mode)
 		return -EISDIR;
 	if (w->parent->node->fs == FS_PROC)
 		return -ENOENT;
-	err = dir_make(w->parent, S_IFREG | (mode & 07777 & ~file_mask), w->name, w->len, &w->dent);
+	mode = S_IFREG | (mode & 07777 & ~file_mask);
+	err = w->parent->node->host ? host_create(w->parent, mode, flags, w->name, w->len, &w->dent)
+				    : dir_make(w->parent, mode, w->name, w->len, &w->dent);
+	if (err == -EEXIST && !(flags & O_EXCL))
+		err = dir_lookup(w->parent, w->name, w->len, &w->dent);
 	if (!err)
 		w->node = inode_get(w->dent->node);
 	return err;
@@ -74,10 +80,11 @@ static long open_inode(struct inode *n, struct dent *d, int flags, struct file *
 		return -ENOMEM;
 	if (ops && ops->open)
 		err = ops->open(f);
-	if (!err && flags & O_TRUNC && !(flags & O_PATH) && n->ops == &ramfs_ops)
-		err = ramfs_truncate(n, 0);
-	if (err) {
+	if (err)
 		f->ops = NULL;
+	else if (flags & O_TRUNC && !(flags & O_PATH))
+		err = n->ops == &ramfs_ops ? ramfs_truncate(n, 0) : n->host ? host_truncate(n, 0) : 0;
+	if (err) {
 		file_put(f);
 		return err;
 	}
@@ -92,6 +99,8 @@ static long open_unnamed(struct walk *w, int flags, mode_t mode, struct file **o
 
 	if (!S_ISDIR(w->node->mode))
 		return -ENOTDIR;
+	if (w->node->host)
+		return -EOPNOTSUPP;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return -EINVAL;
 	n = inode_new(S_IFREG | (mode & 07777 & ~file_mask), FS_ROOT);
@@ -121,7 +130,7 @@ static long open_walk(long dirfd, long path, int flags, mode_t mode, struct file
 		return err;
 	}
 	if (!err && !w.node) {
-		err = create(&w, mode);
+		err = create(&w, flags, mode);
 		flags &= ~(O_TRUNC | O_EXCL);
 	} else if (!err) {
 		err = check(&w, flags);

@@ -160,7 +160,7 @@ long file_pread(int fd, void *dst, size_t n, off_t off)
 	if (err)
 		return err;
 	uio_single(&u, dst, n);
-	if (f->node->ops != &ramfs_ops && !dev_maps_zeroes(f))
+	if (f->node->ops != &ramfs_ops && !(f->node->host && S_ISREG(f->node->mode)) && !dev_maps_zeroes(f))
 		err = -ENODEV;
 	else
 		err = file_reads(f) ? f->ops->read(f, &u, &pos) : -EACCES;
@@ -172,7 +172,7 @@ long file_pread(int fd, void *dst, size_t n, off_t off)
 
 static long node_size(struct inode *n, int64_t *size)
 {
-	long err = node_enter(n);
+	long err = n->host ? host_refresh(n) : node_enter(n);
 
 	if (!err) {
 		*size = n->size;

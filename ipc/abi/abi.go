@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 8
+	AbiVersion = 9
 	PageSize   = 4096
 )
 
@@ -62,12 +62,15 @@ const (
 	TaskVa     = 0x10005000 // struct kx_task, and its data
 	ConoutVa   = 0x10010000 // console output records
 	ArgsVa     = 0x10020000 // argument and environment strings
+	FilesVa    = 0x10040000 // where folders of the host are mounted: a message of 9P2000.L. Arguments end before it then
 	CtlSize    = 0x60000
 	Cmds       = 64
 	ConinSize  = 4096
 	TaskSize   = 32768
 	ConoutSize = 65536
 	ArgsSize   = 0x40000
+	FilesSize  = 0x20000
+	Mounts     = 8 // folders of the host, at most
 )
 
 // The family area: memory that all members of a family map, for what they share since a fork. It begins with
@@ -372,6 +375,18 @@ type KxCall struct {
 	Result int64
 }
 
+// KxFiles is struct kx_files.
+//
+// Folders of the host, by 9P2000.L. The pVM puts a request at KX_FILES_VA, moves asked, rings, and does nothing but block until done equals asked;
+// then the reply is in the request's place. Folder N is attached with N, in decimal, as aname. An engine that follows another one has another server:
+// it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice.
+type KxFiles struct {
+	Asked  uint32 // number of the last request; runs freely
+	Done   uint32 // of the last one that was answered; the engine's to write, as server
+	Server uint32 // which server answers; 0: there is none yet
+	Mounts uint32 // how many strings behind the environment's say where folders are mounted; the builder's to write
+}
+
 // KxTask is struct kx_task.
 //
 // Its data follow.
@@ -539,7 +554,7 @@ type KxControl struct {
 	Evtchn       uint32 // local port of the channel to the engine
 	Argc         uint32
 	Envc         uint32
-	ArgsLen      uint32 // bytes at KX_ARGS_VA: argc + envc strings, each NUL-terminated
+	ArgsLen      uint32 // bytes at KX_ARGS_VA: argc + envc + files.mounts strings, each NUL-terminated
 	Rows         uint32
 	Cols         uint32
 	ImagePages   uint64 // frames of image, from KX_IMAGE_VA, and dynamic segment
@@ -580,7 +595,8 @@ type KxControl struct {
 
 	Lazy [LazyWords]uint64 // for KX_FORK_LAZY; the engine's to write
 
-	Nic KxNic // the builder's to write, as it is when the pVM or the child of a fork starts
+	Nic   KxNic // the builder's to write, as it is when the pVM or the child of a fork starts
+	Files KxFiles
 }
 
 // From xen_abi.h.
