@@ -164,7 +164,7 @@ func (a *ccArgs) gccArgs(sdk, gccInclude string) []string {
 		if a.opens {
 			args = append(args, file("dl.o"), file("libc.externs"))
 		}
-		args = append(args, "-Wl,--start-group", "-lc", file("libgcc.a"), file("libkx.o"), "-Wl,--end-group", file("crtn.o"))
+		args = append(args, "-Wl,--start-group", "-lc", file("libgcc.a"), file("libkx.o"), file("libkxnet.a"), "-Wl,--end-group", file("crtn.o"))
 		if a.opens { // ld makes no dynamic section unless it sees a shared library, which need not be needed
 			args = append(args, "-Wl,--as-needed", file("libm.so"))
 		}

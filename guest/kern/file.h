@@ -25,6 +25,7 @@ struct file;
 struct dent;
 struct inode;
 struct epoll_item;
+struct socket_ops;
 
 /* ---- uio.c: one transfer between a file and the caller's buffers ---- */
 
@@ -60,6 +61,7 @@ struct file_ops {
 	/* Before a fork: what is behind it goes to the family area; 0 or -ENOSPC. NULL: it stays a copy. */
 	long (*share)(struct file *f);
 	void (*news)(struct file *f); /* relatives have called file_changed */
+	const struct socket_ops *socket; /* socket.h; NULL: not a socket */
 	bool stream; /* has no position: lseek and pread give ESPIPE */
 };
 

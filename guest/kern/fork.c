@@ -6,6 +6,7 @@
 #include "family.h"
 #include "frame.h"
 #include "hyper.h"
+#include "network.h"
 #include "process.h"
 
 static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
@@ -48,6 +49,8 @@ static void become_child(void)
 	cpu_time_forked();
 	proc_forked();
 	boot_ns = now_ns();
+	if (&kx_network)
+		kx_network.forked();
 	events_owed(); /* what was sent before we looked */
 }
 

@@ -3,9 +3,9 @@
  * hear of the other's end.
  */
 #include "pipe.h"
+#include "socket.h"
 
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #define SOCK_TYPE_MASK 0xf /* as Linux */
 
@@ -135,6 +135,49 @@ static long socket_open(struct file *f)
 	return -ENXIO;
 }
 
+static long channel_shutdown(struct file *f, int how)
+{
+	struct channel *c = f->priv;
+
+	if (how != SHUT_WR)
+		pipe_shut(c->in, c->peer, PIPE_SHUT_READER);
+	if (how != SHUT_RD)
+		pipe_shut(c->out, c->peer, PIPE_SHUT_WRITER);
+	return 0;
+}
+
+static long channel_send(struct file *f, struct message *m)
+{
+	if (m->namelen)
+		return -EISCONN;
+	if (m->flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR))
+		return -EOPNOTSUPP;
+	return channel_put(f, m->u, f->flags & O_NONBLOCK || m->flags & MSG_DONTWAIT, m->flags & MSG_NOSIGNAL);
+}
+
+static long channel_receive(struct file *f, struct message *m)
+{
+	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM, peek = m->flags & MSG_PEEK;
+	long done = 0, got;
+	size_t size;
+
+	if (m->flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_PEEK | MSG_TRUNC))
+		return -EOPNOTSUPP;
+	do {
+		got = channel_get(f, m->u, f->flags & O_NONBLOCK || m->flags & MSG_DONTWAIT, peek, &size);
+		if (got >= 0 && (size_t)got < size)
+			m->out = MSG_TRUNC;
+		if (got >= 0 && m->flags & MSG_TRUNC)
+			got = (long)size;
+		if (got <= 0)
+			return done ? done : got;
+		done += got;
+	} while (stream && m->flags & MSG_WAITALL && !peek && m->u->left);
+	return done;
+}
+
+static const struct socket_ops channel_ops = {.send = channel_send, .receive = channel_receive, .shutdown = channel_shutdown};
+
 static const struct file_ops socket_ops = {
 	.name = "socket",
 	.read = socket_read,
@@ -144,6 +187,7 @@ static const struct file_ops socket_ops = {
 	.open = socket_open,
 	.close = socket_close,
 	.share = socket_share,
+	.socket = &channel_ops,
 	.stream = true,
 };
 
@@ -215,142 +259,4 @@ long sys_socketpair(long domain, long type, long protocol, long user)
 	meet(a, b);
 	queues_put(q);
 	return install_pair(a, b, type & SOCK_CLOEXEC ? O_CLOEXEC : 0, user);
-}
-
-/* ---- the calls of sockets ---- */
-
-static long socket_of(long fd, struct file **f)
-{
-	long err = file_of(fd, f);
-
-	if (!err && (*f)->ops != &socket_ops) {
-		file_put(*f);
-		err = -ENOTSOCK;
-	}
-	return err;
-}
-
-long sys_shutdown(long fd, long how)
-{
-	struct channel *c;
-	struct file *f;
-	long err = socket_of(fd, &f);
-
-	if (err)
-		return err;
-	c = f->priv;
-	if (how < SHUT_RD || how > SHUT_RDWR)
-		err = -EINVAL;
-	if (!err && how != SHUT_WR)
-		pipe_shut(c->in, c->peer, PIPE_SHUT_READER);
-	if (!err && how != SHUT_RD)
-		pipe_shut(c->out, c->peer, PIPE_SHUT_WRITER);
-	file_put(f);
-	return err;
-}
-
-static long channel_send(struct file *f, struct uio *u, long flags, int *out)
-{
-	*out = 0;
-	if (flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR))
-		return -EOPNOTSUPP;
-	return channel_put(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, flags & MSG_NOSIGNAL);
-}
-
-/* *out: flags for the receiver. */
-static long channel_receive(struct file *f, struct uio *u, long flags, int *out)
-{
-	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM, peek = flags & MSG_PEEK;
-	long done = 0, got;
-	size_t size;
-
-	*out = 0;
-	if (flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_PEEK | MSG_TRUNC))
-		return -EOPNOTSUPP;
-	do {
-		got = channel_get(f, u, f->flags & O_NONBLOCK || flags & MSG_DONTWAIT, peek, &size);
-		if (got >= 0 && (size_t)got < size)
-			*out = MSG_TRUNC;
-		if (got >= 0 && flags & MSG_TRUNC)
-			got = (long)size;
-		if (got <= 0)
-			return done ? done : got;
-		done += got;
-	} while (stream && flags & MSG_WAITALL && !peek && u->left);
-	return done;
-}
-
-long sys_sendto(long fd, long buf, long n, long flags, long addr, long len)
-{
-	struct uio u;
-	struct file *f;
-	int out;
-	long err = socket_of(fd, &f);
-
-	(void)len;
-	if (err)
-		return err;
-	uio_single(&u, (void *)buf, n);
-	err = addr ? -EISCONN : channel_send(f, &u, flags, &out);
-	file_put(f);
-	return err;
-}
-
-long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_len)
-{
-	const socklen_t none = 0;
-	struct uio u;
-	struct file *f;
-	int out;
-	long err = socket_of(fd, &f);
-
-	if (err)
-		return err;
-	uio_single(&u, (void *)buf, n);
-	err = channel_receive(f, &u, flags, &out);
-	file_put(f);
-	if (err >= 0 && addr && copy_out((void *)user_len, &none, sizeof(none)))
-		return -EFAULT;
-	return err;
-}
-
-/* No ancillary data: a pVM has nobody to pass descriptors to. */
-static long message(long fd, long user, long flags, long (*move)(struct file *, struct uio *, long, int *), struct msghdr *m)
-{
-	struct uio u;
-	struct file *f;
-	long err = socket_of(fd, &f);
-
-	if (err)
-		return err;
-	err = copy_in(m, (void *)user, sizeof(*m));
-	if (!err && (size_t)m->msg_iovlen > IOV_MAX)
-		err = -EMSGSIZE;
-	if (!err)
-		err = uio_vector(&u, (long)m->msg_iov, m->msg_iovlen);
-	if (!err) {
-		err = move(f, &u, flags, &m->msg_flags);
-		uio_end(&u);
-	}
-	file_put(f);
-	return err;
-}
-
-long sys_sendmsg(long fd, long user, long flags)
-{
-	struct msghdr m;
-
-	return message(fd, user, flags, channel_send, &m);
-}
-
-long sys_recvmsg(long fd, long user, long flags)
-{
-	struct msghdr m;
-	long n = message(fd, user, flags, channel_receive, &m);
-
-	if (n < 0)
-		return n;
-	m.msg_namelen = 0;
-	m.msg_controllen = 0;
-	return copy_out((void *)user, &m, sizeof(m)) ? -EFAULT : n;
 }

@@ -2,6 +2,7 @@
 #include <sys/syscall.h>
 
 #include "kern.h"
+#include "network.h"
 #include "process.h"
 
 typedef long (*syscall_fn)(long, long, long, long, long, long);
@@ -122,6 +123,8 @@ static long dispatch(const struct frame *f)
 	syscall_fn fn = nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
 	long r;
 
+	if (!fn && &kx_network)
+		fn = kx_network.call(nr);
 	if (!fn)
 		return own_call(f);
 	/* The seventh argument of kx_syscall is on the program's stack. Who passes fewer may have nothing there. */

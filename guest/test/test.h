@@ -180,6 +180,16 @@ extern int children;              /* how many fork_many makes: -n */
 	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
 	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
 	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
+	/* inet.c */                                                                              \
+	T(net_echo, ALL) T(net_bulk, ALL) T(net_full, ALL) T(net_peek, ALL) T(net_half_close, ALL) \
+	T(net_reset, ALL) T(net_unaccepted, ALL) T(net_refused, ALL) T(net_connect_nonblock, ALL)  \
+	T(net_resolve, ALL)                                                                       \
+	/* inetcalls.c */                                                                         \
+	T(net_datagrams, ALL) T(net_datagrams_full, ALL) T(net_datagrams_connected, ALL)           \
+	T(net_errors, ALL) T(net_names, ALL) T(net_options, ALL) T(net_timeouts, ALL)              \
+	/* inetload.c */                                                                          \
+	T(net_threads, ALL) T(net_epoll, ALL) T(net_reconnect, ALL) T(net_ports, ALL)              \
+	T(net_fork, PVM) T(net_fork_reading, PVM)                                                 \
 	/* robust.c */                                                                            \
 	T(robust_thread, NAMED) T(robust_given_up, NAMED) T(robust_ends, NAMED) T(robust_waiters, NAMED)   \
 	T(robust_lists, NAMED) T(robust_threads, NAMED) T(robust_not, NAMED) T(robust_count, NAMED)        \

@@ -1,0 +1,15 @@
+/* network.h: the network (../net), which is linked only to programs that make sockets. */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+typedef long (*network_call)(long, long, long, long, long, long);
+
+struct network {
+	network_call (*call)(long nr); /* the function of a system call; NULL: not one of the network's */
+	void (*forked)(void);          /* this is a child */
+};
+
+/* musl's socket() refers to it (lib/musl/src/network). */
+extern const struct network kx_network __attribute__((weak));
+
+#endif
