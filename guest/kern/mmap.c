@@ -82,6 +82,17 @@ static int may_share(long prot, long flags)
 	       (prot & PROT_ALL) == (PROT_READ | PROT_WRITE);
 }
 
+/* A shared file mapping would have to write back. Told once. */
+static long no_writing_back(void)
+{
+	static int told;
+
+	if (!told)
+		klog("kx: a shared mapping of a file that may be written is not supported: the program gets ENODEV");
+	told = 1;
+	return -ENODEV;
+}
+
 long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 {
 	uint64_t n = PAGE_UP(len) >> PAGE_SHIFT, first;
@@ -101,9 +112,8 @@ long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 		klog("kx: no room in the family area: %ld bytes of shared memory are not shared over fork", len);
 		err = 0;
 	}
-	/* A shared file mapping would have to write back. */
 	if (file && (flags & MAP_SHARED) && (prot & PROT_WRITE))
-		return -ENODEV;
+		return no_writing_back();
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (addr & (PAGE_SIZE - 1))
 			return -EINVAL;

@@ -210,8 +210,10 @@ int net_inspect(struct pbuf *p, struct netif *in)
 	const struct tcp_hdr *tcp;
 	bool whole;
 
-	if (!ip)
-		return 0;
+	if (!ip) {
+		pbuf_free(p);
+		return 1;
+	}
 	if (in != loopback() && (is_loopback(&ip->src) || is_loopback(&ip->dest))) {
 		pbuf_free(p); /* from outside, and only we have such addresses */
 		return 1;
@@ -254,8 +256,13 @@ void net_init(void)
 	vif_init();
 }
 
+/* lwIP reads the headers of IP and ARP before it looks whether they are there. */
 err_t net_ethernet(struct pbuf *p, struct netif *n)
 {
+	const struct eth_hdr *eth = header(p, 0, sizeof(*eth));
+
+	if (!eth || !header(p, sizeof(*eth), eth->type == PP_HTONS(ETHTYPE_ARP) ? SIZEOF_ETHARP_HDR : IP_HLEN))
+		return ERR_BUF;
 	return ethernet_input(p, n);
 }
 
@@ -278,15 +285,16 @@ void net_forked(void)
 	if (!most)
 		return;
 	vif_down();
+	while (tcp_active_pcbs)
+		tcp_abandon(tcp_active_pcbs, 0);
+	while (tcp_tw_pcbs)
+		tcp_abandon(tcp_tw_pcbs, 0);
+	/* Not before: that would reset connections of theirs. */
 	for (; n; n = next) {
 		next = n->next;
 		if (n != loopback())
 			netif_remove(n);
 	}
-	while (tcp_active_pcbs)
-		tcp_abandon(tcp_active_pcbs, 0);
-	while (tcp_tw_pcbs)
-		tcp_abandon(tcp_tw_pcbs, 0);
 	random_bytes(secret, sizeof(secret));
 	vif_init();
 	socks_forked();

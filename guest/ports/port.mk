@@ -15,9 +15,10 @@ KXCC := $(TOP)/build/guest/kxcc
 $(KXCC): FORCE
 	@$(MAKE) --no-print-directory -s -C $(TOP)/guest driver
 
-# zlib's tarball is a .tar.bz2.
+# What a tarball is packed with: zlib's with bzip2, SQLite's with xz.
 define unpack
-	@command -v bzip2 >/dev/null || { echo "$(PORT): bzip2: not found: install it: apt-get install bzip2" >&2; exit 1; }
+	@for tool in bzip2:bzip2 xz:xz-utils; do command -v $${tool%:*} >/dev/null || \
+		{ echo "$(PORT): $${tool%:*}: not found: install it: apt-get install $${tool#*:}" >&2; exit 1; }; done
 	rm -rf $(@D)
 	mkdir -p $(@D)
 	tar -x -C $(@D) --strip-components=1 -f "$$($(TOP)/guest/lib/fetch-source.sh $(PACKAGE) $(VERSION))"

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -117,31 +116,14 @@ func TestSnapkv(t *testing.T) {
 
 // Debian's dash, unmodified, says in a pVM what it says natively: subshells, jobs, wait, traps.
 func TestDashLikeNative(t *testing.T) {
-	dir := filepath.Join(root, "guest/ports/dash")
-	scripts, err := filepath.Glob(filepath.Join(dir, "t/*.sh"))
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("no scripts to compare: %v", err)
-	}
 	h := newHome(t)
-	for _, script := range scripts {
+	for _, script := range scripts(t, "dash", ".sh") {
 		t.Run(filepath.Base(script), func(t *testing.T) {
 			code, err := os.ReadFile(script)
 			if err != nil {
 				t.Fatal(err)
 			}
-			native := exec.Command(filepath.Join(dir, "dash.native"))
-			var want, wantErrs bytes.Buffer
-			native.Stdin, native.Stdout, native.Stderr = bytes.NewReader(code), &want, &wantErrs
-			native.Run()
-			if !native.ProcessState.Exited() {
-				t.Fatalf("native: %v", native.ProcessState)
-			}
-			got, errs, status := h.runInput(t, string(code), "run", "-i", "-m", "16M", filepath.Join(dir, "dash.kx"))
-			if status != native.ProcessState.ExitCode() {
-				t.Errorf("status %d, natively %d", status, native.ProcessState.ExitCode())
-			}
-			compare(t, got, want.String())
-			compare(t, errs, wantErrs.String())
+			portOf("dash", "dash").likeNative(t, h, []string{"-m", "16M"}, string(code))
 		})
 	}
 }

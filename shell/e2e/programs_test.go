@@ -88,29 +88,14 @@ func at(s []string, i int) string {
 
 // Lua, unmodified from Debian's source, computes in a pVM what it computes natively.
 func TestLuaLikeNative(t *testing.T) {
-	dir := filepath.Join(root, "guest/ports/lua")
-	srcs, err := filepath.Glob(filepath.Join(dir, "t/*.lua"))
-	if err != nil || len(srcs) == 0 {
-		t.Fatalf("no programs to compare: %v", err)
-	}
 	h := newHome(t)
-	for _, src := range srcs {
-		t.Run(filepath.Base(src), func(t *testing.T) {
-			code, err := os.ReadFile(src)
+	for _, script := range scripts(t, "lua", ".lua") {
+		t.Run(filepath.Base(script), func(t *testing.T) {
+			code, err := os.ReadFile(script)
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(filepath.Join(dir, "lua.native"), "-")
-			cmd.Stdin, cmd.Dir = strings.NewReader(string(code)), t.TempDir()
-			want, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("native: %v", err)
-			}
-			got, errs, status := h.runInput(t, string(code), "run", "-i", filepath.Join(dir, "lua.kx"), "-")
-			if status != 0 {
-				t.Fatalf("status %d: %s", status, errs)
-			}
-			compare(t, got, string(want))
+			portOf("lua", "lua").likeNative(t, h, nil, string(code), "-")
 		})
 	}
 	out, errs, _ := h.run(t, "-c", "echo 'print(6*7)' | kxsh -c 'run -i $PORTS/lua/lua.kx -'")

@@ -1,0 +1,115 @@
+/*
+ * inside.c: for tests, linked into a server: a thread that is its client over loopback, since nobody else is in a pVM. What standard
+ * input says is done, what comes back goes to standard output, and the program ends with it. Lines:
+ *
+ *	!open PORT   connect, as soon as somebody listens
+ *	!end         send no more, print what comes until the server closes
+ *	!quiet MS    print what comes until nothing has come for so long
+ *	!file FILE   print it, two digits a byte, and a newline
+ *
+ * Any other line is sent, with CR LF.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TRIES 3000 /* of 10 ms */
+
+static int fd = -1;
+
+static void die(const char *what)
+{
+	fflush(stdout);
+	perror(what);
+	_exit(3);
+}
+
+static void open_port(int port)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	for (int i = 0; i < TRIES; i++) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (fd < 0)
+			die("inside: socket");
+		if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
+			return;
+		close(fd);
+		usleep(10000);
+	}
+	die("inside: connect");
+}
+
+/* Prints what comes: until the server closes, or nothing comes for ms milliseconds (-1: forever). */
+static void print_rest(int ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char buf[4096];
+	ssize_t got = 0;
+
+	while (poll(&p, 1, ms) > 0 && (got = recv(fd, buf, sizeof(buf), 0)) > 0)
+		fwrite(buf, 1, (size_t)got, stdout);
+	if (got < 0)
+		die("inside: recv");
+	fflush(stdout);
+}
+
+static void end(void)
+{
+	if (shutdown(fd, SHUT_WR))
+		die("inside: shutdown");
+	print_rest(-1);
+	close(fd);
+}
+
+static void print_file(const char *name)
+{
+	FILE *f = fopen(name, "rb");
+	int c;
+
+	if (!f)
+		die(name);
+	while ((c = getc(f)) != EOF)
+		printf("%02x", c);
+	putchar('\n');
+	fclose(f);
+}
+
+static void *client(void *arg)
+{
+	char *line = NULL;
+	size_t max = 0;
+	ssize_t n;
+
+	while ((n = getline(&line, &max, stdin)) > 0) {
+		line[n - 1] = 0;
+		if (!strncmp(line, "!open ", 6))
+			open_port(atoi(line + 6));
+		else if (!strcmp(line, "!end"))
+			end();
+		else if (!strncmp(line, "!quiet ", 7))
+			print_rest(atoi(line + 7));
+		else if (!strncmp(line, "!file ", 6))
+			print_file(line + 6);
+		else if (send(fd, line, (size_t)n - 1, MSG_NOSIGNAL) != n - 1 || send(fd, "\r\n", 2, MSG_NOSIGNAL) != 2)
+			die("inside: send");
+	}
+	fflush(stdout);
+	_exit(0);
+	return arg;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, client, NULL))
+		die("inside: pthread_create");
+}
