@@ -154,6 +154,33 @@ func TestPublishTurns(t *testing.T) {
 	}
 }
 
+// TestPublishSilent holds that a pVM that answers nothing, as one that is stopped, delays a connection and does not
+// take it from one that listens.
+func TestPublishSilent(t *testing.T) {
+	s := newSwitch(t, Config{})
+	silent := newGuest(t, 1, "silent").run()
+	if err := s.Add(silent.port); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, 2, "web").serve(80, echo)
+	address := freePort(t)
+	if err := s.Publish(Publication{address, []Target{{1, 80}, {2, 80}}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(reachTimeout + 10*time.Second))
+		c.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestResets holds that a reset comes through, in all four directions.
 func TestResets(t *testing.T) {
 	s := newSwitch(t, Config{Loopback: true})
