@@ -3,6 +3,8 @@ package netswitch
 import (
 	"io"
 	"net"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -118,4 +120,44 @@ func BenchmarkConnect(b *testing.B) {
 		}
 		c.Close()
 	}
+}
+
+// manyTurns is turns of 50 connections at once, as of a benchmark's clients.
+func manyTurns(b *testing.B, dial func() net.Conn) {
+	const clients = 50
+	var conns []net.Conn
+	for range clients {
+		conns = append(conns, dial())
+		conns[len(conns)-1].Write([]byte{1})
+		if _, err := conns[len(conns)-1].Read(make([]byte, 1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() {
+			buf := make([]byte, 64)
+			for range b.N/clients + min(1, max(0, b.N%clients-i)) {
+				c.Write(buf)
+				if _, err := io.ReadFull(c, buf); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkManyTurnsIn(b *testing.B) {
+	_, z, address := scene(b)
+	z.serve(80, echo)
+	manyTurns(b, func() net.Conn { return dialHost(b, address) })
+}
+
+// BenchmarkManyTurnsNative is the same without pVMs and switch.
+func BenchmarkManyTurnsNative(b *testing.B) {
+	port := hostServer(b, func(c *net.TCPConn) { echo(c) })
+	manyTurns(b, func() net.Conn { return dialHost(b, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) })
 }

@@ -52,6 +52,9 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 }
 
 func dial(ctx context.Context, o Options) (*Client, error) {
+	if !filepath.IsAbs(o.Dir) {
+		return nil, fmt.Errorf("%s: must be an absolute path", o.Dir) // the switch has another working directory
+	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -221,6 +221,11 @@ func TestProcessFails(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Dir, socketName)); !os.IsNotExist(err) {
 		t.Error("a socket is left:", err)
 	}
+	relative := o
+	relative.Dir = "network"
+	if _, err := Dial(context.Background(), relative); err == nil || !strings.Contains(err.Error(), "must be an absolute path") {
+		t.Error(err)
+	}
 	if Main([]string{"/tmp"}) == 0 {
 		t.Error("a switch by hand")
 	}

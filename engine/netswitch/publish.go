@@ -126,8 +126,8 @@ func (s *Switch) Published() []Publication {
 	return list
 }
 
-// acceptPause is how long a listener rests when the host has no more descriptors.
-const acceptPause = 50 * time.Millisecond
+// acceptPause is how long a listener rests when the host has no more descriptors; each time is a line of the log.
+const acceptPause = time.Second
 
 func (n *published) run() {
 	defer close(n.done)

@@ -113,7 +113,7 @@ func TestPublishTurns(t *testing.T) {
 	ask := func() (string, error) {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(20 * time.Second))
@@ -150,6 +150,33 @@ func TestPublishTurns(t *testing.T) {
 	for _, address := range []string{"", "80:80:80", "127.0.0.1", "127.0.0.1:0"} {
 		if s.Publish(Publication{Address: address}) == nil {
 			t.Errorf("%q is no address", address)
+		}
+	}
+}
+
+// TestPublishSilent holds that a pVM that answers nothing, as one that is stopped, delays a connection and does not
+// take it from one that listens.
+func TestPublishSilent(t *testing.T) {
+	s := newSwitch(t, Config{})
+	silent := newGuest(t, 1, "silent").run()
+	if err := s.Add(silent.port); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, 2, "web").serve(80, echo)
+	address := freePort(t)
+	if err := s.Publish(Publication{address, []Target{{1, 80}, {2, 80}}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(reachTimeout + 10*time.Second))
+		c.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -293,12 +320,11 @@ func TestManyConnections(t *testing.T) {
 	refused := 0
 	for range maxConns - n + 20 {
 		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			_, err = c.Write([]byte("x"))
 		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		_, err = c.Write([]byte("x"))
 		if err == nil {
 			_, err = c.Read(make([]byte, 1))
 		}
@@ -311,6 +337,55 @@ func TestManyConnections(t *testing.T) {
 	if refused < 20 {
 		t.Errorf("%d refused beyond %d connections, want 20", refused, maxConns)
 	}
+}
+
+// TestReconnects holds that no connection is lost when the gateway has used its ports many times, faster than closed
+// connections are forgotten, whoever closes first.
+func TestReconnects(t *testing.T) {
+	s := newSwitch(t, Config{})
+	if err := s.stack.SetPortRange(50000, 50499); err != nil {
+		t.Fatal(err)
+	}
+	g := add(t, s, 1, "g")
+	g.serve(80, echo)
+	g.serve(81, func(c net.Conn) { io.CopyN(c, c, 1) })
+	var addresses []string
+	for _, port := range []uint16{80, 81} {
+		address := freePort(t)
+		if err := s.Publish(Publication{address, []Target{{1, port}}}); err != nil {
+			t.Fatal(err)
+		}
+		addresses = append(addresses, address)
+	}
+	once := func(i int) error {
+		c, err := net.Dial("tcp", addresses[i%2])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.Write([]byte{byte(i)})
+		got := make([]byte, 1)
+		if _, err := io.ReadFull(c, got); err != nil || got[0] != byte(i) {
+			return fmt.Errorf("%x, %w", got, err)
+		}
+		if i%2 == 1 {
+			_, err = io.Copy(io.Discard, c)
+		}
+		return err
+	}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 2500 {
+				if err := once(worker + 5*i); err != nil {
+					t.Errorf("worker %d, connection %d: %v", worker, i, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestSlowReader holds that a reader that does not read stops its writer, and nobody else.
