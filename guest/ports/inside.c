@@ -4,7 +4,7 @@
  *
  *	!open PORT   connect, as soon as somebody listens
  *	!end         send no more, print what comes until the server closes
- *	!quiet MS    print what comes until nothing has come for so long
+ *	!quiet MS    print what comes until it closes, or nothing has come for so long (-1: it closes)
  *	!file FILE   print it, two digits a byte, and a newline
  *
  * Any other line is sent, with CR LF.
@@ -23,10 +23,12 @@
 #define TRIES 3000 /* of 10 ms */
 
 static int fd = -1;
+static FILE *in, *out; /* its own: servers turn theirs to /dev/null */
 
 static void die(const char *what)
 {
-	fflush(stdout);
+	if (out)
+		fflush(out);
 	perror(what);
 	_exit(3);
 }
@@ -35,6 +37,8 @@ static void open_port(int port)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
+	if (fd >= 0)
+		close(fd);
 	for (int i = 0; i < TRIES; i++) {
 		fd = socket(AF_INET, SOCK_STREAM, 0);
 		if (fd < 0)
@@ -55,10 +59,10 @@ static void print_rest(int ms)
 	ssize_t got = 0;
 
 	while (poll(&p, 1, ms) > 0 && (got = recv(fd, buf, sizeof(buf), 0)) > 0)
-		fwrite(buf, 1, (size_t)got, stdout);
+		fwrite(buf, 1, (size_t)got, out);
 	if (got < 0)
 		die("inside: recv");
-	fflush(stdout);
+	fflush(out);
 }
 
 static void end(void)
@@ -66,7 +70,6 @@ static void end(void)
 	if (shutdown(fd, SHUT_WR))
 		die("inside: shutdown");
 	print_rest(-1);
-	close(fd);
 }
 
 static void print_file(const char *name)
@@ -77,8 +80,8 @@ static void print_file(const char *name)
 	if (!f)
 		die(name);
 	while ((c = getc(f)) != EOF)
-		printf("%02x", c);
-	putchar('\n');
+		fprintf(out, "%02x", c);
+	putc('\n', out);
 	fclose(f);
 }
 
@@ -88,7 +91,7 @@ static void *client(void *arg)
 	size_t max = 0;
 	ssize_t n;
 
-	while ((n = getline(&line, &max, stdin)) > 0) {
+	while ((n = getline(&line, &max, in)) > 0) {
 		line[n - 1] = 0;
 		if (!strncmp(line, "!open ", 6))
 			open_port(atoi(line + 6));
@@ -101,7 +104,7 @@ static void *client(void *arg)
 		else if (send(fd, line, (size_t)n - 1, MSG_NOSIGNAL) != n - 1 || send(fd, "\r\n", 2, MSG_NOSIGNAL) != 2)
 			die("inside: send");
 	}
-	fflush(stdout);
+	fflush(out);
 	_exit(0);
 	return arg;
 }
@@ -110,6 +113,10 @@ __attribute__((constructor)) static void start(void)
 {
 	pthread_t t;
 
+	in = fdopen(dup(STDIN_FILENO), "r");
+	out = fdopen(dup(STDOUT_FILENO), "w");
+	if (!in || !out)
+		die("inside: fdopen");
 	if (pthread_create(&t, NULL, client, NULL))
 		die("inside: pthread_create");
 }
