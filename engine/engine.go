@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"kxsh/files"
+	"kxsh/engine/files"
 	"kxsh/xen"
 )
 

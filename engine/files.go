@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kxsh/files"
+	"kxsh/engine/files"
 	"kxsh/ipc"
 	"kxsh/ipc/abi"
 )
