@@ -4,7 +4,7 @@
 # make lab-test   the tests on Xen alone: the lab's own, those of the Xen back end, and the end-to-end suite
 # make        the kxsh binary alone
 #
-# A fresh Debian 12 with Go, gcc and make is enough: what else is needed (musl's source package, the
+# A fresh Debian 12 with Go, gcc, make and xz-utils is enough: what else is needed (source packages of musl and lwIP, the
 # Go modules) is fetched and cached outside the tree.
 
 GO ?= go

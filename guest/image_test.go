@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,13 +110,49 @@ func TestNoRedZoneInSDK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"libc.a", "libgcc.a", "libkx.o", "crt1.o", "crti.o", "crtn.o"} {
+	for _, name := range []string{"libc.a", "libgcc.a", "libkx.o", "libkxnet.a", "crt1.o", "crti.o", "crtn.o"} {
 		found, functions := faults(t, filepath.Join(sdk, "lib", name))
 		if len(found) > 0 {
 			t.Errorf("%s:\n%s", name, strings.Join(found, "\n"))
 		}
 		if functions == 0 {
 			t.Errorf("%s: no function seen", name)
+		}
+	}
+}
+
+// Only programs that make sockets have the network, whether they say so themselves or one of their libraries does.
+func TestNetworkOnlyForSockets(t *testing.T) {
+	dir := write(t, map[string]string{
+		"none.c":  "int main(void) { return 0; }",
+		"makes.c": "#include <sys/socket.h>\nint main(void) { return socket(AF_INET, SOCK_STREAM, 0); }",
+		"dials.c": "#include <sys/socket.h>\nint dial(void) { return socket(AF_INET, SOCK_STREAM, 0); }",
+		"calls.c": "int dial(void);\nint main(void) { return dial(); }",
+	})
+	compile(t, dir, "-shared", "-o", "libdials.so", "dials.c")
+	compile(t, dir, "-o", "none", "none.c")
+	compile(t, dir, "-o", "makes", "makes.c")
+	compile(t, dir, "-o", "calls", "calls.c", "-L.", "-ldials")
+	for name, want := range map[string]bool{"none": false, "makes": true, "calls": true} {
+		f, err := elf.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		symbols, err := f.Symbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		has := slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == "tcp_input" })
+		if has != want {
+			t.Errorf("%s: has the network: %t, want %t", name, has, want)
+		}
+		// What the network calls of the LibOS is not for the program's libraries.
+		exported, _ := f.DynamicSymbols()
+		for _, s := range exported {
+			if strings.HasPrefix(s.Name, "kx_k_") {
+				t.Errorf("%s: exports %s", name, s.Name)
+			}
 		}
 	}
 }

@@ -114,10 +114,6 @@ void socks_forked(void)
 
 		if (s->error == ETIMEDOUT) /* of what net_forked has ended */
 			s->error = ECONNRESET;
-		if (s->state == SOCK_LISTENING) {
-			tcp_drop_pending(s);
-			n = &s->all;
-		}
 	}
 }
 

@@ -50,7 +50,7 @@ void net_free(void *p);
 #define TCP_WND (128 * 1024)
 #define TCP_SND_BUF (128 * 1024)
 #define TCP_SND_QUEUELEN 1024
-#define TCP_SNDLOWAT (TCP_SND_BUF / 4)
+#define TCP_SNDLOWAT (TCP_SND_BUF / 4) /* lwIP wants it below 64 KiB */
 #define TCP_OOSEQ_MAX_PBUFS 256
 #define LWIP_TCP_SACK_OUT 1
 #define LWIP_TCP_KEEPALIVE 1

@@ -88,7 +88,6 @@ long tcp_put_bytes(struct file *f, struct message *m);
 long tcp_get_bytes(struct file *f, struct message *m);
 long tcp_shut(struct sock *s, int how);
 int tcp_poll_state(const struct sock *s);
-void tcp_drop_pending(struct sock *s); /* of a listener */
 
 /* udp.c */
 long udp_make(struct sock *s);

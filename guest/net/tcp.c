@@ -73,6 +73,11 @@ static void failed(void *arg, err_t err)
 	bool connecting = s->state == SOCK_CONNECTING;
 
 	s->tcp = NULL;
+	if (s->pending.next) { /* nobody has accepted it: else those that are reset would wait without end */
+		list_del(&s->pending);
+		sock_free(s);
+		return;
+	}
 	s->state = connecting ? SOCK_FRESH : SOCK_CONNECTED;
 	if (err == ERR_RST)
 		s->error = connecting ? ECONNREFUSED : s->eof ? EPIPE : ECONNRESET;
@@ -137,17 +142,15 @@ long tcp_make(struct sock *s)
 }
 
 /* Connections that nobody has accepted are reset. */
-void tcp_drop_pending(struct sock *s)
+static void drop_pending(struct sock *s)
 {
 	while (!list_empty(&s->unaccepted)) {
 		struct sock *c = CONTAINER_OF(s->unaccepted.next, struct sock, pending);
 		struct tcp_pcb *p = c->tcp;
 
 		list_del(&c->pending);
-		if (p) {
-			let_go(c);
-			tcp_abort(p);
-		}
+		let_go(c);
+		tcp_abort(p);
 		sock_free(c);
 	}
 }
@@ -157,7 +160,7 @@ void tcp_end(struct sock *s)
 	struct tcp_pcb *p = s->tcp;
 
 	if (s->state == SOCK_LISTENING)
-		tcp_drop_pending(s);
+		drop_pending(s);
 	if (!p)
 		return;
 	if (s->state == SOCK_LISTENING) {
@@ -303,8 +306,7 @@ long tcp_take(struct file *f, struct sock **out)
 	}
 	*out = CONTAINER_OF(s->unaccepted.next, struct sock, pending);
 	list_del(&(*out)->pending);
-	if ((*out)->tcp)
-		tcp_backlog_accepted((*out)->tcp);
+	tcp_backlog_accepted((*out)->tcp);
 	return 0;
 }
 
@@ -484,7 +486,7 @@ long tcp_shut(struct sock *s, int how)
 		/* As on Linux it is as good as new, and who waits in accept is told. */
 		struct tcp_pcb *p = s->tcp;
 
-		tcp_drop_pending(s);
+		drop_pending(s);
 		s->tcp = NULL;
 		s->state = SOCK_FRESH;
 		s->eof = true;

@@ -140,6 +140,24 @@ static void test_time_waits(void)
 	CHECK(!tcp_tw_pcbs);
 }
 
+/* ---- connections that are reset before anybody accepts them leave nothing ---- */
+
+static void test_unaccepted(void)
+{
+	struct linger reset = {1, 0};
+	long l = listens_on(80), s, before = shim_allocations;
+
+	for (int i = 0; i < 300; i++) {
+		s = make(SOCK_STREAM);
+		CHECK(to(SYS_connect, s, INADDR_LOOPBACK, 80) == 0);
+		CHECK(call(SYS_setsockopt, s, SOL_SOCKET, SO_LINGER, (long)&reset, sizeof(reset)) == 0);
+		sys_close(s);
+	}
+	CHECK(call(SYS_accept, l, 0, 0, 0, 0) == -EAGAIN);
+	CHECK(shim_allocations == before);
+	sys_close(l);
+}
+
 /* ---- memory that ends anywhere leaves nothing behind ---- */
 
 static void exchange(void)
@@ -375,6 +393,7 @@ int main(int argc, char **argv)
 	before = shim_allocations;
 	test_rest();
 	test_time_waits();
+	test_unaccepted();
 	test_failures();
 	test_device();
 	fuzz(rounds * 10);
