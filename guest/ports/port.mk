@@ -11,9 +11,12 @@ KXCC := $(TOP)/build/guest/kxcc
 .DELETE_ON_ERROR:
 .PHONY: all clean FORCE
 
-# The driver is rewritten only when it, the LibOS or libc has changed.
+# The driver is rewritten only when it, the LibOS or libc has changed. Who makes all ports has made it before (DRIVER_MADE), not
+# several times at once.
+ifndef DRIVER_MADE
 $(KXCC): FORCE
 	@$(MAKE) --no-print-directory -s -C $(TOP)/guest driver
+endif
 
 # What a tarball is packed with: zlib's with bzip2, SQLite's with xz.
 define unpack
