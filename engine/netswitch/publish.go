@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// reachTimeout is how long a pVM may take to accept a connection until the next is asked.
-const reachTimeout = 3 * time.Second
+// reachTimeout is how long a pVM may take to accept a connection until the next is asked, and lastTimeout how long if there is no next one.
+const (
+	reachTimeout = 3 * time.Second
+	lastTimeout  = 15 * time.Second
+)
 
 // Target is where connections to a published port may go.
 type Target struct {
@@ -147,14 +150,19 @@ func (n *published) run() {
 
 // serve gives a connection to the next pVM that takes it. If none does, it is reset: nobody listens.
 func (n *published) serve(host hostConn) {
-	for _, t := range n.turn() {
+	turn := n.turn()
+	for i, t := range turn {
 		n.sw.mu.RLock()
 		p := n.sw.ports[t.Port]
 		n.sw.mu.RUnlock()
 		if p == nil {
 			continue
 		}
-		if guest, err := p.reach(t.TCP); err == nil {
+		patience := reachTimeout
+		if i == len(turn)-1 {
+			patience = lastTimeout
+		}
+		if guest, err := p.reach(t.TCP, patience); err == nil {
 			p.carry(guest, host)
 			return
 		}
@@ -175,8 +183,8 @@ func (n *published) turn() []Target {
 }
 
 // reach connects to a TCP port of the pVM. Those that are being made count as connections, too.
-func (p *port) reach(tcp uint16) (guestConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+func (p *port) reach(tcp uint16, patience time.Duration) (guestConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	release, err := p.conns.take(&p.conns.tcp, maxConns, cancel)
 	if err != nil {

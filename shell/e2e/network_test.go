@@ -1,0 +1,260 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// netImage is the servers and clients of testdata/net.
+func (h *home) netImage(t *testing.T) string {
+	t.Helper()
+	return h.image(t, filepath.Join(root, "shell/e2e/testdata/net/net.c"), "-O2", "-Wall", "-Wextra", "-Werror")
+}
+
+// freePort is a port of the host's loopback that nobody has.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+func connected(t *testing.T, port string) *net.TCPConn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.TCPConn)
+}
+
+// echoes sends bytes, and wants them back.
+func echoes(t *testing.T, c *net.TCPConn, n int) {
+	t.Helper()
+	sent, got := make([]byte, n), make([]byte, n)
+	for i := range sent {
+		sent[i] = byte(rand.Uint32())
+	}
+	go c.Write(sent)
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Errorf("%d bytes: %v", n, err)
+	} else if !bytes.Equal(sent, got) {
+		t.Errorf("%d bytes came back as others", n)
+	}
+}
+
+// A server on a published port: bytes come back as they were, on many connections at once; half a connection can be closed; other pVMs reach it by its
+// name and its address.
+func TestNetwork(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	pid := h.server(t, "--name", "mirror", "--publish", "127.0.0.1:"+port+":7", image, "echo", "7")
+	echoes(t, connected(t, port), (4<<20)/slowness)
+	var all sync.WaitGroup
+	for range max(400/(slowness*slowness), 20) { // an emulated machine takes a tenth of a second for each
+		c := connected(t, port)
+		all.Go(func() { echoes(t, c, 3000) })
+	}
+	all.Wait()
+	c := connected(t, port)
+	io.WriteString(c, "the last words")
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "the last words" {
+		t.Errorf("%q, %v", got, err)
+	}
+	ip := strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "ip", pid))
+	for _, name := range []string{"mirror", ip} {
+		if out := h.output(t, "run", "--net", "user", image, "say", name, "7", "hello"); out != "hello\n" {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	if out, _, _ := h.run(t, "run", "--net", "user", image, "say", "mirror", "8", "hello"); out != "connect: Connection refused\n" {
+		t.Errorf("a port that nobody has: %q", out)
+	}
+	if out, _, _ := h.run(t, "run", image, "say", ip, "7", "hello"); out != "connect: Network unreachable\n" {
+		t.Errorf("without a network: %q", out)
+	}
+	if out := h.output(t, "inspect", pid); !strings.Contains(out, ip) {
+		t.Errorf("%s", out)
+	}
+	h.output(t, "kill", "-KILL", pid)
+	await(t, "the port to be free", func() (bool, string) {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			c.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED), fmt.Sprint(err)
+	})
+}
+
+// Connections go on when the engine is killed; when the switch is, they are lost, and others work.
+func TestNetworkKilled(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	pid := h.server(t, "--publish", "127.0.0.1:"+port+":7", image, "echo", "7")
+	c := connected(t, port)
+	echoes(t, c, 1000)
+	h.killEngine(t)
+	echoes(t, c, 100000)
+	echoes(t, connected(t, port), 1000)
+	h.output(t, "ps")
+	echoes(t, c, 1000)
+	if out := h.output(t, "run", "--net", "user", image, "say", "net", "7", "hello"); out != "hello\n" {
+		t.Errorf("%q", out)
+	}
+	for _, process := range h.switches(t) {
+		syscall.Kill(process, syscall.SIGKILL)
+	}
+	if n, err := io.Copy(io.Discard, c); n != 0 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	await(t, "another switch", func() (bool, string) {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, "x")
+		_, err = io.ReadFull(c, make([]byte, 1)) // the old one's may be there still
+		return err == nil, fmt.Sprint(err)
+	})
+	echoes(t, connected(t, port), 1000)
+	h.output(t, "kill", "-KILL", pid)
+	await(t, "the switch to leave", func() (bool, string) { s := h.switches(t); return len(s) == 0, fmt.Sprint(s) })
+}
+
+// switches are the processes that are a switch of this home's engine.
+func (h *home) switches(t *testing.T) (pids []int) {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range lines {
+		b, _ := os.ReadFile(file)
+		if args := strings.Split(string(b), "\x00"); len(args) > 2 && args[1] == "network-switch" && strings.HasPrefix(args[2], h.dir) {
+			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Each child has an address of its own, and a port of the family is given to all in turn that listen; who ends is left out.
+func TestNetworkFamily(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	pid := strings.TrimSpace(h.output(t, "run", "-d", "--publish", "127.0.0.1:"+port+":9", image, "family", "9", "2"))
+	h.awaitLog(t, pid, pid+" ready\n")
+	addresses := map[string]string{}
+	await(t, "three members", func() (bool, string) {
+		out := h.output(t, "ps", "--no-headers", "-o", "pid,ip")
+		clear(addresses)
+		for line := range strings.Lines(out) {
+			f := strings.Fields(line)
+			addresses[f[0]] = f[1]
+		}
+		return len(addresses) == 3, out
+	})
+	if a := map[string]bool{}; true {
+		for _, ip := range addresses {
+			a[ip] = true
+		}
+		if len(a) != 3 {
+			t.Errorf("addresses %v", addresses)
+		}
+	}
+	asks := func() string {
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
+		if err != nil {
+			return ""
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		who, _ := io.ReadAll(c)
+		return strings.TrimSpace(string(who))
+	}
+	for range 2 {
+		seen := map[string]bool{}
+		await(t, "all to be asked", func() (bool, string) {
+			seen[asks()] = true
+			delete(seen, "")
+			return len(seen) == len(addresses), fmt.Sprint(seen)
+		})
+		for member := range addresses {
+			if member != pid {
+				h.output(t, "kill", "-KILL", member)
+				delete(addresses, member)
+				break
+			}
+		}
+	}
+	for range 10 {
+		if who := asks(); who != pid {
+			t.Errorf("%q has it, want %s", who, pid)
+		}
+	}
+}
+
+// What cannot be is refused before anything runs, and leaves nothing.
+func TestNetworkRefused(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--net", "wire"}, "--net wire: none, user or bridge=NAME"},
+		{[]string{"--net", "bridge="}, "--net bridge=: none, user or bridge=NAME"},
+		{[]string{"--net", "none", "--publish", "80:80"}, "with --net user alone"},
+		{[]string{"--publish", "80"}, "must be [ADDR:]HOST:PORT"},
+		{[]string{"--publish", "0:80"}, "must be [ADDR:]HOST:PORT"},
+		{[]string{"--publish", "8080:70000"}, "must be [ADDR:]HOST:PORT"},
+		{[]string{"--publish", "example:8080:80"}, "must be [ADDR:]HOST:PORT"},
+		{[]string{"--publish", "8080:80", "--publish", "8080:81"}, "is given twice"},
+		{[]string{"--net", "bridge=nowhere0"}, "bridge=nowhere0"},
+	} {
+		out, errs, code := h.run(t, append(append([]string{"run", "-d"}, c.args...), image, "echo", "7")...)
+		if code == 0 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%q: status %d\n%s%s, want %q", c.args, code, out, errs, c.want)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	refused := func(want string) {
+		t.Helper()
+		_, errs, code := h.run(t, "run", "-d", "--publish", "127.0.0.1:"+port+":7", image, "echo", "7")
+		if code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("status %d\n%s, want %q", code, errs, want)
+		}
+	}
+	refused("address already in use")
+	l.Close()
+	pid := h.server(t, "--publish", "127.0.0.1:"+port+":7", image, "echo", "7")
+	refused("family " + pid + " has it")
+	if out := h.output(t, "ps", "--no-headers", "-o", "pid"); strings.TrimSpace(out) != pid {
+		t.Errorf("left: %s", out)
+	}
+	echoes(t, connected(t, port), 1000)
+}
