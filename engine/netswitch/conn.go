@@ -110,6 +110,15 @@ func newGuestConn(wq *waiter.Queue, ep tcpip.Endpoint) guestConn {
 
 func (c guestConn) Abort() { c.ep.Abort() }
 
+// finished tells whether the pVM has said that it sends no more, and all that it has sent is here.
+func (c guestConn) finished() bool {
+	switch tcp.EndpointState(c.ep.State()) {
+	case tcp.StateCloseWait, tcp.StateLastAck, tcp.StateClosing, tcp.StateTimeWait:
+		return true
+	}
+	return false
+}
+
 // dialGuest connects the gateway to a pVM.
 func (s *Switch) dialGuest(ctx context.Context, to netip.AddrPort) (guestConn, error) {
 	var wq waiter.Queue
@@ -143,9 +152,8 @@ const chunk = 32 << 10
 var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // join carries data between two ends until both directions have ended. An end that closes one direction has it
-// closed at the other; one that resets has the other reset. It closes both.
-func join(a, b end) {
-	done := make(chan struct{})
+// closed at the other; one that resets has the other reset. It closes both. done is closed when all of a has gone to b.
+func join(a, b end, done chan struct{}) {
 	go func() {
 		carry(a, b)
 		close(done)

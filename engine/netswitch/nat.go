@@ -72,19 +72,36 @@ func (s *Switch) natTCP(r *tcp.ForwarderRequest) {
 	p.carry(newGuestConn(&wq, ep), out)
 }
 
+// drainTime is how long what a pVM has sent before it ended may take to those who want it.
+const drainTime = 10 * time.Second
+
 // carry joins a connection's ends as one of the port's, or resets both.
-func (p *port) carry(guest, host end) {
+func (p *port) carry(guest guestConn, host hostConn) {
+	drained := make(chan struct{})
 	abort := func() {
 		guest.Abort()
 		host.Abort()
 	}
-	release, err := p.conns.take(&p.conns.tcp, maxConns, abort)
+	release, err := p.conns.take(&p.conns.tcp, maxConns, func() {
+		if !guest.finished() {
+			abort()
+			return
+		}
+		go func() {
+			select {
+			case <-drained:
+			case <-time.After(drainTime):
+			}
+			host.Close() // first: what the kernel still has of it is not to be reset
+			guest.Abort()
+		}()
+	})
 	if err != nil {
 		abort()
 		return
 	}
 	defer release()
-	join(guest, host)
+	join(guest, host, drained)
 }
 
 // natUDP makes a flow for a pVM's first datagram to an address. It is called where packets are passed on, and must

@@ -1,6 +1,7 @@
 /* exit.c: the end of a pVM. What it printed is in the console ring, which outlives it. */
 #include "family.h"
 #include "hyper.h"
+#include "network.h"
 #include "process.h"
 
 static void shut_down(int status, unsigned reason) __attribute__((noreturn));
@@ -18,6 +19,8 @@ static void shut_down(int status, unsigned reason)
 
 void exit_process(int status)
 {
+	if (&kx_network)
+		kx_network.exited();
 	robust_exit_all();
 	family_exit();
 	shut_down(status, SHUTDOWN_poweroff);

@@ -8,6 +8,7 @@ struct network {
 	network_call (*call)(long nr); /* the function of a system call; NULL: not one of the network's */
 	void (*forked)(void);          /* this is a child */
 	void (*events)(void);          /* something may have come */
+	void (*exited)(void);          /* this is the end */
 };
 
 /* musl's socket() refers to it (lib/musl/src/network). */

@@ -73,6 +73,9 @@ void socks_forked(void);
 void options_init(struct sock_options *o);
 void options_apply(struct sock *s); /* to its pcb */
 
+/* exit.c */
+void net_exited(void);
+
 /* stack.c */
 struct netif *loopback(void);
 void net_forked(void);

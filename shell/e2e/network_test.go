@@ -104,6 +104,33 @@ func TestNetwork(t *testing.T) {
 	})
 }
 
+// What a server has written comes, though it exits at once.
+func TestNetworkExit(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	run := func() string {
+		return strings.TrimSpace(h.output(t, "run", "-d", "--publish", "127.0.0.1:"+port+":7", image, "once", "7", "300000"))
+	}
+	for range 3 {
+		pid := run()
+		var got []byte
+		await(t, "an answer", func() (bool, string) {
+			c, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err != nil {
+				return false, err.Error()
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			got, err = io.ReadAll(c)
+			return len(got) > 0, fmt.Sprint(err) // before it listens there is a reset
+		})
+		if len(got) != 300000 || strings.Trim(string(got), "x") != "" {
+			t.Errorf("%d bytes", len(got))
+		}
+		h.output(t, "wait", pid)
+	}
+}
+
 // Connections go on when the engine is killed; when the switch is, they are lost, and others work.
 func TestNetworkKilled(t *testing.T) {
 	h := newHome(t)

@@ -114,6 +114,18 @@ static int say(const char *host, const char *port, const char *word)
 	return n < 0 ? fail("read") : 0;
 }
 
+/* Answers once with so many bytes, and exits at once. */
+static int once(const char *port, int bytes)
+{
+	int c = accept(listening(port), NULL, NULL);
+	char *all = malloc((size_t)bytes);
+
+	if (c < 0 || !all)
+		return fail("accept");
+	memset(all, 'x', (size_t)bytes);
+	return send_all(c, all, bytes) ? fail("write") : 0;
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -121,6 +133,8 @@ int main(int argc, char **argv)
 		return echo(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "family"))
 		return family(argv[2], atoi(argv[3]));
+	if (argc == 4 && !strcmp(argv[1], "once"))
+		return once(argv[2], atoi(argv[3]));
 	if (argc == 5 && !strcmp(argv[1], "say"))
 		return say(argv[2], argv[3], argv[4]);
 	return 2;
