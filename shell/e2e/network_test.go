@@ -104,6 +104,40 @@ func TestNetwork(t *testing.T) {
 	})
 }
 
+// No connection is lost of many that come and go, whoever closes first.
+func TestNetworkReconnects(t *testing.T) {
+	h := newHome(t)
+	image, port := h.netImage(t), freePort(t)
+	h.server(t, "--publish", "127.0.0.1:"+port+":7", image, "echo", "7")
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for i := range max(2500/(slowness*slowness), 50) {
+				c, err := net.Dial("tcp", "127.0.0.1:"+port)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.SetDeadline(time.Now().Add(patience))
+				word := fmt.Sprintf("%d of %d", i, worker)
+				io.WriteString(c, word)
+				if _, err = io.ReadFull(c, make([]byte, len(word))); err == nil && i%2 == 0 {
+					err = c.(*net.TCPConn).CloseWrite()
+					if _, e := io.ReadAll(c); err == nil {
+						err = e
+					}
+				}
+				c.Close()
+				if err != nil {
+					t.Errorf("worker %d, connection %d: %v", worker, i, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // What a server has written comes, though it exits at once.
 func TestNetworkExit(t *testing.T) {
 	h := newHome(t)
