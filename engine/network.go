@@ -32,12 +32,12 @@ const (
 // checkNet looks at what a request says of the network.
 func (r *RunRequest) checkNet() error {
 	switch bridge, isBridge := strings.CutPrefix(r.Net, netBridge); {
-	case r.Net == "":
-		if r.Net = netNone; len(r.Publish) > 0 {
-			r.Net = netUser
-		}
-	case r.Net == netNone, r.Net == netUser, isBridge && bridge != "" && len(bridge) < 16:
-	default:
+	case r.Net == "" && len(r.Publish) > 0:
+		r.Net = netUser
+	case r.Net == "", r.Net == netUser, isBridge && bridge != "" && len(bridge) < 16:
+	case r.Net == netNone && len(r.Publish) == 0:
+		r.Net = ""
+	case r.Net != netNone:
 		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
 	}
 	if len(r.Publish) > 0 && r.Net != netUser {
@@ -54,7 +54,7 @@ func (r *RunRequest) checkNet() error {
 			}
 		}
 	}
-	if r.Net != netNone && r.Recycle {
+	if r.networked() && r.Recycle {
 		return errf(CodeInvalid, "--net %s: not with --recycle: a placeholder has booted without a network", r.Net)
 	}
 	return nil
@@ -131,7 +131,7 @@ func (e *Engine) connect(p *pvm) error {
 	return err
 }
 
-func (r *RunRequest) networked() bool { return r.Net != "" && r.Net != netNone }
+func (r *RunRequest) networked() bool { return r.Net != "" }
 
 // addPort connects a domain to the switch.
 func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {

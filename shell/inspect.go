@@ -238,7 +238,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	if d.HostPID != 0 {
 		f.add("host pid", "%d", d.HostPID)
 	}
-	if d.Net != "" && d.Net != "none" {
+	if d.Net != "" {
 		f.add("network", "%s, %s", d.Net, cmp.Or(d.IP, "address by DHCP"))
 		for _, ports := range d.Publish {
 			f.add("published", "%s", ports)
