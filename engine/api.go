@@ -104,7 +104,7 @@ type RunRequest struct {
 	Restart Restart  `json:"restart"`
 	// Recycle says that the image is an application, a shared library with app_entry or main, to run in a domain that has booted already.
 	Recycle bool `json:"recycle,omitempty"`
-	// Net is its network: none, user or bridge=NAME; empty: none, or user if Publish says so. Publish are ports of the host that it gets, each as
+	// Net is its network: none or user; empty: none, or user if Publish says so. Publish are ports of the host that it gets, each as
 	// [ADDR:]HOST:PORT.
 	Net     string   `json:"net,omitempty"`
 	Publish []string `json:"publish,omitempty"`

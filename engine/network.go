@@ -16,32 +16,30 @@ import (
 	"kxsh/xen"
 )
 
-// The network of pVMs. A pVM with --net user has a port of the switch (package netswitch), a process beside the engine that outlives it; one with --net
-// bridge=NAME is on a bridge of the host. Each has an address of its own, also a child: its connections are its parent's.
+// The network of pVMs. A pVM with --net user has a port of the switch (package netswitch), a process beside the engine that outlives it. Each has an address of
+// its own, also a child: its connections are its parent's.
 
 // gateway is the switch's own address. A pVM's is its PID in the same network, so that it is free whenever the PID is.
 var gateway = netip.MustParsePrefix("10.88.255.254/16")
 
-// What a RunRequest's Net may be, beside the name of a bridge.
+// What a RunRequest's Net may be.
 const (
-	netNone   = "none"
-	netUser   = "user"
-	netBridge = "bridge=" // and its name
+	netNone = "none"
+	netUser = "user"
 )
 
 // checkNet looks at what a request says of the network.
 func (r *RunRequest) checkNet() error {
-	switch bridge, isBridge := strings.CutPrefix(r.Net, netBridge); {
+	switch {
 	case r.Net == "" && len(r.Publish) > 0:
 		r.Net = netUser
-	case r.Net == "", r.Net == netUser, isBridge && bridge != "" && len(bridge) < 16:
-	case r.Net == netNone && len(r.Publish) == 0:
-		r.Net = ""
+	case r.Net == "", r.Net == netUser:
 	case r.Net != netNone:
-		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
-	}
-	if len(r.Publish) > 0 && r.Net != netUser {
-		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM on a bridge, or without a network, has no ports of the host", r.Publish[0])
+		return errf(CodeInvalid, "--net %s: none or user", r.Net)
+	case len(r.Publish) > 0:
+		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM without a network has no ports of the host", r.Publish[0])
+	default:
+		r.Net = ""
 	}
 	for i, s := range r.Publish {
 		p, err := parsePublish(s)
@@ -95,27 +93,22 @@ func parsePublish(s string) (p published, err error) {
 }
 
 // nicOf is the device that a pVM of a number gets.
-func nicOf(id xen.DomID, net string) *xen.NIC {
-	n := &xen.NIC{MAC: [6]byte{0x02, 'k', 'x', 0, byte(id >> 8), byte(id)}}
-	if net == netUser {
-		a := gateway.Masked().Addr().As4()
-		a[2], a[3] = byte(id>>8), byte(id)
-		n.Prefix = netip.PrefixFrom(netip.AddrFrom4(a), gateway.Bits())
-		n.Gateway, n.DNS = gateway.Addr(), gateway.Addr()
+func nicOf(id xen.DomID) *xen.NIC {
+	a := gateway.Masked().Addr().As4()
+	a[2], a[3] = byte(id>>8), byte(id)
+	return &xen.NIC{
+		MAC: [6]byte{0x02, 'k', 'x', 0, byte(id >> 8), byte(id)}, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), gateway.Bits()),
+		Gateway: gateway.Addr(), DNS: gateway.Addr(),
 	}
-	return n
 }
 
 // connect gives a pVM whose domain has not run yet the network device that its request asks for, and the ports of the host. A failure leaves nothing but
 // what goes with the domain.
 func (e *Engine) connect(p *pvm) error {
 	r := &p.rec.Request
-	n := nicOf(p.dom.ID(), r.Net)
+	n := nicOf(p.dom.ID())
 	if err := p.dom.Plug(n); err != nil {
 		return err
-	}
-	if bridge, ok := strings.CutPrefix(r.Net, netBridge); ok {
-		return joinBridge(p.dom, bridge)
 	}
 	e.mu.Lock()
 	p.rec.IP = n.Prefix.Addr().String()
@@ -140,7 +133,7 @@ func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
 		return err
 	}
 	defer w.Close()
-	n := nicOf(dom.ID(), r.Net)
+	n := nicOf(dom.ID())
 	p := netswitch.Port{ID: int(dom.ID()), Name: r.Name, MAC: n.MAC, IP: n.Prefix.Addr(), Interface: w.Interface}
 	if m := w.Memory; m != nil {
 		p.Memory, p.Offset, p.Pages, p.Bell, p.Events = m.Control, m.Rings, abi.NetPages, m.Bell, switchEvents(m)

@@ -1,7 +1,6 @@
 package shell
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -239,7 +238,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 		f.add("host pid", "%d", d.HostPID)
 	}
 	if d.Net != "" {
-		f.add("network", "%s, %s", d.Net, cmp.Or(d.IP, "address by DHCP"))
+		f.add("network", "%s, %s", d.Net, d.IP)
 		for _, ports := range d.Publish {
 			f.add("published", "%s", ports)
 		}

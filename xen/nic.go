@@ -12,7 +12,7 @@ import (
 // NIC is what a domain is told of its network device.
 type NIC struct {
 	MAC     [6]byte
-	Prefix  netip.Prefix // its address and network, IPv4; zero: by DHCP, and the rest too
+	Prefix  netip.Prefix // its address and network, IPv4; zero: it has none
 	Gateway netip.Addr
 	DNS     netip.Addr
 }

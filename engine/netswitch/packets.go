@@ -25,7 +25,7 @@ func openPackets(name string) (p *packets, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := InterfaceRequest(name, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) { r.SetUint16(unix.IFF_UP) }); err != nil {
+	if err := interfaceRequest(name, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) { r.SetUint16(unix.IFF_UP) }); err != nil {
 		return nil, err
 	}
 	p = &packets{fd: -1, wake: -1, index: iface.Index}
@@ -49,8 +49,8 @@ func openPackets(name string) (p *packets, err error) {
 	return p, err
 }
 
-// InterfaceRequest makes a request of netdevice(7).
-func InterfaceRequest(name string, request uintptr, set func(*unix.Ifreq)) error {
+// interfaceRequest makes a request of netdevice(7).
+func interfaceRequest(name string, request uintptr, set func(*unix.Ifreq)) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)

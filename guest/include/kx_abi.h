@@ -442,7 +442,7 @@ struct kx_nic {
 	uint32_t pages; /* of its memory, from KX_NET_VA; 0: there is none */
 	uint32_t port;  /* local port of the channel to its other end */
 	uint32_t ref;   /* grant reference of the first page */
-	uint32_t ip, mask, gateway, dns; /* 0: by DHCP */
+	uint32_t ip, mask, gateway, dns; /* 0: there is none */
 	uint8_t mac[8]; /* the first 6 */
 	uint32_t bell;  /* futex: a hypervisor with KX_F_BELLS moves it when the pVM sends to port */
 	uint32_t pad;

@@ -523,7 +523,7 @@ type KxNic struct {
 	Pages   uint32 // of its memory, from KX_NET_VA; 0: there is none
 	Port    uint32 // local port of the channel to its other end
 	Ref     uint32 // grant reference of the first page
-	Ip      uint32 // 0: by DHCP
+	Ip      uint32 // 0: there is none
 	Mask    uint32
 	Gateway uint32
 	Dns     uint32
