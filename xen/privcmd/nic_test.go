@@ -76,17 +76,24 @@ func setUp(name string) error {
 	return nil
 }
 
-func (p *packets) Send(frame []byte) error { return unix.Sendto(p.fd, frame, 0, &p.addr) }
+func (p *packets) Send(frame []byte) error {
+	for {
+		if err := unix.Sendto(p.fd, frame, 0, &p.addr); err != unix.EINTR {
+			return err
+		}
+	}
+}
 
 func (p *packets) Receive(until time.Time) ([]byte, error) {
-	tv := unix.NsecToTimeval(max(time.Until(until), time.Millisecond).Nanoseconds())
-	if err := unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return nil, err
-	}
 	frame := make([]byte, 2048)
-	n, err := unix.Read(p.fd, frame)
-	if err != nil {
-		return nil, err
+	for {
+		tv := unix.NsecToTimeval(max(time.Until(until), time.Millisecond).Nanoseconds())
+		if err := unix.SetsockoptTimeval(p.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+			return nil, err
+		}
+		n, err := unix.Read(p.fd, frame)
+		if err != unix.EINTR { // the runtime's signals
+			return frame[:max(n, 0)], err
+		}
 	}
-	return frame[:n], nil
 }
