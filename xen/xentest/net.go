@@ -42,12 +42,23 @@ func testNet(t *testing.T, b *bench) {
 		copy(want, me[:])
 		copy(want[6:], mac[:])
 		for end := time.Now().Add(patience); ; {
-			got, err := frames.Receive(end)
+			until := end
+			if i == 0 { // netback drops what comes before it has found the guest's buffers
+				until = time.Now().Add(time.Second)
+			}
+			got, err := frames.Receive(until)
+			if i == 0 && err != nil && time.Now().Before(end) {
+				b.must(frames.Send(frame))
+				continue
+			}
 			if err != nil {
 				t.Fatalf("frame %d of %d bytes: %v; the guest saw %d", i, len(frame), err, result(d.Control(), 1))
 			}
 			if bytes.Equal(got, want) {
 				break
+			}
+			if i == 1 && len(got) > 16 && bytes.Equal(got[14:16], []byte{0, 0}) {
+				continue // the first one, a second time
 			}
 			if len(got) >= 14 && [6]byte(got[:6]) == me && binary.BigEndian.Uint16(got[12:]) == testEtherType {
 				t.Fatalf("frame %d: % x, want % x", i, got, want)
