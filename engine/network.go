@@ -339,9 +339,9 @@ func (e *Engine) restorePorts(s *netswitch.Client) error {
 	return nil
 }
 
-// adoptSwitch finds the switch of an earlier engine, if a pVM is on it.
+// adoptSwitch finds the switch of an earlier engine, which may have ports of pVMs that have ended meanwhile.
 func (e *Engine) adoptSwitch() {
-	if !e.anyOnline() {
+	if !e.anyOnline() && !netswitch.Exists(e.o.State) {
 		return
 	}
 	if err := e.withSwitch(func(*netswitch.Client) error { return nil }); err != nil {

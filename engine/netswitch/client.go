@@ -41,6 +41,12 @@ type Client struct {
 	done    chan struct{}
 }
 
+// Exists tells whether there may be a switch of a folder.
+func Exists(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, socketName))
+	return err == nil
+}
+
 // Dial connects to the switch of o.Dir, and starts it if there is none. The ports of an earlier engine are
 // still there: State tells of them.
 func Dial(ctx context.Context, o Options) (*Client, error) {

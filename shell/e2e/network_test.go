@@ -202,6 +202,24 @@ func TestNetworkKilled(t *testing.T) {
 	await(t, "the switch to leave", func() (bool, string) { s := h.switches(t); return len(s) == 0, fmt.Sprint(s) })
 }
 
+// A pVM that ends while no engine is there leaves no port behind, and so no switch.
+func TestNetworkLeft(t *testing.T) {
+	onlyOn(t, "hosted", "a pVM is ended by its process there")
+	h := newHome(t)
+	pid := h.server(t, "--net", "user", h.netImage(t), "echo", "7")
+	process, err := strconv.Atoi(strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "hostpid", pid)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.killEngine(t)
+	syscall.Kill(process, syscall.SIGKILL)
+	if s := h.switches(t); len(s) != 1 {
+		t.Errorf("switches %v", s)
+	}
+	h.output(t, "ps")
+	await(t, "the switch to leave", func() (bool, string) { s := h.switches(t); return len(s) == 0, fmt.Sprint(s) })
+}
+
 // switches are the processes that are a switch of this home's engine.
 func (h *home) switches(t *testing.T) (pids []int) {
 	t.Helper()
