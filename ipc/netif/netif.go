@@ -130,14 +130,14 @@ func (b *back) Push() (notify bool) {
 	}
 	old := b.pushed
 	b.pushed = b.done
-	atomic.StoreUint32(&b.RspProd, b.done)
+	atomic.SwapUint32(&b.RspProd, b.done) // a store that the race detector makes is no barrier before the load
 	return b.done-atomic.LoadUint32(&b.RspEvent) < b.done-old
 }
 
 // Sleep asks the pVM for a bell at its next request. It returns false if there is one already.
 // RING_FINAL_CHECK_FOR_REQUESTS.
 func (b *back) Sleep() (bool, error) {
-	atomic.StoreUint32(&b.ReqEvent, b.done+1)
+	atomic.SwapUint32(&b.ReqEvent, b.done+1) // as in Push
 	n, err := b.waiting()
 	return n == 0, err
 }

@@ -58,7 +58,7 @@ func (f *Front) offer(i uint16) {
 
 // pushRequests is RING_PUSH_REQUESTS_AND_CHECK_NOTIFY.
 func (f *Front) pushRequests(r netif.Ring, old, prod uint32) (notify bool) {
-	atomic.StoreUint32(&r.ReqProd, prod)
+	atomic.SwapUint32(&r.ReqProd, prod) // a store that the race detector makes is no barrier before the load
 	return prod-atomic.LoadUint32(&r.ReqEvent) < prod-old
 }
 
@@ -69,7 +69,7 @@ func (f *Front) Send(frame []byte) (ok, notify bool, err error) {
 	}
 	if len(f.free) == 0 {
 		// RING_FINAL_CHECK_FOR_RESPONSES
-		atomic.StoreUint32(&f.Tx.RspEvent, f.txRsp+1)
+		atomic.SwapUint32(&f.Tx.RspEvent, f.txRsp+1)
 		if err := f.answers(); err != nil || len(f.free) == 0 {
 			return false, false, err
 		}
@@ -128,6 +128,6 @@ func (f *Front) Receive(dst []byte) (n int, ok, notify bool, err error) {
 
 // Sleep asks for an event at the next frame; false: there is one already.
 func (f *Front) Sleep() bool {
-	atomic.StoreUint32(&f.Rx.RspEvent, f.rxRsp+1)
+	atomic.SwapUint32(&f.Rx.RspEvent, f.rxRsp+1)
 	return atomic.LoadUint32(&f.Rx.RspProd) == f.rxRsp
 }
