@@ -343,7 +343,7 @@ func TestManyConnections(t *testing.T) {
 // connections are forgotten, whoever closes first.
 func TestReconnects(t *testing.T) {
 	s := newSwitch(t, Config{})
-	if err := s.stack.SetPortRange(50000, 50099); err != nil {
+	if err := s.stack.SetPortRange(50000, 50499); err != nil {
 		t.Fatal(err)
 	}
 	g := add(t, s, 1, "g")
@@ -377,7 +377,7 @@ func TestReconnects(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
-			for i := range 500 {
+			for i := range 1000 {
 				if err := once(worker + 5*i); err != nil {
 					t.Errorf("worker %d, connection %d: %v", worker, i, err)
 					return
