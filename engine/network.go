@@ -149,7 +149,7 @@ func switchEvents(m *xen.WireMemory) netswitch.Events {
 
 // rewire tells the switch where a domain is that a fork may have moved. One that has ended needs nothing.
 func (e *Engine) rewire(p *pvm, r *RunRequest) {
-	if r.Net != netUser {
+	if !r.networked() {
 		return
 	}
 	w, err := p.dom.Wire()

@@ -42,13 +42,8 @@ func website(t *testing.T) (dir string, big []byte) {
 // httpdNative starts httpd, compiled for this machine with sanitizers, and ends it with the test: its address.
 func httpdNative(t *testing.T, h *home, dir string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
+	port := freePort(t)
+	addr := "127.0.0.1:" + port
 	cmd := exec.Command(h.program(t, filepath.Join(root, "guest/apps/httpd.c"), "-O2", "-g", "-std=gnu11", "-fsanitize=address,undefined"), "-p", port, dir)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -36,13 +36,7 @@ func freePort(t *testing.T) string {
 
 func connected(t *testing.T, port string) *net.TCPConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
-	return c.(*net.TCPConn)
+	return dial(t, "127.0.0.1:"+port).(*net.TCPConn)
 }
 
 // echoes sends bytes, and wants them back.

@@ -37,13 +37,8 @@ func TestRedisPrograms(t *testing.T) {
 // redisNative starts the native server in a folder and ends it with the test: its address.
 func redisNative(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, number, _ := net.SplitHostPort(addr)
+	number := freePort(t)
+	addr := "127.0.0.1:" + number
 	cmd := exec.Command(portOf("redis", "redis-server").native, append([]string{"--port", number, "--save", "", "--enable-debug-command", "yes"}, args...)...)
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
