@@ -190,6 +190,7 @@ func (e *Engine) adopt(p *pvm) bool {
 	}
 	p.dom = dom
 	p.attachControl()
+	p.out.Resume(p.log.ring)
 	p.syms = e.symbols(p.rec.image())
 	if st, err := dom.Status(); err == nil {
 		p.stopped = st.State == xen.StatePaused

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kxsh/ipc"
 )
 
 // A console log is what one pVM wrote, from byte 0, kept after its death. It is a folder of
@@ -20,10 +22,11 @@ import (
 // its bound the oldest segment goes. A segment is a list of records: a header of logHeader bytes,
 // then the data.
 //
-//	0  uint32  stream << 24 | length
-//	4  int64   time, Unix nanoseconds
+//	0   uint32  stream << 24 | length
+//	4   int64   time, Unix nanoseconds
+//	12  uint32  up to which index of the pVM's ring its output is kept (ipc.Chunk)
 const (
-	logHeader  = 12
+	logHeader  = 16
 	logSegment = 1 << 20
 	// LogMax is how much of a console is kept, in bytes, headers included.
 	LogMax = 16 << 20
@@ -44,6 +47,7 @@ type consoleLog struct {
 	first    int64     // offset of the oldest byte kept
 	end      int64     // offset of the next byte
 	last     time.Time // of the newest record: times never go back, whoever writes
+	ring     uint32    // up to this index of the pVM's ring its output is here
 	complete bool
 	grown    chan struct{} // closed and replaced when end or complete changes
 	holds    map[*logReader]struct{}
@@ -80,7 +84,7 @@ func openConsoleLog(dir string) (*consoleLog, error) {
 			break
 		}
 		good += int64(logHeader + n)
-		l.last = h.time
+		l.last, l.ring = h.time, h.ring
 	}
 	if err := f.Truncate(good); err != nil {
 		f.Close()
@@ -119,10 +123,23 @@ func (l *consoleLog) segName(start int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%015d.log", start))
 }
 
-// append writes one record. A full disk loses the record, never the pVM: the caller goes on.
+// append writes one record that is not out of the pVM's own ring. A full disk loses the record, never the pVM:
+// the caller goes on.
 func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.write(stream, now, l.ring, data)
+}
+
+// keep writes a piece of the pVM's own output, as append does. With one write it is here and counted as read: an
+// engine that is killed behind it leaves a ring that reads it again (Output.Resume).
+func (l *consoleLog) keep(now time.Time, c ipc.Chunk) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(c.Stream, now, c.End, c.Data)
+}
+
+func (l *consoleLog) write(stream int, now time.Time, ring uint32, data []byte) error {
 	if l.complete {
 		return errLogClosed
 	}
@@ -138,6 +155,7 @@ func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 	buf := make([]byte, logHeader+len(data))
 	binary.LittleEndian.PutUint32(buf, uint32(stream)<<24|uint32(len(data)))
 	binary.LittleEndian.PutUint64(buf[4:], uint64(now.UnixNano()))
+	binary.LittleEndian.PutUint32(buf[12:], ring)
 	copy(buf[logHeader:], data)
 	if _, err := l.seg.Write(buf); err != nil {
 		// Half a record would make the rest of the segment unreadable.
@@ -147,6 +165,7 @@ func (l *consoleLog) append(stream int, now time.Time, data []byte) error {
 		return err
 	}
 	l.end += int64(len(buf))
+	l.ring = ring
 	close(l.grown)
 	l.grown = make(chan struct{})
 	return nil
@@ -229,6 +248,7 @@ func (l *consoleLog) remove() error {
 type recordHeader struct {
 	stream int
 	time   time.Time
+	ring   uint32
 }
 
 func readRecordHeader(r io.Reader) (h recordHeader, n int, err error) {
@@ -239,6 +259,7 @@ func readRecordHeader(r io.Reader) (h recordHeader, n int, err error) {
 	w := binary.LittleEndian.Uint32(b[:])
 	h.stream = int(w >> 24)
 	h.time = time.Unix(0, int64(binary.LittleEndian.Uint64(b[4:])))
+	h.ring = binary.LittleEndian.Uint32(b[12:])
 	if h.stream < Stdout || h.stream > Kernel {
 		return h, 0, fmt.Errorf("log record of unknown stream %d", h.stream)
 	}

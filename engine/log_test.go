@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"kxsh/ipc"
 )
 
 func readAll(t *testing.T, r *logReader) []byte {
@@ -86,10 +88,11 @@ func TestLogReopenDropsHalfRecord(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := newConsoleLog(dir)
 	for _, s := range []string{"one\n", "two\n", "three\n"} {
-		if err := l.append(Stdout, time.Now(), []byte(s)); err != nil {
+		if err := l.keep(time.Now(), ipc.Chunk{Stream: Stdout, Data: []byte(s), End: uint32(len(s))}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	l.append(Kernel, time.Now(), []byte("three\n"))
 	whole := l.end
 	l.finish()
 	name := l.segName(0)
@@ -105,11 +108,14 @@ func TestLogReopenDropsHalfRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if again.ring != 6 {
+			t.Fatalf("cut at %d: the ring is kept up to %d", cut, again.ring)
+		}
 		if err := again.append(Stdout, time.Now(), []byte("3\n")); err != nil {
 			t.Fatal(err)
 		}
 		again.finish()
-		if got := string(readAll(t, again.reader(false, false))); got != "one\ntwo\n3\n" {
+		if got := string(readAll(t, again.reader(false, false))); got != "one\ntwo\nthree\n3\n" {
 			t.Fatalf("cut at %d: %q", cut, got)
 		}
 		if err := os.WriteFile(name, image, 0o600); err != nil {

@@ -197,7 +197,7 @@ func (p *pvm) drain(hold bool) error {
 		chunks, err := p.out.Read()
 		now := time.Now()
 		for _, c := range chunks {
-			p.keep(c.Stream, now, c.Data)
+			p.keep(now, c)
 		}
 		if err != nil {
 			return err
@@ -220,14 +220,14 @@ func (p *pvm) drain(hold bool) error {
 }
 
 // keep adds output to the log, and to that of the family's root while it lives: who watches the root
-// sees what its children write.
-func (p *pvm) keep(stream int, now time.Time, data []byte) {
-	if err := p.log.append(stream, now, data); err != nil { // a full disk loses output, not the pVM
-		p.unkept += len(data)
-		p.unkeptWhy = err
-	}
+// sees what its children write, twice perhaps if an engine dies in between.
+func (p *pvm) keep(now time.Time, c ipc.Chunk) {
 	if p.root != nil {
-		p.root.log.append(stream, now, data)
+		p.root.log.append(c.Stream, now, c.Data)
+	}
+	if err := p.log.keep(now, c); err != nil { // a full disk loses output, not the pVM
+		p.unkept += len(c.Data)
+		p.unkeptWhy = err
 	}
 }
 

@@ -247,7 +247,7 @@ func FuzzSplit(f *testing.F) {
 			want[s] = append(want[s], buf[at+4:][:n]...)
 			at += 4 + n
 		}
-		chunks, _ := split(append([]byte(nil), buf...))
+		chunks, _ := split(append([]byte(nil), buf...), 0)
 		var got [4][]byte
 		for _, c := range chunks {
 			got[c.Stream] = append(got[c.Stream], c.Data...)

@@ -44,6 +44,56 @@ func startIndex(ctl []byte, at uint32) {
 	c.Call.Asked, c.Call.Done = at, at
 }
 
+// TestOutputResume kills engines between what they keep and what they give back: every byte is kept once.
+func TestOutputResume(t *testing.T) {
+	ctl := ipctest.NewArea()
+	startIndex(ctl, 0xfffff000)
+	r := rand.New(rand.NewPCG(1, 2))
+	g := ipctest.NewGuest(ctl, func() {})
+	var printed, kept [4][]byte
+	end := uint32(0xfffff000)
+	for range 3000 {
+		for range r.IntN(4) {
+			p, stream := randomBytes(r, r.IntN(300)), 1+r.IntN(3)
+			if g.Print(stream, p) {
+				printed[stream] = append(printed[stream], p...)
+			}
+		}
+		o := NewOutput(ctl)
+		o.Resume(end)
+		chunks, err := o.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dies := r.IntN(len(chunks) + 2)
+		for _, c := range chunks[:min(dies, len(chunks))] {
+			kept[c.Stream] = append(kept[c.Stream], c.Data...)
+			end = c.End
+		}
+		if dies > len(chunks) {
+			o.Release()
+		}
+	}
+	o := NewOutput(ctl)
+	o.Resume(end)
+	chunks, err := o.Read()
+	for _, c := range chunks {
+		kept[c.Stream] = append(kept[c.Stream], c.Data...)
+	}
+	for s := range printed {
+		if err != nil || !bytes.Equal(kept[s], printed[s]) {
+			t.Errorf("stream %d: %d bytes printed, %d other bytes kept, %v", s, len(printed[s]), len(kept[s]), err)
+		}
+	}
+	o.Release()
+	for _, end := range []uint32{end - 1, end + 1, end + 1<<31, 0} { // nobody's
+		o := NewOutput(ctl)
+		if o.Resume(end); o.cons != NewOutput(ctl).cons {
+			t.Errorf("index %#x was believed", end)
+		}
+	}
+}
+
 // TestOutputProperty has a guest print random records while the engine reads, both at full speed
 // and sleeping whenever they may; every stream must arrive byte for byte.
 func TestOutputProperty(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 type Chunk struct {
 	Stream int // abi.Stdout, abi.Stderr or abi.Kernel
 	Data   []byte
+	End    uint32 // the ring's index behind it
 }
 
 // recordHead is the size of a record's header, in bytes.
@@ -36,7 +37,8 @@ func NewOutput(ctl []byte) *Output {
 
 // Read returns everything that the pVM has written since the last Read, without waiting: at most
 // abi.ConoutSize bytes, in order, neighbours of one stream joined. The chunks belong to the
-// caller. Nothing is lost if the engine dies before Release: a new Output reads it again.
+// caller. Nothing is lost if the engine dies before Release: a new Output reads it again, but for what Resume is
+// told.
 //
 // On ErrCorrupt the chunks before the nonsense are still returned, and every later Read fails.
 func (o *Output) Read() ([]Chunk, error) {
@@ -53,14 +55,23 @@ func (o *Output) Read() ([]Chunk, error) {
 	}
 	buf := make([]byte, n)
 	copyOut(buf, o.data, o.cons)
-	o.cons += n
 	var chunks []Chunk
-	chunks, o.err = split(buf)
+	chunks, o.err = split(buf, o.cons)
+	o.cons += n
 	return chunks, o.err
 }
 
-// split takes records apart, in place.
-func split(buf []byte) ([]Chunk, error) {
+// Resume reads on behind the chunk that ends at index end, if that is still unread: an engine may have died
+// between keeping it and Release. It is for a new Output.
+func (o *Output) Resume(end uint32) {
+	unread := atomic.LoadUint32(&o.ring.Prod) - o.cons
+	if kept := end - o.cons; unread <= abi.ConoutSize && kept <= unread {
+		o.cons = end
+	}
+}
+
+// split takes the records apart, in place, that begin at an index of the ring.
+func split(buf []byte, index uint32) ([]Chunk, error) {
 	var chunks []Chunk
 	end := 0 // of the last chunk in buf; data of the same stream is moved up to it
 	for at := 0; at < len(buf); {
@@ -86,9 +97,10 @@ func split(buf []byte) ([]Chunk, error) {
 			end += copy(buf[end:at], data)
 			chunks[k-1].Data = buf[start:end:end]
 		} else {
-			chunks = append(chunks, Chunk{stream, data})
+			chunks = append(chunks, Chunk{Stream: stream, Data: data})
 			end = at
 		}
+		chunks[len(chunks)-1].End = index + uint32(at)
 	}
 	return chunks, nil
 }
