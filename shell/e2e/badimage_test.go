@@ -234,7 +234,7 @@ func TestTruncatedImages(t *testing.T) {
 	good := readImage(t, filepath.Join(root, "guest/apps/hello.kx"))
 	size := len(good.bytes)
 	cuts := map[int]bool{}
-	for n := 0; n < size; n += 512 * slowness {
+	for n := 0; n < size; n += 512 * slowness * min(slowness, 2) {
 		cuts[n] = true
 	}
 	edges := []int{0, 4, 16, 20, 64, good.phoff, good.phoff + len(good.file.Progs)*phSize, good.kxNote(t), size}

@@ -78,7 +78,7 @@ func TestSharingLeavesNothing(t *testing.T) {
 			t.Fatalf("status %d: %s%s", code, out, errs)
 		}
 	}
-	for range 10 {
+	for range max(10/slowness, 3) {
 		h.output(t, dash...)
 	}
 	before.logs = h.settled(t).logs // of what is remembered
