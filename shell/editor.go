@@ -52,6 +52,7 @@ func (p *promptWriter) Close() error { return nil }
 func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int)) (editor, error) {
 	w := &promptWriter{w: out}
 	w.prompt.Store("")
+	var rl *readline.Instance
 	rl, err := readline.NewEx(&readline.Config{
 		Stdin:                  &pasteReader{r: in},
 		Stdout:                 w,
@@ -64,6 +65,9 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 		InterruptPrompt:        "^C",
 		EOFPrompt:              "exit",
 		FuncFilterInputRune: func(r rune) (rune, bool) {
+			if r == readline.CharInterrupt && rl.Operation.IsInCompleteMode() {
+				rl.Operation.ExitCompleteMode(true) // or it would do only that, and keep the line
+			}
 			return r, r != readline.CharCtrlZ // there is nothing to come back to
 		},
 	})

@@ -107,6 +107,13 @@ func TestSessionOnATerminal(t *testing.T) {
 	term.expect(prompt)
 	term.send("echo still here\r")
 	term.expect("(?m)^still here")
+	term.expect(prompt)
+	term.send("kill -T\t") // and so it does beneath a list of what might follow
+	term.expect("-TERM")
+	term.send("\x03")
+	term.expect(prompt)
+	term.send("echo and here\r")
+	term.expect("(?m)^and here")
 	term.typed("(exit 7)")
 	term.expect(prompt)
 	term.send("\x04") // Ctrl-D leaves with the last status
