@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
@@ -40,6 +40,14 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'wait')
+		flags='--help'
+		kind=pvm once= leading= raw=
+		words='' ;;
+	'fg')
+		flags='--help'
+		kind=pvm once= leading= raw=
+		words='' ;;
+	'bg')
 		flags='--help'
 		kind=pvm once= leading= raw=
 		words='' ;;
@@ -162,7 +170,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=

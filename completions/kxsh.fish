@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -127,6 +127,8 @@ complete -c kxsh -n __kxsh_first -a pkill -d 'send a signal to pVMs whose name m
 complete -c kxsh -n __kxsh_first -a pidof -d 'print the PIDs of pVMs by their name'
 complete -c kxsh -n __kxsh_first -a kill -d 'send a signal to pVMs or jobs'
 complete -c kxsh -n __kxsh_first -a wait -d 'wait for pVMs and jobs to end'
+complete -c kxsh -n __kxsh_first -a fg -d 'let a job go on, in the foreground'
+complete -c kxsh -n __kxsh_first -a bg -d 'let a stopped job go on, in the background'
 complete -c kxsh -n __kxsh_first -a console -d 'attach to a pVM\'s console; Ctrl-] detaches'
 complete -c kxsh -n __kxsh_first -a logs -d 'read the kept console of a pVM, also after its death'
 complete -c kxsh -n __kxsh_first -a inspect -d 'show everything about a pVM or an image'
@@ -309,6 +311,14 @@ complete -c kxsh -n '__kxsh_in kill' -f -k -a '(__kxsh_pvms)'
 # wait
 complete -c kxsh -n '__kxsh_in wait' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in wait' -f -k -a '(__kxsh_pvms)'
+
+# fg
+complete -c kxsh -n '__kxsh_in fg' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in fg' -f -k -a '(__kxsh_pvms)'
+
+# bg
+complete -c kxsh -n '__kxsh_in bg' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_in bg' -f -k -a '(__kxsh_pvms)'
 
 # console
 complete -c kxsh -n '__kxsh_in console' -s r -l read-only -d 'watch only'
@@ -494,7 +504,7 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

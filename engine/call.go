@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/ipc"
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -38,6 +39,10 @@ func (e *Engine) serve(p *pvm) {
 		e.callLoaded(p, call)
 		return
 	case abi.CallKill:
+		if int64(call.A[0]) == int64(p.pid) {
+			e.callStop(p, call)
+			return
+		}
 		result = e.callKill(p, int64(call.A[0]), call.A[1])
 	case abi.CallFamily:
 		result = e.callFamily(p, call.A[0])
@@ -101,6 +106,26 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 		e.deliver(q, s, p.pid) // who has gone meanwhile would have taken it, as a zombie does
 	}
 	return 0
+}
+
+// callStop is a pVM that a signal stops: nothing of it runs any more. It has its answer first: an engine that dies in between leaves nothing that another
+// one would do after a SIGCONT.
+func (e *Engine) callStop(p *pvm, call ipc.Call) {
+	s := unix.Signal(call.A[1])
+	switch s {
+	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+	default:
+		s = 0
+	}
+	result := int64(0)
+	if s == 0 {
+		result = -int64(unix.EINVAL)
+	}
+	p.calls.Answer(call, result)
+	p.dom.Notify() // if it has gone: tend will see
+	if s != 0 {
+		e.pause(p, s)
+	}
 }
 
 // callReap is the end of a zombie: its parent has waited for it.

@@ -90,15 +90,17 @@ func (e *Engine) Force(ctx context.Context, pid, sig int) error {
 // touched notes that somebody else has paused a pVM or let it go on.
 func (e *Engine) touched(p *pvm) {
 	st, err := p.dom.Status()
+	by := unix.Signal(0)
 	switch {
 	case err != nil || st.State == xen.StateDying: // tend is told otherwise
 		return
 	case st.State == xen.StatePaused:
+		by = unix.SIGSTOP
 		e.events.addf("paused", &p.rec.Process, "stopped from outside")
 	default:
 		e.events.addf("resumed", &p.rec.Process, "continued from outside")
 	}
 	p.still.Lock()
 	defer p.still.Unlock()
-	e.noteStopped(p, st.State == xen.StatePaused)
+	e.noteStopped(p, by)
 }

@@ -62,7 +62,7 @@ func (e *Engine) deliver(p *pvm, s unix.Signal, sender int) error {
 	case unix.SIGKILL:
 		return p.dom.Destroy()
 	case unix.SIGSTOP:
-		return e.pause(p)
+		return e.pause(p, s)
 	case unix.SIGCONT:
 		if err := e.resume(p); err != nil {
 			return err
@@ -85,14 +85,15 @@ func (e *Engine) noteUserStop(p *pvm, s unix.Signal) {
 	}
 }
 
-func (e *Engine) pause(p *pvm) error {
+// pause stops a pVM for a signal.
+func (e *Engine) pause(p *pvm, s unix.Signal) error {
 	p.still.Lock()
 	defer p.still.Unlock()
 	if err := p.dom.Pause(); err != nil {
 		return err
 	}
 	e.events.addf("paused", &p.rec.Process, "stopped")
-	e.noteStopped(p, true)
+	e.noteStopped(p, s)
 	return nil
 }
 
@@ -103,18 +104,18 @@ func (e *Engine) resume(p *pvm) error {
 		return err
 	}
 	e.events.addf("resumed", &p.rec.Process, "continued")
-	e.noteStopped(p, false)
+	e.noteStopped(p, 0)
 	return nil
 }
 
-// noteStopped tells the parent that p was stopped or goes on, if that is news. The caller holds p.still.
-func (e *Engine) noteStopped(p *pvm, stopped bool) {
-	if p.stopped == stopped {
+// noteStopped tells the parent that a signal has stopped p, or, if s is 0, that it goes on, if that is news. The caller holds p.still.
+func (e *Engine) noteStopped(p *pvm, s unix.Signal) {
+	if p.stopped == (s != 0) {
 		return
 	}
-	p.stopped = stopped
-	if stopped {
-		e.tellParent(p, ipc.StatusStopped, 0)
+	p.stopped = s != 0
+	if p.stopped {
+		e.tellParent(p, ipc.StopStatus(int(s)), 0)
 		return
 	}
 	e.tellParent(p, ipc.StatusContinued, 0)

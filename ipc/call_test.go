@@ -100,7 +100,7 @@ func TestCommandsSleep(t *testing.T) {
 }
 
 func TestStatusWords(t *testing.T) {
-	for s, want := range map[Status]uint32{ExitStatus(3): 0x300, ExitStatus(0): 0, KillStatus(9): 9, StatusStopped: 0x137f, StatusContinued: 0xffff} {
+	for s, want := range map[Status]uint32{ExitStatus(3): 0x300, ExitStatus(0): 0, KillStatus(9): 9, StopStatus(19): 0x137f, StatusContinued: 0xffff} {
 		if uint32(s) != want {
 			t.Errorf("%#x, want %#x", uint32(s), want)
 		}

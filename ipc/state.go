@@ -25,14 +25,13 @@ const maxSignal = 64
 // Status is a wait(2) status word that says exited or killed by a signal, nothing else.
 type Status uint32
 
-// Status words of a child that has not ended: stopped by SIGSTOP, continued.
-const (
-	StatusStopped   Status = 0x137f
-	StatusContinued Status = 0xffff
-)
+// StatusContinued is the status word of a child that goes on after it was stopped.
+const StatusContinued Status = 0xffff
 
-// ExitStatus is the status word of a program that exited, KillStatus of one that a signal ended.
+// ExitStatus is the status word of a program that exited, StopStatus of one that a signal stopped, KillStatus of one
+// that a signal ended.
 func ExitStatus(code int) Status { return Status(code&0xff) << 8 }
+func StopStatus(sig int) Status  { return Status(sig&0xff)<<8 | 0x7f }
 func KillStatus(sig int) Status  { return Status(sig & 0x7f) }
 
 // Signal is the signal that ended the program, or 0 if it exited.

@@ -25,7 +25,7 @@ func init() {
 		"jobs": (*execution).jobs, "disown": (*execution).disown, "trap": (*execution).trapBuiltin,
 		"command": (*execution).commandBuiltin, "type": (*execution).typeBuiltin,
 		"read": (*execution).read, "umask": (*execution).umask, "history": (*execution).history,
-		"fg": (*execution).noJobControl, "bg": (*execution).noJobControl, "suspend": (*execution).noJobControl,
+		"fg": (*execution).inTable, "bg": (*execution).inTable, "suspend": (*execution).noJobControl,
 	}
 }
 
@@ -324,7 +324,7 @@ func (x *execution) history() error {
 }
 
 func (x *execution) noJobControl() error {
-	fmt.Fprintf(x.hc.Stderr, "%s: no job control: console PID attaches to a pVM, wait %%N waits for a job\n", x.args[0])
+	fmt.Fprintf(x.hc.Stderr, "%s: this shell cannot be stopped: Ctrl-Z stops the pVM in the foreground\n", x.args[0])
 	return interp.ExitStatus(1)
 }
 

@@ -30,6 +30,7 @@ type Call struct {
 	shell *Shell
 	job   *job // the shell itself, or the background job it runs in
 	cmd   *Command
+	words []string // as typed, after the name
 
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
@@ -77,6 +78,12 @@ func (c *Call) takeSignals(f func(syscall.Signal)) {
 	c.onSignal = f
 }
 
+func (c *Call) takesSignals() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.onSignal != nil
+}
+
 // signal is what the shell got while the command ran. It reports whether the command took it.
 func (c *Call) signal(sig syscall.Signal) bool {
 	c.mu.Lock()
@@ -92,7 +99,7 @@ func (c *Call) signal(sig syscall.Signal) bool {
 
 // runCommand parses the flags, runs the command, says what went wrong and returns the status.
 func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
-	c.cmd = cmd
+	c.cmd, c.words = cmd, args
 	c.Context, c.cancel = context.WithCancelCause(c.Context)
 	defer c.cancel(nil)
 	out := &pipeWriter{w: c.Stdout}

@@ -41,7 +41,9 @@ func (s *Shell) catchSignals() (stop func()) {
 // caught is a signal to this process.
 func (s *Shell) caught(sig syscall.Signal) {
 	switch sig {
-	case syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+	case syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU:
+	case syscall.SIGTSTP: // typed before the terminal's keys were the pVM's
+		s.main.stop()
 	case syscall.SIGWINCH:
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -100,6 +101,14 @@ type session struct {
 	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
 	greeting string
 
+	words []string      // of run's command line
+	image string        // its name
+	job   *job          // what Ctrl-Z made of it
+	asked chan struct{} // something asked the pVM to stop; nil: nobody makes a job of it
+	inRaw atomic.Bool
+	over  chan struct{} // closed when err is known: there is no more output; nil: nobody has begun to receive
+	err   error
+
 	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
 	interrupts
 	midLine bool   // the last output did not end its line
@@ -107,13 +116,14 @@ type session struct {
 	ending  sync.WaitGroup
 }
 
-// talk copies both ways until the pVM has ended (nil) or the user detaches (errDetached).
+// talk copies both ways until the pVM has ended (nil), the user detaches (errDetached), or Ctrl-Z stops what run started (errStopped). Then
+// what it writes still comes, and talk may be called again.
 func (s *session) talk() error {
 	c := s.call
-	defer s.con.Close()
-	ctx, stop := context.WithCancelCause(c)
+	ctx, stop := context.WithCancel(c)
 	defer s.ending.Wait()
-	defer stop(nil)
+	defer stop()
+	away := make(chan error, 1)
 	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
 	raw := (s.tty || s.raw) && in != nil && out != nil && c.job.id == 0
 	if raw {
@@ -121,7 +131,12 @@ func (s *session) talk() error {
 			return fmt.Errorf("terminal: %w", err)
 		}
 		defer c.shell.restoreTerminal()
+		s.inRaw.Store(true)
+		defer s.inRaw.Store(false)
 		s.ending.Go(func() { s.followSize(ctx, out) })
+		if s.tty && s.asked != nil {
+			s.ending.Go(func() { s.watchStop(ctx, away) })
+		}
 	}
 	if end := "\n"; s.greeting != "" {
 		if raw && terminalOf(c.Stderr) != nil {
@@ -135,25 +150,33 @@ func (s *session) talk() error {
 		c.takeSignals(s.forward)
 	}
 	if s.stdin || raw {
-		s.ending.Go(func() { s.pump(ctx, stop, raw) })
+		s.ending.Go(func() { s.pump(ctx, away, raw) })
 	}
-	context.AfterFunc(ctx, func() {
-		if errors.Is(context.Cause(ctx), errDetached) {
+	if s.over == nil {
+		s.over = make(chan struct{})
+		go func() {
+			s.err = s.receive(c.Stdout, c.Stderr)
 			s.con.Close()
+			close(s.over)
+		}()
+	}
+	select {
+	case <-s.over:
+		if c.Err() != nil {
+			return c.Err()
 		}
-	})
-	err := s.receive(raw)
-	if errors.Is(context.Cause(ctx), errDetached) {
+		return s.err
+	case err := <-away:
 		if raw {
 			c.shell.restoreTerminal()
 		}
-		fmt.Fprintf(c.Stderr, "\n[detached from %d]\n", s.pid)
-		return errDetached
+		if errors.Is(err, errDetached) {
+			s.con.Close()
+			<-s.over
+			fmt.Fprintf(c.Stderr, "\n[detached from %d]\n", s.pid)
+		}
+		return err
 	}
-	if c.Err() != nil {
-		return c.Err()
-	}
-	return err
 }
 
 // forward passes a signal that kxsh got to the pVM; what a terminal's keys send is for all that run in the
@@ -164,8 +187,14 @@ func (s *session) forward(sig syscall.Signal) {
 			<-s.started
 		}
 		send := s.api.Signal
-		if s.started != nil && (sig == syscall.SIGINT || sig == syscall.SIGQUIT) {
-			send = s.api.SignalFamily // a root's PID is its family's number
+		switch sig {
+		case syscall.SIGTSTP:
+			defer s.mayStop()
+			fallthrough
+		case syscall.SIGINT, syscall.SIGQUIT:
+			if s.started != nil {
+				send = s.api.SignalFamily // a root's PID is its family's number
+			}
 		}
 		return s.pid != 0 && send(context.Background(), s.pid, int(sig)) == nil
 	})
@@ -188,7 +217,7 @@ func (s *session) followSize(ctx context.Context, out *os.File) {
 }
 
 // pump copies standard input to the pVM. On a terminal in raw mode Ctrl-] detaches.
-func (s *session) pump(ctx context.Context, stop context.CancelCauseFunc, raw bool) {
+func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 	in := s.call.Stdin
 	if f, ok := in.(*os.File); ok && f != nil {
 		in = &reader{ctx: ctx, f: f}
@@ -212,9 +241,12 @@ func (s *session) pump(ctx context.Context, stop context.CancelCauseFunc, raw bo
 			if s.con.Send(data) != nil {
 				return
 			}
+			if raw && bytes.IndexByte(data, stopKey) >= 0 {
+				s.mayStop()
+			}
 		}
 		if detach {
-			stop(errDetached)
+			leaveTalk(away, errDetached)
 			return
 		}
 		if err != nil {
@@ -226,10 +258,17 @@ func (s *session) pump(ctx context.Context, stop context.CancelCauseFunc, raw bo
 	}
 }
 
+// leaveTalk ends talk, unless something else has.
+func leaveTalk(away chan<- error, why error) {
+	select {
+	case away <- why:
+	default:
+	}
+}
+
 // receive copies the console's output until the pVM has ended. When nobody reads standard output
 // any more the pVM gets SIGPIPE, as a process that writes would, and the rest goes nowhere.
-func (s *session) receive(raw bool) error {
-	c := s.call
+func (s *session) receive(stdout, stderr io.Writer) error {
 	broken := false
 	for {
 		chunk, err := s.con.Recv()
@@ -249,7 +288,7 @@ func (s *session) receive(raw bool) error {
 		if broken && chunk.Stream == engine.Stdout {
 			continue
 		}
-		if err := writeChunk(c.Stdout, c.Stderr, chunk, raw); err != nil && chunk.Stream == engine.Stdout {
+		if err := writeChunk(stdout, stderr, chunk, s.inRaw.Load()); err != nil && chunk.Stream == engine.Stdout {
 			broken = true
 			s.forward(syscall.SIGPIPE)
 		}

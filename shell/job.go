@@ -18,6 +18,8 @@ type job struct {
 	text   string // as typed
 	simple bool   // one simple command: if that is run, $! is the pVM's PID
 
+	console *session // of a pVM that was in the foreground; nil: of none
+
 	named chan struct{} // closed when number is known
 	done  chan struct{} // closed when the job has ended
 
@@ -209,6 +211,17 @@ func (j *job) deliver(sig syscall.Signal) {
 	// Somebody who takes the interrupt may survive it: then so does the script, as under bash.
 	if mayTake && !took && len(procs) == 0 {
 		j.doom(128 + int(sig))
+	}
+}
+
+// stop tells the commands that take signals of Ctrl-Z.
+func (j *job) stop() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for c := range j.calls {
+		if c.takesSignals() {
+			c.signal(syscall.SIGTSTP)
+		}
 	}
 }
 

@@ -1,10 +1,13 @@
 package shell
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"syscall"
+
+	"kxsh/engine"
 )
 
 // startJob makes the record of a job started in parent.
@@ -60,8 +63,11 @@ func (s *Shell) jobList() []*job {
 }
 
 // jobLine is a job as jobs and the notice at the prompt show it.
-func (s *Shell) jobLine(j *job, mark byte, long bool) string {
-	state := "Running"
+func (s *Shell) jobLine(j *job, mark byte, long, stopped bool) string {
+	state, and := "Running", " &"
+	if stopped {
+		state, and = "Stopped", ""
+	}
 	if !j.alive() {
 		switch {
 		case j.status == 0:
@@ -76,12 +82,16 @@ func (s *Shell) jobLine(j *job, mark byte, long bool) string {
 	if long {
 		pid = fmt.Sprintf("%d ", j.pid())
 	}
-	return fmt.Sprintf("[%d]%c  %s%-10s %s &", j.id, mark, pid, state, j.text)
+	return fmt.Sprintf("[%d]%c  %s%-10s %s%s", j.id, mark, pid, state, j.text, and)
 }
 
 // printJobs lists the jobs; those that have ended are shown once. With ended, only those.
 func (s *Shell) printJobs(w io.Writer, ended, long, pids bool) {
 	list := s.jobList()
+	var snap *engine.Snapshot
+	if api := s.peek(); api != nil && !ended && slices.ContainsFunc(list, (*job).isPVM) {
+		snap, _ = api.Snapshot(context.Background(), false)
+	}
 	for i, j := range list {
 		if pids {
 			fmt.Fprintln(w, j.pid())
@@ -104,7 +114,7 @@ func (s *Shell) printJobs(w io.Writer, ended, long, pids bool) {
 		case len(list) - 2:
 			mark = '-'
 		}
-		fmt.Fprintln(w, s.jobLine(j, mark, long))
+		fmt.Fprintln(w, s.jobLine(j, mark, long, snap != nil && j.isPVM() && stoppedIn(snap, j.pid())))
 	}
 	s.sweep()
 }

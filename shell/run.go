@@ -28,8 +28,8 @@ var runCommand = Command{
 	Name:     "run",
 	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
-	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-] detaches
-from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
+	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-Z stops it (fg, bg),
+Ctrl-] detaches from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
 SIGINT and SIGTERM to kxsh go to the pVM. With & or -d it runs in the background; & sets $! to its PID.
 
 The program's environment is what this session exported itself (export K=V; K=V run …) and -e; nothing
@@ -296,7 +296,7 @@ func parseRestart(s string) (engine.Restart, error) {
 // live to hear of, ends the line or the script too: so does a loop over short pVMs.
 func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	r.Hold = true
-	s := &session{call: c, api: api, tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
+	s := &session{call: c, api: api, words: c.words, asked: make(chan struct{}, 1), tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
 	c.takeSignals(s.forward)
 	reply, err := api.Run(c, *r)
 	if err != nil {
@@ -311,19 +311,32 @@ func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 		return aboutPVM(strconv.Itoa(reply.PID), err)
 	}
 	s.con = con
-	switch err := s.talk(); {
+	s.image = filepath.Base(r.Image)
+	return c.attend(s)
+}
+
+// attend stays with a pVM in the foreground until it has ended or is left alone.
+func (c *Call) attend(s *session) error {
+	err := s.talk()
+	for errors.Is(err, errStopped) && !c.shell.interactive {
+		s.stopSelf()
+		err = s.talk()
+	}
+	switch {
+	case errors.Is(err, errStopped):
+		return c.suspend(s)
 	case errors.Is(err, errDetached):
-		c.shell.note(reply.PID)
+		c.shell.note(s.pid)
 		return nil
 	case err != nil:
-		return fmt.Errorf("(%d): console lost: %w", reply.PID, err)
+		return fmt.Errorf("(%d): console lost: %w", s.pid, err)
 	}
-	exit, err := api.Wait(context.Background(), reply.PID)
+	exit, err := s.api.Wait(context.Background(), s.pid)
 	if err != nil {
-		return aboutPVM(strconv.Itoa(reply.PID), err)
+		return aboutPVM(strconv.Itoa(s.pid), err)
 	}
 	if exit.Reason == "" || !bytes.Contains(s.said, []byte(exit.Reason)) { // else its console said so
-		c.sayHowItEnded(filepath.Base(r.Image), reply.PID, exit)
+		c.sayHowItEnded(s.image, s.pid, exit)
 	}
 	if s.interrupted() && (exit.Signal == int(syscall.SIGINT) || s.unheard(exit)) {
 		switch {

@@ -48,7 +48,7 @@ type Command struct {
 func commands() []Command {
 	return []Command{
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
-		killCommand, waitCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, updateCommand, rollbackCommand, eventsCommand,
+		killCommand, waitCommand, fgCommand, bgCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, updateCommand, rollbackCommand, eventsCommand,
 		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, configCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,

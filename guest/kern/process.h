@@ -9,7 +9,7 @@
 
 /* ---- sched.c ---- */
 
-extern int stopped;   /* SIGSTOP came: no thread runs until SIGCONT */
+extern int stopped;   /* the signal that stopped the program: no thread runs until SIGCONT; 0: it goes on */
 extern int resched;   /* the current thread's turn is over */
 
 void thread_runnable(struct thread *t); /* appends to the run queue */

@@ -106,6 +106,14 @@ static void finish_switch(void)
 	set_fs_base(cur->fs_base);
 }
 
+/* The engine stops the domain, and tells the parent. SIGCONT is a command, which may come a moment after the domain goes on. */
+static void stay_stopped(void)
+{
+	engine_call(KX_CALL_KILL, 0, control->domid, (uint64_t)stopped, 0);
+	while (stopped)
+		idle();
+}
+
 void schedule(void)
 {
 	struct thread *prev = cur, *next;
@@ -114,7 +122,10 @@ void schedule(void)
 	charge(prev, now);
 	resched = 0;
 	while (stopped || list_empty(&runq)) {
-		idle();
+		if (stopped)
+			stay_stopped();
+		else
+			idle();
 		now = now_ns();
 	}
 	next = CONTAINER_OF(runq.next, struct thread, run_node);

@@ -170,9 +170,8 @@ static struct thread *taker(int sig)
 static void default_action(int sig)
 {
 	if (STOPS & SIGBIT(sig)) {
-		if (!stopped)
-			klog("kx: stopped by signal %d: kill -CONT %u lets it go on", sig, control->domid);
-		stopped = resched = 1;
+		stopped = sig;
+		resched = 1;
 	} else if (!default_ignores(sig))
 		exit_process(sig);
 }

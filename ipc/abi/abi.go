@@ -155,7 +155,7 @@ const (
 // nothing but block until done equals asked; result is valid then. A negative result is -errno.
 const (
 	CallFork   = 1  // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
-	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; never to the caller itself
+	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; to the caller itself only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands
 	CallReap   = 3  // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4  // a[0]: how many pages the family area should have; how many it has
 	CallSettle = 6  // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not

@@ -35,8 +35,13 @@ func (h *home) terminalOf(t *testing.T, size *pty.Winsize, also io.Writer, args 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return terminalOn(t, cmd, f, also)
+}
+
+// terminalOn is a command that has been started on a pty.
+func terminalOn(t *testing.T, cmd *exec.Cmd, f *os.File, also ...io.Writer) *terminal {
 	term := &terminal{t: t, cmd: cmd, pty: f, out: newOutput()}
-	go io.Copy(io.MultiWriter(term.out, also), f)
+	go io.Copy(io.MultiWriter(append(also, term.out)...), f)
 	t.Cleanup(func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()

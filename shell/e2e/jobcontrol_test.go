@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+)
+
+func (h *home) stat(t *testing.T, pid string) string {
+	t.Helper()
+	return strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "stat", pid))
+}
+
+// Ctrl-Z stops what is in the foreground, fg and bg let it go on: it is the same console, with all that is written meanwhile.
+func TestJobControl(t *testing.T) {
+	h := newHome(t)
+	apps := root + "/guest/apps/"
+	term := h.terminal(t)
+	term.typed("run --name spinner " + apps + "spin.kx")
+	term.expect("\n")
+	await(t, "it runs", func() (bool, string) {
+		out := h.output(t, "ps", "--no-headers", "-o", "stat,name")
+		return strings.Join(strings.Fields(out), " ") == "R spinner", out
+	})
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped    run --name spinner \S+spin.kx\r?\n`)
+	pid := strings.TrimSpace(h.output(t, "pidof", "spinner"))
+	if got := h.stat(t, pid); got != "T" {
+		t.Errorf("stopped: %q", got)
+	}
+	term.typed("echo status $?")
+	term.expect(`status 148`)
+
+	term.typed("run -m 16M " + apps + "cat.kx")
+	term.expect("\n")
+	term.send("first\r")
+	term.expect("first\r?\nfirst")
+	term.send("\x1a")
+	term.expect(`\[2\]\+  Stopped +run -m 16M \S+cat.kx`)
+	term.typed("jobs")
+	term.expect(`\[1\]-  Stopped .*spin.kx\r?\n\[2\]\+  Stopped .*cat.kx`)
+	term.typed("fg")
+	term.expect(`run -m 16M \S+cat.kx`)
+	term.send("second\r")
+	term.expect("second\r?\nsecond")
+	term.send("\x04")
+	term.typed("bg %1; jobs")
+	term.expect(`\[1\] run --name spinner \S+spin.kx &\r?\n\[1\].  Running +run --name spinner \S+spin.kx &`)
+	await(t, "it goes on behind", func() (bool, string) { got := h.stat(t, pid); return got == "R", got })
+	term.typed("fg %1")
+	term.expect("run --name")
+	term.send("\x03")
+	term.typed("echo status $?")
+	term.expect("status 130")
+
+	term.typed("run --name spinner " + apps + "spin.kx &")
+	term.expect(`\[\d\] (\d+)`)
+	term.typed("kill -STOP $!; jobs")
+	term.expect("Stopped +run --name spinner")
+	term.typed("kill -CONT $!; kill $!; wait $!; echo status $?")
+	term.expect("status 143")
+	term.typed("fg")
+	term.expect("no job")
+	term.typed("exit")
+	term.exit(1)
+}
+
+// Under another shell it is kxsh that stops, and goes on with its pVM when that shell says so.
+func TestStoppedFromBash(t *testing.T) {
+	h := newHome(t)
+	cmd := exec.Command("bash", "--norc", "--noprofile", "-i")
+	cmd.Env = append(h.command().Env, "PS1=ready> ", "TERM=xterm")
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := terminalOn(t, cmd, f)
+	kxsh := h.command().Path
+	term.expect("ready> ")
+	term.send(kxsh + " run --name echoes " + root + "/guest/apps/cat.kx\r")
+	await(t, "it waits", func() (bool, string) {
+		out := h.output(t, "ps", "--no-headers", "-o", "stat,name")
+		return strings.Join(strings.Fields(out), " ") == "S echoes", out
+	})
+	term.send("first\r") // the terminal is the pVM's
+	term.expect("first\r?\nfirst")
+	for range 2 {
+		term.send("\x1a")
+		term.expect(`Stopped(?s:.*)ready> `)
+		if got := h.stat(t, "echoes"); got != "T" {
+			t.Errorf("stopped: %q", got)
+		}
+		term.send("fg\r")
+		term.expect("run --name")
+		await(t, "it goes on", func() (bool, string) { got := h.stat(t, "echoes"); return got == "S", got })
+		term.send("word\r")
+		term.expect("word\r?\nword")
+	}
+	term.send("\x1a")
+	term.expect(`Stopped(?s:.*)ready> `)
+	term.send("bg\r")
+	await(t, "it goes on behind", func() (bool, string) { got := h.stat(t, "echoes"); return got == "S", got })
+	term.send("echo here\r")
+	term.expect("here(?s:.*)here")
+	term.send("fg\r")
+	term.expect("run --name")
+	term.send("again\r")
+	term.expect("again\r?\nagain")
+	term.send("\x04")
+	term.expect("ready> ")
+	term.send("exit $?\r")
+	term.exit(0)
+}

@@ -1,0 +1,215 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kxsh/engine"
+)
+
+const (
+	stopKey  = 0x1a // Ctrl-Z
+	stopWait = 2 * time.Second
+	stopLook = 50 * time.Millisecond
+)
+
+// errStopped ends a session whose pVM stopped at Ctrl-Z. It is not for a program that takes the key as any other.
+var errStopped = errors.New("stopped")
+
+var fgCommand = Command{
+	Name:     "fg",
+	Synopsis: "[%JOB]",
+	Short:    "let a job go on, in the foreground",
+	Long: `Without an argument: the one that stopped last, else the newest. Ctrl-Z stops the pVM in the foreground and its family, if it does not
+take the key itself, and makes a job of it, which jobs shows and bg lets go on. A job that began with & has
+no terminal to be given back: fg waits for it, and passes Ctrl-C on. The exit status is the job's.`,
+	Examples: []string{"fg", "fg %2"},
+	Args:     PVM,
+	Run:      fg,
+}
+
+var bgCommand = Command{
+	Name:     "bg",
+	Synopsis: "[%JOB]…",
+	Short:    "let a stopped job go on, in the background",
+	Long:     "Without an argument: the one that stopped last. What it writes still comes here; fg gives it the terminal.",
+	Examples: []string{"bg", "bg %2"},
+	Args:     PVM,
+	Run:      bg,
+}
+
+func fg(c *Call) error {
+	if err := c.want(0, 1); err != nil {
+		return err
+	}
+	list, err := c.controlled()
+	if err != nil {
+		return err
+	}
+	j := list[0]
+	if j.console != nil { // also before the terminal's keys are the pVM's
+		c.takeSignals(j.console.forward)
+	} else {
+		c.takeSignals(j.deliver)
+	}
+	fmt.Fprintln(c.Stdout, j.text)
+	if err := c.goOn(j); err != nil {
+		return err
+	}
+	if j.console == nil {
+		status, err := c.waitJob(j)
+		if err != nil {
+			return err
+		}
+		return Status(status)
+	}
+	j.mu.Lock()
+	j.waited, j.reported = true, true
+	j.mu.Unlock()
+	j.console.call = c
+	return c.attend(j.console)
+}
+
+func bg(c *Call) error {
+	list, err := c.controlled()
+	if err != nil {
+		return err
+	}
+	for _, j := range list {
+		if err := c.goOn(j); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Stdout, "[%d] %s &\n", j.id, j.text)
+	}
+	return nil
+}
+
+// controlled are the jobs that the arguments name; without any, the one that stopped last, else the newest.
+func (c *Call) controlled() (list []*job, err error) {
+	for _, arg := range c.Args {
+		j, err := c.jobArg(arg)
+		switch {
+		case err != nil:
+			return nil, err
+		case j == nil:
+			return nil, fmt.Errorf("(%s): no such job: jobs lists them, console PID attaches to any pVM", arg)
+		case !j.alive():
+			return nil, fmt.Errorf("(%s): the job has ended", arg)
+		}
+		list = append(list, j)
+	}
+	if len(c.Args) > 0 {
+		return list, nil
+	}
+	var newest *job
+	for _, j := range c.shell.jobList() {
+		if j.alive() && (newest == nil || j.console != nil || newest.console == nil) {
+			newest = j
+		}
+	}
+	if newest == nil {
+		return nil, errors.New("no job: Ctrl-Z makes one of the pVM in the foreground, & of anything")
+	}
+	return []*job{newest}, nil
+}
+
+// goOn lets a job's pVMs go on, if it has any.
+func (c *Call) goOn(j *job) error {
+	if !j.isPVM() {
+		return nil
+	}
+	api, err := c.Engine()
+	if err != nil {
+		return err
+	}
+	if err := api.SignalFamily(c, j.pid(), int(syscall.SIGCONT)); err != nil {
+		return aboutPVM(fmt.Sprint(j.pid()), err)
+	}
+	return nil
+}
+
+// suspend makes a job of the pVM in the foreground, which has stopped.
+func (c *Call) suspend(s *session) error {
+	j := s.job
+	if j == nil {
+		j = c.shell.startJob(c.job, "run "+strings.Join(s.words, " "), true)
+		j.name(s.pid)
+		j.console, s.job = s, j
+		go func() {
+			<-s.over
+			code := statusNoImage
+			if exit, err := s.api.Wait(context.Background(), s.pid); err == nil {
+				code = exit.Code
+			}
+			j.finish(code)
+		}()
+	}
+	j.mu.Lock()
+	j.waited, j.reported = false, false
+	j.mu.Unlock()
+	fmt.Fprintf(c.Stderr, "\n%s\n", c.shell.jobLine(j, '+', false, true))
+	return Status(128 + int(syscall.SIGTSTP))
+}
+
+// stopSelf stops this process, whose pVM has stopped, for whoever started it, and lets the pVM go on when that lets us. Where nobody could (an
+// orphaned process group) Linux does not stop us.
+func (s *session) stopSelf() {
+	runtime.LockOSThread()
+	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGTSTP)
+	runtime.UnlockOSThread()
+	s.api.SignalFamily(context.Background(), s.pid, int(syscall.SIGCONT))
+	in := terminalOf(s.call.Stdin)
+	for { // in its background the terminal is somebody else's
+		if group, err := unix.IoctlGetInt(int(in.Fd()), unix.TIOCGPGRP); err != nil || group == unix.Getpgrp() {
+			return
+		}
+		select {
+		case <-s.over:
+			return
+		case <-time.After(stopLook):
+		}
+	}
+}
+
+// mayStop notes that the pVM in the foreground has been asked to stop.
+func (s *session) mayStop() {
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+}
+
+// watchStop tells when the pVM has stopped after it was asked to.
+func (s *session) watchStop(ctx context.Context, away chan<- error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.asked:
+		}
+		for end := time.Now().Add(stopWait); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(stopLook) {
+			snap, err := s.api.Snapshot(ctx, false)
+			if err == nil && stoppedIn(snap, s.pid) {
+				leaveTalk(away, errStopped)
+				return
+			}
+		}
+	}
+}
+
+func stoppedIn(snap *engine.Snapshot, pid int) bool {
+	for i := range snap.Processes {
+		if p := &snap.Processes[i]; p.PID == pid {
+			return strings.HasPrefix(p.Stat, "T")
+		}
+	}
+	return false
+}
