@@ -62,6 +62,8 @@ static void hand_on(uint64_t addr, uint32_t tid)
 	if (addr % sizeof(word))
 		return;
 	if (shm_covers(addr, sizeof(word))) {
+		if (tid % TID_STEP != (uint32_t)own_pid)
+			return; /* a thread of an ancestor has the number, too, and perhaps the mutex */
 		hand_on_shared((uint32_t *)addr, tid);
 		return;
 	}

@@ -289,6 +289,7 @@ int64_t deadline_after(int64_t ns)
 	return ns == FOREVER ? FOREVER : now_ns() + ns;
 }
 
+int own_pid;
 struct thread main_thread = {.name = "main", .all = {&threads, &threads}};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};
