@@ -6,6 +6,7 @@
 #include "family.h"
 #include "frame.h"
 #include "hyper.h"
+#include "mem.h"
 #include "network.h"
 #include "p9.h"
 #include "process.h"
@@ -43,6 +44,8 @@ static void become_child(void)
 	p9_forked();
 	robust_forked();
 	family_child();
+	if (mfn_list)
+		shm_moved(); /* else mem_moved has seen to it */
 	offer_forked();
 	tty_forked();
 	signals_discard(~0UL);

@@ -165,6 +165,11 @@ long update_library(uint64_t plan, struct kx_updated *result, bool try)
 	return -ENOSYS;
 }
 
+int area_protect(uint64_t va, uint64_t n, int prot)
+{
+	return mprotect((void *)va, n << PAGE_SHIFT, prot) ? -ENOMEM : 0;
+}
+
 void events_owed(void)
 {
 }
