@@ -46,6 +46,11 @@ func (e *Engine) serve(p *pvm) {
 		result = e.callKill(p, int64(call.A[0]), call.A[1])
 	case abi.CallFamily:
 		result = e.callFamily(p, call.A[0])
+	case abi.CallGuard:
+		if err := p.dom.Guard(call.A[0], call.A[1], call.A[2] == 1); err != nil {
+			e.refusedCall(p, "memory", err.Error())
+			result = -int64(forkErrno(err))
+		}
 	case abi.CallTask:
 		result = e.callTask(p, call)
 	case abi.CallSettle:

@@ -103,7 +103,7 @@ func New(o Options) (*Engine, error) {
 	e.files.Max = filesBudget()
 	e.placeholders = newPlaceholders(e)
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
-	if e.events, err = newEvents(st); err != nil {
+	if e.events, err = newEvents(st, o.State); err != nil {
 		st.close()
 		return nil, err
 	}

@@ -13,9 +13,10 @@ import (
 const eventsKept = 4096
 
 // events is the list of what happened: appended to by the engine, read by any number of readers.
-// Writing to the store happens behind, so that an event costs its cause nothing.
+// Writing to the store happens behind, so that an event costs its cause no more than a line in the journal.
 type events struct {
-	store *store
+	store   *store
+	journal *journal // under mu
 
 	mu     sync.Mutex
 	list   []Event           // the newest eventsKept, by Seq
@@ -28,17 +29,30 @@ type events struct {
 	idle   sync.WaitGroup
 }
 
-func newEvents(s *store) (*events, error) {
+func newEvents(s *store, dir string) (*events, error) {
 	old, err := s.events()
 	if err != nil {
 		return nil, err
 	}
-	e := &events{store: s, list: old, count: map[string]uint64{}, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
+	j, left, err := openJournal(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &events{store: s, journal: j, list: old, count: map[string]uint64{}, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
 	if n := len(old); n > 0 {
-		// An engine that was killed may have shown some that it had not saved: whoever follows must not take ours for those.
-		e.next = old[n-1].Seq + 1 + eventsKept
 		e.saved = old[n-1].Seq
 	}
+	for _, ev := range left { // of an engine that was killed
+		if ev.Seq > e.saved {
+			e.list = append(e.list, ev)
+		}
+	}
+	if n := len(e.list); n > 0 {
+		// It may have shown some that it could not write, for want of room: whoever follows must not take ours for those.
+		e.next = e.list[n-1].Seq + 1 + eventsKept
+	}
+	e.flush()
+	e.trim() // what was half written, too
 	e.idle.Add(1)
 	go e.save()
 	return e, nil
@@ -50,6 +64,7 @@ func (e *events) add(ev Event) {
 	e.next++
 	e.count[ev.Type]++
 	e.list = append(e.list, ev)
+	e.journal.add(ev)
 	if len(e.list) >= 2*eventsKept {
 		e.list = append([]Event(nil), e.list[len(e.list)-eventsKept:]...)
 	}
@@ -111,13 +126,22 @@ func (e *events) flush() {
 	if e.store.putEvents(batch, oldest) == nil {
 		e.mu.Lock()
 		e.saved = batch[len(batch)-1].Seq
+		e.trim()
 		e.mu.Unlock()
 	}
+}
+
+// trim leaves in the journal what the store does not have. The caller holds e.mu.
+func (e *events) trim() {
+	e.journal.keep(e.list[sort.Search(len(e.list), func(i int) bool { return e.list[i].Seq > e.saved }):])
 }
 
 func (e *events) close() {
 	close(e.closed)
 	e.idle.Wait()
+	e.mu.Lock()
+	e.journal.f.Close() // what comes now is said to nobody
+	e.mu.Unlock()
 }
 
 // reader reads the events after seq.

@@ -56,7 +56,7 @@ func newFileCache[T loaded](load func(path string, data []byte) (T, error)) *fil
 // get returns what was made of the file at path; the caller puts it back. The file is opened once and read once:
 // what was checked is what runs, whatever happens to the file meanwhile.
 func (c *fileCache[T]) get(path string) (t T, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
 	if err != nil {
 		code := CodeBadImage
 		if errors.Is(err, os.ErrNotExist) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -123,7 +124,7 @@ type segmentInfo struct {
 
 // openImage checks an image, whose file stays open until done is called.
 func openImage(path string) (m *elf.Image, done func() error, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
 	if err != nil {
 		return nil, nil, fmt.Errorf("no such file, or not readable")
 	}

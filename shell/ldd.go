@@ -3,9 +3,7 @@ package shell
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -132,15 +130,11 @@ func (c *Call) lddImage(arg string) error {
 
 // readLibrary reads what a library needs; it cannot be linked afterwards, for its file is closed.
 func readLibrary(path string) (*elf.Library, error) {
-	f, err := os.Open(path)
+	f, fi, err := openRegular(path, 0, engine.FileMax)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	l, err := elf.ParseLibrary(f, fi.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: not a library of pVMs: %w", path, err)

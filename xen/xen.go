@@ -211,6 +211,9 @@ type Domain interface {
 	// Family has the family area, which a domain and all that have been forked from it share, have at least so many
 	// pages (abi.FamilyVa), in all its members, if it can. The result is how many there are.
 	Family(pages uint64) (uint64, error)
+	// Guard serves abi.CallGuard: from now on the domain, and none of its relatives, may only read these pages of the family area, or again
+	// write to them. ENOSYS where it can do that itself.
+	Guard(page, n uint64, readOnly bool) error
 	// SetWeight sets the scheduler's share (Xen credit2: 1 to 65535, 256 ordinary).
 	SetWeight(weight int) error
 	// SetAffinity restricts the domain to these host CPUs; none: all.

@@ -380,10 +380,10 @@ static void *connection(void *arg)
 	return NULL;
 }
 
-static int usage(void)
+static int usage(FILE *to, int status)
 {
-	fputs("usage: httpd [-p PORT] [FOLDER]\n", stderr);
-	return 2;
+	fputs("usage: httpd [-p PORT] [FOLDER]\n", to);
+	return status;
 }
 
 static int fail(const char *what)
@@ -400,13 +400,15 @@ int main(int argc, char **argv)
 	pthread_attr_t attr;
 	char *end;
 
-	while ((opt = getopt(argc, argv, "p:")) >= 0) {
+	while ((opt = getopt(argc, argv, "hp:")) >= 0) {
+		if (opt == 'h')
+			return usage(stdout, 0);
 		port = opt == 'p' ? strtol(optarg, &end, 10) : 0;
 		if (port < 1 || port > 65535 || *end)
-			return usage();
+			return usage(stderr, 2);
 	}
 	if (argc - optind > 1)
-		return usage();
+		return usage(stderr, 2);
 	if (chdir(optind < argc ? argv[optind] : "/"))
 		return fail(argv[optind]);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -137,6 +137,7 @@
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; to the caller itself only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands */
 #define KX_CALL_REAP 3 /* a[0]: PID of a child that has been waited for: nobody needs its status any more */
 #define KX_CALL_FAMILY 4 /* a[0]: how many pages the family area should have; how many it has */
+#define KX_CALL_GUARD 7  /* a[0]: page of the family area; a[1]: how many from there; a[2]: 1: the pVM may only read them from now on, 0: write, too. On Xen, where it cannot change those entries itself, but has to flush its TLB then */
 #define KX_CALL_SETTLE 6 /* a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not */
 #define KX_CALL_LOAD 8 /* a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below */
 #define KX_CALL_LOADED 9 /* a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted */

@@ -33,6 +33,7 @@
 #define __HYPERVISOR_iret 23
 #define __HYPERVISOR_vcpu_op 24
 #define __HYPERVISOR_set_segment_base 25
+#define __HYPERVISOR_mmuext_op 26
 #define __HYPERVISOR_sched_op 29
 #define __HYPERVISOR_callback_op 30
 #define __HYPERVISOR_event_channel_op 32
@@ -74,6 +75,8 @@
 #define UVMF_INVLPG 2
 #define UVMF_LOCAL 0
 #define UVMF_ALL 4
+
+#define MMUEXT_TLB_FLUSH_LOCAL 6
 
 #define XEN_LEGACY_MAX_VCPUS 32
 #define FLAT_RING3_CS64 0xe033
@@ -182,6 +185,12 @@ struct multicall_entry {
 	uint64_t op;
 	int64_t result;
 	uint64_t args[6];
+};
+
+struct mmuext_op {
+	uint32_t cmd; /* MMUEXT_* */
+	uint32_t pad;
+	uint64_t arg1, arg2;
 };
 
 struct xen_memory_reservation {

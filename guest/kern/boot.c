@@ -127,7 +127,7 @@ static uint64_t stack_size(void)
 
 static void name_main_thread(void)
 {
-	main_thread.tid = (int)control->domid;
+	main_thread.tid = own_pid = (int)control->domid;
 	list_init(&main_thread.pending.infos);
 	strcpy_max(main_thread.name, (const char *)control->name, sizeof(main_thread.name));
 }

@@ -92,7 +92,7 @@ static int cpu_clock(clockid_t id, int64_t *ns)
 		*ns = thread_cpu_ns(t);
 		return 0;
 	}
-	if (who && who != main_thread.tid)
+	if (who && who != own_pid)
 		return -EINVAL;
 	*ns = process_cpu_ns();
 	return 0;

@@ -243,6 +243,7 @@ static bool bury(uint32_t place, uint32_t pid)
 #define LATER_NS 5000000
 
 static uint32_t put_off_pids[KX_MEMBERS]; /* who was in the places that are to be cleared later */
+static bool unburied;                     /* there are such */
 
 /* A member that was killed may have been about to ring us. */
 static void ring_self(void)
@@ -250,18 +251,22 @@ static void ring_self(void)
 	__atomic_store_n(&self()->rung, 1, __ATOMIC_SEQ_CST);
 }
 
-static void bury_later(struct ktimer *t)
+static void bury_rest(void)
 {
-	bool more = false;
-
+	unburied = false;
 	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
 		if (put_off_pids[i] && (!my_place || bury(i, put_off_pids[i])))
 			put_off_pids[i] = 0;
-		more = more || put_off_pids[i];
+		unburied = unburied || put_off_pids[i];
 	}
+}
+
+static void bury_later(struct ktimer *t)
+{
+	bury_rest();
 	if (my_place)
 		ring_self();
-	if (more)
+	if (unburied)
 		ktimer_set(t, deadline_after(LATER_NS));
 }
 
@@ -270,6 +275,7 @@ static struct ktimer later = {.fn = bury_later};
 static void put_off(uint32_t place, uint32_t pid)
 {
 	put_off_pids[place] = pid;
+	unburied = true;
 	member_signal_none(place, true);
 	if (!later.node.next)
 		ktimer_set(&later, deadline_after(LATER_NS));
@@ -296,6 +302,8 @@ static bool has_place(uint32_t pid)
 /* Also who has nothing in the area yet sees to what a relative has left there: nobody else may be left who could. */
 void family_gone(int pid, int unborn_of, int unforked_of)
 {
+	bool rest = unburied;
+
 	if (pid == (int)control->domid)
 		return;
 	if (my_place)
@@ -305,6 +313,8 @@ void family_gone(int pid, int unborn_of, int unforked_of)
 	for (uint32_t i = 0; i < KX_MEMBERS; i++)
 		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i, (uint32_t)pid))
 			put_off(i, (uint32_t)pid);
+	if (rest)
+		bury_rest(); /* the lock that was in their way may have been this one's */
 	ring_self();
 }
 

@@ -114,6 +114,8 @@ void ipc_news(void);
 
 /* n bytes in memory that children will share: their address, or -ENOSPC. */
 long shm_map(size_t n);
+bool shm_read_only(uint64_t va);         /* the program may not write there */
+void shm_moved(void);                   /* the area has been mapped anew, so that all of it can be written */
 bool shm_covers(uint64_t va, size_t n); /* all of it is memory of one segment that we have */
 uint64_t shm_end(uint64_t va);          /* of the segment that we have there; 0: none */
 /* Whether any of it is; then that is unmapped. */

@@ -6,6 +6,7 @@
 #include "family.h"
 #include "frame.h"
 #include "hyper.h"
+#include "mem.h"
 #include "network.h"
 #include "p9.h"
 #include "process.h"
@@ -26,23 +27,25 @@ long fork_woken(void)
 	cpu_init();
 	timer_lost();
 	mem_moved();
-	return control->domid == (uint32_t)main_thread.tid ? engine_answer() : 0;
+	return control->domid == (uint32_t)own_pid ? engine_answer() : 0;
 }
 
 /* ---- the child ---- */
 
 static void become_child(void)
 {
-	int parent = main_thread.tid;
+	int parent = own_pid;
 
 	cow_forked();
-	cur->tid = main_thread.tid = (int)control->domid;
+	own_pid = (int)control->domid;
 	random_init();
 	console_init();
 	events_init();
 	p9_forked();
 	robust_forked();
 	family_child();
+	if (mfn_list)
+		shm_moved(); /* else mem_moved has seen to it */
 	offer_forked();
 	tty_forked();
 	signals_discard(~0UL);
@@ -64,6 +67,7 @@ static void leave_behind(void)
 		if (n != &cur->all)
 			thread_drop(CONTAINER_OF(n, struct thread, all));
 	}
+	cur->tid = own_pid;
 	cur->clear_child_tid = cur->robust_list = 0;
 	itimers_forked();
 	posix_timers_forked();
@@ -75,7 +79,7 @@ static void leave_behind(void)
 static long fork_now(uint64_t token)
 {
 	void *fpu = fpu_area(cur);
-	int parent = main_thread.tid;
+	int parent = own_pid;
 	long r;
 
 	if (!fpu)

@@ -14,7 +14,7 @@ static size_t group_count;
 
 long sys_getpid(void)
 {
-	return main_thread.tid;
+	return own_pid;
 }
 
 long sys_getppid(void)
@@ -27,7 +27,7 @@ static int group, session;
 
 static int own_or(int id)
 {
-	return id ? id : main_thread.tid;
+	return id ? id : own_pid;
 }
 
 int process_group(void)
@@ -50,12 +50,12 @@ long sys_getpgrp(void)
 
 long sys_getpgid(long pid)
 {
-	return pid && pid != main_thread.tid ? -ESRCH : process_group();
+	return pid && pid != own_pid ? -ESRCH : process_group();
 }
 
 long sys_getsid(long pid)
 {
-	return pid && pid != main_thread.tid ? -ESRCH : own_or(session);
+	return pid && pid != own_pid ? -ESRCH : own_or(session);
 }
 
 /* Of itself only, and only a group of its own: which others there are is not known here. */
@@ -63,11 +63,11 @@ long sys_setpgid(long pid, long pgid)
 {
 	if (pgid < 0)
 		return -EINVAL;
-	if (pid && pid != main_thread.tid)
+	if (pid && pid != own_pid)
 		return -ESRCH;
-	if (!session || (pgid && pgid != main_thread.tid && pgid != process_group()))
+	if (!session || (pgid && pgid != own_pid && pgid != process_group()))
 		return -EPERM;
-	if (!pgid || pgid == main_thread.tid)
+	if (!pgid || pgid == own_pid)
 		group = 0;
 	return 0;
 }
@@ -77,7 +77,7 @@ long sys_setsid(void)
 	if (!group)
 		return -EPERM; /* leads a group */
 	group = session = 0;
-	return main_thread.tid;
+	return own_pid;
 }
 
 /* ---- users and groups ---- */

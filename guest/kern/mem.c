@@ -8,6 +8,7 @@
 #include <elf.h>
 #include <sys/mman.h>
 
+#include "family.h"
 #include "hyper.h"
 #include "process.h"
 
@@ -210,6 +211,27 @@ void mem_moved(void)
 		if (image_changes[i])
 			batch_add(image_va(i), i, image_changes[i] & PG_PROT, NULL);
 	batch_end();
+	shm_moved();
+}
+
+/* Xen lets nobody but dom0 change an entry that names another domain's frame, and flushes no TLB when that does. */
+static int area_protect_foreign(uint64_t va, uint64_t n, int prot)
+{
+	struct mmuext_op flush = {.cmd = MMUEXT_TLB_FLUSH_LOCAL};
+	struct multicall_entry call = {.op = __HYPERVISOR_mmuext_op, .args = {(uint64_t)&flush, 1, 0, DOMID_SELF}};
+
+	if (engine_call(KX_CALL_GUARD, 0, (va - KX_FAMILY_VA) >> PAGE_SHIFT, n, !(prot & PROT_WRITE)))
+		return -ENOMEM;
+	return hyper_multicall(&call, 1) || call.result ? -ENOMEM : 0;
+}
+
+int area_protect(uint64_t va, uint64_t n, int prot)
+{
+	if (mfn_list)
+		return area_protect_foreign(va, n, prot);
+	for (uint64_t end = va + (n << PAGE_SHIFT); va < end; va += PAGE_SIZE)
+		batch_entry(va, va | PTE_FLAGS | PTE_NX | (prot & PROT_WRITE ? PTE_RW : 0), 0, NULL);
+	return batch_end();
 }
 
 /* ---- frames ---- */

@@ -44,6 +44,9 @@ extern uint64_t *mfn_list;
 /* Of a region of the window: kx_control.lazy. */
 #define REGION_PAGES (1UL << (KX_LAZY_SHIFT - PAGE_SHIFT))
 
+/* Pages of the family area, readable, or writable, too; 0 or -ENOMEM. */
+int area_protect(uint64_t va, uint64_t n, int prot);
+
 /* ---- cow.c: pages that are shared with a parent or a child ---- */
 
 static inline int cow_shared(uint64_t pfn)

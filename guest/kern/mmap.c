@@ -164,7 +164,7 @@ long sys_mprotect(long addr, long len, long prot)
 	if (!len)
 		return 0;
 	if (n && shm_covers((uint64_t)addr, n << PAGE_SHIFT))
-		return (prot & PROT_ALL) == (PROT_READ | PROT_WRITE) ? 0 : -EACCES;
+		return (prot & PROT_ALL) == (shm_read_only((uint64_t)addr) ? PROT_READ : PROT_READ | PROT_WRITE) ? 0 : -EACCES;
 	if (n && in_window(addr, n))
 		return all_user(page_of(addr), n) ? run_protect(page_of(addr), n, (int)prot) : -ENOMEM;
 	if (n && image_frame(addr, n) != NO_RUN)

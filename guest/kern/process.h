@@ -27,10 +27,14 @@ void *fpu_area(struct thread *t); /* where its vector state is kept; NULL: memor
 
 /* ---- thread.c ---- */
 
+extern int own_pid;
 extern struct thread main_thread;
-/* The first thread has the PID, the others that and a multiple of this: so no two in a family have the same. */
+/*
+ * The first thread has the PID, the others that and a multiple of this: so no two in a family have the same. But in a child that was
+ * forked from outside each has the number that it has in the parent: its C library knows it by that, and has locks that name it.
+ */
 #define TID_STEP 0x10000
-struct thread *thread_find(int tid);
+struct thread *thread_find(int tid); /* the PID is the first thread, also where that has another number */
 void thread_free(struct thread *t);
 void thread_drop(struct thread *t); /* another one: it never was */
 void set_fs_base(uint64_t base);

@@ -5,7 +5,8 @@
  * published), and the mutexes themselves lie in memory that is shared: so whoever hears of a member's end looks through its segments for
  * words that name one of its threads and are linked as that thread's list would link them: with its head, or with another such word.
  */
-#include "family.h"
+#include "shm.h"
+
 #include "futex.h"
 #include "process.h"
 
@@ -48,11 +49,15 @@ static void hand_on_shared(uint32_t *at, uint32_t tid)
 {
 	uint32_t word = RELAXED(*at);
 
+	if ((word & FUTEX_TID_MASK) != tid)
+		return;
+	shm_unguard((uint64_t)at);
 	for (int i = 0; (word & FUTEX_TID_MASK) == tid && i < TRIES; i++)
 		if (__atomic_compare_exchange_n(at, &word, ownerless(word), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 			futex_wake((uint64_t)at, 1, FUTEX_BITSET_ANY);
-			return;
+			break;
 		}
+	shm_guard((uint64_t)at);
 }
 
 static void hand_on(uint64_t addr, uint32_t tid)
@@ -62,6 +67,8 @@ static void hand_on(uint64_t addr, uint32_t tid)
 	if (addr % sizeof(word))
 		return;
 	if (shm_covers(addr, sizeof(word))) {
+		if (tid % TID_STEP != (uint32_t)own_pid)
+			return; /* a thread of an ancestor has the number, too, and perhaps the mutex */
 		hand_on_shared((uint32_t *)addr, tid);
 		return;
 	}

@@ -5,6 +5,7 @@
 
 #define SLICE_NS 10000000
 
+int own_pid;
 struct thread main_thread = {.all = {&threads, &threads}};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};

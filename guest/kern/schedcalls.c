@@ -136,7 +136,7 @@ static int is_us(long which, long who)
 	case PRIO_PROCESS:
 		return !who || thread_find((int)who);
 	case PRIO_PGRP:
-		return !who || who == main_thread.tid;
+		return !who || who == own_pid;
 	default:
 		return !who;
 	}

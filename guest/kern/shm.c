@@ -2,9 +2,11 @@
  * shm.c: shared memory: segments of System V, and mappings that a family shares. A segment is a run of pages of the family
  * area, which is at one address in all members, whether they have attached it or not: attaching only counts.
  */
-#include "ipc.h"
+#include "shm.h"
 
-#include "proc.h"
+#include <sys/mman.h>
+
+#include "mem.h"
 #include "process.h"
 
 #define SHM_RDONLY 010000
@@ -21,18 +23,8 @@
 #define CMD_SHM_INFO 14
 #define CMD_SHM_STAT_ANY 15
 
-#define PAGES_MAX (KX_FAMILY_PAGES / 2) /* of a segment */
 #define PARTS 128
 #define HOLD_TRIES 500
-
-struct segment {
-	struct ipc_head head;
-	uint64_t size;
-	uint32_t first, pages;
-	uint32_t maker, last; /* PIDs */
-	int64_t attached, detached; /* s */
-	struct parts parts;
-};
 
 _Static_assert(PARTS <= PARTS_INLINE(KX_PAGE_SIZE - sizeof(struct object) - offsetof(struct segment, parts)), "its description is a page");
 
@@ -50,6 +42,8 @@ struct have {
 	uint32_t object;
 	uint64_t va, pages;
 	uint32_t times;    /* shmat; 0: it is a mapping */
+	bool written;      /* the program may write to it: not each time was with SHM_RDONLY */
+	bool read_only;    /* its pages are protected */
 	uint64_t left;     /* pages of a mapping that are not unmapped */
 	uint8_t *unmapped; /* of each page; NULL: none is */
 };
@@ -60,17 +54,12 @@ static struct list_node haves = {&haves, &haves};
 	for (struct have *h = CONTAINER_OF(haves.next, struct have, node), *h##_next; \
 	     h##_next = CONTAINER_OF(h->node.next, struct have, node), &h->node != &haves; h = h##_next)
 
-static struct segment *segment_of(struct object *o)
-{
-	return (struct segment *)o->data;
-}
-
 static struct parts_of parts_of(struct object *o)
 {
 	return (struct parts_of){family_number(o), &segment_of(o)->parts, PARTS};
 }
 
-static long attachments(struct object *o)
+long segment_attachments(struct object *o)
 {
 	struct parts_of parts = parts_of(o);
 
@@ -119,6 +108,44 @@ static struct have *have_add(struct object *o)
 	h->pages = h->left = pages;
 	list_add_tail(&haves, &h->node);
 	return h;
+}
+
+/* The area is at one address: its pages themselves are protected, for as long as they are ours. */
+static void protect(const struct have *h, int prot)
+{
+	if (area_protect(h->va, h->pages, prot))
+		panic("the hypervisor refused to protect shared memory at %#lx", h->va);
+}
+
+/* Not with the lock of ipc.c: it may be a call, and the engine may be away. */
+static void set_read_only(struct have *h, bool read_only)
+{
+	if (h->read_only != read_only)
+		protect(h, read_only ? PROT_READ : PROT_READ | PROT_WRITE);
+	h->read_only = read_only;
+}
+
+void shm_unguard(uint64_t va)
+{
+	const struct have *h = have_at(va);
+
+	if (h && h->read_only)
+		protect(h, PROT_READ | PROT_WRITE);
+}
+
+void shm_guard(uint64_t va)
+{
+	const struct have *h = have_at(va);
+
+	if (h && h->read_only)
+		protect(h, PROT_READ);
+}
+
+void shm_moved(void)
+{
+	EACH_HAVE(h)
+		if (h->read_only)
+			protect(h, PROT_READ);
 }
 
 static void have_drop(struct have *h)
@@ -215,6 +242,7 @@ static long attach(struct object *o, uint64_t wanted, long flags)
 		return err;
 	}
 	h->times++;
+	h->written = h->written || !(flags & SHM_RDONLY);
 	ipc_set(&segment_of(o)->last, control->domid);
 	ipc_set_time(&segment_of(o)->attached, ipc_time());
 	return (long)h->va;
@@ -236,10 +264,12 @@ long sys_shmat(long id, long va, long flags)
 	if (o)
 		part_with(o);
 	ipc_end();
+	if (r > 0)
+		set_read_only(have_at((uint64_t)r), !have_at((uint64_t)r)->written);
 	return r;
 }
 
-/* So many attachments of ours end. */
+/* So many attachments of ours end. If those are all, its pages are to be as they were. */
 static void detach(struct have *h, uint32_t times)
 {
 	struct object *o = object_at(h->object, KIND_SEGMENT);
@@ -264,12 +294,16 @@ long sys_shmdt(long va)
 
 	if (!h || h->va != (uint64_t)va || !h->times)
 		return -EINVAL;
+	if (h->times == 1)
+		set_read_only(h, false);
 	err = ipc_begin();
-	if (err)
-		return err;
-	detach(h, 1);
-	ipc_end();
-	return 0;
+	if (!err) {
+		detach(h, 1);
+		ipc_end();
+	} else {
+		set_read_only(h, !h->written);
+	}
+	return err;
 }
 
 /* ---- shmctl ---- */
@@ -279,7 +313,7 @@ static long stat_out(struct object *o, long user, long result)
 	struct segment *s = segment_of(o);
 	struct segment_user u = {.size = s->size, .attached = s->attached, .detached = s->detached,
 		.changed = s->head.ctime, .maker = (int32_t)RELAXED(s->maker), .last = (int32_t)RELAXED(s->last),
-		.attachments = (uint64_t)attachments(o)};
+		.attachments = (uint64_t)segment_attachments(o)};
 
 	ipc_perm_out(&s->head, &u.perm);
 	return copy_out((void *)user, &u, sizeof(u)) ? -EFAULT : result;
@@ -384,69 +418,6 @@ long sys_shmctl(long id, long command, long user)
 	return r;
 }
 
-/* ---- as others see it ---- */
-
-void segment_describe(struct object *o, struct kx_object *e)
-{
-	struct segment *s = segment_of(o);
-
-	e->kind = KX_OBJECT_SEGMENT;
-	e->count = (uint32_t)attachments(o);
-	e->bytes = RELAXED(s->size);
-	e->pids[0] = RELAXED(s->maker);
-	e->pids[1] = RELAXED(s->last);
-	e->held[END_READ] = object_holders(o, END_READ, e->readers);
-}
-
-static long copy(struct object *o, uint64_t offset, char *buf, uint64_t n, bool write)
-{
-	uint64_t size = MIN(RELAXED(segment_of(o)->size), PAGES_MAX * PAGE_SIZE);
-	uint32_t first = RELAXED(segment_of(o)->first);
-	char *at = family_page(first);
-
-	if (offset > size)
-		return -ERANGE;
-	if (!size || !at || !family_page(first + (uint32_t)((size - 1) >> PAGE_SHIFT)))
-		return -EIO;
-	n = MIN(n, size - offset);
-	memcpy(write ? at + offset : buf, write ? buf : at + offset, n);
-	return (long)n;
-}
-
-long shm_copy(long id, uint64_t offset, char *buf, uint64_t n, bool write)
-{
-	struct object *o;
-	long r = ipc_begin();
-
-	if (r)
-		return r;
-	o = ipc_find(id, KIND_SEGMENT);
-	r = o ? copy(o, offset, buf, n, write) : -EINVAL;
-	ipc_end();
-	return r;
-}
-
-
-void show_segments(struct text *t)
-{
-	struct ipc_perm_user p;
-	struct object *o;
-	uint32_t page = 0;
-
-	text_add(t, "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n");
-	if (!family_in() || ipc_begin())
-		return;
-	while ((o = ipc_next(&page, KIND_SEGMENT))) {
-		struct segment *s = segment_of(o);
-
-		ipc_perm_out(&s->head, &p);
-		text_add(t, "%10d %10d  %4o %21lu %5u %5u  %5ld %5u %5u %5u %5u %10ld %10ld %10ld %21lu %21u\n", p.key,
-			RELAXED(s->head.id), p.mode, s->size, RELAXED(s->maker), RELAXED(s->last), attachments(o), p.uid, p.gid,
-			p.cuid, p.cgid, s->attached, s->detached, s->head.ctime, RELAXED(s->pages) * PAGE_SIZE, 0);
-	}
-	ipc_end();
-}
-
 /* ---- mappings ---- */
 
 long shm_map(size_t n)
@@ -462,11 +433,20 @@ long shm_map(size_t n)
 	if (o) {
 		if (!make(o, number, n))
 			h = have_add(o);
-		if (!h)
+		if (h)
+			h->written = true;
+		else
 			object_drop(number, END_READ);
 	}
 	ipc_end();
 	return h ? (long)h->va : -ENOSPC;
+}
+
+bool shm_read_only(uint64_t va)
+{
+	const struct have *h = have_at(va);
+
+	return h && h->read_only;
 }
 
 bool shm_covers(uint64_t va, size_t n)
@@ -511,9 +491,14 @@ struct object *shm_object(uint64_t va)
 static void unmap(struct have *h, uint64_t first, uint64_t end)
 {
 	if (h->times) { /* of an attached segment only all of it can go */
-		if (!first && end == h->pages && !ipc_begin()) {
+		if (first || end != h->pages)
+			return;
+		set_read_only(h, false);
+		if (!ipc_begin()) {
 			detach(h, h->times);
 			ipc_end();
+		} else {
+			set_read_only(h, !h->written);
 		}
 		return;
 	}

@@ -125,7 +125,7 @@ static siginfo_t from_us(int sig, int code)
 {
 	siginfo_t info = {.si_signo = sig, .si_code = code};
 
-	info.si_pid = main_thread.tid;
+	info.si_pid = own_pid;
 	return info;
 }
 
@@ -140,11 +140,11 @@ long sys_kill(long pid, long sig)
 		return -EINVAL;
 	if (pid < -1 && -pid != process_group())
 		return -ESRCH;
-	if (pid != main_thread.tid && member_signal(pid, (int)sig))
+	if (pid != own_pid && member_signal(pid, (int)sig))
 		return 0;
-	if (pid != main_thread.tid)
+	if (pid != own_pid)
 		r = engine_call(KX_CALL_KILL, 0, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
-	if (pid > 0 && pid != main_thread.tid)
+	if (pid > 0 && pid != own_pid)
 		return r;
 	if (pid == -1)
 		return r;
@@ -177,7 +177,7 @@ long sys_tgkill(long tgid, long tid, long sig)
 {
 	if (tgid <= 0)
 		return -EINVAL;
-	return tgid == main_thread.tid ? sys_tkill(tid, sig) : -ESRCH;
+	return tgid == own_pid ? sys_tkill(tid, sig) : -ESRCH;
 }
 
 long sys_rt_sigqueueinfo(long pid, long sig, long uinfo)
@@ -188,7 +188,7 @@ long sys_rt_sigqueueinfo(long pid, long sig, long uinfo)
 		return -EFAULT;
 	if (sig < 0 || sig >= KX_NSIG)
 		return -EINVAL;
-	if (pid != main_thread.tid)
+	if (pid != own_pid)
 		return -ESRCH;
 	if (sig && !signal_process((int)sig, &info) && signals_queue_full())
 		return -EAGAIN;
@@ -201,5 +201,5 @@ long sys_rt_tgsigqueueinfo(long tgid, long tid, long sig, long uinfo)
 
 	if (copy_in(&info, (void *)uinfo, sizeof(info)))
 		return -EFAULT;
-	return tgid == main_thread.tid ? send_to_thread(tid, sig, &info) : -ESRCH;
+	return tgid == own_pid ? send_to_thread(tid, sig, &info) : -ESRCH;
 }

@@ -51,7 +51,7 @@ struct thread *thread_find(int tid)
 	for (struct list_node *n = threads.next; n != &threads; n = n->next) {
 		struct thread *t = CONTAINER_OF(n, struct thread, all);
 
-		if (t->tid == tid)
+		if (t->tid == tid || (tid == own_pid && t == &main_thread))
 			return t;
 	}
 	return NULL;
@@ -61,10 +61,10 @@ static int new_tid(void)
 {
 	static int last;
 
-	if (!last || last % TID_STEP != main_thread.tid) /* the first, or the first since a fork */
-		last = main_thread.tid;
+	if (!last || last % TID_STEP != own_pid) /* the first, or the first since a fork */
+		last = own_pid;
 	do
-		last = last < TID_MAX ? last + TID_STEP : main_thread.tid + TID_STEP;
+		last = last < TID_MAX ? last + TID_STEP : own_pid + TID_STEP;
 	while (thread_find(last));
 	return last;
 }

@@ -330,7 +330,7 @@ long tty_ioctl(unsigned long request, void *user)
 		return set_winsize(user);
 	case TIOCGPGRP:
 	case TIOCGSID:
-		return out_int(user, main_thread.tid);
+		return out_int(user, own_pid);
 	case TIOCSPGRP:
 	case TIOCSCTTY:
 	case TIOCNOTTY:

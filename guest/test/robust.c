@@ -2,6 +2,8 @@
 #include "test.h"
 
 #include <semaphore.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
 
 static pthread_mutex_t *new_mutexes(int n, int type, int robust)
 {
@@ -123,6 +125,40 @@ void test_robust_ends(void)
 			recovered(m);
 			EQ(munmap(m, sizeof(*m)), 0);
 		}
+}
+
+/* Who hears of it may read the memory, and no more. */
+void test_robust_read_only(void)
+{
+	int id = shmget(IPC_PRIVATE, sizeof(pthread_mutex_t), 0600);
+	sem_t *has = new_semaphore();
+	pthread_mutexattr_t a;
+	pthread_mutex_t *m;
+	pid_t pid;
+
+	CHECK(id >= 0);
+	pthread_mutexattr_init(&a);
+	EQ(pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED), 0);
+	EQ(pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST), 0);
+	for (enum way way = 0; way < WAYS; way++) {
+		m = shmat(id, NULL, 0);
+		EQ(pthread_mutex_init(m, &a), 0);
+		EQ(shmdt(m), 0);
+		IN_CHILD(pid) {
+			EQ(pthread_mutex_lock(shmat(id, NULL, 0)), 0);
+			EQ(sem_post(has), 0);
+			end_by(way);
+		}
+		m = shmat(id, NULL, SHM_RDONLY);
+		EQ(sem_wait(has), 0);
+		ended_by(pid, way);
+		sleep_ms(20); /* it is buried */
+		EQ(shmdt(m), 0);
+		m = shmat(id, NULL, 0);
+		recovered(m);
+		EQ(shmdt(m), 0);
+	}
+	EQ(shmctl(id, IPC_RMID, NULL), 0);
 }
 
 /* Those that wait for it get it, one after the other, and the first hears why. */

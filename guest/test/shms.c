@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <semaphore.h>
+#include <setjmp.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
@@ -123,6 +124,92 @@ void test_shm_place(void)
 	EQ(shmdt(p), 0);
 	FAILS(shmdt(p), EINVAL);
 	EQ(shmctl(id, IPC_RMID, NULL), 0);
+}
+
+static sigjmp_buf after_fault;
+static void *fault_at;
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	(void)sig, (void)context;
+	fault_at = info->si_code == SEGV_ACCERR ? info->si_addr : NULL;
+	siglongjmp(after_fault, 1);
+}
+
+/* Whether a write is a fault, for want of permission. */
+static int refuses(volatile char *p)
+{
+	fault_at = NULL;
+	if (!sigsetjmp(after_fault, 1)) {
+		*p = 'w';
+		return 0;
+	}
+	return fault_at == p;
+}
+
+/* Attached with SHM_RDONLY memory can be read, and is what others write, but not written, by nobody. */
+void test_shm_read_only(void)
+{
+	struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+	int id = segment(3 * 4096), fds[2], status;
+	char *p = attach(id), *more;
+	pid_t pid;
+
+	EQ(sigaction(SIGSEGV, &act, NULL), 0);
+	strcpy(p + 4096, "written");
+	EQ(shmdt(p), 0);
+	p = shmat(id, NULL, SHM_RDONLY);
+	CHECK(p != (void *)-1);
+	STR(p + 4096, "written");
+	CHECK(refuses(p) && refuses(p + 4096) && refuses(p + 3 * 4096 - 1));
+	STR(p + 4096, "written");
+	EQ(pipe(fds), 0);
+	EQ(write(fds[1], "bytes", 5), 5);
+	FAILS(read(fds[0], p, 5), EFAULT);
+	EQ(write(fds[1], p + 4096, 7), 7);
+	FAILS(mprotect(p, 4096, PROT_READ | PROT_WRITE), EACCES);
+	EQ(mprotect(p, 4096, PROT_READ), 0);
+
+	/* A child may not write either, until it attaches the segment so. */
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		CHECK(refuses(p) && refuses(p + 4096));
+		EQ(shmdt(p), 0);
+		more = attach(id);
+		strcpy(more + 4096, "by the child");
+		EQ(shmdt(more), 0);
+		_exit(0);
+	}
+	EQ(waitpid(pid, &status, 0), pid);
+	EQ(status, 0);
+	STR(p + 4096, "by the child");
+	CHECK(refuses(p));
+	pid = fork(); /* a second fork is another way than the first */
+	CHECK(pid >= 0);
+	if (!pid)
+		_exit(!refuses(p));
+	EQ(waitpid(pid, &status, 0), pid);
+	EQ(status, 0);
+	CHECK(refuses(p));
+
+	EQ(shmdt(p), 0);
+	p = attach(id);
+	CHECK(!refuses(p) && *p == 'w');
+	EQ(shmdt(p), 0);
+	p = shmat(id, NULL, SHM_RDONLY);
+	CHECK(p != (void *)-1);
+	EQ(shmctl(id, IPC_RMID, NULL), 0);
+	EQ(shmdt(p), 0);
+	/* Its pages may be others' now. */
+	id = segment(3 * 4096);
+	p = attach(id);
+	CHECK(!refuses(p) && !refuses(p + 2 * 4096));
+	EQ(shmdt(p), 0);
+	EQ(shmctl(id, IPC_RMID, NULL), 0);
+	close(fds[0]);
+	close(fds[1]);
+	signal(SIGSEGV, SIG_DFL);
 }
 
 void test_shm_fork(void)

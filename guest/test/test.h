@@ -176,8 +176,9 @@ extern int children;              /* how many fork_many makes: -n */
 	T(sem_timed, ALL) T(sem_undo, ALL) T(sem_undo_killed, ALL) T(sem_mutex, ALL)               \
 	T(sem_cycles, ALL) T(sem_info, ALL)                                                       \
 	/* shms.c */                                                                              \
-	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_fork, ALL) T(shm_removed, ALL)  \
-	T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL) T(shm_cycles, ALL)      \
+	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_read_only, ALL) T(shm_fork, ALL) \
+	T(shm_removed, ALL) T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL)     \
+	T(shm_cycles, ALL)                                                                         \
 	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
 	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
 	/* inet.c */                                                                              \
@@ -192,6 +193,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(net_fork, PVM) T(net_fork_reading, PVM)                                                 \
 	/* robust.c */                                                                            \
 	T(robust_thread, NAMED) T(robust_given_up, NAMED) T(robust_ends, NAMED) T(robust_waiters, NAMED)   \
+	T(robust_read_only, NAMED)                                                                         \
 	T(robust_lists, NAMED) T(robust_threads, NAMED) T(robust_not, NAMED) T(robust_count, NAMED)        \
 	/* cycles.c */                                                                            \
 	T(cycles_queues, NAMED) T(cycles_semaphores, NAMED) T(cycles_segments, NAMED)                    \

@@ -158,6 +158,7 @@ const (
 	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; to the caller itself only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands
 	CallReap   = 3  // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4  // a[0]: how many pages the family area should have; how many it has
+	CallGuard  = 7  // a[0]: page of the family area; a[1]: how many from there; a[2]: 1: the pVM may only read them from now on, 0: write, too. On Xen, where it cannot change those entries itself, but has to flush its TLB then
 	CallSettle = 6  // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
 	CallLoad   = 8  // a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below
 	CallLoaded = 9  // a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted
@@ -635,6 +636,7 @@ const (
 	HypervisorIret            = 23
 	HypervisorVcpuOp          = 24
 	HypervisorSetSegmentBase  = 25
+	HypervisorMmuextOp        = 26
 	HypervisorSchedOp         = 29
 	HypervisorCallbackOp      = 30
 	HypervisorEventChannelOp  = 32
@@ -692,6 +694,10 @@ const (
 	UvmfInvlpg   = 2
 	UvmfLocal    = 0
 	UvmfAll      = 4
+)
+
+const (
+	MmuextTlbFlushLocal = 6
 )
 
 const (
@@ -819,6 +825,14 @@ type MulticallEntry struct {
 	Op     uint64
 	Result int64
 	Args   [6]uint64
+}
+
+// MmuextOp is struct mmuext_op.
+type MmuextOp struct {
+	Cmd  uint32 // MMUEXT_*
+	Pad  uint32
+	Arg1 uint64
+	Arg2 uint64
 }
 
 // XenMemoryReservation is struct xen_memory_reservation.

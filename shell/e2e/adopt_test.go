@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,4 +137,16 @@ func (h *home) logged(t *testing.T, name, want string) {
 		out, errs, _ := h.run(t, "logs", name)
 		return strings.Contains(out, want), out + errs
 	})
+}
+
+// What has happened is told by the next engine, however soon after it this one is killed.
+func TestEventsOfAKilledEngine(t *testing.T) {
+	h := newHome(t)
+	for i := range 5 {
+		pid := strings.TrimSpace(h.output(t, "-c", `p=$(run -d $APPS/spin.kx); kill -TERM $p; wait $p; echo $p`))
+		h.killEngine(t)
+		if out := h.output(t, "events"); !regexp.MustCompile(`exited +` + pid + ` spin `).MatchString(out) {
+			t.Errorf("%d: nothing of %s in\n%s", i, pid, out)
+		}
+	}
 }

@@ -111,7 +111,7 @@ func TestDlopenUpdate(t *testing.T) {
 	sees(pid, 1, "111")
 	child := strings.TrimSpace(h.output(t, "fork", pid))
 	h.update(t, pid, next, "plug.so")
-	if out := h.output(t, "events"); strings.Count(out, "loaded") != 2 { // the last ones may be lost with the engine
+	if out := h.output(t, "events"); strings.Count(out, "loaded") != 2 {
 		t.Errorf("%s", out)
 	}
 	h.killEngine(t)
@@ -125,6 +125,38 @@ func TestDlopenUpdate(t *testing.T) {
 	sees(pid, 3, "113")
 	h.update(t, child, next, "plug.so")
 	sees(child, 3, "13100")
+}
+
+// What comes by dlopen is shared with whom its record, or the image's, allows: the stricter of the two.
+func TestDlopenLoader(t *testing.T) {
+	for _, c := range []struct{ image, library, loader, sharers string }{
+		{"any", "any", "any", "3 3 3"}, {"app", "any", "app", "2 2 1"}, {"any", "app", "app", "2 2 1"}, {"app", "self", "self", "1 1 1"},
+	} {
+		t.Run(c.image+"-"+c.library, func(t *testing.T) {
+			h := newHome(t)
+			host, folder := h.plugs(t)
+			other := h.compiled(t, dlopenSource("host"), "other.kx", []string{"-O1", "-rdynamic", "-ldl"}, h.cc)
+			h.output(t, "-c", fmt.Sprintf("cd %s; keygen --trust; sign --loader %s host.kx other.kx; sign --loader %s plugs/plug.so", h.dir, c.image, c.library))
+			var pids, got []string
+			for _, image := range []string{host, host, other} {
+				pid := h.server(t, "--lib-path", folder, image, "serve", "plug.so")
+				if n := h.sees(t, pid, 1); n != "111" {
+					t.Errorf("(%s): %q", pid, n)
+				}
+				pids = append(pids, pid)
+			}
+			for _, pid := range pids {
+				l := h.ldd(t, pid)[0]
+				if l.Name != "plug.so" || l.Loader != c.loader {
+					t.Errorf("(%s): %+v, want loader %s", pid, l, c.loader)
+				}
+				got = append(got, fmt.Sprint(l.Sharers))
+			}
+			if strings.Join(got, " ") != c.sharers {
+				t.Errorf("shared by %v, want %s", got, c.sharers)
+			}
+		})
+	}
 }
 
 // An engine that is killed in the middle of a load is followed by one that ends it: the pVM has all of the library, or nothing.

@@ -240,3 +240,18 @@ func TestOnClone(t *testing.T) {
 		}
 	}
 }
+
+// In a child that was made from outside a process and its threads find themselves by their numbers, and their locks.
+func TestRaiseInClone(t *testing.T) {
+	h := newHome(t)
+	pid := h.launch(t, h.compileFork(t, "raises"))
+	h.logged(t, strconv.Itoa(pid), "ready\n")
+	child := strings.TrimSpace(h.output(t, "fork", strconv.Itoa(pid)))
+	for _, c := range []string{child, strings.TrimSpace(h.output(t, "fork", strconv.Itoa(pid)))} {
+		want := "143\n" + strings.Repeat("raise kill pthread_kill tgkill ", 2) + "0 0 0\n"
+		if out := h.output(t, "-c", fmt.Sprintf("wait %[1]s; echo $?; logs %[1]s", c)); out != want {
+			t.Errorf("child %s: %q", c, out)
+		}
+	}
+	h.output(t, "kill", "-KILL", strconv.Itoa(pid))
+}

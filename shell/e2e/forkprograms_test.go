@@ -39,8 +39,8 @@ func TestUsertestsOfIPC(t *testing.T) {
 	image := filepath.Join(root, "guest/test/usertests.kx")
 	n := strconv.Itoa(max(50/slowness, 5))
 	for _, tests := range []string{
-		"robust_thread robust_given_up robust_ends robust_waiters robust_lists robust_threads robust_not robust_count",
-		"kill_each kill_cannot_be_caught pipe_no_descriptors pipe_readers pipe_wakes_readers wait_errors fork_numbers fork_environment",
+		"robust_thread robust_given_up robust_ends robust_waiters robust_read_only robust_lists robust_threads robust_not robust_count",
+		"shm_read_only kill_each kill_cannot_be_caught pipe_no_descriptors pipe_readers pipe_wakes_readers wait_errors fork_numbers fork_environment",
 		"cycles_queues cycles_semaphores cycles_segments cycles_mappings",
 		"cycles_pipes cycles_pairs cycles_eventfds cycles_files",
 	} {

@@ -268,3 +268,14 @@ func TestHTTPDNative(t *testing.T) {
 	}
 	all50.Wait()
 }
+
+// -h is no mistake.
+func TestHttpdUsage(t *testing.T) {
+	h := newHome(t)
+	for flag, code := range map[string]int{"-h": 0, "-x": 2} {
+		out, errs, got := h.run(t, "run", filepath.Join(root, "guest/apps/httpd.kx"), flag)
+		if usage := "usage: httpd [-p PORT] [FOLDER]\n"; got != code || (code == 0) != (out == usage && errs == "") || (code == 2) != (out == "" && strings.HasSuffix(errs, usage)) {
+			t.Errorf("%s: status %d: %s%s", flag, got, out, errs)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +46,25 @@ func TestLibraries(t *testing.T) {
 	}
 	if out, errs, code := h.run(t, "run", app, "crash"); code != 139 || !strings.Contains(errs, "libbase.so:base_crash+0x") {
 		t.Errorf("a fault in a library: status %d\n%s%s", code, out, errs)
+	}
+}
+
+// What has a file's name and is none is refused at once: nobody waits for somebody to write to a FIFO.
+func TestFIFOs(t *testing.T) {
+	h := newHome(t)
+	app := h.libraries(t)
+	fifo, library := filepath.Join(h.dir, "fifo"), filepath.Join(h.dir, "libbase.so")
+	if err := errors.Join(os.Remove(library), syscall.Mkfifo(library, 0o600), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", fifo}, {"inspect", fifo}, {"ldd", fifo}, {"run", "--root", fifo, filepath.Join(root, "guest/apps/hello.kx")}, {"run", app}, {"ldd", app},
+	} {
+		begin := time.Now()
+		out, errs, code := h.run(t, args...)
+		if code == 0 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "not a regular file") || time.Since(begin) > patience {
+			t.Errorf("%q: status %d after %v: %s%s", args, code, time.Since(begin), out, errs)
+		}
 	}
 }
 

@@ -83,6 +83,9 @@ func (d *domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 // Settle implements xen.Domain: a fork leaves nothing for later.
 func (d *domain) Settle(uint64) error { return nil }
 
+// Guard implements xen.Domain: nobody's memory is mapped.
+func (d *domain) Guard(page, n uint64, readOnly bool) error { return nil }
+
 // Family implements xen.Domain: programs here share nothing.
 // Plug implements xen.Domain: the device is described, and nothing is at its other end.
 func (d *domain) Plug(n *xen.NIC) error {

@@ -66,6 +66,11 @@ type newborn struct {
 // Settle implements xen.Domain: what a fork leaves for later is Linux's to copy, who asks nobody.
 func (d *Domain) Settle(uint64) error { return nil }
 
+// Guard implements xen.Domain: the stub answers the hypercall for it.
+func (d *Domain) Guard(page, n uint64, readOnly bool) error {
+	return errors.New("the family area: it is the pVM that changes its mapping here")
+}
+
 // Fork implements xen.Domain.
 func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	d.forking.Lock()

@@ -152,16 +152,48 @@ func (f *family) show(d *Domain) error {
 	if err != nil {
 		return err
 	}
-	ops := make([]mmuUpdate, 0, len(f.mfns))
-	for i := d.familyShown; i < uint64(len(f.mfns)); i++ {
-		page := abi.FamilyVa/pageSize + i
-		ops = append(ops, mmuUpdate{Ptr: tables[i/perTable]<<pageShift + page%perTable*8, Val: f.mfns[i]<<pageShift | spanData})
-	}
-	if _, err := f.h.c.mmuUpdates(d.id, f.holder, ops); err != nil {
+	if _, err := f.h.c.mmuUpdates(d.id, f.holder, f.entries(tables, d.familyShown, uint64(len(f.mfns)), spanData)); err != nil {
 		return err
 	}
 	d.familyShown = uint64(len(f.mfns))
 	return nil
+}
+
+// Guard implements xen.Domain. Xen does not flush the domain's TLB for it: that is the domain's business, who is the only one to be protected from itself.
+func (d *Domain) Guard(page, n uint64, readOnly bool) error {
+	if err := d.useLiving(); err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	f := d.family
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.know(d); err != nil {
+		return err
+	}
+	if page > d.familyShown || n > d.familyShown-page {
+		return fmt.Errorf("family area: %d pages from %d of %d", n, page, d.familyShown)
+	}
+	tables, err := d.familyTables()
+	if err != nil {
+		return err
+	}
+	bits := uint64(spanData)
+	if readOnly {
+		bits &^= pteWrite
+	}
+	_, err = f.h.c.mmuUpdates(d.id, f.holder, f.entries(tables, page, page+n, bits))
+	return err
+}
+
+// entries map pages of the area, from the first up to an end.
+func (f *family) entries(tables []uint64, first, end, bits uint64) []mmuUpdate {
+	ops := make([]mmuUpdate, 0, end-first)
+	for i := first; i < end; i++ {
+		page := abi.FamilyVa/pageSize + i
+		ops = append(ops, mmuUpdate{Ptr: tables[i/perTable]<<pageShift + page%perTable*8, Val: f.mfns[i]<<pageShift | bits})
+	}
+	return ops
 }
 
 // tellShown says to a domain what it has been shown.

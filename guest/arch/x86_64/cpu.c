@@ -1,6 +1,7 @@
 /* cpu.c: the trap table, and what each trap of the program or the kernel becomes. */
 #include "cpu.h"
 
+#include "family.h"
 #include "frame.h"
 #include "hyper.h"
 #include "kern.h"
@@ -173,7 +174,7 @@ int trap_enter(struct frame *f, int in_kernel)
 	si->si_addr = (void *)f->rip;
 	if (vector == X86_TRAP_PF) {
 		si->si_addr = (void *)cr2;
-		if (mem_prot_at(cr2) >= 0) {
+		if (mem_prot_at(cr2) >= 0 || shm_covers(cr2, 1)) {
 			si->si_code = SEGV_ACCERR;
 			f->error |= 1; /* there, even if a hosting Linux has not had to map it yet */
 		}

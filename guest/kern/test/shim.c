@@ -165,6 +165,11 @@ long update_library(uint64_t plan, struct kx_updated *result, bool try)
 	return -ENOSYS;
 }
 
+int area_protect(uint64_t va, uint64_t n, int prot)
+{
+	return mprotect((void *)va, n << PAGE_SHIFT, prot) ? -ENOMEM : 0;
+}
+
 void events_owed(void)
 {
 }
@@ -289,6 +294,7 @@ int64_t deadline_after(int64_t ns)
 	return ns == FOREVER ? FOREVER : now_ns() + ns;
 }
 
+int own_pid;
 struct thread main_thread = {.name = "main", .all = {&threads, &threads}};
 struct thread *cur = &main_thread;
 struct list_node threads = {&main_thread.all, &main_thread.all};

@@ -10,7 +10,12 @@
 #define PTE_FRAME(pte) ((pte) >> 12 & 0xffffffffff)
 #define NO_FRAME UINT64_MAX
 
-/* frame_at returns the frame that belongs to a page of the guest, or NO_FRAME. */
+static int in_family(uint64_t va)
+{
+	return va - KX_FAMILY_VA < KX_FAMILY_PAGES * KX_PAGE_SIZE;
+}
+
+/* frame_at returns the frame that belongs to a page of the guest, or NO_FRAME. A page of the family area has the number of its address. */
 static uint64_t frame_at(uint64_t va)
 {
 	uint64_t image = (va - KX_IMAGE_VA) / KX_PAGE_SIZE;
@@ -22,7 +27,7 @@ static uint64_t frame_at(uint64_t va)
 		return image;
 	if (va >= start && other < guest.dynamic_pages + guest.ram_pages)
 		return first + other;
-	return NO_FRAME;
+	return in_family(va) ? va / KX_PAGE_SIZE : NO_FRAME;
 }
 
 /* prot_of checks a page-table entry for a page and translates it to PROT_*, or -errno. */
@@ -38,6 +43,8 @@ static long prot_of(uint64_t va, uint64_t pte)
 		return -XEN_EPERM;
 	if (pte & PTE_RW)
 		return pte & PTE_NX ? PROT_READ | PROT_WRITE : -XEN_EINVAL;
+	if (in_family(va) && !(pte & PTE_NX))
+		return -XEN_EINVAL; /* a relative may write there */
 	return pte & PTE_NX ? PROT_READ : PROT_READ | PROT_EXEC;
 }
 

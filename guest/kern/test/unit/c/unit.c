@@ -25,6 +25,7 @@ static int failures;
 
 /* ---- what the tested files call ---- */
 
+int own_pid;
 struct thread main_thread, *cur = &main_thread;
 struct list_node threads = {&threads, &threads};
 struct waitq poll_q = WAITQ_INIT(poll_q);

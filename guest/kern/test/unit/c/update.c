@@ -155,6 +155,10 @@ int64_t now_ns(void)
 
 static char shared_memory[2 * PAGE_SIZE] __attribute__((aligned(4096)));
 
+void shm_moved(void)
+{
+}
+
 int shm_each(int (*look)(void *arg, uint64_t from, uint64_t end), void *arg)
 {
 	return look(arg, (uint64_t)shared_memory, (uint64_t)(&shared_memory + 1));
