@@ -57,7 +57,7 @@ func serving(t *testing.T, addr string) {
 }
 
 // Both web servers in pVMs give curl every byte of files, pieces of them, and many on one connection.
-func TestCurl(t *testing.T) {
+func TestNetworkCurl(t *testing.T) {
 	h := newHome(t)
 	dir, big := siteWithConf(t)
 	for name, start := range h.webServers(t, dir) {
@@ -116,7 +116,7 @@ func many(t *testing.T, addr, request, want string, answer func(*bufio.Reader) (
 }
 
 // More than a thousand connections at once to a web server with a thread for each, to one that waits with poll, and to Redis, which waits with select.
-func TestThousandConnections(t *testing.T) {
+func TestNetworkThousand(t *testing.T) {
 	h := newHome(t)
 	dir, _ := siteWithConf(t)
 	page := bytes.Repeat([]byte("a thousand "), 2000)

@@ -199,7 +199,7 @@ func sameBytes(t *testing.T, what string, got, want []byte) {
 
 // A server in a pVM answers clients of the host, through a published port, byte for byte as natively: random commands of all kinds, ahead of
 // their answers, with big values, scripts, transactions, expiry and subscribers.
-func TestRedisPublished(t *testing.T) {
+func TestNetworkRedis(t *testing.T) {
 	h := newHome(t)
 	_, addr := h.redis(t, nil)
 	native := redisNative(t, t.TempDir())
@@ -236,7 +236,7 @@ func cli(t *testing.T, addr, stdin string, args ...string) string {
 
 // Debian's redis-cli sees no difference: of commands in both protocols, of many keys sent at once, of a copy of all that it asks for as a replica does. Debian's
 // redis-benchmark gets all that it asks for.
-func TestRedisTools(t *testing.T) {
+func TestNetworkRedisTools(t *testing.T) {
 	h := newHome(t)
 	_, addr := h.redis(t, []string{"--name", "redis"}, "--repl-diskless-sync-delay", "0")
 	native := redisNative(t, t.TempDir(), "--repl-diskless-sync-delay", "0")

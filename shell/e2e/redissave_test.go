@@ -147,7 +147,7 @@ func underLoad(t *testing.T, addr, command, field string) time.Duration {
 }
 
 // A server forks to save while clients write: what is in the folder of the host a native server loads, and it is what all clients had written at one moment.
-func TestRedisBGSAVE(t *testing.T) {
+func TestNetworkRedisBGSAVE(t *testing.T) {
 	s := newSaver(t)
 	dir := t.TempDir()
 	native := redisNative(t, dir)
@@ -164,7 +164,7 @@ func TestRedisBGSAVE(t *testing.T) {
 }
 
 // The append-only file, which a forked child writes anew while clients write, has all that they were told is done, when the server is killed at once.
-func TestRedisAOF(t *testing.T) {
+func TestNetworkRedisAOF(t *testing.T) {
 	s := newSaver(t, "--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0")
 	saved(t, s.addr, "aof_last_bgrewrite_status", "ok")
 	for range 2 {
@@ -182,7 +182,7 @@ func TestRedisAOF(t *testing.T) {
 
 // Whether the child that saves is killed or the whole family, the dump that was there stays as it was, and the next server has it. A server whose child
 // is killed goes on, says that it was not saved, clears away, and saves the next time.
-func TestRedisKilledSaving(t *testing.T) {
+func TestNetworkRedisKilled(t *testing.T) {
 	s := newSaver(t)
 	redisDo(t, s.addr, "SAVE")
 	dump := func() []byte {

@@ -26,7 +26,7 @@ func (h *home) otherExp(t *testing.T) string {
 
 // The libm of a Redis at work is replaced, and the way back, again and again: scripts see which one is there, no client loses its connection or an answer,
 // redis-benchmark nothing, and what was written is there.
-func TestRedisLiveUpdate(t *testing.T) {
+func TestNetworkRedisUpdate(t *testing.T) {
 	h := newHome(t)
 	next := h.otherExp(t)
 	pid, addr := h.redis(t, nil)
