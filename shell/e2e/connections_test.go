@@ -91,7 +91,7 @@ func TestNetworkCurl(t *testing.T) {
 // many connections to a server are open at the same time, and each is answered twice while all are: by want, as answer reads it.
 func many(t *testing.T, addr, request, want string, answer func(*bufio.Reader) (string, error)) {
 	t.Helper()
-	conns := make([]net.Conn, max(1020/(slowness*slowness), 60)) // more than there is room for in a set of select's
+	conns := make([]net.Conn, max(1020/(slowness*slowness), 60)) // with the other files more than a set of 1024 has room for; the switch takes no more
 	for i := range conns {
 		conns[i] = dial(t, addr)
 	}

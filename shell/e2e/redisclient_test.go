@@ -281,3 +281,28 @@ func TestNetworkRedisTools(t *testing.T) {
 		t.Logf("redis-benchmark %s: %s", load, found)
 	}
 }
+
+// Of Redis's own tests those that are quick end in a pVM as natively: make redis-suite has them all.
+func TestNetworkRedisSuite(t *testing.T) {
+	h := newHome(t)
+	tests := []string{"unit/type/incr", "unit/protocol", "unit/info", "unit/auth", "unit/keyspace", "unit/multi", "unit/type/set"}
+	var options []string
+	for _, name := range tests[:max(len(tests)/slowness, 2)] {
+		options = append(options, "--single", name)
+	}
+	allowed := []string{"--enable-protected-configs", "yes", "--enable-module-command", "yes"}
+	suite := func(addr string) string {
+		_, port, _ := net.SplitHostPort(addr)
+		cmd := exec.Command(filepath.Join(root, "guest/ports/redis/suite"), append([]string{port}, options...)...)
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		defer time.AfterFunc(4*patience, func() { cmd.Process.Kill() }).Stop()
+		out, err := cmd.Output()
+		if err != nil || errs.Len() > 0 || strings.Count(string(out), "\nok ") < 30 {
+			t.Errorf("%v\n%s%s", err, errs.String(), out)
+		}
+		return string(out)
+	}
+	_, addr := h.redis(t, []string{"-v", h.folder(t, "data") + ":/data"}, append(allowed, "--dir", "/data")...) // replicas are sent what is saved there
+	compare(t, suite(addr), suite(redisNative(t, t.TempDir(), allowed...)))
+}
