@@ -60,6 +60,11 @@ unit: images ports
 guest-test:
 	$(MAKE) -C guest/kern/test
 
+# Redis's own tests, of the native server and of the one in a pVM: minutes.
+.PHONY: redis-suite
+redis-suite: ports
+	guest/ports/redis/suites $(CURDIR)/kxsh
+
 # Xen in QEMU (docs/how-to/lab.md). lab-ready fails, saying why, where it cannot be had; lab-kxsh makes the
 # program for a dom0 that has no shared libraries.
 LAB := build/lab

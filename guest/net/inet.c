@@ -114,6 +114,8 @@ void socks_forked(void)
 
 		if (s->error == ETIMEDOUT) /* of what net_forked has ended */
 			s->error = ECONNRESET;
+		if (s->type == SOCK_STREAM)
+			tcp_forked(s);
 	}
 }
 
@@ -295,7 +297,7 @@ static long inet_write(struct file *f, struct uio *u, uint64_t *pos)
 
 static int inet_poll(struct file *f)
 {
-	const struct sock *s = sock_at(f);
+	struct sock *s = sock_at(f);
 
 	return s->type == SOCK_STREAM ? tcp_poll_state(s) : udp_poll_state(s);
 }

@@ -38,6 +38,7 @@ struct sock {
 	int error;           /* to be told once, positive; 0 */
 	bool eof;            /* the peer will send no more */
 	bool shut_in, shut_out;
+	bool asleep;         /* a listener since a fork, and this child has not looked for a connection */
 	bool untold;         /* connect has not said yet how it ended */
 	/* Bytes of a connection that nobody has read yet; the first came_at of them have been. */
 	struct pbuf *came, *came_last;
@@ -90,7 +91,9 @@ long tcp_take(struct file *f, struct sock **s); /* the next connection of a list
 long tcp_put_bytes(struct file *f, struct message *m);
 long tcp_get_bytes(struct file *f, struct message *m);
 long tcp_shut(struct sock *s, int how);
-int tcp_poll_state(const struct sock *s);
+int tcp_poll_state(struct sock *s);
+void tcp_forked(struct sock *s);
+bool tcp_asleep(uint16_t port); /* who listens there sleeps since a fork */
 
 /* udp.c */
 long udp_make(struct sock *s);

@@ -165,12 +165,17 @@ static void *header(struct pbuf *p, size_t at, size_t n)
 	return p->len >= at + n ? (char *)p->payload + at : NULL;
 }
 
+static bool is_new(const struct tcp_hdr *tcp)
+{
+	return (TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
 /* A new connection between two ends of which the last one is in TIME_WAIT here: it ends that (RFC 1122, 4.2.2.13), which lwIP does not know. */
 static void renew(const struct ip_hdr *ip, const struct tcp_hdr *tcp)
 {
 	struct tcp_pcb *p;
 
-	if ((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+	if (!is_new(tcp))
 		return;
 	for (p = tcp_tw_pcbs; p; p = p->next)
 		if (p->local_port == lwip_ntohs(tcp->dest) && p->remote_port == lwip_ntohs(tcp->src) &&
@@ -178,6 +183,14 @@ static void renew(const struct ip_hdr *ip, const struct tcp_hdr *tcp)
 			break;
 	if (p)
 		tcp_abandon(p, 0);
+}
+
+/* As a port is that nobody has. */
+static void refuse(const struct ip_hdr *ip, const struct tcp_hdr *tcp)
+{
+	ip_addr_t from = {.addr = ip->src.addr}, to = {.addr = ip->dest.addr};
+
+	tcp_rst(NULL, 0, lwip_ntohl(tcp->seqno) + 1, &to, &from, lwip_ntohs(tcp->dest), lwip_ntohs(tcp->src));
 }
 
 /* Nobody has the port that a datagram went to: the socket that is connected to it is told. */
@@ -221,6 +234,11 @@ int net_inspect(struct pbuf *p, struct netif *in)
 	whole = !(IPH_OFFSET(ip) & PP_HTONS(IP_OFFMASK | IP_MF));
 	if (IPH_PROTO(ip) == IP_PROTO_TCP && whole) {
 		tcp = header(p, IPH_HL_BYTES(ip), sizeof(*tcp));
+		if (tcp && in != loopback() && is_new(tcp) && tcp_asleep(lwip_ntohs(tcp->dest))) {
+			refuse(ip, tcp);
+			pbuf_free(p);
+			return 1;
+		}
 		if (tcp)
 			renew(ip, tcp);
 	} else if (IPH_PROTO(ip) == IP_PROTO_ICMP && whole)

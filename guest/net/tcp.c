@@ -175,6 +175,26 @@ void tcp_end(struct sock *s)
 		tcp_close(p); /* with a reset, if bytes were not read */
 }
 
+/*
+ * In the child a listener refuses connections from outside until it is asked for one: else they would come to children, too, that never accept any, as those that only save
+ * what a server has in memory. Whoever waits for it here looks again, and so asks.
+ */
+void tcp_forked(struct sock *s)
+{
+	if (s->state == SOCK_LISTENING) {
+		s->asleep = true;
+		sock_event(s);
+	}
+}
+
+bool tcp_asleep(uint16_t port)
+{
+	for (const struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l; l = l->next)
+		if (l->local_port == port && ((struct sock *)l->callback_arg)->asleep)
+			return true;
+	return false;
+}
+
 static bool listens(const ip_addr_t *ip, uint16_t port)
 {
 	for (const struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; l; l = l->next)
@@ -298,6 +318,7 @@ long tcp_take(struct file *f, struct sock **out)
 	long err;
 
 	while (list_empty(&s->unaccepted)) {
+		s->asleep = false;
 		if (s->state != SOCK_LISTENING)
 			return -EINVAL; /* shut down meanwhile */
 		err = sock_wait(s, f->flags & O_NONBLOCK, deadline);
@@ -510,13 +531,14 @@ long tcp_shut(struct sock *s, int how)
 	return 0;
 }
 
-int tcp_poll_state(const struct sock *s)
+int tcp_poll_state(struct sock *s)
 {
 	const int in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
 	int state = s->error ? POLLERR : 0;
 
 	switch (s->state) {
 	case SOCK_LISTENING:
+		s->asleep = false;
 		return state | (list_empty(&s->unaccepted) ? 0 : in);
 	case SOCK_FRESH:
 		return state | out | POLLHUP | (s->error || s->eof ? in | POLLRDHUP : 0);

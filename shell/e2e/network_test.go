@@ -287,6 +287,18 @@ func TestNetworkFamily(t *testing.T) {
 	}
 }
 
+// A child that listens as its parent did, but takes no connection, is given none.
+func TestNetworkChildAsleep(t *testing.T) {
+	h := newHome(t)
+	port := freePort(t)
+	pid := h.server(t, "--publish", "127.0.0.1:"+port+":9", h.netImage(t), "alone", "9")
+	for i := range max(50/slowness, 10) {
+		if who, err := io.ReadAll(connected(t, port)); err != nil || string(who) != pid+"\n" {
+			t.Fatalf("connection %d: %q, %v", i, who, err)
+		}
+	}
+}
+
 // What cannot be is refused before anything runs, and leaves nothing.
 func TestNetworkRefused(t *testing.T) {
 	h := newHome(t)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/hex"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,12 +48,12 @@ func redisNative(t *testing.T, dir string, args ...string) string {
 		cmd.Wait()
 	})
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
+		answer, err := askOnce(addr, "PING")
+		if answer == "+PONG\r\n" { // it has loaded what is there
 			return addr
 		}
 		if time.Now().After(end) {
-			t.Fatal("the native redis-server does not listen")
+			t.Fatal("the native redis-server does not answer: ", answer, err)
 		}
 	}
 }

@@ -71,15 +71,11 @@ static int echo(const char *port)
 	}
 }
 
-/* A family that shares a port: each connection is told who has taken it. */
-static int family(const char *port, int children)
+/* Tells each connection who has taken it. */
+static int tells(int fd)
 {
-	int fd = listening(port);
 	char who[32];
 
-	while (children-- > 0 && fork())
-		;
-	printf("%d ready\n", (int)getpid());
 	for (;;) {
 		int c = accept(fd, NULL, NULL);
 
@@ -88,6 +84,29 @@ static int family(const char *port, int children)
 		send_all(c, who, snprintf(who, sizeof(who), "%d\n", (int)getpid()));
 		close(c);
 	}
+}
+
+/* A family that shares a port. */
+static int family(const char *port, int children)
+{
+	int fd = listening(port);
+
+	while (children-- > 0 && fork())
+		;
+	printf("%d ready\n", (int)getpid());
+	return tells(fd);
+}
+
+/* The parent has the port alone: its child does something else, as one that saves what a server has. */
+static int alone(const char *port)
+{
+	int fd = listening(port);
+
+	if (!fork())
+		for (;;)
+			pause();
+	puts("ready");
+	return tells(fd);
 }
 
 /* Says a word to a server, and prints what it answers. */
@@ -133,6 +152,8 @@ int main(int argc, char **argv)
 		return echo(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "family"))
 		return family(argv[2], atoi(argv[3]));
+	if (argc == 3 && !strcmp(argv[1], "alone"))
+		return alone(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "once"))
 		return once(argv[2], atoi(argv[3]));
 	if (argc == 5 && !strcmp(argv[1], "say"))
