@@ -19,7 +19,6 @@ static const struct {
 } texts[] = {
 	{"etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
 	{"etc/group", "root:x:0:\nnogroup:x:65534:\n"},
-	{"etc/hosts", "127.0.0.1 localhost\n"},
 	{"etc/resolv.conf", "# No name server: libc asks this pVM's own port 53, and is not to wait long for it.\noptions timeout:1 attempts:1\n"},
 };
 
@@ -70,18 +69,39 @@ static long add_folder(struct dent *root, const char *path, mode_t mode, int (*f
 	return 0;
 }
 
+/* The pVM's name, which may be as long as control->name; its length. */
+static size_t own_name(char *s)
+{
+	size_t n = 0;
+
+	while (n < sizeof(control->name) && control->name[n]) {
+		s[n] = control->name[n];
+		n++;
+	}
+	return n;
+}
+
 /* /etc/hostname has the pVM's name. */
 static long add_hostname(struct dent *root)
 {
 	static char text[sizeof(control->name) + 2];
-	size_t n = 0;
 
-	while (n < sizeof(control->name) && control->name[n]) {
-		text[n] = control->name[n];
-		n++;
-	}
-	text[n] = '\n';
+	text[own_name(text)] = '\n';
 	return add_text(root, "etc/hostname", text);
+}
+
+#define ADDRESS "255.255.255.255"
+static char hosts[sizeof("127.0.0.1       localhost\n" ADDRESS " \n") + sizeof(control->name)];
+
+/* So long whatever the address: a child's is another one, and the file is there already. */
+void hosts_write(void)
+{
+	char name[sizeof(control->name) + 1] = "", own[sizeof(ADDRESS)];
+	const uint8_t *ip = (const uint8_t *)&control->nic.ip;
+
+	own_name(name);
+	ksnprintf(own, sizeof(own), "%d.%d.%d.%d", ip[0], ip[1], ip[2], ip[3]);
+	ksnprintf(hosts, sizeof(hosts), "%-15s localhost\n%-15s %s\n", "127.0.0.1", control->nic.ip ? own : "127.0.0.1", name);
 }
 
 /* The host's, where there is one; libc's own would be this pVM. */
@@ -114,6 +134,9 @@ static int root_fill(struct dent *root)
 		err = add_text(root, texts[i].path, texts[i].text);
 	if (!err)
 		err = add_hostname(root);
+	hosts_write();
+	if (!err)
+		err = add_text(root, "etc/hosts", hosts);
 	if (err)
 		klog("kx: root file system: incomplete: error %d", (int)-err);
 	host_mounts(root);
