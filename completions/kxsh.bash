@@ -236,9 +236,9 @@ _kxsh_value() {
 	fork:-n | fork:--count)
 		kind=none words='' ;;
 	ps:-o | ps:--format)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
 	ps:--sort)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
 	pkill:-s | pkill:--signal)
 		kind=words words='HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' ;;
 	kill:-s | kill:--signal)

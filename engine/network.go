@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"kxsh/engine/netswitch"
 	"kxsh/ipc/abi"
@@ -235,8 +236,8 @@ func (e *Engine) publishOn(s *netswitch.Client, r *RunRequest, family int) error
 
 // netSwitch is the engine's way to the switch.
 type netSwitch struct {
-	mu     sync.Mutex
-	client *netswitch.Client // nil: none is known
+	mu     sync.Mutex                       // who starts one, or changes what it has
+	client atomic.Pointer[netswitch.Client] // nil: none is known
 }
 
 // withSwitch calls f with the switch, which it starts if there is none, and again if that has gone in between.
@@ -256,10 +257,10 @@ func (e *Engine) withSwitch(f func(*netswitch.Client) error) error {
 
 // switchNow is the switch, with all ports that it should have. e.net.mu is held.
 func (e *Engine) switchNow() (*netswitch.Client, error) {
-	if s := e.net.client; s != nil {
+	if s := e.net.client.Load(); s != nil {
 		select {
 		case <-s.Done():
-			e.net.client = nil
+			e.net.client.Store(nil)
 		default:
 			return s, nil
 		}
@@ -272,7 +273,7 @@ func (e *Engine) switchNow() (*netswitch.Client, error) {
 		s.Close()
 		return nil, err
 	}
-	e.net.client = s
+	e.net.client.Store(s)
 	go e.watchSwitch(s)
 	return s, nil
 }
@@ -356,7 +357,7 @@ func (e *Engine) anyOnline() bool {
 func (n *netSwitch) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.client != nil {
-		n.client.Close()
+	if s := n.client.Load(); s != nil {
+		s.Close()
 	}
 }

@@ -25,15 +25,19 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 		Time: now, Host: e.host, Hypervisor: e.hvName, Uptime: now.Sub(e.started),
 		Processes: make([]Process, 0, len(e.table)), Pool: e.pool(),
 	}
-	doms := make([]xen.Domain, 0, len(e.table))
+	doms, online := make([]xen.Domain, 0, len(e.table)), false
 	for _, p := range e.table {
 		if p.rec.Exit == nil || p.rec.zombie() || exited {
 			s.Processes = append(s.Processes, p.rec.listed())
 			doms = append(doms, p.dom)
+			online = online || p.online.Load()
 		}
 	}
 	e.mu.Unlock()
 	sampleAll(s.Processes, doms, listed, now)
+	if online {
+		e.sampleTraffic(s.Processes)
+	}
 	for i := range listed {
 		if l := &listed[i]; !l.Ours {
 			s.Processes = append(s.Processes, foreignProcess(l, now))
@@ -135,6 +139,11 @@ func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 		if st, err := dom.Status(); err == nil {
 			fill(&d.Process, &st, time.Now())
 			d.Weight, d.CPUs, d.NoSpin = st.Weight, st.CPUs, r.NoSpin
+		}
+		if p.online.Load() {
+			one := []Process{d.Process}
+			e.sampleTraffic(one)
+			d.Traffic = one[0].Traffic
 		}
 		d.MainAfter, d.RAMBase = p.birth()
 		d.Shares = e.sharesOf(ctx, p)
