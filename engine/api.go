@@ -105,7 +105,7 @@ type RunRequest struct {
 	// Recycle says that the image is an application, a shared library with app_entry or main, to run in a domain that has booted already.
 	Recycle bool `json:"recycle,omitempty"`
 	// Net is its network: none or user; empty: none, or user if Publish says so. Publish are ports of the host that it gets, each as
-	// [ADDR:]HOST:PORT.
+	// [ADDR:]HOST:PORT[/tcp|/udp].
 	Net     string   `json:"net,omitempty"`
 	Publish []string `json:"publish,omitempty"`
 	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,

@@ -61,14 +61,18 @@ func (r *RunRequest) checkNet() error {
 
 // published is a port of the host that a pVM has.
 type published struct {
-	address string // of the host, with its port
+	address string // of the host, with its port, and with /udp if it is one of UDP
 	port    uint16 // of the pVM
 }
 
-// parsePublish reads [ADDR:]HOST:PORT.
-func parsePublish(s string) (p published, err error) {
+// parsePublish reads [ADDR:]HOST:PORT[/tcp|/udp].
+func parsePublish(text string) (p published, err error) {
+	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT[/tcp|/udp], as 8080:80, 127.0.0.1:8080:80 or 53:53/udp", text)
+	s, protocol := strings.TrimSuffix(text, "/tcp"), ""
+	if rest, ok := strings.CutSuffix(text, "/udp"); ok {
+		s, protocol = rest, "/udp"
+	}
 	i := strings.LastIndexByte(s, ':')
-	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT, as 8080:80 or 127.0.0.1:8080:80", s)
 	if i < 0 {
 		return p, bad
 	}
@@ -90,7 +94,7 @@ func parsePublish(s string) (p published, err error) {
 	if _, err := netip.ParseAddr(host); host != "" && err != nil {
 		return p, bad
 	}
-	return published{net.JoinHostPort(host, number), uint16(port)}, nil
+	return published{net.JoinHostPort(host, number) + protocol, uint16(port)}, nil
 }
 
 // nicOf is the device that a pVM of a number gets.
@@ -221,7 +225,7 @@ func (e *Engine) publishOn(s *netswitch.Client, r *RunRequest, family int) error
 		default:
 			targets := make([]netswitch.Target, len(members))
 			for i, pid := range members {
-				targets[i] = netswitch.Target{Port: pid, TCP: p.port}
+				targets[i] = netswitch.Target{Port: pid, Number: p.port}
 			}
 			err = s.Publish(netswitch.Publication{Address: p.address, Targets: targets})
 		}

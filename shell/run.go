@@ -40,7 +40,8 @@ n ended it; 126: not a pVM image, or refused; 127: no such file.
 nothing outside of the folder is reached, and symbolic links are followed in the pVM. The folder has to be there.
 
 --net user gives it a network: its own address, DNS with the names of other pVMs, and what the host
-reaches. --publish [ADDR:]HOST:PORT gives it a TCP port of the host: the members of its family that listen on PORT take turns.
+reaches. --publish [ADDR:]HOST:PORT[/tcp|/udp] gives it a port of the host: the members of its family that listen on PORT take turns, and the
+datagrams of a client, by its address, go to one of them.
 
 --recycle gives IMAGE, an application, a domain that has booted already (pool): a shared library (kxsh cc -shared) that begins at app_entry(argc, argv, envp),
 or at main if it has none. In the end its domain is made blank and used again.
@@ -60,7 +61,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
 		f.String("net", "", "its network, `NET`: none or user (default none)")
-		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT: `PORTS`")
+		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT[/udp]: `PORTS`")
 		f.Bool("recycle", false, "run an application, a shared library, in a domain that has booted already")
 		libPathFlag(f)
 		f.String("key", "", keyUsage)

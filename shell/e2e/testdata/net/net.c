@@ -90,6 +90,31 @@ static int family(const char *port, int children)
 	}
 }
 
+/* A family that shares a port of datagrams: each is sent back behind the number of who has got it. */
+static int datagrams(const char *port, int children)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))}, from;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	static char buf[65536], text[65536 + 32];
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		return fail("bind");
+	while (children-- > 0 && fork())
+		;
+	printf("%d ready\n", (int)getpid());
+	for (;;) {
+		socklen_t len = sizeof(from);
+		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+		int head;
+
+		if (n < 0)
+			return fail("recvfrom");
+		head = sprintf(text, "%d ", (int)getpid());
+		memcpy(text + head, buf, (size_t)n);
+		sendto(fd, text, (size_t)(head + n), 0, (struct sockaddr *)&from, len);
+	}
+}
+
 /* Says a word to a server, and prints what it answers. */
 static int say(const char *host, const char *port, const char *word)
 {
@@ -190,6 +215,8 @@ int main(int argc, char **argv)
 		return peer(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "family"))
 		return family(argv[2], atoi(argv[3]));
+	if (argc == 4 && !strcmp(argv[1], "datagrams"))
+		return datagrams(argv[2], atoi(argv[3]));
 	if (argc == 4 && !strcmp(argv[1], "once"))
 		return once(argv[2], atoi(argv[3]));
 	if (argc == 5 && !strcmp(argv[1], "say"))
