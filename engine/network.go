@@ -34,9 +34,9 @@ func (r *RunRequest) checkNet() error {
 	switch {
 	case r.Net == "" && len(r.Publish) > 0:
 		r.Net = netUser
-	case r.Net == "", r.Net == netUser:
+	case r.Net == "", r.Net == netUser, validInterface(r.bridge()):
 	case r.Net != netNone:
-		return errf(CodeInvalid, "--net %s: none or user", r.Net)
+		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
 	case len(r.Publish) > 0:
 		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM without a network has no ports of the host", r.Publish[0])
 	default:
@@ -111,6 +111,9 @@ func nicOf(id xen.DomID) *xen.NIC {
 // what goes with the domain.
 func (e *Engine) connect(p *pvm) error {
 	r := &p.rec.Request
+	if bridge := r.bridge(); bridge != "" {
+		return e.atBridge(p, r, bridge)
+	}
 	n := nicOf(p.dom.ID())
 	if err := p.dom.Plug(n); err != nil {
 		return err
@@ -130,6 +133,9 @@ func (e *Engine) connect(p *pvm) error {
 }
 
 func (r *RunRequest) networked() bool { return r.Net != "" }
+
+// switched tells whether it is to have a port of the switch.
+func (r *RunRequest) switched() bool { return r.Net == netUser }
 
 // addPort connects a domain to the switch.
 func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
@@ -154,7 +160,7 @@ func switchEvents(m *xen.WireMemory) netswitch.Events {
 
 // rewire tells the switch where a domain is that a fork may have moved. One that has ended needs nothing.
 func (e *Engine) rewire(p *pvm, r *RunRequest) {
-	if !r.networked() {
+	if !r.switched() {
 		return
 	}
 	w, err := p.dom.Wire()

@@ -295,7 +295,7 @@ func TestNetworkRefused(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--net", "wire"}, "--net wire: none or user"},
+		{[]string{"--net", "wire"}, "--net wire: none, user or bridge=NAME"},
 		{[]string{"--net", "none", "--publish", "80:80"}, "with --net user alone"},
 		{[]string{"--publish", "80"}, "must be [ADDR:]HOST:PORT"},
 		{[]string{"--publish", "0:80"}, "must be [ADDR:]HOST:PORT"},

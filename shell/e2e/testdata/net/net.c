@@ -174,6 +174,7 @@ static int self(void)
 
 	if (child < 0 || gethostname(name, sizeof(name)))
 		return fail("self");
+	close(socket(AF_INET, SOCK_STREAM, 0)); /* waits for the address, if that is on its way to a child */
 	own.s_addr = address(name);
 	printf("%d %s %s", (int)getpid(), name, inet_ntoa(own));
 	printf(" %s\n", inet_ntoa(loop));
