@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net -p --publish --recycle --lib-path --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -233,6 +233,8 @@ _kxsh_value() {
 		kind=file words='' ;;
 	run:--net)
 		kind=none words='' ;;
+	run:--ip)
+		kind=none words='' ;;
 	run:-p | run:--publish)
 		kind=none words='' ;;
 	run:--lib-path)
@@ -244,9 +246,9 @@ _kxsh_value() {
 	fork:-n | fork:--count)
 		kind=none words='' ;;
 	ps:-o | ps:--format)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
 	ps:--sort)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
 	pkill:-s | pkill:--signal)
 		kind=words words='HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' ;;
 	kill:-s | kill:--signal)

@@ -197,7 +197,7 @@ func (e *Engine) adopt(p *pvm) bool {
 	}
 	p.unsettled.Store(p.rec.Updating != nil)
 	p.loading.Store(p.rec.Loading != nil)
-	p.online.Store(p.rec.Request.networked())
+	p.online.Store(p.rec.Request.switched())
 	e.running++
 	e.events.addf("adopted", &p.rec.Process, "from an earlier engine")
 	return true

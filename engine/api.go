@@ -104,10 +104,12 @@ type RunRequest struct {
 	Restart Restart  `json:"restart"`
 	// Recycle says that the image is an application, a shared library with app_entry or main, to run in a domain that has booted already.
 	Recycle bool `json:"recycle,omitempty"`
-	// Net is its network: none or user; empty: none, or user if Publish says so. Publish are ports of the host that it gets, each as
-	// [ADDR:]HOST:PORT.
+	// Net is its network: none, user or bridge=NAME; empty: none, or user if Publish says so. Publish are ports of the host that it gets, each as
+	// [ADDR:]HOST:PORT[/tcp|/udp].
 	Net     string   `json:"net,omitempty"`
 	Publish []string `json:"publish,omitempty"`
+	// IP is its address at a bridge, as ADDR/LEN[,GATEWAY]; empty: it asks DHCP, as children do in any case.
+	IP string `json:"ip,omitempty"`
 	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,
 	// of which one must have signed it. They hold for restarts, too.
 	Require string   `json:"require,omitempty"`
@@ -230,10 +232,37 @@ type Process struct {
 	Started time.Time     `json:"started,omitzero"` // zero: a domain of others, and nobody tells
 	UID     int           `json:"uid"`
 	HostPID int           `json:"host_pid,omitempty"`
-	IP      string        `json:"ip,omitempty"` // with --net user
+	IP      string        `json:"ip,omitempty"`      // nobody has given it one yet, or it has no network: empty
+	Traffic *Traffic      `json:"network,omitempty"` // nil: it has no network, or nobody can tell
 	TTY     bool          `json:"tty"`
 	Foreign bool          `json:"foreign,omitempty"` // a domain that somebody else made
 	Exit    *Exit         `json:"exit,omitempty"`    // set when it has ended, also of Z
+}
+
+// Traffic is what has passed the network device of a pVM since it began, or the network's switch did.
+type Traffic struct {
+	ReceivedBytes   uint64 `json:"received_bytes"`
+	ReceivedPackets uint64 `json:"received_packets"`
+	SentBytes       uint64 `json:"sent_bytes"`
+	SentPackets     uint64 `json:"sent_packets"`
+	Dropped         uint64 `json:"dropped"` // packets for it that found no room
+	// Bytes a second now; nil: nobody has measured them, as inspect does.
+	ReceiveRate *uint64 `json:"received_bytes_per_second,omitempty"`
+	SendRate    *uint64 `json:"sent_bytes_per_second,omitempty"`
+}
+
+// Since is t with the rates of the time that has gone since it was as before; without, if that cannot be told.
+func (t *Traffic) Since(before *Traffic, took time.Duration) *Traffic {
+	if t == nil || before == nil || took <= 0 || t.ReceivedBytes < before.ReceivedBytes || t.SentBytes < before.SentBytes {
+		return t
+	}
+	rate := func(bytes uint64) *uint64 {
+		r := uint64(min(float64(bytes)/took.Seconds(), 1<<63))
+		return &r
+	}
+	now := *t
+	now.ReceiveRate, now.SendRate = rate(t.ReceivedBytes-before.ReceivedBytes), rate(t.SentBytes-before.SentBytes)
+	return &now
 }
 
 // Exit is how a pVM ended.

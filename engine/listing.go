@@ -79,6 +79,18 @@ func (w *listingWriter) process(p *Process) {
 	w.int(p.UID)
 	w.int(p.HostPID)
 	w.text(p.IP)
+	w.bool(p.Traffic != nil)
+	if t := p.Traffic; t != nil {
+		for _, n := range t.counts() {
+			w.uint(*n)
+		}
+		for _, rate := range t.rates() {
+			w.bool(*rate != nil)
+			if *rate != nil {
+				w.uint(**rate)
+			}
+		}
+	}
 	w.bool(p.TTY)
 	w.bool(p.Foreign)
 	w.bool(p.Exit != nil)
@@ -91,6 +103,12 @@ func (w *listingWriter) process(p *Process) {
 		w.bool(x.Unheard)
 	}
 }
+
+// counts and rates are the fields of a Traffic.
+func (t *Traffic) counts() []*uint64 {
+	return []*uint64{&t.ReceivedBytes, &t.ReceivedPackets, &t.SentBytes, &t.SentPackets, &t.Dropped}
+}
+func (t *Traffic) rates() []**uint64 { return []**uint64{&t.ReceiveRate, &t.SendRate} }
 
 var errListing = errors.New("a listing that cannot be read: is it another version of kxsh?")
 
@@ -203,6 +221,18 @@ func (r *listingReader) process(p *Process) {
 	p.UID = r.int()
 	p.HostPID = r.int()
 	p.IP = r.text()
+	if r.bool() {
+		p.Traffic = new(Traffic)
+		for _, n := range p.Traffic.counts() {
+			*n = r.uint()
+		}
+		for _, rate := range p.Traffic.rates() {
+			if r.bool() {
+				n := r.uint()
+				*rate = &n
+			}
+		}
+	}
 	p.TTY = r.bool()
 	p.Foreign = r.bool()
 	if r.bool() {

@@ -173,7 +173,29 @@ func (w *metricWriter) pvms(ps []Process) {
 	each("kxsh_pvm_memory_bytes", "gauge", "bytes", "Memory that a pVM uses.", "", func(p *Process) float64 { return float64(p.Memory) })
 	each("kxsh_pvm_memory_limit_bytes", "gauge", "bytes", "Memory that a pVM may use.", "", func(p *Process) float64 { return float64(p.MaxMem) })
 	each("kxsh_pvm_shared_memory_bytes", "gauge", "bytes", "What of its memory other domains use, too.", "", func(p *Process) float64 { return float64(p.Shared) })
+	w.traffic(live, names)
 	each("kxsh_pvm_start_time_seconds", "gauge", "seconds", "When a pVM started, since the epoch.", "", func(p *Process) float64 { return epoch(p.Started) })
+}
+
+// traffic has what has passed the devices of those that have one.
+func (w *metricWriter) traffic(live []Process, names []string) {
+	for _, c := range []struct {
+		name, unit, help string
+		value            func(*Traffic) uint64
+	}{
+		{"kxsh_pvm_network_receive_bytes", "bytes", "Bytes that a pVM has received.", func(t *Traffic) uint64 { return t.ReceivedBytes }},
+		{"kxsh_pvm_network_receive_packets", "", "Packets that a pVM has received.", func(t *Traffic) uint64 { return t.ReceivedPackets }},
+		{"kxsh_pvm_network_receive_dropped_packets", "", "Packets for a pVM that found no room.", func(t *Traffic) uint64 { return t.Dropped }},
+		{"kxsh_pvm_network_transmit_bytes", "bytes", "Bytes that a pVM has sent.", func(t *Traffic) uint64 { return t.SentBytes }},
+		{"kxsh_pvm_network_transmit_packets", "", "Packets that a pVM has sent.", func(t *Traffic) uint64 { return t.SentPackets }},
+	} {
+		w.family(c.name, "counter", c.unit, c.help)
+		for i := range live {
+			if t := live[i].Traffic; t != nil {
+				w.sample("_total", names[i], float64(c.value(t)))
+			}
+		}
+	}
 }
 
 var escapeLabel = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"kxsh/engine/netswitch"
 	"kxsh/ipc/abi"
@@ -33,9 +34,9 @@ func (r *RunRequest) checkNet() error {
 	switch {
 	case r.Net == "" && len(r.Publish) > 0:
 		r.Net = netUser
-	case r.Net == "", r.Net == netUser:
+	case r.Net == "", r.Net == netUser, validInterface(r.bridge()):
 	case r.Net != netNone:
-		return errf(CodeInvalid, "--net %s: none or user", r.Net)
+		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
 	case len(r.Publish) > 0:
 		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM without a network has no ports of the host", r.Publish[0])
 	default:
@@ -60,14 +61,18 @@ func (r *RunRequest) checkNet() error {
 
 // published is a port of the host that a pVM has.
 type published struct {
-	address string // of the host, with its port
+	address string // of the host, with its port, and with /udp if it is one of UDP
 	port    uint16 // of the pVM
 }
 
-// parsePublish reads [ADDR:]HOST:PORT.
-func parsePublish(s string) (p published, err error) {
+// parsePublish reads [ADDR:]HOST:PORT[/tcp|/udp].
+func parsePublish(text string) (p published, err error) {
+	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT[/tcp|/udp], as 8080:80, 127.0.0.1:8080:80 or 53:53/udp", text)
+	s, protocol := strings.TrimSuffix(text, "/tcp"), ""
+	if rest, ok := strings.CutSuffix(text, "/udp"); ok {
+		s, protocol = rest, "/udp"
+	}
 	i := strings.LastIndexByte(s, ':')
-	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT, as 8080:80 or 127.0.0.1:8080:80", s)
 	if i < 0 {
 		return p, bad
 	}
@@ -89,7 +94,7 @@ func parsePublish(s string) (p published, err error) {
 	if _, err := netip.ParseAddr(host); host != "" && err != nil {
 		return p, bad
 	}
-	return published{net.JoinHostPort(host, number), uint16(port)}, nil
+	return published{net.JoinHostPort(host, number) + protocol, uint16(port)}, nil
 }
 
 // nicOf is the device that a pVM of a number gets.
@@ -106,6 +111,9 @@ func nicOf(id xen.DomID) *xen.NIC {
 // what goes with the domain.
 func (e *Engine) connect(p *pvm) error {
 	r := &p.rec.Request
+	if bridge := r.bridge(); bridge != "" {
+		return e.atBridge(p, r, bridge)
+	}
 	n := nicOf(p.dom.ID())
 	if err := p.dom.Plug(n); err != nil {
 		return err
@@ -125,6 +133,9 @@ func (e *Engine) connect(p *pvm) error {
 }
 
 func (r *RunRequest) networked() bool { return r.Net != "" }
+
+// switched tells whether it is to have a port of the switch.
+func (r *RunRequest) switched() bool { return r.Net == netUser }
 
 // addPort connects a domain to the switch.
 func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
@@ -149,7 +160,7 @@ func switchEvents(m *xen.WireMemory) netswitch.Events {
 
 // rewire tells the switch where a domain is that a fork may have moved. One that has ended needs nothing.
 func (e *Engine) rewire(p *pvm, r *RunRequest) {
-	if !r.networked() {
+	if !r.switched() {
 		return
 	}
 	w, err := p.dom.Wire()
@@ -220,7 +231,7 @@ func (e *Engine) publishOn(s *netswitch.Client, r *RunRequest, family int) error
 		default:
 			targets := make([]netswitch.Target, len(members))
 			for i, pid := range members {
-				targets[i] = netswitch.Target{Port: pid, TCP: p.port}
+				targets[i] = netswitch.Target{Port: pid, Number: p.port}
 			}
 			err = s.Publish(netswitch.Publication{Address: p.address, Targets: targets})
 		}
@@ -235,8 +246,8 @@ func (e *Engine) publishOn(s *netswitch.Client, r *RunRequest, family int) error
 
 // netSwitch is the engine's way to the switch.
 type netSwitch struct {
-	mu     sync.Mutex
-	client *netswitch.Client // nil: none is known
+	mu     sync.Mutex                       // who starts one, or changes what it has
+	client atomic.Pointer[netswitch.Client] // nil: none is known
 }
 
 // withSwitch calls f with the switch, which it starts if there is none, and again if that has gone in between.
@@ -256,10 +267,10 @@ func (e *Engine) withSwitch(f func(*netswitch.Client) error) error {
 
 // switchNow is the switch, with all ports that it should have. e.net.mu is held.
 func (e *Engine) switchNow() (*netswitch.Client, error) {
-	if s := e.net.client; s != nil {
+	if s := e.net.client.Load(); s != nil {
 		select {
 		case <-s.Done():
-			e.net.client = nil
+			e.net.client.Store(nil)
 		default:
 			return s, nil
 		}
@@ -272,7 +283,7 @@ func (e *Engine) switchNow() (*netswitch.Client, error) {
 		s.Close()
 		return nil, err
 	}
-	e.net.client = s
+	e.net.client.Store(s)
 	go e.watchSwitch(s)
 	return s, nil
 }
@@ -356,7 +367,7 @@ func (e *Engine) anyOnline() bool {
 func (n *netSwitch) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.client != nil {
-		n.client.Close()
+	if s := n.client.Load(); s != nil {
+		s.Close()
 	}
 }

@@ -264,6 +264,9 @@ func (e *Engine) checkRun(r *RunRequest) error {
 	if err := r.checkNet(); err != nil {
 		return err
 	}
+	if err := e.checkBridge(r); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {

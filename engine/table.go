@@ -25,15 +25,28 @@ func (e *Engine) Snapshot(_ context.Context, exited bool) (*Snapshot, error) {
 		Time: now, Host: e.host, Hypervisor: e.hvName, Uptime: now.Sub(e.started),
 		Processes: make([]Process, 0, len(e.table)), Pool: e.pool(),
 	}
-	doms := make([]xen.Domain, 0, len(e.table))
+	doms, switched := make([]xen.Domain, 0, len(e.table)), false
+	bridged := map[int]*pvm{} // by PID
 	for _, p := range e.table {
 		if p.rec.Exit == nil || p.rec.zombie() || exited {
 			s.Processes = append(s.Processes, p.rec.listed())
 			doms = append(doms, p.dom)
+			switched = switched || p.online.Load()
+			if p.rec.Request.bridge() != "" && p.rec.Exit == nil {
+				bridged[p.pid] = p
+			}
 		}
 	}
 	e.mu.Unlock()
 	sampleAll(s.Processes, doms, listed, now)
+	if switched || len(bridged) > 0 {
+		e.sampleTraffic(s.Processes, switched, len(bridged) > 0)
+	}
+	for i := range s.Processes {
+		if p := &s.Processes[i]; p.IP == "" && bridged[p.PID] != nil {
+			p.IP = bridged[p.PID].leased()
+		}
+	}
 	for i := range listed {
 		if l := &listed[i]; !l.Ours {
 			s.Processes = append(s.Processes, foreignProcess(l, now))
@@ -135,6 +148,14 @@ func (e *Engine) Inspect(ctx context.Context, pid int) (*Detail, error) {
 		if st, err := dom.Status(); err == nil {
 			fill(&d.Process, &st, time.Now())
 			d.Weight, d.CPUs, d.NoSpin = st.Weight, st.CPUs, r.NoSpin
+		}
+		if switched, bridged := p.online.Load(), r.Request.bridge() != ""; switched || bridged {
+			one := []Process{d.Process}
+			e.sampleTraffic(one, switched, bridged)
+			d.Traffic = one[0].Traffic
+			if d.IP == "" && bridged {
+				d.IP = p.leased()
+			}
 		}
 		d.MainAfter, d.RAMBase = p.birth()
 		d.Shares = e.sharesOf(ctx, p)

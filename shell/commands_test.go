@@ -164,7 +164,7 @@ var commandTests = []struct {
 	{`cc -O2 -o x.kx 'a b.c'; echo $?; cc --help | head -1`, "cc -O2 -o x.kx a b.c\n4\ncompile C .*\n", "", 0},
 	{`version; help | grep -c pstree; help ps | grep -c forest; ps --help | grep -c forest; help nosuch; help pss`, "kxsh test .*\n1\n2\n2\n",
 		"help: nosuch: no such command\nhelp: pss: no such command: did you mean ps\\?\n", 1},
-	{`run -d spin.kx >/dev/null; stats --no-headers; stats --json | grep -c pid`, "1 spin +1.5 +00:03 +1.2M +8.0M +4.0K +1\n1\n", "", 0},
+	{`run -d spin.kx >/dev/null; stats --no-headers; stats --json | grep -c pid`, "1 spin +1.5 +00:03 +1.2M +8.0M +4.0K +1 +- +-\n1\n", "", 0},
 	{`command -v ps; type ps; type -t run; command ps --no-headers; exec ps --no-headers`, "ps\nps is a kxsh command\nbuiltin\n", "", 0},
 	{`ps() { echo mine; }; ps; unset -f ps; ps --no-headers; command -v ps`, "mine\nps\n", "", 0},
 	{`while :; do ps; done | head -1`, "PID PPID.*\n", "", 0},

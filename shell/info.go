@@ -217,7 +217,7 @@ var statsCommand = Command{
 			err = writeJSON(c.Stdout, statsOf(list))
 		} else {
 			var cols []*column
-			for _, name := range []string{"pid", "name", "%cpu", "time", "mem", "maxmem", "shr", "vcpus"} {
+			for _, name := range []string{"pid", "name", "%cpu", "time", "mem", "maxmem", "shr", "vcpus", "rx", "tx"} {
 				cols = append(cols, findColumn(name))
 			}
 			err = c.psTable(list, cols, nil, snap.Time)
@@ -239,12 +239,14 @@ type usage struct {
 	MaxMem uint64        `json:"max_memory"`
 	Shared uint64        `json:"shared"`
 	VCPUs  int           `json:"vcpus"`
+
+	Traffic *engine.Traffic `json:"network,omitempty"`
 }
 
 func statsOf(list []engine.Process) []usage {
 	out := make([]usage, 0, len(list))
 	for _, p := range list {
-		out = append(out, usage{p.PID, p.Name, p.CPU, p.Time, p.Memory, p.MaxMem, p.Shared, p.VCPUs})
+		out = append(out, usage{p.PID, p.Name, p.CPU, p.Time, p.Memory, p.MaxMem, p.Shared, p.VCPUs, p.Traffic})
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -19,7 +20,8 @@ var inspectCommand = Command{
 	Synopsis: "[--json] PID|IMAGE…",
 	Short:    "show everything about a pVM or an image",
 	Long: "A queue and a pipe that a pVM has a part in are shown with what is in them, who uses them (writers > readers), how many bytes have come in so far and\n" +
-		"how many a second do now, which takes a moment to measure. All of it is the word of the family's members.",
+		"how many a second do now, which takes a moment to measure. All of it is the word of the family's members. What passes its network\n" +
+		"device is what the host has counted.",
 	Examples: []string{"inspect web", "inspect --json 7 | jq .steps", "inspect ./hello.kx"},
 	Flags:    jsonFlag,
 	Args:     PVMOrFile,
@@ -239,7 +241,11 @@ func (c *Call) detailText(d *engine.Detail) error {
 		f.add("host pid", "%d", d.HostPID)
 	}
 	if d.Net != "" {
-		f.add("network", "%s, %s", d.Net, d.IP)
+		f.add("network", "%s, %s", d.Net, cmp.Or(d.IP, "no address"))
+		if t := d.Traffic; t != nil {
+			f.add("received", "%s", trafficText(t.ReceivedBytes, t.ReceivedPackets, t.ReceiveRate)+droppedText(t))
+			f.add("sent", "%s", trafficText(t.SentBytes, t.SentPackets, t.SendRate))
+		}
 		for _, ports := range d.Publish {
 			f.add("published", "%s", ports)
 		}
@@ -266,13 +272,29 @@ func (c *Call) detailText(d *engine.Detail) error {
 	return f.write()
 }
 
-// rateSpan is how long inspect looks what goes through queues and pipes.
+// trafficText is what has passed a network device one way, and passes now.
+func trafficText(bytes, packets uint64, rate *uint64) string {
+	text := fmt.Sprintf("%s in %d packets", humanBytes(bytes), packets)
+	if rate != nil {
+		text += fmt.Sprintf(", %s/s", humanBytes(*rate))
+	}
+	return text
+}
+
+func droppedText(t *engine.Traffic) string {
+	if t.Dropped == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d more found no room", t.Dropped)
+}
+
+// rateSpan is how long inspect looks what goes through queues, pipes and the network.
 const rateSpan = 200 * time.Millisecond
 
-// measure finds how much goes through the channels of a pVM now: what they have counted is looked at once more a moment later. One that
-// has gone by then, or that nobody can tell of, has no rate.
+// measure finds how much goes through the channels and the network of a pVM now: what they have counted is looked at once more a moment
+// later. One that has gone by then, or that nobody can tell of, has no rate.
 func (c *Call) measure(api engine.API, d *engine.Detail) {
-	if !slices.ContainsFunc(d.Shares, func(o engine.SharedObject) bool { return o.Channel() }) {
+	if d.Traffic == nil && !slices.ContainsFunc(d.Shares, func(o engine.SharedObject) bool { return o.Channel() }) {
 		return
 	}
 	begin := time.Now()
@@ -281,16 +303,17 @@ func (c *Call) measure(api engine.API, d *engine.Detail) {
 	case <-c.Done():
 		return
 	}
-	r, err := api.IPC(c, d.PID, engine.IPCRequest{Op: engine.IPCList})
-	if err != nil {
+	later, err := api.Inspect(c, d.PID)
+	if err != nil || !later.Started.Equal(d.Started) {
 		return
 	}
 	took := time.Since(begin)
+	d.Traffic = later.Traffic.Since(d.Traffic, took)
 	for i := range d.Shares {
 		o := &d.Shares[i]
-		at := slices.IndexFunc(r.Objects, func(now engine.SharedObject) bool { return now.Kind == o.Kind && now.ID == o.ID })
+		at := slices.IndexFunc(later.Shares, func(now engine.SharedObject) bool { return now.Kind == o.Kind && now.ID == o.ID })
 		if at >= 0 {
-			o.Rate = r.Objects[at].RateSince(o, took)
+			o.Rate = later.Shares[at].RateSince(o, took)
 		}
 	}
 }

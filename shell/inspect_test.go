@@ -13,7 +13,13 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &engine.Detail{Process: engine.Process{PID: reply.PID}, Shares: []engine.SharedObject{
+	list, err := f.IPC(t.Context(), reply.PID, engine.IPCRequest{Op: engine.IPCList})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.pvms[reply.PID]
+	p.Shares, p.Traffic = list.Objects, &engine.Traffic{ReceivedBytes: 5000, SentBytes: 7}
+	d := &engine.Detail{Process: engine.Process{PID: reply.PID, Started: p.Started, Traffic: &engine.Traffic{ReceivedBytes: 4000, SentBytes: 7}}, Shares: []engine.SharedObject{
 		{Kind: engine.KindPipe, ID: 14, TotalBytes: 4000},
 		{Kind: engine.KindPipe, ID: 14, TotalBytes: 5000},
 		{Kind: engine.KindPipe, ID: 14, TotalBytes: 6000},
@@ -23,6 +29,9 @@ func TestMeasure(t *testing.T) {
 	}}
 	c := &Call{Context: t.Context()}
 	c.measure(f, d)
+	if rx, tx := d.Traffic.ReceiveRate, d.Traffic.SendRate; rx == nil || *rx < 1 || *rx > 5000 || tx == nil || *tx != 0 {
+		t.Errorf("%v, %v", rx, tx)
+	}
 	for i, want := range []struct {
 		least, most uint64
 		depth, text string

@@ -46,6 +46,8 @@ var columns = []column{
 	number("uid", "UID", func(p *engine.Process) int { return p.UID }),
 	number("hostpid", "HOSTPID", func(p *engine.Process) int { return p.HostPID }),
 	word("ip", "IP", func(p *engine.Process) string { return cmp.Or(p.IP, "-") }),
+	traffic("rx", "RX", func(t *engine.Traffic) uint64 { return t.ReceivedBytes }),
+	traffic("tx", "TX", func(t *engine.Traffic) uint64 { return t.SentBytes }),
 	{"exit", "EXIT", true, func(p *engine.Process, _ time.Time) string { return exitText(p.Exit) },
 		func(a, b *engine.Process) int { return cmp.Compare(exitCode(a), exitCode(b)) }},
 }
@@ -63,6 +65,24 @@ func number(name, head string, f func(*engine.Process) int) column {
 func size(name, head string, f func(*engine.Process) uint64) column {
 	return column{name, head, true, func(p *engine.Process, _ time.Time) string { return humanBytes(f(p)) },
 		func(a, b *engine.Process) int { return cmp.Compare(f(a), f(b)) }}
+}
+
+// traffic is bytes that have passed a network device; pVMs without one have none.
+func traffic(name, head string, f func(*engine.Traffic) uint64) column {
+	c := size(name, head, func(p *engine.Process) uint64 {
+		if p.Traffic == nil {
+			return 0
+		}
+		return f(p.Traffic)
+	})
+	text := c.text
+	c.text = func(p *engine.Process, now time.Time) string {
+		if p.Traffic == nil {
+			return "-"
+		}
+		return text(p, now)
+	}
+	return c
 }
 
 func word(name, head string, f func(*engine.Process) string) column {

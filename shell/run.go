@@ -26,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--ip ADDR] [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-Z stops it (fg, bg),
 Ctrl-] detaches from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -40,7 +40,10 @@ n ended it; 126: not a pVM image, or refused; 127: no such file.
 nothing outside of the folder is reached, and symbolic links are followed in the pVM. The folder has to be there.
 
 --net user gives it a network: its own address, DNS with the names of other pVMs, and what the host
-reaches. --publish [ADDR:]HOST:PORT gives it a TCP port of the host: the members of its family that listen on PORT take turns.
+reaches. --publish [ADDR:]HOST:PORT[/tcp|/udp] gives it a port of the host: the members of its family that listen on PORT take turns, and the
+datagrams of a client, by its address, go to one of them.
+
+--net bridge=NAME, on Xen, makes it a station of a bridge of dom0's, with an address from DHCP, or that of --ip ADDR/LEN[,GATEWAY]. Children ask DHCP.
 
 --recycle gives IMAGE, an application, a domain that has booted already (pool): a shared library (kxsh cc -shared) that begins at app_entry(argc, argv, envp),
 or at main if it has none. In the end its domain is made blank and used again.
@@ -59,8 +62,9 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.StringArrayP("volume", "v", nil, "a folder of the host, `HOSTDIR:PATH[:ro]`")
 		f.String("restart", "no", "no, on-failure[:N], always or unless-stopped")
 		f.String("root", "", "root file system: a tar archive or a folder")
-		f.String("net", "", "its network, `NET`: none or user (default none)")
-		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT: `PORTS`")
+		f.String("net", "", "its network, `NET`: none, user or bridge=NAME (default none)")
+		f.String("ip", "", "its address at a bridge, `ADDR/LEN[,GATEWAY]` (default: what DHCP says)")
+		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT[/udp]: `PORTS`")
 		f.Bool("recycle", false, "run an application, a shared library, in a domain that has booted already")
 		libPathFlag(f)
 		f.String("key", "", keyUsage)
@@ -130,6 +134,7 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		Stdin:   c.flagBool("interactive"),
 		Recycle: c.flagBool("recycle"),
 		Net:     c.flagString("net"),
+		IP:      c.flagString("ip"),
 	}
 	var err error
 	if m := c.flagString("memory"); m != "" {

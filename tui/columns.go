@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -69,6 +70,14 @@ var table = []*column{
 	{key: "uid", title: "UID", about: "user who started it", width: 6, spare: 1, extra: true,
 		text:   func(r *row) string { return fmt.Sprint(r.UID) },
 		number: func(p *engine.Process, _ *load) float64 { return float64(p.UID) }},
+	{key: "ip", title: "IP", about: "address", width: 15, spare: 1, extra: true, left: true,
+		text: func(r *row) string { return cmp.Or(r.IP, "-") }, word: func(p *engine.Process) string { return p.IP }},
+	{key: "rx", title: "RX/s", about: "bytes a second that it receives", width: 6, spare: 1, extra: true, down: true, unit: bytes,
+		text:   func(r *row) string { return rate(r, r.rx) },
+		number: func(_ *engine.Process, l *load) float64 { return float64(l.rx) }},
+	{key: "tx", title: "TX/s", about: "bytes a second that it sends", width: 6, spare: 1, extra: true, down: true, unit: bytes,
+		text:   func(r *row) string { return rate(r, r.tx) },
+		number: func(_ *engine.Process, l *load) float64 { return float64(l.tx) }},
 	{key: "lib", title: "LIBRARIES", about: "shared libraries", width: 18, spare: 1, extra: true, left: true,
 		text: func(r *row) string { return libraries(r.Process) }, word: libraries,
 		list: func(p *engine.Process) []string { return p.Libs }},
@@ -125,6 +134,14 @@ func age(p *engine.Process) time.Duration {
 		return 0
 	}
 	return max(0, time.Since(p.Started))
+}
+
+// rate is bytes a second over a network that a pVM has, or, folded, a descendant.
+func rate(r *row, n uint64) string {
+	if r.Traffic == nil && n == 0 {
+		return "-"
+	}
+	return size(n)
 }
 
 // ageText is a time in its two largest units.

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -50,6 +51,7 @@ func (m model) answered(msg detailsMsg) model {
 	}
 	before := m.pane.details
 	if now.err == nil && before != nil && before.err == nil {
+		now.Traffic = now.Traffic.Since(before.Traffic, now.at.Sub(before.at))
 		for i := range now.Shares {
 			o := &now.Shares[i]
 			for k := range before.Shares {
@@ -160,10 +162,26 @@ func (d *details) facts() []string {
 		fact("CPU", "%s, weight %d, CPUs %s", cpuTime(d.Time), d.Weight, cpuList(d.CPUs)),
 		fact("started", "%s by uid %d", d.Started.Local().Format("2006-01-02 15:04:05"), d.UID),
 		fact("image", "%s", d.Image), fact("arguments", "%s", arguments(&d.Process)))
+	if d.Net != "" {
+		out = append(out, fact("network", "%s, %s", d.Net, cmp.Or(d.IP, "no address")))
+		if t := d.Traffic; t != nil {
+			out = append(out, fact("received", "%s", trafficText(t.ReceivedBytes, t.ReceivedPackets, t.ReceiveRate)),
+				fact("sent", "%s", trafficText(t.SentBytes, t.SentPackets, t.SendRate)))
+		}
+	}
 	if d.Restart.Policy != "" && d.Restart.Policy != "no" {
 		out = append(out, fact("restart", "%s, restarted %d times", d.Restart.Policy, d.Restarts))
 	}
 	return out
+}
+
+// trafficText is what has passed a network device one way, and passes now.
+func trafficText(bytes, packets uint64, rate *uint64) string {
+	text := fmt.Sprintf("%s in %d packets", size(bytes), packets)
+	if rate != nil {
+		text += fmt.Sprintf(", %s/s", size(*rate))
+	}
+	return text
 }
 
 func cpuList(cpus []int) string {

@@ -11,7 +11,7 @@ import (
 // view is what is on the screen: the newest snapshot, with rates since the one before, in order.
 type view struct {
 	snap  *engine.Snapshot
-	all   []engine.Process // its pVMs, with the CPU time of the interval
+	all   []engine.Process // its pVMs, with CPU time and traffic of the interval
 	index map[int]int      // PID to place in all
 	rows  []row            // what of them is shown
 
@@ -54,14 +54,23 @@ type load struct {
 	cpu    float64 // per cent of one CPU
 	memory uint64  // bytes
 	time   time.Duration
+	rx, tx uint64 // bytes a second
 }
 
-func loadOf(p *engine.Process) load { return load{p.CPU, p.Memory, p.Time} }
+func loadOf(p *engine.Process) load {
+	l := load{cpu: p.CPU, memory: p.Memory, time: p.Time}
+	if t := p.Traffic; t != nil && t.ReceiveRate != nil {
+		l.rx, l.tx = *t.ReceiveRate, *t.SendRate
+	}
+	return l
+}
 
 func (l *load) add(o load) {
 	l.cpu += o.cpu
 	l.memory += o.memory
 	l.time += o.time
+	l.rx += o.rx
+	l.tx += o.tx
 }
 
 // update takes a snapshot in. A PID that was given again is told by when its pVM was started.
@@ -76,6 +85,7 @@ func (v *view) update(s *engine.Snapshot) {
 			delete(v.marked, p.PID)
 		} else if since := s.Time.Sub(v.snap.Time); since > 0 {
 			p.CPU = float64(p.Time-before.Time) / float64(since) * 100
+			p.Traffic = p.Traffic.Since(before.Traffic, since)
 		}
 	}
 	v.snap, v.all, v.index = s, all, index

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,43 @@ func TestRatesAreOfTheInterval(t *testing.T) {
 	v.update(snapshot(t0.Add(2*time.Second), engine.Process{PID: 1, Time: 11 * time.Second, CPU: 3}))
 	if v.rows[0].CPU != 50 {
 		t.Errorf("one of two seconds: %v%%, want 50", v.rows[0].CPU)
+	}
+}
+
+// What has passed since the frame before, also of a folded family; a switch that began anew has counted less, and there is no rate.
+func TestTrafficIsOfTheInterval(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	frame := func(at time.Duration, received, sent uint64) *engine.Snapshot {
+		return snapshot(t0.Add(at),
+			engine.Process{PID: 1, IP: "10.88.0.1", Traffic: &engine.Traffic{ReceivedBytes: received, SentBytes: sent}},
+			engine.Process{PID: 2, PPID: 1, Traffic: &engine.Traffic{ReceivedBytes: received, SentBytes: sent}}, engine.Process{PID: 3})
+	}
+	v := newView()
+	shown := func() (out []string) {
+		for i := range v.rows {
+			r := &v.rows[i]
+			out = append(out, columnOf("ip").text(r)+" "+columnOf("rx").text(r)+" "+columnOf("tx").text(r))
+		}
+		return out
+	}
+	see := func(s *engine.Snapshot, want ...string) {
+		t.Helper()
+		v.update(s)
+		if got := shown(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	v.sort = byPID
+	see(frame(0, 5000, 6000), "10.88.0.1 0 0", "- 0 0", "- - -")
+	see(frame(2*time.Second, 9096, 6000), "10.88.0.1 2.0K 0", "- 2.0K 0", "- - -")
+	see(frame(3*time.Second, 100, 100), "10.88.0.1 0 0", "- 0 0", "- - -")
+	v.tree = true
+	v.fold(1)
+	see(frame(4*time.Second, 200, 100), "10.88.0.1 200 0", "- - -")
+	v.filter, _ = parseFilter("rx>99 ip=10.88.0.1")
+	v.arrange()
+	if len(v.rows) != 1 {
+		t.Errorf("%q", shown())
 	}
 }
 

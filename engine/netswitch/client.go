@@ -183,7 +183,7 @@ func (c *Client) read() {
 
 // call sends a request and waits for its answer. One that does not come ends the connection: the next one would be
 // taken for it.
-func (c *Client) call(q *request) (*State, error) {
+func (c *Client) call(q *request) (*response, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -205,7 +205,7 @@ func (c *Client) call(q *request) (*State, error) {
 		if r.Error != "" {
 			return nil, errors.New(r.Error)
 		}
-		return r.State, nil
+		return &r, nil
 	case <-c.done:
 		return nil, ErrGone
 	case <-time.After(callTimeout):
@@ -226,14 +226,14 @@ func (c *Client) Close() error {
 
 // State tells of the switch, its ports and what passed through them.
 func (c *Client) State() (State, error) {
-	st, err := c.call(&request{Op: "state"})
+	r, err := c.call(&request{Op: "state"})
 	if err != nil {
 		return State{}, err
 	}
-	if st == nil {
+	if r.State == nil {
 		return State{}, ErrGone
 	}
-	return *st, nil
+	return *r.State, nil
 }
 
 // Add is Switch.Add.

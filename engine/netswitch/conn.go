@@ -22,8 +22,11 @@ type connections struct {
 	tcp   int
 	dials int
 	udp   int
-	open  map[int]func() // by a number of ours: ends it at once
-	next  int
+	// of its published UDP ports
+	clients int
+
+	open map[int]func() // by a number of ours: ends it at once
+	next int
 }
 
 var (
@@ -73,7 +76,7 @@ func (c *connections) abort() {
 func (c *connections) count() (tcp, udp int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.tcp, c.udp
+	return c.tcp, c.udp + c.clients
 }
 
 // end is one end of a connection that goes through the gateway.

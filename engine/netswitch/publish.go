@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,15 +22,16 @@ const (
 
 // Target is where connections to a published port may go.
 type Target struct {
-	Port int    `json:"port"` // of the switch: the pVM's number
-	TCP  uint16 `json:"tcp"`
+	Port   int    `json:"port"`   // of the switch: the pVM's number
+	Number uint16 `json:"number"` // of TCP or UDP
 }
 
-// published is a TCP port of the host whose connections go to pVMs.
+// published is a port of the host that leads to pVMs.
 type published struct {
 	sw      *Switch
 	key     string
-	ln      *net.TCPListener
+	ln      *net.TCPListener // nil: it is one of UDP
+	udp     *clients
 	done    chan struct{}
 	mu      sync.Mutex
 	targets []Target
@@ -38,12 +40,12 @@ type published struct {
 
 // Publication is a published port, as asked for and as told.
 type Publication struct {
-	Address string   `json:"address"` // of the host, with its port: 127.0.0.1:8080 or :8080
+	Address string   `json:"address"` // of the host, with its port: 127.0.0.1:8080 or :8080; of UDP with /udp behind it
 	Targets []Target `json:"targets"`
 }
 
-// Publish gives a TCP port of the host to pVMs: its connections are spread over those of the targets that take
-// them, in turn. One that is published already gets other targets, and keeps its connections.
+// Publish gives a port of the host to pVMs: its connections are spread over those of the targets that take
+// them, in turn; its datagrams by who sends them. One that is published already gets other targets, and keeps its connections.
 func (s *Switch) Publish(p Publication) error {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -59,19 +61,33 @@ func (s *Switch) Publish(p Publication) error {
 	if closed {
 		return fmt.Errorf("publish %s: the switch is closed", p.Address)
 	}
-	addr, err := net.ResolveTCPAddr("tcp", p.Address)
-	if err != nil || addr.Port == 0 {
-		return fmt.Errorf("publish %s: must be a port of the host, as 8080, 127.0.0.1:8080 or [::1]:8080", p.Address)
+	n := &published{sw: s, key: p.Address, done: make(chan struct{}), targets: slices.Clone(p.Targets)}
+	run, err := n.run, error(nil)
+	if address, ok := strings.CutSuffix(p.Address, "/udp"); ok {
+		run, err = n.runUDP, n.listenUDP(address)
+	} else {
+		err = n.listen(p.Address)
 	}
-	ln, err := net.ListenTCP("tcp", addr)
 	if err != nil {
 		return publishError(p.Address, err)
 	}
-	n := &published{sw: s, key: p.Address, ln: ln, done: make(chan struct{}), targets: slices.Clone(p.Targets)}
 	s.published[p.Address] = n
-	go n.run()
+	go run()
 	return nil
 }
+
+// listen begins to listen.
+func (n *published) listen(address string) error {
+	addr, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil || addr.Port == 0 {
+		return errNoAddress
+	}
+	n.ln, err = net.ListenTCP("tcp", addr)
+	return err
+}
+
+// errNoAddress says that an address to publish is none.
+var errNoAddress = errors.New("must be a port of the host, as 127.0.0.1:8080, [::1]:8080 or :53/udp")
 
 func publishError(key string, err error) error {
 	mend := ""
@@ -88,7 +104,7 @@ func publishError(key string, err error) error {
 	return fmt.Errorf("publish %s: %w%s", key, err, mend)
 }
 
-// Unpublish closes a published port. Its connections go on.
+// Unpublish closes a published port. Its connections go on, of UDP there are none.
 func (s *Switch) Unpublish(address string) error {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -97,7 +113,11 @@ func (s *Switch) Unpublish(address string) error {
 		return fmt.Errorf("unpublish %s: it is not published", address)
 	}
 	delete(s.published, address)
-	n.ln.Close()
+	if n.udp != nil {
+		n.udp.conn.Close()
+	} else {
+		n.ln.Close()
+	}
 	<-n.done
 	return nil
 }
@@ -162,7 +182,7 @@ func (n *published) serve(host hostConn) {
 		if i == len(turn)-1 {
 			patience = lastTimeout
 		}
-		if guest, err := p.reach(t.TCP, patience); err == nil {
+		if guest, err := p.reach(t.Number, patience); err == nil {
 			p.carry(guest, host)
 			return
 		}

@@ -171,7 +171,7 @@ func (s *server) converse(c *net.UnixConn) error {
 		}
 		var answer response
 		if err == nil {
-			answer.State, err = s.do(q)
+			answer, err = s.do(q)
 		}
 		q.close()
 		if err != nil {
@@ -199,23 +199,27 @@ func checkPeer(c *net.UnixConn) error {
 	return nil
 }
 
-func (s *server) do(q *request) (*State, error) {
+func (s *server) do(q *request) (answer response, err error) {
 	switch {
 	case q.Op == "state":
-		return &State{
+		answer.State = &State{
 			PID: os.Getpid(), Gateway: s.sw.config.Gateway, Loopback: s.sw.config.Loopback,
 			Ports: s.sw.Ports(), Published: s.sw.Published(),
-		}, nil
+		}
+	case q.Op == "traffic":
+		answer.Traffic = s.sw.traffic()
 	case q.Op == "add" && q.Port != nil:
-		return nil, s.sw.Add(*q.Port)
+		err = s.sw.Add(*q.Port)
 	case q.Op == "remove":
-		return nil, s.sw.Remove(q.ID)
+		err = s.sw.Remove(q.ID)
 	case q.Op == "events" && q.Events != nil:
-		return nil, s.sw.SetEvents(q.ID, *q.Events)
+		err = s.sw.SetEvents(q.ID, *q.Events)
 	case q.Op == "publish" && q.Publication != nil:
-		return nil, s.sw.Publish(*q.Publication)
+		err = s.sw.Publish(*q.Publication)
 	case q.Op == "unpublish":
-		return nil, s.sw.Unpublish(q.Address)
+		err = s.sw.Unpublish(q.Address)
+	default:
+		err = fmt.Errorf("request %q: it is none, or incomplete", q.Op)
 	}
-	return nil, fmt.Errorf("request %q: it is none, or incomplete", q.Op)
+	return answer, err
 }

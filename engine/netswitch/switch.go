@@ -32,11 +32,12 @@ import (
 
 // Limits of one port.
 const (
-	maxConns = 1024 // TCP connections through the gateway, both directions together
-	maxDials = 64   // of them, those that are being made by the pVM
-	maxFlows = 128  // UDP
-	maxAsks  = 32   // DNS questions that wait for the host's resolver
-	maxQueue = 1024 // frames that wait for the pVM's room
+	maxConns   = 1024 // TCP connections through the gateway, both directions together
+	maxDials   = 64   // of them, those that are being made by the pVM
+	maxFlows   = 128  // UDP
+	maxClients = 1024 // of its published UDP ports; also of one such port
+	maxAsks    = 32   // DNS questions that wait for the host's resolver
+	maxQueue   = 1024 // frames that wait for the pVM's room
 )
 
 // Limits of all ports together.

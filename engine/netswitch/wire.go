@@ -21,7 +21,7 @@ const (
 )
 
 type request struct {
-	Op          string       `json:"op"` // state, add, remove, events, publish, unpublish
+	Op          string       `json:"op"` // state, traffic, add, remove, events, publish, unpublish
 	Port        *Port        `json:"port,omitempty"`
 	ID          int          `json:"id,omitempty"`
 	Events      *Events      `json:"events,omitempty"`
@@ -33,6 +33,8 @@ type request struct {
 type response struct {
 	Error string `json:"error,omitempty"`
 	State *State `json:"state,omitempty"`
+
+	Traffic []wireTraffic `json:"traffic,omitempty"`
 }
 
 // State is all that a switch tells of itself.

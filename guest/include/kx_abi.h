@@ -446,7 +446,7 @@ struct kx_nic {
 	uint32_t ip, mask, gateway, dns; /* 0: there is none */
 	uint8_t mac[8]; /* the first 6 */
 	uint32_t bell;  /* futex: a hypervisor with KX_F_BELLS moves it when the pVM sends to port */
-	uint32_t pad;
+	uint32_t leased; /* the pVM's to write, if ip is 0: the address that it has got from DHCP; 0: none yet */
 };
 
 /* Pages of the RAM window. */

@@ -4,6 +4,7 @@
 #include "hyper.h"
 #include "limit.h"
 #include "mem.h"
+#include "network.h"
 
 #define STACK_DEFAULT (8UL << 20)
 #define STACK_MIN (64UL << 10)
@@ -173,6 +174,8 @@ void boot(void)
 	frame_init(f, (uint64_t)_start, first_stack(top, size));
 	if (control->flags & KX_F_TTY || control->cmds.prod != control->cmds.cons)
 		events_handle(0); /* what was sent before we looked */
+	if (&kx_network && control->nic.pages && !control->nic.ip)
+		kx_network.boot();
 	control->main_ns = now_ns();
 	control->state = KX_STATE_MAIN;
 	leave_kernel(f);

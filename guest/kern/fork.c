@@ -53,6 +53,7 @@ static void become_child(void)
 	identity_forked(parent);
 	cpu_time_forked();
 	proc_forked();
+	addresses_write();
 	boot_ns = now_ns();
 	if (&kx_network)
 		kx_network.forked();

@@ -218,6 +218,9 @@ uint64_t rlimit_get(int resource);    /* limit.c: the soft limit */
 /* ---- the file layer: called by boot.c and mmap.c, defined by vfs.c and fd.c ---- */
 
 void vfs_init(void);     /* mounts the root archive (control->root_va), if any; must be cheap */
+/* /etc/hosts and /etc/resolv.conf say the addresses that the pVM has now; and the name server that it was given with one. */
+void addresses_write(void);
+void name_server_set(uint32_t ip);
 int fd_init_stdio(void); /* opens 0, 1, 2 on the console; 0 or -errno */
 /* For private file mappings: bytes read (short at end of file) or -errno (-EBADF, -EACCES, -ENODEV). dst is mapped and writable. */
 long file_pread(int fd, void *dst, size_t n, off_t off);

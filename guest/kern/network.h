@@ -9,6 +9,7 @@ struct network {
 	void (*forked)(void);          /* this is a child */
 	void (*events)(void);          /* something may have come */
 	void (*exited)(void);          /* this is the end */
+	void (*boot)(void);            /* the program is about to begin, and its device has no address */
 };
 
 /* musl's socket() refers to it (lib/musl/src/network). */

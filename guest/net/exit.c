@@ -24,6 +24,14 @@ static void wake(struct ktimer *t)
 	(void)t;
 }
 
+void net_wait(void)
+{
+	timer_arm();
+	event_wait_here();
+	ktimers_run(now_ns());
+	vif_events();
+}
+
 /* No thread runs any more. */
 void net_exited(void)
 {
@@ -38,10 +46,7 @@ void net_exited(void)
 	}
 	net_settle();
 	ktimer_set(&late, end);
-	while (unsent() && now_ns() < end) {
-		timer_arm();
-		event_wait_here();
-		ktimers_run(now_ns());
-		vif_events();
-	}
+	while (unsent() && now_ns() < end)
+		net_wait();
+	lease_exit();
 }

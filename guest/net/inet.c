@@ -379,6 +379,7 @@ long net_socket(long domain, long type, long protocol)
 		return -EAFNOSUPPORT;
 	if (kind != SOCK_STREAM && kind != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
+	lease_wait();
 	if (protocol && protocol != (kind == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP))
 		return -EPROTONOSUPPORT;
 	net_init();

@@ -34,6 +34,12 @@ void net_free(void *p);
 #define LWIP_RAW 0
 #define LWIP_ICMP 1
 #define LWIP_UDP 1
+#define LWIP_DHCP 1
+#define DHCP_DOES_ARP_CHECK 0 /* it takes a second; servers look themselves whether an address is free */
+#define LWIP_DNS 1            /* of it only what tells of name servers (lease.c); names are libc's */
+#define DNS_MAX_SERVERS 1     /* and LWIP_DHCP_MAX_DNS_SERVERS with it: were that less, a lease with more of them would break an assertion of dhcp.c */
+#define LWIP_NETIF_HOSTNAME 1
+#define LWIP_NETIF_STATUS_CALLBACK 1
 #define LWIP_TCP 1
 #define LWIP_ARP 1
 #define LWIP_ETHERNET 1

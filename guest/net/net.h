@@ -23,6 +23,8 @@
 void net_init(void);
 /* A frame that came; takes over p. */
 void net_input(struct netif *n, struct pbuf *p);
+/* Waits for an event or a timer, where no thread runs: before and after the program. */
+void net_wait(void);
 /* To be called after every call of lwIP's: delivers what it sent over the loopback, and sees to the timer. */
 void net_settle(void);
 /* vif.c */
@@ -30,6 +32,13 @@ void vif_init(void);
 void vif_events(void);
 void vif_settle(void);
 void vif_down(void);
+bool vif_idle(void); /* the other end has taken all that was sent */
+/* lease.c */
+void lease_begin(struct netif *n); /* asks for an address */
+void lease_wait(void);             /* may sleep, for as long as an address can be hoped for */
+void lease_boot(void);             /* the same, before the program begins */
+void lease_end(void);              /* gives it back, if the device is up */
+void lease_exit(void);             /* the same, and has that sent */
 /* netif_add's input. */
 err_t net_ethernet(struct pbuf *p, struct netif *n);
 

@@ -308,6 +308,7 @@ void net_forked(void)
 	while (tcp_tw_pcbs)
 		tcp_abandon(tcp_tw_pcbs, 0);
 	/* Not before: that would reset connections of theirs. */
+	lease_end();
 	for (; n; n = next) {
 		next = n->next;
 		if (n != loopback())

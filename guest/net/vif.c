@@ -208,7 +208,14 @@ void vif_init(void)
 	netif_set_default(&vif);
 	netif_set_up(&vif);
 	netif_set_link_up(&vif);
+	if (!control->nic.ip)
+		lease_begin(&vif);
 	vif_events();
+}
+
+bool vif_idle(void)
+{
+	return !up || (tx->rsp_prod == tx_prod && !queue_count);
 }
 
 /* In the child of a fork: the device was its parent's, and so are the frames that wait. */

@@ -530,7 +530,7 @@ type KxNic struct {
 	Dns     uint32
 	Mac     [8]uint8 // the first 6
 	Bell    uint32   // futex: a hypervisor with KX_F_BELLS moves it when the pVM sends to port
-	Pad     uint32
+	Leased  uint32   // the pVM's to write, if ip is 0: the address that it has got from DHCP; 0: none yet
 }
 
 // KxRange is struct kx_range.

@@ -398,7 +398,7 @@ var fieldTable = []struct {
 	{"kx_nic", "dns", unsafe.Offsetof(KxNic{}.Dns), unsafe.Sizeof(KxNic{}.Dns)},
 	{"kx_nic", "mac", unsafe.Offsetof(KxNic{}.Mac), unsafe.Sizeof(KxNic{}.Mac)},
 	{"kx_nic", "bell", unsafe.Offsetof(KxNic{}.Bell), unsafe.Sizeof(KxNic{}.Bell)},
-	{"kx_nic", "pad", unsafe.Offsetof(KxNic{}.Pad), unsafe.Sizeof(KxNic{}.Pad)},
+	{"kx_nic", "leased", unsafe.Offsetof(KxNic{}.Leased), unsafe.Sizeof(KxNic{}.Leased)},
 	{"kx_range", "first", unsafe.Offsetof(KxRange{}.First), unsafe.Sizeof(KxRange{}.First)},
 	{"kx_range", "pages", unsafe.Offsetof(KxRange{}.Pages), unsafe.Sizeof(KxRange{}.Pages)},
 	{"kx_range", "kind", unsafe.Offsetof(KxRange{}.Kind), unsafe.Sizeof(KxRange{}.Kind)},

@@ -307,13 +307,15 @@ func TestNetworkRefused(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--net", "wire"}, "--net wire: none or user"},
+		{[]string{"--net", "wire"}, "--net wire: none, user or bridge=NAME"},
 		{[]string{"--net", "none", "--publish", "80:80"}, "with --net user alone"},
 		{[]string{"--publish", "80"}, "must be [ADDR:]HOST:PORT"},
 		{[]string{"--publish", "0:80"}, "must be [ADDR:]HOST:PORT"},
 		{[]string{"--publish", "8080:70000"}, "must be [ADDR:]HOST:PORT"},
 		{[]string{"--publish", "example:8080:80"}, "must be [ADDR:]HOST:PORT"},
+		{[]string{"--publish", "8080:80/sctp"}, "must be [ADDR:]HOST:PORT[/tcp|/udp]"},
 		{[]string{"--publish", "8080:80", "--publish", "8080:81"}, "is given twice"},
+		{[]string{"--publish", "8080:80", "--publish", "8080:81/tcp"}, "is given twice"},
 	} {
 		out, errs, code := h.run(t, append(append([]string{"run", "-d"}, c.args...), image, "echo", "7")...)
 		if code == 0 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {

@@ -20,6 +20,7 @@ var (
 		names: []string{"xen-hypervisor-4.17-amd64", "linux-image-amd64>linux-image-", "busybox-static"},
 		keep: []string{"boot/xen-4.17-amd64.gz", "boot/vmlinuz-*", "bin/busybox", "lib/modules/*/kernel/drivers/xen",
 			"lib/modules/*/kernel/drivers/net/xen-netback", "lib/modules/*/kernel/drivers/virtio", "lib/modules/*/kernel/net/9p",
+			"lib/modules/*/kernel/net/bridge", "lib/modules/*/kernel/net/llc", "lib/modules/*/kernel/net/802",
 			"lib/modules/*/kernel/fs/9p", "lib/modules/*/kernel/fs/fscache", "lib/modules/*/kernel/fs/netfs", "lib/modules/*/kernel/fs/overlayfs"},
 	}
 	qemuPackages = packageSet{
@@ -52,7 +53,7 @@ type parts struct {
 // dom0Modules are loaded at start, in this order and after what they depend on; fileModules too where
 // dom0 sees folders of the host.
 var (
-	dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-netback"}
+	dom0Modules = []string{"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-netback", "bridge"}
 	fileModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 )
 

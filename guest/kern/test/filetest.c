@@ -176,6 +176,10 @@ static void test_mount(void)
 	expect(name, "long");
 	expect("/pax/a-name-of-a-file", "pax");
 	expect("/etc/hostname", "filetest\n");
+	expect("/etc/hosts", "127.0.0.1       localhost\n127.0.0.1       filetest\n");
+	control->nic.ip = 0x0c22580a;
+	addresses_write();
+	expect("/etc/hosts", "127.0.0.1       localhost\n10.88.34.12     filetest\n");
 	CHECK(open_at("/escape", O_RDONLY) == -ENOENT);
 	CHECK(open_at("/usr/share/text/x", O_RDONLY) == -ENOTDIR);
 	fd = open_at("/hard", O_RDWR); /* copied when it is written */

@@ -12,6 +12,7 @@
 #include "lwip/inet_chksum.h"
 #include "netif/ethernet.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -29,7 +30,7 @@
 	} while (0)
 
 #define DO(name) long sys_##name();
-DO(read) DO(write) DO(close) DO(shutdown) DO(sendto) DO(recvfrom)
+DO(read) DO(write) DO(close) DO(shutdown) DO(sendto) DO(recvfrom) DO(open)
 
 /* What the kernel has besides, and the file layer's shim has not. */
 void timer_arm(void)
@@ -39,6 +40,11 @@ void timer_arm(void)
 void ktimers_run(int64_t now)
 {
 	(void)now;
+}
+
+void strcpy_max(char *dst, const char *src, size_t size)
+{
+	snprintf(dst, size, "%s", src);
 }
 
 void chacha20_block(const uint32_t k[8], uint64_t n, uint8_t out[64])
@@ -229,6 +235,13 @@ static err_t device_init(struct netif *n)
 	return ERR_OK;
 }
 
+static err_t no_output(struct netif *n, struct pbuf *p)
+{
+	(void)n;
+	(void)p;
+	return ERR_IF;
+}
+
 static struct netif device;
 
 static void device_add(void)
@@ -329,6 +342,115 @@ static void test_device(void)
 	settle(1000);
 }
 
+/* ---- an address from DHCP ---- */
+
+static size_t build_udp(uint8_t *f, uint32_t from, uint32_t dest, int from_port, int to_port, const void *data, size_t n)
+{
+	struct udp_hdr h = {.src = htons((uint16_t)from_port), .dest = htons((uint16_t)to_port), .len = htons((uint16_t)(8 + n))};
+	uint8_t all[FRAME_MOST];
+
+	memcpy(all, &h, 8); /* without a sum, as is allowed */
+	memcpy(all + 8, data, n);
+	return build(f, IP_PROTO_UDP, from, dest, all, 8 + n);
+}
+
+/* What the device has sent to a DHCP server last: its kind; 0: something else. */
+static int asked(void)
+{
+	const struct udp_hdr *udp = (const struct udp_hdr *)(last + 34);
+
+	if (last_len < 42 + 243 || last[23] != IP_PROTO_UDP || udp->dest != htons(67) || memcmp(last + 42 + 236, "\x63\x82\x53\x63\x35\1", 6))
+		return 0;
+	return last[42 + 242];
+}
+
+/* A server's answer to that, with options. */
+static void answer(int kind, const void *options, size_t n)
+{
+	uint8_t f[FRAME_MOST], m[400] = {0};
+
+	memcpy(m, last + 42, 236);
+	m[0] = 2;
+	memcpy(m + 16, "\x0a\0\0\2", 4);
+	memcpy(m + 236, "\x63\x82\x53\x63\x35\1", 6);
+	m[242] = (uint8_t)kind;
+	memcpy(m + 243, options, n);
+	frame(f, build_udp(f, FAR, 0xffffffff, 67, 68, m, sizeof(m)));
+}
+
+#define TWO_NAMES "\x36\4\x0a\0\0\1\x33\4\0\0\0\x78\6\x08\x0a\0\0\x35\x0a\0\0\x36\xff"
+#define LEASE "\x36\4\x0a\0\0\1\x33\4\0\0\0\x78\1\4\xff\xff\xff\0\3\4\x0a\0\0\1\6\4\x0a\0\0\x35\xff"
+
+static void device_without_address(void)
+{
+	CHECK(netif_add(&device, NULL, NULL, NULL, NULL, device_init, net_ethernet));
+	netif_set_default(&device);
+	netif_set_up(&device);
+	netif_set_link_up(&device);
+	last_len = 0;
+	lease_begin(&device);
+}
+
+/* The address is asked for until somebody answers, is the pVM's with the name server that came with it, and is kept; a child has none, and says nothing. */
+static void test_lease(void)
+{
+	char text[64];
+	int before;
+	long fd;
+
+	control->nic.dns = 0;
+	device_without_address();
+	CHECK(asked() == 1);
+	last_len = 0;
+	CHECK(settle(5) == 5 && asked() == 1);
+	answer(2, TWO_NAMES, sizeof(TWO_NAMES) - 1);
+	CHECK(asked() == 3);
+	answer(5, LEASE, sizeof(LEASE) - 1);
+	CHECK(control->nic.leased == htonl(NEAR) && device.gw.addr == htonl(FAR));
+	fd = sys_open((long)"/etc/resolv.conf", (long)O_RDONLY, 0L);
+	CHECK(fd >= 0);
+	CHECK(sys_read(fd, (long)text, 26L) == 26 && !memcmp(text, "nameserver 10.0.0.53      ", 26));
+	sys_close(fd);
+	arp_reply();
+	last_len = 0;
+	for (int i = 0; i < 5 && !asked(); i++)
+		shim_timers();
+	CHECK(asked() == 3); /* renewed after half of its two minutes */
+	answer(5, LEASE, sizeof(LEASE) - 1);
+	before = frames_sent;
+	control->nic.leased = 0;
+	device.linkoutput = no_output; /* as vif.c's in a child */
+	kx_network.forked();
+	CHECK(frames_sent == before);
+	settle(1000);
+}
+
+/* Answers that no server gives. */
+static void fuzz_lease(int rounds)
+{
+	uint8_t options[150];
+
+	for (int i = 0; i < rounds; i++) {
+		device_without_address();
+		for (int j = 0; j < 4; j++) {
+			size_t n = sizeof(LEASE) - 1;
+
+			memcpy(options, LEASE, n);
+			if (rnd(2))
+				for (n = 0; n < sizeof(options); n++)
+					options[n] = (uint8_t)(rnd(4) ? rnd(60) : rnd(256));
+			for (unsigned k = rnd(3); k; k--)
+				options[rnd((unsigned)n)] = (uint8_t)rnd(256);
+			if (asked())
+				answer((int[]){2, 5, 6, (int)rnd(10)}[rnd(4)], options, n);
+			if (!rnd(3))
+				shim_timers();
+		}
+		kx_network.forked();
+		settle(1000);
+	}
+}
+
 /* Frames that are nearly right, and some that are not at all. */
 static void fuzz(int rounds)
 {
@@ -393,14 +515,18 @@ int main(int argc, char **argv)
 	shim_init();
 	vfs_init();
 	CHECK(fd_init_stdio() == 0);
+	control->nic.dns = htonl(FAR); /* a device is to have a name server */
 	sys_close(make(SOCK_STREAM));
+	sys_close(sys_open((long)"/etc/resolv.conf", (long)O_RDONLY, 0L)); /* which makes the root */
 	before = shim_allocations;
 	test_rest();
 	test_time_waits();
 	test_unaccepted();
 	test_failures();
 	test_device();
+	test_lease();
 	fuzz(rounds * 10);
+	fuzz_lease(rounds);
 	CHECK(!tcp_active_pcbs && !tcp_tw_pcbs);
 	CHECK(shim_allocations == before);
 	printf("network: ok (seed %s, %d rounds)\n", argc > 1 ? argv[1] : "1", rounds);

@@ -109,6 +109,31 @@ static int alone(const char *port)
 	return tells(fd);
 }
 
+/* A family that shares a port of datagrams: each is sent back behind the number of who has got it. */
+static int datagrams(const char *port, int children)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))}, from;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	static char buf[65536], text[65536 + 32];
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		return fail("bind");
+	while (children-- > 0 && fork())
+		;
+	printf("%d ready\n", (int)getpid());
+	for (;;) {
+		socklen_t len = sizeof(from);
+		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+		int head;
+
+		if (n < 0)
+			return fail("recvfrom");
+		head = sprintf(text, "%d ", (int)getpid());
+		memcpy(text + head, buf, (size_t)n);
+		sendto(fd, text, (size_t)(head + n), 0, (struct sockaddr *)&from, len);
+	}
+}
+
 /* Says a word to a server, and prints what it answers. */
 static int say(const char *host, const char *port, const char *word)
 {
@@ -145,15 +170,75 @@ static int once(const char *port, int bytes)
 	return send_all(c, all, bytes) ? fail("write") : 0;
 }
 
+/* The address that a name has; 0: it has none. */
+static in_addr_t address(const char *name)
+{
+	const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found;
+	in_addr_t a;
+
+	if (getaddrinfo(name, NULL, &hints, &found))
+		return 0;
+	a = ((struct sockaddr_in *)found->ai_addr)->sin_addr.s_addr;
+	freeaddrinfo(found);
+	return a;
+}
+
+/* What this pVM finds itself called, and under that name; a child, too. */
+static int self(void)
+{
+	pid_t child = fork();
+	struct in_addr own, loop = {address("localhost")};
+	char name[128];
+
+	if (child < 0 || gethostname(name, sizeof(name)))
+		return fail("self");
+	close(socket(AF_INET, SOCK_STREAM, 0)); /* waits for the address, if that is on its way to a child */
+	own.s_addr = address(name);
+	printf("%d %s %s", (int)getpid(), name, inet_ntoa(own));
+	printf(" %s\n", inet_ntoa(loop));
+	return pause();
+}
+
+/* Two that are each other's peer: each says its name to the other, and prints who called. */
+static int peer(const char *port, const char *other)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+	int l = listening(port), fd = socket(AF_INET, SOCK_STREAM, 0), c;
+	char name[128], heard[128];
+	ssize_t n;
+
+	while (!(to.sin_addr.s_addr = address(other)) || connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+		close(fd);
+		usleep(50000);
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+	}
+	gethostname(name, sizeof(name));
+	send_all(fd, name, (ssize_t)strlen(name));
+	close(fd);
+	c = accept(l, NULL, NULL);
+	n = read(c, heard, sizeof(heard) - 1);
+	if (n < 0)
+		return fail("peer");
+	printf("%s heard %.*s\n", name, (int)n, heard);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 3 && !strcmp(argv[1], "echo"))
 		return echo(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "self"))
+		return self();
+	if (argc == 4 && !strcmp(argv[1], "peer"))
+		return peer(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "family"))
 		return family(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "alone"))
 		return alone(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "datagrams"))
+		return datagrams(argv[2], atoi(argv[3]));
 	if (argc == 4 && !strcmp(argv[1], "once"))
 		return once(argv[2], atoi(argv[3]));
 	if (argc == 5 && !strcmp(argv[1], "say"))
