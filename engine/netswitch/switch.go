@@ -84,6 +84,7 @@ type Switch struct {
 	stack   *stack.Stack
 	link    *link
 	nameSrv *nameServer
+	relay   *relay
 
 	mu     sync.RWMutex
 	closed bool
@@ -106,9 +107,15 @@ func New(c Config) (*Switch, error) {
 		ports: map[int]*port{}, byMAC: map[MAC]*port{}, byIP: map[netip.Addr]*port{}, byName: map[string][]*port{},
 		published: map[string]*published{},
 	}
+	var err error
+	if s.relay, err = newRelay(); err != nil {
+		return nil, err
+	}
 	if err := s.newGateway(); err != nil {
+		s.relay.close()
 		return nil, fmt.Errorf("gateway %v: %w", c.Gateway, err)
 	}
+	go s.relay.run()
 	return s, nil
 }
 
@@ -133,6 +140,7 @@ func (s *Switch) Close() {
 	for _, id := range ports {
 		s.Remove(id)
 	}
+	s.relay.end()
 	s.nameSrv.close()
 	s.stack.Destroy()
 }
@@ -297,7 +305,9 @@ func (s *Switch) forward(from *port, frame []byte) {
 	}
 	mac := MAC(frame[:6])
 	if mac == s.mac {
-		s.link.inject(frame)
+		if !from.heard(frame) {
+			s.link.inject(frame)
+		}
 	} else if to := s.portByMAC(mac); to != nil && to != from {
 		to.deliver(frame)
 	}
