@@ -13,7 +13,7 @@ import (
 
 // A line is a connection of a published port: between a socket of the host and a TCP port of a pVM, whose peer the gateway is. It does
 // of TCP what that takes, beside netstack: its segments cross shared memory, in order and without loss unless the pVM is short of memory, so
-// there is neither a window of congestion nor a measured round trip. Two threads see to it, with mu: the relay (relay.go) when the
+// there is no window of congestion. Two threads see to it, with mu: the relay (relay.go) when the
 // socket has something, and its port when the pVM has; neither hands a byte to another goroutine.
 type line struct {
 	ends
@@ -44,7 +44,12 @@ type line struct {
 	stalled  bool // waits for the port's room
 	repeats  int  // acknowledgements of the same byte
 	deadline time.Duration
-	patience time.Duration
+	patience time.Duration // until what is not acknowledged is sent again
+	timing   bool          // how long the pVM takes for the bytes before mark, sent at markAt
+	mark     uint32
+	markAt   time.Duration
+	smooth   time.Duration // what it took, RFC 6298; 0: not known
+	varied   time.Duration
 	heard    time.Duration // the last segment
 	waiting  time.Duration // since then it is to answer
 	asked    time.Duration // whether it is still there
@@ -79,7 +84,7 @@ const (
 	defaultMSS = 536
 	leastMSS   = 64
 
-	// A pVM acknowledges when it is asked to run, and then at once.
+	// A pVM that is awake acknowledges at once.
 	resendFirst = 200 * time.Millisecond
 	resendMost  = 5 * time.Second
 	// lineSilence is how long a pVM may leave bytes unanswered, and lineIdle how long both sides may be silent until the pVM is asked
@@ -181,7 +186,26 @@ func (l *line) send(at, n int) bool {
 	l.sent = max(l.sent, at+n)
 	l.most = max(l.most, l.sent)
 	l.arm()
+	if !l.timing {
+		l.timing, l.mark, l.markAt = true, l.una+uint32(at+n), clock()
+	}
 	return true
+}
+
+// timed learns from an acknowledgement how long the pVM takes: a machine that is emulated, or loaded, is not asked again and again.
+func (l *line) timed() {
+	if !l.timing || int32(l.una-l.mark) < 0 {
+		return
+	}
+	l.timing = false
+	took := clock() - l.markAt
+	if l.smooth == 0 {
+		l.smooth, l.varied = took, took/2
+	} else {
+		l.varied += ((l.smooth - took).Abs() - l.varied) / 4
+		l.smooth += (took - l.smooth) / 8
+	}
+	l.patience = min(max(l.smooth+4*l.varied, resendFirst), resendMost)
 }
 
 // arm has the relay look after the line, if that does not already.
@@ -224,8 +248,8 @@ func (l *line) push() bool {
 // pump carries what the socket has to the pVM, until one of them has no more, or the other no room.
 func (l *line) pump() {
 	for l.state == lineOpen && !l.orphan && l.push() && l.fd >= 0 && l.readable && !l.ended {
-		// All is sent; what is not acknowledged is in out.
-		free := min(lineBuffer, l.window) - l.out.len()
+		// All is sent; what is not acknowledged is in out. There is more behind it even if the pVM takes none now: it is to be asked.
+		free := lineBuffer - l.out.len()
 		if free <= 0 {
 			return
 		}
@@ -365,7 +389,7 @@ func (l *line) answered(s *segment) {
 	}
 	l.rcv, l.window = s.seq+1, int(s.window)
 	l.disarm()
-	l.patience = resendFirst
+	l.timed()
 	l.state = lineOpen
 	close(l.opened)
 	l.acknowledge()
@@ -394,7 +418,7 @@ func (l *line) acked(s *segment) bool {
 		l.most -= n
 		l.finAcked = l.finAcked || n > bytes
 		l.repeats = 0
-		l.patience = resendFirst
+		l.timed()
 		l.disarm()
 		if l.most > 0 {
 			l.arm()
@@ -507,6 +531,7 @@ func (l *line) look(now time.Duration) {
 }
 
 func (l *line) again(now time.Duration) {
+	l.timing = false // one would not know which of the two was answered
 	l.patience = min(2*l.patience, resendMost)
 	l.deadline = now + l.patience
 }
@@ -519,6 +544,7 @@ func (l *line) open() {
 	defer l.mu.Unlock()
 	if l.state == lineOpening {
 		l.arm()
+		l.timing, l.mark, l.markAt = true, l.una, l.waiting
 		l.syn()
 	}
 }
