@@ -241,9 +241,11 @@ func TestLineSlowHost(t *testing.T) {
 			t.Fatal("the window never closes")
 		}
 	}
+	g.line.mu.Lock()
 	if n := g.line.back.len(); n > lineBuffer {
 		t.Errorf("%d bytes are held", n)
 	}
+	g.line.mu.Unlock()
 	got := make([]byte, len(sent))
 	if _, err := io.ReadFull(g.host, got); err != nil || !bytes.Equal(got, sent) {
 		t.Fatal("the host has read other bytes than were sent:", err)
@@ -258,7 +260,8 @@ func TestLineTime(t *testing.T) {
 	g := newRawGuest(t, 1000)
 	g.line.look(clock() + lineIdle - time.Minute)
 	g.line.look(clock() + lineIdle + time.Minute)
-	if probe := g.next(); probe.seq+1 != g.line.una || len(probe.data) != 0 {
+	una := g.last.seq
+	if probe := g.next(); probe.seq+1 != una || len(probe.data) != 0 {
 		t.Errorf("it is asked with %+v", probe)
 	}
 	g.line.look(clock() + lineIdle + lineSilence + time.Minute)
