@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,10 +101,20 @@ const (
 
 var errNotTaken = errors.New("the pVM does not take the connection")
 
-// clock is the time since the process began.
-func clock() time.Duration { return time.Since(started) }
+// clock is the time since the process began, and lately when it was last asked: a thread asks once for a batch, since that is a system call
+// where the kernel's clock cannot be read without, as in dom0.
+func clock() time.Duration {
+	now := time.Since(started)
+	latest.Store(int64(now))
+	return now
+}
 
-var started = time.Now()
+func lately() time.Duration { return time.Duration(latest.Load()) }
+
+var (
+	started = time.Now()
+	latest  atomic.Int64
+)
 
 // queue is bytes that wait, the oldest first.
 type queue struct {
@@ -187,7 +198,7 @@ func (l *line) send(at, n int) bool {
 	l.most = max(l.most, l.sent)
 	l.arm()
 	if !l.timing {
-		l.timing, l.mark, l.markAt = true, l.una+uint32(at+n), clock()
+		l.timing, l.mark, l.markAt = true, l.una+uint32(at+n), lately()
 	}
 	return true
 }
@@ -198,7 +209,7 @@ func (l *line) timed() {
 		return
 	}
 	l.timing = false
-	took := clock() - l.markAt
+	took := lately() - l.markAt
 	if l.smooth == 0 {
 		l.smooth, l.varied = took, took/2
 	} else {
@@ -211,7 +222,7 @@ func (l *line) timed() {
 // arm has the relay look after the line, if that does not already.
 func (l *line) arm() {
 	if l.deadline == 0 {
-		l.waiting = clock()
+		l.waiting = lately()
 		l.deadline = l.waiting + l.patience
 		l.port.sw.relay.wanted(1)
 	}
@@ -355,7 +366,7 @@ func (l *line) hear(s *segment) bool {
 		l.acknowledge()
 		return false
 	}
-	l.heard = clock()
+	l.heard = lately()
 	l.take(s)
 	l.pump()
 	l.closeIfDone()
@@ -458,7 +469,7 @@ func (l *line) take(s *segment) {
 
 func (l *line) owe() {
 	if !l.owed {
-		l.owed, l.since = true, clock()
+		l.owed, l.since = true, lately()
 	}
 }
 

@@ -71,7 +71,10 @@ func interfaceRequest(name string, request uintptr, set func(*unix.Ifreq)) error
 func (p *port) runLink() {
 	frame := make([]byte, netif.MaxFrame+1) // what is longer is cut here, and refused
 	for taken := 0; !p.stop.Load(); {
-		n, err := unix.Read(p.link.fd, frame)
+		if taken == 0 {
+			clock()
+		}
+		n, err := recvNow(p.link.fd, frame)
 		if taken++; taken == batch || err == unix.EAGAIN {
 			p.drain()
 			limit := p.settle()
@@ -129,7 +132,7 @@ func (l *packets) isThere() bool {
 
 // put sends a frame to the pVM; false: it has no room.
 func (l *packets) put(frame []byte) bool {
-	_, err := unix.Write(l.fd, frame)
+	_, err := sendNow(l.fd, frame)
 	return err == nil
 }
 

@@ -175,6 +175,7 @@ func (p *port) run() {
 	}
 	for !p.stop.Load() {
 		seen := atomic.LoadUint32(p.bell)
+		clock()
 		n, err := p.take(frame)
 		if err == nil {
 			err = p.drain()

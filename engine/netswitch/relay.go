@@ -85,6 +85,7 @@ func (r *relay) run() {
 		if n == 0 {
 			n = r.sleep(events, next)
 		}
+		now := clock()
 		for _, e := range events[:n] {
 			if e.Fd == int32(r.wake) {
 				unix.Read(r.wake, make([]byte, 8))
@@ -107,7 +108,7 @@ func (r *relay) run() {
 			told[i] = nil
 		}
 		told = told[:0]
-		if now := clock(); now >= next {
+		if now >= next {
 			next = now + relayTick
 			for _, l := range r.all() {
 				l.look(now)
@@ -123,7 +124,7 @@ func (r *relay) sleep(events []unix.EpollEvent, next time.Duration) int {
 	defer r.asleep.Store(false)
 	switch {
 	case r.timed.Load() > 0:
-		limit = int(max(0, next-clock()).Milliseconds()) + 1
+		limit = int(max(0, next-lately()).Milliseconds()) + 1
 	case r.count() > 0:
 		limit = int(relayRest.Milliseconds())
 	}
@@ -295,7 +296,7 @@ func (p *port) settle() time.Duration {
 	if len(ls.owing) == 0 {
 		return 0
 	}
-	now, n := clock(), 0
+	now, n := lately(), 0
 	for ; n < len(ls.owing) && ls.owing[n].at <= now; n++ {
 		l := ls.owing[n].line
 		if at := l.overdue(now); at != 0 {
