@@ -62,6 +62,8 @@ type line struct {
 	edge  uint32        // up to where it may send
 	owed  bool          // an acknowledgement
 	since time.Duration // owed
+	delay time.Duration // that it may wait
+	alone bool          // the last one has gone alone
 	grant int           // scale of our windows
 	fin   bool          // the pVM sends no more
 	shut  bool          // and the socket has been told
@@ -92,8 +94,10 @@ const (
 	// whether it still knows the line.
 	lineSilence = 15 * time.Minute
 	lineIdle    = 2 * time.Hour
-	// ackDelay is how long an acknowledgement waits for bytes to go along with. A sender that waits for it (Nagle) waits no longer.
-	ackDelay = time.Millisecond
+	// ackDelay is how long an acknowledgement waits for bytes to go along with. It becomes longer, up to mostDelay as on Linux, as long as
+	// they come later, and the pVM did not wait for it before it said more (Nagle).
+	ackDelay  = time.Millisecond
+	mostDelay = 40 * time.Millisecond
 
 	leastRead = 4 << 10
 	mostRead  = 64 << 10
@@ -154,7 +158,7 @@ func newLine(p *port, remote uint16) *line {
 	return &line{
 		ends: ends{fromMAC: p.sw.mac, toMAC: p.MAC, from: p.sw.ip, to: p.IP},
 		port: p, remote: remote, opened: make(chan struct{}), fd: -1, una: rand.Uint32(),
-		mss: defaultMSS, ask: leastRead, patience: resendFirst, heard: clock(),
+		delay: ackDelay, mss: defaultMSS, ask: leastRead, patience: resendFirst, heard: clock(),
 	}
 }
 
@@ -193,6 +197,9 @@ func (l *line) send(at, n int) bool {
 	defer frames.Put(f)
 	if l.stalled || !l.port.offer(l.frame(f, l.segment(flags, l.una+uint32(at), l.out.bytes()[at:at+n])), l) {
 		return false
+	}
+	if l.alone {
+		l.alone, l.delay = false, min(2*l.delay, mostDelay)
 	}
 	l.sent = max(l.sent, at+n)
 	l.most = max(l.most, l.sent)
@@ -449,6 +456,9 @@ func (l *line) take(s *segment) {
 		}
 		return
 	}
+	if l.alone {
+		l.alone, l.delay = false, ackDelay
+	}
 	l.owe()
 	old := int(int32(l.rcv - s.seq))
 	if old < 0 || old > len(data) || l.fin {
@@ -486,7 +496,7 @@ func (l *line) settle() time.Duration {
 		l.acknowledge()
 		return 0
 	}
-	return l.since + ackDelay
+	return l.since + l.delay
 }
 
 // overdue sends an acknowledgement that has waited in vain. It returns when to look again, as settle.
@@ -496,10 +506,11 @@ func (l *line) overdue(now time.Duration) time.Duration {
 	switch {
 	case l.state != lineOpen || !l.owed:
 		return 0
-	case now < l.since+ackDelay: // of a later one; the first went along with something
-		return l.since + ackDelay
+	case now < l.since+l.delay: // of a later one; the first went along with something
+		return l.since + l.delay
 	}
 	l.acknowledge()
+	l.alone = true
 	return 0
 }
 

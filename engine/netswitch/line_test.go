@@ -255,6 +255,32 @@ func TestLineSlowHost(t *testing.T) {
 	}
 }
 
+// TestLineDelay holds that an acknowledgement waits longer once bytes have come after it, and no longer when the pVM has waited for it.
+func TestLineDelay(t *testing.T) {
+	g := newRawGuest(t, 1000)
+	delay := func() time.Duration {
+		g.line.mu.Lock()
+		defer g.line.mu.Unlock()
+		return g.line.delay
+	}
+	for _, want := range []time.Duration{2, 4, 8, 16, 32, 40, 40} {
+		g.say(0, "answer")
+		if ack := g.next(); len(ack.data) != 0 || ack.ack != g.seq {
+			t.Fatalf("acknowledged with %+v", ack)
+		}
+		g.host.Write([]byte("question"))
+		if g.next(); string(g.last.data) != "question" || delay() != want*time.Millisecond {
+			t.Fatalf("%+v comes; the next acknowledgement waits for %v, and not %d ms", g.last, delay(), want)
+		}
+	}
+	g.say(0, "head")
+	g.next()
+	g.say(0, "body")
+	if g.next(); g.last.ack != g.seq || delay() != ackDelay {
+		t.Errorf("%+v comes; the next waits for %v", g.last, delay())
+	}
+}
+
 // TestLineTime holds how long a pVM may be silent: asked after lineIdle, and given up lineSilence later, sooner if it owes an answer.
 func TestLineTime(t *testing.T) {
 	g := newRawGuest(t, 1000)

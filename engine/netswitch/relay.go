@@ -199,7 +199,8 @@ type lines struct {
 	next   uint16
 
 	touched []*line // since the last time that they were settled
-	owing   []owing // the longest first
+	owing   []owing
+	due     time.Duration // the first of them
 }
 
 type owing struct {
@@ -288,7 +289,9 @@ func (p *port) settle() time.Duration {
 		l.touched = false
 		if at := l.settle(); at != 0 && !l.listed {
 			l.listed = true
-			ls.owing = append(ls.owing, owing{l, at})
+			if ls.owing = append(ls.owing, owing{l, at}); len(ls.owing) == 1 || at < ls.due {
+				ls.due = at
+			}
 		}
 		ls.touched[i] = nil
 	}
@@ -296,22 +299,32 @@ func (p *port) settle() time.Duration {
 	if len(ls.owing) == 0 {
 		return 0
 	}
-	now, n := lately(), 0
-	for ; n < len(ls.owing) && ls.owing[n].at <= now; n++ {
-		l := ls.owing[n].line
-		if at := l.overdue(now); at != 0 {
-			ls.owing = append(ls.owing, owing{l, at})
-		} else {
-			l.listed = false
-		}
+	now := lately()
+	if now >= ls.due {
+		ls.look(now)
 	}
-	left := copy(ls.owing, ls.owing[n:])
-	clear(ls.owing[left:])
-	ls.owing = ls.owing[:left]
 	if len(ls.owing) == 0 {
 		return 0
 	}
-	return ls.owing[0].at - now
+	return max(ls.due-now, time.Microsecond)
+}
+
+// look sees to those that owe something by now.
+func (ls *lines) look(now time.Duration) {
+	left := ls.owing[:0]
+	for _, o := range ls.owing {
+		if o.at <= now {
+			o.at = o.overdue(now)
+		}
+		if o.listed = o.at != 0; !o.listed {
+			continue
+		}
+		if left = append(left, o); len(left) == 1 || o.at < ls.due {
+			ls.due = o.at
+		}
+	}
+	clear(ls.owing[len(left):])
+	ls.owing = left
 }
 
 // ---- system calls that do not wait, and so need not tell the scheduler ----
