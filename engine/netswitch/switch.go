@@ -14,7 +14,7 @@
 //
 // The gateway connects TCP and UDP to the world (nat.go), except to addresses that are the host's own
 // business: loopback, link-local (where clouds keep their credentials), multicast and the pVMs' network. It
-// answers DNS (dns.go). Limits bound what one pVM can take of memory, sockets and time from others.
+// answers DNS (dns.go). Connections of published ports go by a TCP of their own (line.go, relay.go). Limits bound what one pVM can take of memory, sockets and time from others.
 package netswitch
 
 import (
