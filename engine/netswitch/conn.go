@@ -1,16 +1,13 @@
 package netswitch
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -120,33 +117,6 @@ func (c guestConn) finished() bool {
 		return true
 	}
 	return false
-}
-
-// dialGuest connects the gateway to a pVM.
-func (s *Switch) dialGuest(ctx context.Context, to netip.AddrPort) (guestConn, error) {
-	var wq waiter.Queue
-	ep, terr := s.stack.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, &wq)
-	if terr != nil {
-		return guestConn{}, errors.New(terr.String())
-	}
-	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents)
-	wq.EventRegister(&entry)
-	defer wq.EventUnregister(&entry)
-	terr = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: address(to.Addr()), Port: to.Port()})
-	if _, started := terr.(*tcpip.ErrConnectStarted); started {
-		select {
-		case <-ctx.Done():
-			ep.Abort()
-			return guestConn{}, ctx.Err()
-		case <-ready:
-		}
-		terr = ep.LastError()
-	}
-	if terr != nil {
-		ep.Close()
-		return guestConn{}, errors.New(terr.String())
-	}
-	return newGuestConn(&wq, ep), nil
 }
 
 // chunk is what is copied at once, in bytes.

@@ -35,7 +35,7 @@ const (
 )
 
 // timeWait is how long the ports of a closed connection rest. Nothing is under way to a pVM for longer than it takes
-// to look, and a published port must be able to take tens of thousands of connections a second.
+// to look, and a pVM may use few ports over and over.
 const timeWait = 100 * time.Millisecond
 
 // link is the gateway's network card: its other end is the switch.
@@ -146,7 +146,6 @@ func (s *Switch) startGateway() error {
 	do(s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &receiveBuffer))
 	do(s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack))
 	do(s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &wait))
-	do(s.stack.SetPortRange(1024, math.MaxUint16))
 	s.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(s.stack, defBuffer, maxHandshake, s.natTCP).HandlePacket)
 	s.stack.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(s.stack, s.natUDP).HandlePacket)
 	do(s.stack.CreateNIC(nic, s.link))

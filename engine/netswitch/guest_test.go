@@ -81,6 +81,7 @@ type guest struct {
 	stop atomic.Bool
 	done chan struct{}
 	recv func(frame []byte)
+	lose func() bool // nil; whether the next frame that came is lost
 
 	stack *stack.Stack
 	d     stack.NetworkDispatcher
@@ -165,7 +166,9 @@ func (g *guest) receive() {
 			if !ok {
 				break
 			}
-			g.recv(buf[:n])
+			if g.lose == nil || !g.lose() {
+				g.recv(buf[:n])
+			}
 		}
 		select {
 		case g.room <- struct{}{}:

@@ -70,11 +70,21 @@ func interfaceRequest(name string, request uintptr, set func(*unix.Ifreq)) error
 // runLink takes what the pVM sends, until the port ends or its interface goes.
 func (p *port) runLink() {
 	frame := make([]byte, netif.MaxFrame+1) // what is longer is cut here, and refused
-	for !p.stop.Load() {
-		n, err := unix.Read(p.link.fd, frame)
+	for taken := 0; !p.stop.Load(); {
+		if taken == 0 {
+			clock()
+		}
+		n, err := recvNow(p.link.fd, frame)
+		if taken++; taken == batch || err == unix.EAGAIN {
+			p.drain()
+			limit := p.settle()
+			if err == unix.EAGAIN {
+				p.link.wait(limit, p.holds())
+			}
+			taken = 0
+		}
 		switch {
 		case err == unix.EAGAIN:
-			p.link.wait()
 		case err == unix.EINTR:
 		case err != nil && !p.link.isThere():
 			p.end(fmt.Errorf("%s: %w", p.Interface, err))
@@ -91,9 +101,26 @@ func (p *port) runLink() {
 	}
 }
 
-// wait sleeps until there is a frame, or interrupt was called.
-func (l *packets) wait() {
-	unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}, {Fd: int32(l.wake), Events: unix.POLLIN}}, -1)
+// wait sleeps until there is a frame, or room if that is wanted, or interrupt was called, at most for limit; for ever if that is 0.
+func (l *packets) wait(limit time.Duration, room bool) {
+	events, ms := int16(unix.POLLIN), -1
+	if room {
+		events |= unix.POLLOUT
+	}
+	if limit != 0 {
+		ms = int((limit + time.Millisecond - 1) / time.Millisecond)
+	}
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: events}, {Fd: int32(l.wake), Events: unix.POLLIN}}
+	if unix.Poll(fds, ms); fds[1].Revents != 0 {
+		unix.Read(l.wake, make([]byte, 8))
+	}
+}
+
+// holds tells whether lines wait for the pVM's room.
+func (p *port) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held) > 0
 }
 
 func (l *packets) interrupt() { unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
@@ -105,7 +132,7 @@ func (l *packets) isThere() bool {
 
 // put sends a frame to the pVM; false: it has no room.
 func (l *packets) put(frame []byte) bool {
-	_, err := unix.Write(l.fd, frame)
+	_, err := sendNow(l.fd, frame)
 	return err == nil
 }
 

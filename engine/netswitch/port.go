@@ -67,11 +67,14 @@ type port struct {
 	mu     sync.Mutex // of what follows
 	rx     *netif.Rx
 	queue  [][]byte // frames that wait for room, the oldest first
+	held   []*line  // that wait for it, too
 	events *events
 	err    error
 	closed bool
 
-	conns connections
+	conns  connections
+	lines  lines
+	untold bool // the relay's: it has to be kicked
 
 	sent, received         [2]atomic.Uint64 // frames, bytes
 	refused, dropped, asks atomic.Int64
@@ -105,6 +108,7 @@ func mapPart(f *os.File, off, n int64) (whole, part []byte, err error) {
 func newPort(s *Switch, spec Port) (made *port, err error) {
 	p := &port{Port: spec, sw: s, down: make(chan struct{}), gone: make(chan struct{})}
 	p.conns.init()
+	p.lines.init()
 	defer func() {
 		if err != nil {
 			p.unmap()
@@ -171,10 +175,12 @@ func (p *port) run() {
 	}
 	for !p.stop.Load() {
 		seen := atomic.LoadUint32(p.bell)
+		clock()
 		n, err := p.take(frame)
 		if err == nil {
 			err = p.drain()
 		}
+		limit := p.settle()
 		sleep := n == 0
 		if err == nil && sleep {
 			sleep, err = p.tx.Sleep()
@@ -184,7 +190,7 @@ func (p *port) run() {
 			return
 		}
 		if sleep && !p.stop.Load() {
-			bell.Wait(p.bell, seen, 0)
+			bell.Wait(p.bell, seen, limit)
 		}
 	}
 }
@@ -219,12 +225,82 @@ func (p *port) take(frame []byte) (n int, err error) {
 
 // drain gives the pVM what waits for its room.
 func (p *port) drain() error {
+	held, err := p.release()
+	for _, l := range held {
+		l.resume()
+	}
+	if len(held) > 0 {
+		p.kick()
+	}
+	return err
+}
+
+// release empties the queue as far as there is room, and returns the lines that may go on.
+func (p *port) release() (held []*line, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil
+		return nil, nil
 	}
-	return p.flush()
+	if p.link == nil {
+		err = p.flush()
+	}
+	if len(p.queue) == 0 {
+		held, p.held = p.held, nil
+	}
+	return held, err
+}
+
+// offer gives the pVM a line's frame, of which it is told with the next kick. It returns false if there is no room: the line is resumed
+// when there is.
+func (p *port) offer(frame []byte, l *line) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	ok := false
+	var err error
+	switch {
+	case p.link != nil:
+		ok = p.link.put(frame)
+	case len(p.queue) == 0:
+		for none := false; !ok && !none && err == nil; {
+			if ok, err = p.rx.Put(frame); !ok && err == nil {
+				none, err = p.rx.Sleep()
+			}
+		}
+	}
+	if err != nil {
+		p.fail(err)
+		return false
+	}
+	if !ok {
+		l.stalled = true
+		p.held = append(p.held, l)
+		if p.link != nil {
+			p.link.interrupt() // to wait for it
+		}
+		return false
+	}
+	p.received[0].Add(1)
+	p.received[1].Add(uint64(len(frame)))
+	return true
+}
+
+// kick tells the pVM of frames that it was offered.
+func (p *port) kick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.link == nil && p.rx.Push() {
+		p.events.ring()
+	}
+}
+
+// fail closes a port from where the lock is held.
+func (p *port) fail(err error) {
+	p.err, p.closed = err, true
+	go p.end(err) // which waits for goroutines that wait for us
 }
 
 // flush moves the queue to the ring as far as there is room; if frames stay, the pVM will ring when it has made
@@ -287,8 +363,7 @@ func (p *port) deliver(frame []byte) {
 		err = p.flush()
 	}
 	if err != nil {
-		p.err, p.closed = err, true
-		go p.end(err) // which waits for goroutines that wait for us
+		p.fail(err)
 		return
 	}
 	p.received[0].Add(1)
@@ -299,7 +374,7 @@ func (p *port) deliver(frame []byte) {
 func (p *port) end(err error) {
 	p.once.Do(func() {
 		p.mu.Lock()
-		p.err, p.closed, p.queue = err, true, nil
+		p.err, p.closed, p.queue, p.held = err, true, nil, nil
 		p.mu.Unlock()
 		if err != nil {
 			p.sw.log.Warn("port closed", "port", p.ID, "err", err)

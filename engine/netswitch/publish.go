@@ -1,17 +1,17 @@
 package netswitch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // reachTimeout is how long a pVM may take to accept a connection until the next is asked, and lastTimeout how long if there is no next one.
@@ -158,7 +158,7 @@ func (n *published) run() {
 		c, err := n.ln.AcceptTCP()
 		switch {
 		case err == nil:
-			go n.serve(hostConn{c})
+			go n.serve(c)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -169,7 +169,7 @@ func (n *published) run() {
 }
 
 // serve gives a connection to the next pVM that takes it. If none does, it is reset: nobody listens.
-func (n *published) serve(host hostConn) {
+func (n *published) serve(host *net.TCPConn) {
 	turn := n.turn()
 	for i, t := range turn {
 		n.sw.mu.RLock()
@@ -182,12 +182,22 @@ func (n *published) serve(host hostConn) {
 		if i == len(turn)-1 {
 			patience = lastTimeout
 		}
-		if guest, err := p.reach(t.Number, patience); err == nil {
-			p.carry(guest, host)
+		if l, err := p.reach(t.Number, patience); err == nil {
+			l.join(detach(host))
 			return
 		}
 	}
-	host.Abort()
+	hostConn{host}.Abort()
+}
+
+// detach takes a socket from Go's poller, which would look after it, too; -1: there are no more descriptors.
+func detach(c *net.TCPConn) int {
+	defer c.Close()
+	fd := -1
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	}
+	return fd
 }
 
 // turn is the targets, each time beginning with another.
@@ -200,16 +210,4 @@ func (n *published) turn() []Target {
 	first := n.next % len(n.targets)
 	n.next++
 	return append(slices.Clone(n.targets[first:]), n.targets[:first]...)
-}
-
-// reach connects to a TCP port of the pVM. Those that are being made count as connections, too.
-func (p *port) reach(tcp uint16, patience time.Duration) (guestConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	release, err := p.conns.take(&p.conns.tcp, maxConns, cancel)
-	if err != nil {
-		return guestConn{}, err
-	}
-	defer release()
-	return p.sw.dialGuest(ctx, netip.AddrPortFrom(p.IP, tcp))
 }

@@ -14,7 +14,7 @@
 //
 // The gateway connects TCP and UDP to the world (nat.go), except to addresses that are the host's own
 // business: loopback, link-local (where clouds keep their credentials), multicast and the pVMs' network. It
-// answers DNS (dns.go). Limits bound what one pVM can take of memory, sockets and time from others.
+// answers DNS (dns.go). Connections of published ports go by a TCP of their own (line.go, relay.go). Limits bound what one pVM can take of memory, sockets and time from others.
 package netswitch
 
 import (
@@ -85,6 +85,7 @@ type Switch struct {
 	stack   *stack.Stack
 	link    *link
 	nameSrv *nameServer
+	relay   *relay
 
 	mu     sync.RWMutex
 	closed bool
@@ -107,9 +108,15 @@ func New(c Config) (*Switch, error) {
 		ports: map[int]*port{}, byMAC: map[MAC]*port{}, byIP: map[netip.Addr]*port{}, byName: map[string][]*port{},
 		published: map[string]*published{},
 	}
+	var err error
+	if s.relay, err = newRelay(); err != nil {
+		return nil, err
+	}
 	if err := s.newGateway(); err != nil {
+		s.relay.close()
 		return nil, fmt.Errorf("gateway %v: %w", c.Gateway, err)
 	}
+	go s.relay.run()
 	return s, nil
 }
 
@@ -134,6 +141,7 @@ func (s *Switch) Close() {
 	for _, id := range ports {
 		s.Remove(id)
 	}
+	s.relay.end()
 	s.nameSrv.close()
 	s.stack.Destroy()
 }
@@ -298,7 +306,9 @@ func (s *Switch) forward(from *port, frame []byte) {
 	}
 	mac := MAC(frame[:6])
 	if mac == s.mac {
-		s.link.inject(frame)
+		if !from.heard(frame) {
+			s.link.inject(frame)
+		}
 	} else if to := s.portByMAC(mac); to != nil && to != from {
 		to.deliver(frame)
 	}
