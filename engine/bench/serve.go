@@ -229,7 +229,7 @@ func runServer(ctx context.Context, e *engine.Engine, r engine.RunRequest, addre
 			if err != nil {
 				return 0, 0, err
 			}
-			return float64(d.Memory), float64(d.Memory - d.Shared), nil
+			return float64(d.Memory), float64(d.Memory) - float64(d.Shared), nil
 		},
 		ended: func() error {
 			d, err := e.Inspect(ctx, p.PID)
@@ -262,12 +262,16 @@ func logged(ctx context.Context, e *engine.Engine, pid int) string {
 
 // byHand is how dom0 reaches a pVM without anything in between, on Xen: an address on its end of the pVM's device, which goes with that.
 func byHand(pid int, ip string) error {
+	program, err := tool("ip", "iproute2")
+	if err != nil {
+		return err
+	}
 	dev := fmt.Sprintf("vif%d.0", pid)
 	for _, args := range [][]string{
 		{"addr", "replace", dom0Address + "/32", "dev", dev},
 		{"route", "replace", ip + "/32", "dev", dev, "src", dom0Address},
 	} {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %v: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 		}
 	}

@@ -84,7 +84,7 @@ func (b *Bench) web(ctx context.Context) (err error) {
 	for _, w := range list {
 		b.say("%s, %d of each kind", w.name, most)
 		defer down(w.kinds)
-		if err := up(ctx, w.kinds, most, hello{"GET / HTTP/1.0\r\n\r\n", "HTTP/1."}); err != nil {
+		if err := up(ctx, w.kinds, most, hello{"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "}); err != nil {
 			return err
 		}
 		for _, k := range w.kinds {

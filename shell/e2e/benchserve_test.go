@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bufio"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"kxsh/engine/bench"
 )
@@ -137,4 +140,37 @@ func TestBenchServersRefused(t *testing.T) {
 	h.env = append(h.env, "PATH="+h.dir)
 	refused("redis-benchmark: not found: install it: apt-get install redis-tools", "redis")
 	refused("wrk: not found: install it: apt-get install wrk", "web")
+}
+
+// A signal ends a benchmark of servers and all that it has started, and no file is left.
+func TestBenchServersInterrupted(t *testing.T) {
+	h := newHome(t)
+	temporary := filepath.Join(h.dir, "tmp")
+	if err := os.Mkdir(temporary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := h.command("bench", "--html", "redis.html", "redis")
+	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
+	errs, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(2*patience, func() { cmd.Process.Kill() }).Stop()
+	lines, said := bufio.NewScanner(errs), ""
+	for lines.Scan() {
+		said += lines.Text() + "\n"
+		if strings.Contains(lines.Text(), "50 clients") {
+			cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 143 {
+		t.Errorf("status %d\n%s", cmd.ProcessState.ExitCode(), said)
+	}
+	left, err := os.ReadDir(temporary)
+	if _, e := os.Stat(filepath.Join(h.dir, "redis.html")); err != nil || len(left) > 0 || !os.IsNotExist(e) {
+		t.Errorf("left: %v, %v, %v", left, err, e)
+	}
 }
