@@ -279,7 +279,7 @@ func benchCommand(self, hypervisor string) shell.Command {
 		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("json", false, "print JSON")
-			f.Bool("quick", false, "a tenth of the rounds")
+			f.Bool("quick", false, "a tenth of the rounds, and 2 servers at most")
 			f.String("csv", "", "write every sample to this `file`")
 			f.String("html", "", "write a report with plots to this `file`, which needs nothing beside itself")
 			f.String("prepare", "", "only put the programs that are run into this `folder`")

@@ -511,7 +511,7 @@ complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
 
 # bench
 complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON'
-complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
+complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds, and 2 servers at most'
 complete -c kxsh -n '__kxsh_in bench' -l csv -r -F -d 'write every sample to this file'
 complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plots to this file, which needs nothing beside itself'
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only put the programs that are run into this folder'

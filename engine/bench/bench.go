@@ -25,7 +25,7 @@ import (
 type Bench struct {
 	Stdout, Stderr io.Writer
 	JSON           bool
-	Quick          bool // a tenth of the rounds, for a first look
+	Quick          bool // a tenth of the rounds, and few servers, for a first look
 	// Open opens a hypervisor for an engine of the benchmark's own.
 	Open func(key string, first xen.DomID) (xen.Hypervisor, error)
 	CC   CC

@@ -46,15 +46,16 @@ func sumLoads(rows []*loadSeries, least float64) (list []*Series) {
 	return list
 }
 
-// scaled is what more and more servers of a kind do together: a series for each of servedCounts.
+// scaled is what more and more servers of a kind do together: a series for each number of them.
 type scaled struct {
 	what, kind string
+	counts     []int
 	series     []*Series
 }
 
-func newScaled(what, kind string) *scaled {
-	s := &scaled{what: what, kind: kind}
-	for _, n := range servedCounts {
+func newScaled(what, kind string, counts []int) *scaled {
+	s := &scaled{what: what, kind: kind, counts: counts}
+	for _, n := range counts {
 		servers := "servers"
 		if n == 1 {
 			servers = "server"
@@ -78,6 +79,6 @@ func (r *Report) addScaled(list []*scaled) {
 	}
 	for _, s := range list {
 		one, most := s.series[0], s.series[len(s.series)-1]
-		r.Values = append(r.Values, Value{Name: fmt.Sprintf("%s, %d servers to 1: %s", s.what, slices.Max(servedCounts), s.kind), Value: most.PerSecond / one.PerSecond, Unit: "times"})
+		r.Values = append(r.Values, Value{Name: fmt.Sprintf("%s, %d servers to 1: %s", s.what, slices.Max(s.counts), s.kind), Value: most.PerSecond / one.PerSecond, Unit: "times"})
 	}
 }

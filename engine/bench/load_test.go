@@ -74,14 +74,15 @@ func TestRates(t *testing.T) {
 }
 
 func TestScaled(t *testing.T) {
-	native, pvm := newScaled("SET", "native"), newScaled("SET", "pVM")
-	for i := range servedCounts {
+	counts := (&Bench{}).counts()
+	native, pvm := newScaled("SET", "native", counts), newScaled("SET", "pVM", counts)
+	for i := range counts {
 		native.series[i].addRate(float64(1000 * (i + 1)))
 		pvm.series[i].addRate(500)
 	}
 	r := &Report{}
 	r.addScaled([]*scaled{native, pvm})
-	if len(r.Series) != 2*len(servedCounts) || r.Series[1].Name != "SET, 1 server: pVM" || r.Series[1].Ratio != 0.5 || r.Series[7].Ratio != 0.125 {
+	if len(r.Series) != 2*len(counts) || r.Series[1].Name != "SET, 1 server: pVM" || r.Series[1].Ratio != 0.5 || r.Series[7].Ratio != 0.125 {
 		t.Errorf("%+v", r.Series)
 	}
 	if len(r.Values) != 2 || r.Values[0] != (Value{Name: "SET, 8 servers to 1: native", Value: 4, Unit: "times"}) || r.Values[1].Value != 1 {

@@ -76,7 +76,8 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 			Image: paths[0], Args: append([]string{"redis-server", "--protected-mode", "no"}, redisNone...),
 		}, "6379", routed)},
 	}
-	most := slices.Max(servedCounts)
+	counts := b.counts()
+	most := slices.Max(counts)
 	b.say("%d servers of each kind", most)
 	defer down(kinds)
 	if err := up(ctx, kinds, most, hello{"PING\r\n", "+PONG\r\n"}); err != nil {
@@ -105,9 +106,9 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 	if b.Quick {
 		turns = 1
 	}
-	b.say("%v servers, %d clients each, %d rounds", servedCounts, clients, turns)
+	b.say("%v servers, %d clients each, %d rounds", counts, clients, turns)
 	bench.lasts = max(bench.lasts, time.Second/3) // the start of the clients is in it
-	list, err := bench.many(ctx, kinds, turns)
+	list, err := bench.many(ctx, kinds, counts, turns)
 	if err != nil {
 		return err
 	}
@@ -151,17 +152,17 @@ func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turn
 }
 
 // many measures what some servers of a kind do together, each with a client of its own: so many commands until the last of them has ended.
-func (r *redisBench) many(ctx context.Context, kinds []*contender, turns int) (list []*scaled, err error) {
+func (r *redisBench) many(ctx context.Context, kinds []*contender, counts []int, turns int) (list []*scaled, err error) {
 	test := redisTests[:1]
 	requests := make([]int, len(kinds))
 	for i, k := range kinds {
-		list = append(list, newScaled(test[0], k.name))
+		list = append(list, newScaled(test[0], k.name, counts))
 		if requests[i], err = r.requests(ctx, k, 1); err != nil {
 			return nil, err
 		}
 	}
 	for range turns {
-		for j, n := range servedCounts {
+		for j, n := range counts {
 			for i, k := range kinds {
 				each := max(requests[i]/n, clients)
 				start := time.Now()

@@ -21,8 +21,13 @@ const (
 	loadTime = 3 * time.Minute
 )
 
-// servedCounts are how many servers of a kind are asked at once.
-var servedCounts = []int{1, 2, 4, 8}
+// counts are how many servers of a kind are asked at once.
+func (b *Bench) counts() []int {
+	if b.Quick {
+		return []int{1, 2}
+	}
+	return []int{1, 2, 4, 8}
+}
 
 // clients is how many connections a server is asked by.
 const clients = 50

@@ -77,10 +77,11 @@ func (b *Bench) web(ctx context.Context) (err error) {
 	if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
 		return err
 	}
-	turns, most := 10, slices.Max(servedCounts)
+	turns, counts := 10, b.counts()
 	if b.Quick {
-		turns = 1 // wrk takes a second at least
+		turns = 2
 	}
+	most := slices.Max(counts)
 	for _, w := range list {
 		b.say("%s, %d of each kind", w.name, most)
 		defer down(w.kinds)
@@ -89,13 +90,13 @@ func (b *Bench) web(ctx context.Context) (err error) {
 		}
 		for _, k := range w.kinds {
 			w.loads = append(w.loads, newLoadSeries(w.name, k.name))
-			w.sums = append(w.sums, newScaled(w.name, k.name))
+			w.sums = append(w.sums, newScaled(w.name, k.name, counts))
 		}
 	}
 	r := &Report{Bench: "web", Time: time.Now(), Machine: machine(&info)}
-	b.say("%v servers, %d clients each, %d rounds", servedCounts, clients, turns)
+	b.say("%v servers, %d clients each, %d rounds", counts, clients, turns)
 	for range turns {
-		for j, n := range servedCounts {
+		for j, n := range counts {
 			for _, w := range list {
 				for i, k := range w.kinds {
 					all, err := k.load(ctx, n, client, script)
