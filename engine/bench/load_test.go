@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -111,11 +112,17 @@ func TestServerEnds(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "native: the server ended before it answered: exit status 3: no port ") || len(k.servers) != 1 {
 		t.Errorf("%v", err)
 	}
+	if err := k.together(1, func(string) error { return errors.New("connection reset") }); err == nil || !strings.HasPrefix(err.Error(), "native: the server ended: exit status 3: no port ") {
+		t.Errorf("%v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	mute := []*contender{{name: "mute", start: nativeServer(func(string) ([]string, error) { return []string{"/bin/sleep", "1000"}, nil })}}
 	defer down(mute)
 	if err := up(ctx, mute, 1, hello{"PING\r\n", "+PONG\r\n"}); err == nil || err.Error() != "mute: context canceled" {
+		t.Errorf("%v", err)
+	}
+	if err := mute[0].together(1, func(string) error { return errors.New("connection reset") }); err == nil || err.Error() != "mute: connection reset" {
 		t.Errorf("%v", err)
 	}
 	t.Setenv("PATH", t.TempDir())

@@ -104,7 +104,7 @@ func (b *Bench) many(ctx context.Context) (err error) {
 		r.Values = append(r.Values, part.total("posix_spawn", spawned), part.total("pVM", pvms))
 		if part.to <= len(created.All) {
 			xl := part.of("xl create", created)
-			xl.sum(nil, 0)
+			xl.sum(peer, 0)
 			r.Series = append(r.Series, xl)
 			r.Values = append(r.Values, part.total("xl create", created))
 		}

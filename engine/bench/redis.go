@@ -138,7 +138,7 @@ func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turn
 		for i, k := range kinds {
 			got, err := r.load(ctx, k.servers[0].addr, pipeline, requests[i], redisTests)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", k.name, err)
+				return nil, k.failed(k.servers[0], err)
 			}
 			for _, test := range redisTests {
 				rows[test][i].add(got[test])
@@ -186,7 +186,7 @@ const redisLeast = 2 * clients
 func (r *redisBench) requests(ctx context.Context, k *contender, pipeline int) (int, error) {
 	got, err := r.load(ctx, k.servers[0].addr, pipeline, redisLeast*pipeline, redisTests[:1])
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", k.name, err)
+		return 0, k.failed(k.servers[0], err)
 	}
 	return max(int(got[redisTests[0]].rate*r.lasts.Seconds()), redisLeast*pipeline), nil
 }

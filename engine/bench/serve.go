@@ -320,12 +320,20 @@ func (k *contender) together(n int, ask func(addr string) error) error {
 		all.Go(func() { errs[i] = ask(s.addr) })
 	}
 	all.Wait()
-	for _, err := range errs {
+	for i, err := range errs {
 		if err != nil {
-			return fmt.Errorf("%s: %w", k.name, err)
+			return k.failed(k.servers[i], err)
 		}
 	}
 	return nil
+}
+
+// failed says why a client of a server has failed: the server's own end, if it has.
+func (k *contender) failed(s *server, err error) error {
+	if why := s.ended(); why != nil {
+		err = fmt.Errorf("the server ended: %w", why)
+	}
+	return fmt.Errorf("%s: %w", k.name, err)
 }
 
 // weights are what a server of each kind has in memory after all that.
