@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,11 +37,31 @@ func TestParseWrk(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{
-		"", "Requests/sec: 5000\n", "measured 0 1000000 0 0 0\n", "measured 10 0 1 1 0\n", "measured 10 1000000 1 1 3\n", "measured 10 1000000 2 1 0\n", "measured ten\n",
+		"", "Requests/sec: 5000\n", "measured 100 0 1 1 0\n", "measured 100 1000000 1 1 3\n", "measured 100 1000000 2 1 0\n", "measured ten\n",
 	} {
 		if got, err := parseWrk(bad); err == nil || !strings.HasPrefix(err.Error(), "wrk: ") {
 			t.Errorf("%q: %v, %v", bad, got, err)
 		}
+	}
+}
+
+// A load in which too few requests were answered is made again, longer, and so are all after it.
+func TestFewRequests(t *testing.T) {
+	dir := t.TempDir()
+	client := filepath.Join(dir, "wrk")
+	if err := os.WriteFile(client, []byte("#!/bin/sh\necho measured ${6%s}0 1000000 1 2 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	k := &contender{name: "pVM", servers: []*server{{ended: func() error { return nil }}}}
+	w := webBench{client, "", 1}
+	if got, err := w.load(t.Context(), k, 1); err != nil || got.rate != 80 || w.seconds != 8 {
+		t.Errorf("%v, %v after %d s", got, err, w.seconds)
+	}
+	if err := os.WriteFile(client, []byte("#!/bin/sh\necho measured 0 1000000 0 0 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.load(t.Context(), k, 1); !errors.Is(err, errFew) || w.seconds != mostSeconds {
+		t.Errorf("%v after %d s", err, w.seconds)
 	}
 }
 

@@ -77,6 +77,7 @@ func (b *Bench) web(ctx context.Context) (err error) {
 	if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
 		return err
 	}
+	bench := webBench{client, script, 1}
 	turns, counts := 10, b.counts()
 	if b.Quick {
 		turns = 2
@@ -99,7 +100,7 @@ func (b *Bench) web(ctx context.Context) (err error) {
 		for j, n := range counts {
 			for _, w := range list {
 				for i, k := range w.kinds {
-					all, err := k.load(ctx, n, client, script)
+					all, err := bench.load(ctx, k, n)
 					if err != nil {
 						return err
 					}
@@ -125,11 +126,33 @@ func (b *Bench) web(ctx context.Context) (err error) {
 	return b.print(r)
 }
 
-// load asks n servers of a kind at once for a second: their rates together, and the slowest one's latencies.
-func (k *contender) load(ctx context.Context, n int, client, script string) (sum load, err error) {
+// webBench is a run of it: how many seconds each load lasts.
+type webBench struct {
+	client, script string
+	seconds        int
+}
+
+// mostSeconds is what a load lasts at most.
+const mostSeconds = 32
+
+// errFew says that a load was too short. An emulated machine needs seconds until all clients have a connection.
+var errFew = errors.New("too few to tell")
+
+// load asks n servers of a kind at once: their rates together, and the slowest one's latencies. All loads are longer from then on if one was too short.
+func (w *webBench) load(ctx context.Context, k *contender, n int) (load, error) {
+	for {
+		sum, err := w.once(ctx, k, n)
+		if !errors.Is(err, errFew) || w.seconds >= mostSeconds {
+			return sum, err
+		}
+		w.seconds *= 2
+	}
+}
+
+func (w *webBench) once(ctx context.Context, k *contender, n int) (sum load, err error) {
 	each := make(chan load, n)
 	err = k.together(n, func(addr string) error {
-		out, err := output(ctx, client, "-t", "1", "-c", strconv.Itoa(clients), "-d", "1s", "-s", script, "http://"+addr+"/")
+		out, err := output(ctx, w.client, "-t", "1", "-c", strconv.Itoa(clients), "-d", fmt.Sprintf("%ds", w.seconds), "-s", w.script, "http://"+addr+"/")
 		if err != nil {
 			return err
 		}
@@ -156,8 +179,11 @@ func parseWrk(out string) (l load, err error) {
 		if n, _ := fmt.Sscanf(line, "measured %d %d %d %d %d\n", &requests, &took, &p50, &p99, &failed); n != 5 {
 			continue
 		}
-		if failed > 0 || requests <= 0 || took <= 0 || p50 < 0 || p99 < p50 {
+		if failed > 0 || took <= 0 || p50 < 0 || p99 < p50 {
 			return l, fmt.Errorf("wrk: %d requests in %d µs, %d failed", requests, took, failed)
+		}
+		if requests < clients {
+			return l, fmt.Errorf("wrk: %d requests in %d µs: %w", requests, took, errFew)
 		}
 		return load{float64(requests) * 1e6 / float64(took), time.Duration(p50) * time.Microsecond, time.Duration(p99) * time.Microsecond}, nil
 	}
