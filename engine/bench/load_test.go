@@ -152,3 +152,29 @@ func TestServerEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Ports that have been built are taken along, and found where they were taken; of others it is said how to have them.
+func TestTakePorts(t *testing.T) {
+	self, dir := filepath.Join(t.TempDir(), "kxsh"), t.TempDir()
+	from := portsBeside(self)
+	if err := errors.Join(os.MkdirAll(filepath.Join(from, "redis"), 0o755), os.WriteFile(filepath.Join(from, ports[0]), []byte("image"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := takePorts(dir, from, &said); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(said.String(), "\n"); n != len(ports)-1 || !strings.Contains(said.String(), "bench: without lighttpd/lighttpd.kx: make ports builds it\n") {
+		t.Errorf("%q", said.String())
+	}
+	for _, b := range []*Bench{{Programs: dir}, {Self: self}} {
+		if path, err := b.port(ports[0]); err != nil {
+			t.Error(err)
+		} else if text, err := os.ReadFile(path); err != nil || string(text) != "image" {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+		if _, err := b.port(ports[1]); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "build it with make ports") {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -78,14 +78,22 @@ func Prepare(dir, self string, cc CC, stderr io.Writer) error {
 			return err
 		}
 	}
+	return takePorts(dir, portsBeside(self), stderr)
+}
+
+// takePorts copies those that there are.
+func takePorts(dir, from string, stderr io.Writer) error {
 	for _, name := range ports {
-		b, err := os.ReadFile(filepath.Join(portsBeside(self), name))
+		b, err := os.ReadFile(filepath.Join(from, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			fmt.Fprintf(stderr, "bench: without %s: make ports builds it\n", name)
 			continue
 		}
+		if err != nil {
+			return err
+		}
 		to := filepath.Join(dir, name)
-		if err := errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, 0o755)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, 0o755)); err != nil {
 			return err
 		}
 	}
