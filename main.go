@@ -271,21 +271,23 @@ func topCommand(theme, layout string) shell.Command {
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
 		Name: "bench", Synopsis: "[--json] [--quick] [--csv FILE] [--html FILE] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
-		Long:     "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.",
-		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --prepare programs"},
+		Long: "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.\n" +
+			"redis and web ask servers in pVMs, and the same ones as processes, by redis-benchmark (apt-get install redis-tools) and wrk (apt-get install wrk); they\n" +
+			"need the programs that make ports builds.",
+		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --html redis.html redis", "bench --prepare programs"},
 		Args:     shell.Choice, Choices: bench.Names,
 		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("json", false, "print JSON")
-			f.Bool("quick", false, "a tenth of the rounds")
+			f.Bool("quick", false, "a tenth of the rounds, and 2 servers at most")
 			f.String("csv", "", "write every sample to this `file`")
 			f.String("html", "", "write a report with plots to this `file`, which needs nothing beside itself")
-			f.String("prepare", "", "only build the programs that are run, into this `folder`")
-			f.String("programs", "", "run those that --prepare built into this `folder`")
+			f.String("prepare", "", "only put the programs that are run into this `folder`")
+			f.String("programs", "", "run those that --prepare put into this `folder`")
 		},
 		Run: func(c *shell.Call) error {
 			if dir, _ := c.Flags.GetString("prepare"); dir != "" {
-				return bench.Prepare(dir, guest.CC, c.Stderr)
+				return bench.Prepare(dir, self, guest.CC, c.Stderr)
 			}
 			if len(c.Args) != 1 {
 				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))

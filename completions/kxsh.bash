@@ -182,7 +182,7 @@ _kxsh_command() {
 	'bench')
 		flags='--json --quick --csv --html --prepare --programs --help'
 		kind=words once=yes leading= raw=
-		words='boot fork ipc update memory recycle' ;;
+		words='boot boot-many fork ipc update memory recycle redis web' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=

@@ -522,13 +522,13 @@ complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
 
 # bench
 complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON'
-complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds'
+complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds, and 2 servers at most'
 complete -c kxsh -n '__kxsh_in bench' -l csv -r -F -d 'write every sample to this file'
 complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plots to this file, which needs nothing beside itself'
-complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only build the programs that are run, into this folder'
-complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare built into this folder'
+complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only put the programs that are run into this folder'
+complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare put into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot fork ipc update memory recycle'
+complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot boot-many fork ipc update memory recycle redis web'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

@@ -25,7 +25,7 @@ import (
 type Bench struct {
 	Stdout, Stderr io.Writer
 	JSON           bool
-	Quick          bool // a tenth of the rounds, for a first look
+	Quick          bool // a tenth of the rounds, and few servers, for a first look
 	// Open opens a hypervisor for an engine of the benchmark's own.
 	Open func(key string, first xen.DomID) (xen.Hypervisor, error)
 	CC   CC
@@ -44,7 +44,7 @@ type Bench struct {
 }
 
 // Names are the benchmarks there are.
-var Names = []string{"boot", "fork", "ipc", "update", "memory", "recycle"}
+var Names = []string{"boot", "boot-many", "fork", "ipc", "update", "memory", "recycle", "redis", "web"}
 
 // Run runs one benchmark by name.
 func (b *Bench) Run(ctx context.Context, name string) (err error) {
@@ -59,6 +59,8 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 	switch name {
 	case "boot":
 		return b.boot(ctx)
+	case "boot-many":
+		return b.many(ctx)
 	case "fork":
 		return b.fork(ctx)
 	case "ipc":
@@ -69,6 +71,10 @@ func (b *Bench) Run(ctx context.Context, name string) (err error) {
 		return b.memory(ctx)
 	case "recycle":
 		return b.recycle(ctx)
+	case "redis":
+		return b.redis(ctx)
+	case "web":
+		return b.web(ctx)
 	}
 	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
 }
@@ -85,7 +91,7 @@ func (b *Bench) rounds(n int) int {
 	return n
 }
 
-// Series is one measured quantity.
+// Series is one measured quantity: a time, or a rate, of which a sample is the time for one.
 type Series struct {
 	Name   string          `json:"name"`
 	N      int             `json:"n"`
@@ -93,19 +99,67 @@ type Series struct {
 	P10    time.Duration   `json:"p10_ns"`
 	P90    time.Duration   `json:"p90_ns"`
 	P99    time.Duration   `json:"p99_ns"`
-	Ratio  float64         `json:"ratio,omitempty"`  // to the peer's median
-	Target float64         `json:"target,omitempty"` // at most this ratio
+	Ratio  float64         `json:"ratio,omitempty"`  // to the peer's median; of a rate to the peer's rate
+	Target float64         `json:"target,omitempty"` // at most this ratio, of a rate at least
 	All    []time.Duration `json:"-"`
+
+	Rate      bool    `json:"rate,omitempty"`
+	PerSecond float64 `json:"per_second,omitempty"` // of a rate, the median
 }
+
+// newRate is a series to which addRate adds.
+func newRate(name string) *Series { return &Series{Name: name, Rate: true} }
+
+func (s *Series) addRate(perSecond float64) { s.add(time.Duration(1e9 / perSecond)) }
 
 func (s *Series) add(d time.Duration) { s.All = append(s.All, d) }
 
 func (s *Series) sum(peer *Series, target float64) {
 	s.N = len(s.All)
 	s.Median, s.P10, s.P90, s.P99 = quantile(s.All, 0.5), quantile(s.All, 0.1), quantile(s.All, 0.9), quantile(s.All, 0.99)
-	if peer != nil && peer.Median > 0 {
-		s.Ratio, s.Target = float64(s.Median)/float64(peer.Median), target
+	a, b := s.Median, time.Duration(0)
+	if peer != nil {
+		b = peer.Median
 	}
+	if s.Rate && s.Median > 0 {
+		s.PerSecond = 1e9 / float64(s.Median)
+		a, b = b, a
+	}
+	if a > 0 && b > 0 {
+		s.Ratio, s.Target = float64(a)/float64(b), target
+	}
+}
+
+// figures are a series for people: median, 10th, 90th and 99th percentile; the latter not of a rate, of which there are few samples.
+func (s *Series) figures() []string {
+	if s.Rate {
+		return []string{perSecond(s.Median), perSecond(s.P90), perSecond(s.P10), ""}
+	}
+	list := make([]string, 4)
+	for i, d := range []time.Duration{s.Median, s.P10, s.P90, s.P99} {
+		list[i] = round(d).String()
+	}
+	return list
+}
+
+// perSecond is how often something can be done in a second that takes so long.
+func perSecond(each time.Duration) string {
+	if each <= 0 {
+		return "0/s"
+	}
+	rate := 1e9 / float64(each)
+	if rate < 1000 {
+		return fmt.Sprintf("%.3g/s", rate)
+	}
+	return fmt.Sprintf("%.1fk/s", rate/1000)
+}
+
+// sign is how a ratio is to be to its target.
+func (s *Series) sign() string {
+	if s.Rate {
+		return "≥ "
+	}
+	return "≤ "
 }
 
 func quantile(ds []time.Duration, q float64) time.Duration {
@@ -152,9 +206,9 @@ func (b *Bench) print(r *Report) error {
 	for _, s := range r.Series {
 		ratio, target := share(s.Ratio), share(s.Target)
 		if target != "" {
-			target = "≤ " + target
+			target = s.sign() + target
 		}
-		fmt.Fprintf(w, "%s\t%v\t%v\t%v\t%v\t%d\t%s\t%s\t\n", s.Name, round(s.Median), round(s.P10), round(s.P90), round(s.P99), s.N, ratio, target)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t\n", s.Name, strings.Join(s.figures(), "\t"), s.N, ratio, target)
 	}
 	w.Flush()
 	if len(r.Values) > 0 {
@@ -199,6 +253,7 @@ func (b *Bench) engine(name string, pool int) (*engine.Engine, error) {
 		State:   state,
 		Socket:  filepath.Join(b.dir, name+".sock"),
 		Version: "bench",
+		Self:    []string{b.Self},
 
 		Libraries: b.Libraries,
 	})

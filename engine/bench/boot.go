@@ -65,7 +65,7 @@ func (b *Bench) boot(ctx context.Context) error {
 
 // starts measures each way to start a program in turn, each on a machine at rest.
 func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *xl, spawn, created, pooled, bare *Series) error {
-	spawner, err := b.spawner()
+	spawner, err := b.spawner("spawn", "stamp")
 	if err != nil {
 		return err
 	}
@@ -195,16 +195,17 @@ type spawner struct {
 	out *bufio.Reader
 }
 
-func (b *Bench) spawner() (*spawner, error) {
-	bin, err := b.program("spawn")
+// spawner starts a build of spawn.c that starts a build of stamp.c.
+func (b *Bench) spawner(name, spawned string) (*spawner, error) {
+	bin, err := b.program(name)
 	if err != nil {
 		return nil, err
 	}
-	stamp, err := b.program("stamp")
+	child, err := b.program(spawned)
 	if err != nil {
 		return nil, err
 	}
-	s := &spawner{cmd: exec.Command(bin, stamp)}
+	s := &spawner{cmd: exec.Command(bin, child)}
 	s.cmd.Stderr = b.Stderr
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err

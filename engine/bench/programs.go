@@ -2,12 +2,16 @@ package bench
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"kxsh/guest"
 )
 
 // stamp prints the CPU's counter at the first instruction of main and is padded to 1 MiB; idle waits
@@ -49,17 +53,47 @@ var programs = []source{
 	{name: "small.kx", text: stampC, image: true, flags: []string{"-DSMALL"}},
 	{name: "small.so", text: stampC, image: true, flags: []string{"-shared", "-DSMALL"}},
 	{name: "update.kx", text: updateC, image: true, flags: []string{"-L.", "-lbench"}, needs: "libbench.so"},
+	{name: "stay.kx", text: stampC, image: true, flags: []string{"-DSTAY"}}, {name: "stay", text: stampC, flags: []string{"-static", "-DSTAY"}},
+	{name: "spawn-many", text: spawnC, flags: []string{"-static", "-DSTAY"}},
+	{name: "httpd.kx", text: guest.HTTPD, image: true}, {name: "httpd", text: guest.HTTPD},
 	{name: "linux/libbench.so", text: libraryC, flags: []string{"-shared", "-fPIC", "-DVERSION=1"}},
 	{name: "update", text: updateC, flags: []string{"-Llinux", "-lbench", "-Wl,-z,lazy", "-Wl,-rpath,$ORIGIN/linux"}, needs: "linux/libbench.so"},
 }
 
+// ports are those of guest/ports that are run, by their places there.
+var ports = []string{
+	"redis/redis-server.kx", "redis/redis-server.native", "redis/redis-server-select.native", "lighttpd/lighttpd.kx", "lighttpd/lighttpd.native",
+}
+
+// portsBeside is where make ports leaves them: beside the kxsh of a source folder.
+func portsBeside(self string) string { return filepath.Join(filepath.Dir(self), "guest/ports") }
+
 // CC compiles a program into a pVM image, as kxsh cc does.
 type CC func(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
 
-// Prepare builds the programs into a folder, for a machine that has no compiler.
-func Prepare(dir string, cc CC, stderr io.Writer) error {
+// Prepare builds the programs into a folder, for a machine that has no compiler, and copies the ports there that are beside self.
+func Prepare(dir, self string, cc CC, stderr io.Writer) error {
 	for _, p := range programs {
 		if err := build(dir, p.name, cc, stderr); err != nil {
+			return err
+		}
+	}
+	return takePorts(dir, portsBeside(self), stderr)
+}
+
+// takePorts copies those that there are.
+func takePorts(dir, from string, stderr io.Writer) error {
+	for _, name := range ports {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(stderr, "bench: without %s: make ports builds it\n", name)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, 0o755)); err != nil {
 			return err
 		}
 	}
@@ -120,6 +154,22 @@ func (b *Bench) program(name string) (string, error) {
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: make it with --prepare %s where a compiler is", err, b.Programs)
+	}
+	return path, nil
+}
+
+// port is where one of ports is.
+func (b *Bench) port(name string) (string, error) {
+	dir := b.Programs
+	if dir == "" {
+		dir = portsBeside(b.Self)
+	}
+	path, err := filepath.Abs(filepath.Join(dir, name))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w: build it with make ports in the source folder of kxsh; from there, --prepare FOLDER takes it along for --programs FOLDER", err)
 	}
 	return path, nil
 }

@@ -82,7 +82,7 @@ func (b *Bench) command(name string) string {
 	return strings.Join(append(words, name), " ")
 }
 
-// writeCSV writes every sample: a line each, in the order in which they were taken within a series.
+// writeCSV writes every sample: a line each, in the order in which they were taken within a series; of a rate the time for one.
 func writeCSV(w io.Writer, r *Report) error {
 	c := csv.NewWriter(w)
 	c.Write([]string{"bench", "series", "sample", "ns"})
@@ -111,19 +111,20 @@ func writeHTML(w io.Writer, r *Report) error {
 	fmt.Fprintf(&b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"/><title>%s</title><style>%s</style></head>\n<body>\n", title, style)
 	fmt.Fprintf(&b, "<h1>%s</h1>\n<p>To have it again: <code>%s</code></p>\n", title, html.EscapeString(r.Command))
 	fmt.Fprintf(&b, "<p>%s, kxsh %s, %s.</p>\n", html.EscapeString(r.Machine), html.EscapeString(r.Version), r.Time.UTC().Format("2006-01-02 15:04 MST"))
-	b.WriteString("<p>A dot is a sample, the bar is from the 10th to the 90th percentile, the stroke the median; time is logarithmic. Peers are grey; a ratio is to the peer's median.</p>\n")
+	b.WriteString("<p>A dot is a sample, the bar is from the 10th to the 90th percentile, the stroke the median; time is logarithmic. Peers are grey; a ratio is to the peer's median. " +
+		"Of a rate, the plot has the time for one.</p>\n")
 	plot(&b, r.Series)
 	b.WriteString("<table>\n<tr><th></th><th>median</th><th>p10</th><th>p90</th><th>p99</th><th>n</th><th>ratio</th><th>target</th></tr>\n")
 	for _, s := range r.Series {
-		fmt.Fprintf(&b, "<tr><td>%s</td><td>%v</td><td>%v</td><td>%v</td><td>%v</td><td>%d</td>%s</tr>\n",
-			html.EscapeString(s.Name), round(s.Median), round(s.P10), round(s.P90), round(s.P99), s.N, against(s.Ratio, s.Target, share))
+		fmt.Fprintf(&b, "<tr><td>%s</td><td>%s</td><td>%d</td>%s</tr>\n",
+			html.EscapeString(s.Name), strings.Join(s.figures(), "</td><td>"), s.N, against(s.Ratio, s.Target, s.sign(), share))
 	}
 	b.WriteString("</table>\n")
 	if len(r.Values) > 0 {
 		b.WriteString("<table>\n<tr><th></th><th>value</th><th>target</th></tr>\n")
 		for _, v := range r.Values {
 			unit := html.EscapeString(v.Unit)
-			fmt.Fprintf(&b, "<tr><td>%s</td>%s</tr>\n", html.EscapeString(v.Name), against(v.Value, v.Target, func(x float64) string {
+			fmt.Fprintf(&b, "<tr><td>%s</td>%s</tr>\n", html.EscapeString(v.Name), against(v.Value, v.Target, "≤ ", func(x float64) string {
 				if x <= 0 {
 					return ""
 				}
@@ -137,16 +138,16 @@ func writeHTML(w io.Writer, r *Report) error {
 	return err
 }
 
-// against is two cells, a value and what it may be at most.
-func against(value, target float64, show func(float64) string) string {
-	class, most := "", show(target)
+// against is two cells, a value and what it may be at most, or with another sign at least.
+func against(value, target float64, sign string, show func(float64) string) string {
+	class, bound := "", show(target)
 	if target > 0 {
-		most = "≤ " + most
-		if value > target {
+		bound = sign + bound
+		if value != target && (value > target) == (sign == "≤ ") {
 			class = ` class="miss"`
 		}
 	}
-	return fmt.Sprintf("<td%s>%s</td><td>%s</td>", class, show(value), most)
+	return fmt.Sprintf("<td%s>%s</td><td>%s</td>", class, show(value), bound)
 }
 
 // The plot, in its own units: a row a series, names on the left.

@@ -40,23 +40,32 @@ func (b *Bench) newXL(hv xen.Hypervisor, image string, memory uint64) (*xl, erro
 	}
 	x := &xl{config: filepath.Join(b.dir, "xl.cfg"), regs: regs.Registers}
 	// The domain stays when it has ended, so that its registers can be read; its counter is the CPU's.
-	text := fmt.Sprintf("name=%q\ntype=\"pv\"\nkernel=%q\nmemory=%d\nvcpus=1\ntsc_mode=\"native\"\n"+
-		"on_crash=\"preserve\"\non_poweroff=\"preserve\"\n", xlName, image, memory>>20)
+	text := fmt.Sprintf("type=\"pv\"\nkernel=%q\nmemory=%d\nvcpus=1\ntsc_mode=\"native\"\n"+
+		"on_crash=\"preserve\"\non_poweroff=\"preserve\"\n", image, memory>>20)
 	return x, os.WriteFile(x.config, []byte(text), 0o600)
 }
 
-// once has xl create the domain. It ends at the image's entry point, which finds that kxsh did not
-// build it, leaves the counter in rbx and shuts down: what the LibOS does before main is not in it.
+// once has xl create the domain, and destroy it.
 func (x *xl) once() (created time.Duration, err error) {
-	cmd := exec.Command("xl", "create", "-q", x.config)
+	created, err = x.create(xlName)
+	if err != nil {
+		return 0, err
+	}
+	return created, x.destroy(xlName)
+}
+
+// create has xl create a domain; a failure leaves none. It ends at the image's entry point, which finds that kxsh did not
+// build it, leaves the counter in rbx and shuts down: what the LibOS does before main is not in it.
+func (x *xl) create(name string) (created time.Duration, err error) {
+	cmd := exec.Command("xl", "create", "-q", x.config, fmt.Sprintf("name=%q", name))
 	before := rdtsc()
 	text, failed := cmd.CombinedOutput()
 	defer func() {
-		if out, e := exec.Command("xl", "destroy", xlName).CombinedOutput(); e != nil && err == nil {
-			err = fmt.Errorf("xl destroy: %v: %s", e, out)
+		if err != nil {
+			x.destroy(name) // if it is there
 		}
 	}()
-	out, err := exec.Command("xl", "domid", xlName).Output()
+	out, err := exec.Command("xl", "domid", name).Output()
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("xl create: %v: %s", failed, text), err)
 	}
@@ -72,4 +81,11 @@ func (x *xl) once() (created time.Duration, err error) {
 		return 0, fmt.Errorf("xl create: the domain did not come to its first instruction: rbx is %d", r.Rbx)
 	}
 	return time.Duration(r.Rbx - before), nil
+}
+
+func (x *xl) destroy(name string) error {
+	if out, err := exec.Command("xl", "destroy", name).CombinedOutput(); err != nil {
+		return fmt.Errorf("xl destroy: %v: %s", err, out)
+	}
+	return nil
 }

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// patience bounds every wait for xenstored.
-	patience = time.Second
+	// patience bounds every wait for xenstored; where a pVM cannot be without, devicePatience does: an emulated dom0 may be busy for a second.
+	patience       = time.Second
+	devicePatience = 10 * time.Second
 	// window is how many requests are under way at once.
 	window = 32
 	// conflicts is how often a transaction that met another is tried.
@@ -39,22 +40,27 @@ type transport interface {
 	SetDeadline(time.Time) error
 }
 
-// conn is a connection, for one goroutine. After an error that is no errno it is of no more use.
+// conn is a connection, for one goroutine. After an error that is no errno it is of no more use, and every call returns that error: replies to
+// what was asked before would be taken for others.
 type conn struct {
-	t    transport
-	r    *bufio.Reader
-	next uint32 // request number
+	t        transport
+	r        *bufio.Reader
+	next     uint32 // request number
+	patience time.Duration
+	broken   error
 }
 
-func newConn(t transport) *conn { return &conn{t: t, r: bufio.NewReader(t)} }
+func newConn(t transport) *conn { return &conn{t: t, r: bufio.NewReader(t), patience: patience} }
 
 // dialSocket connects to xenstored's socket.
-func dialSocket() (*conn, error) {
-	s, err := net.DialTimeout("unix", socketPath, patience)
+func dialSocket(wait time.Duration) (*conn, error) {
+	s, err := net.DialTimeout("unix", socketPath, wait)
 	if err != nil {
 		return nil, err
 	}
-	return greet(newConn(s))
+	c := newConn(s)
+	c.patience = wait
+	return greet(c)
 }
 
 // dialDevice goes through the kernel.
@@ -98,12 +104,16 @@ type reply struct {
 // exchange makes requests, several at a time, and returns their replies in the order of the requests.
 // The error is the connection's.
 func (c *conn) exchange(tx uint32, reqs []request) ([]reply, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
 	replies := make([]reply, 0, len(reqs))
 	for len(reqs) > 0 {
 		n := min(len(reqs), window)
 		got, err := c.batch(tx, reqs[:n])
 		if err != nil {
-			return nil, fmt.Errorf("xenstore: %w", err)
+			c.broken = fmt.Errorf("xenstore: %w", err)
+			return nil, c.broken
 		}
 		replies, reqs = append(replies, got...), reqs[n:]
 	}
@@ -111,7 +121,7 @@ func (c *conn) exchange(tx uint32, reqs []request) ([]reply, error) {
 }
 
 func (c *conn) batch(tx uint32, reqs []request) ([]reply, error) {
-	if err := c.t.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.t.SetDeadline(time.Now().Add(c.patience)); err != nil {
 		return nil, err
 	}
 	first := c.next

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +200,29 @@ func TestHang(t *testing.T) {
 	begin := time.Now()
 	if _, err := greet(newConn(here)); err == nil || time.Since(begin) > 3*patience {
 		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+}
+
+// When xenstored falls silent in the middle of a transaction, that is said, and late replies are taken for no others.
+func TestSilence(t *testing.T) {
+	s := newStored()
+	c, err := s.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	c.patience = 50 * time.Millisecond
+	err = c.transaction(func(tx uint32) error {
+		s.with(func() { s.hang = true })
+		err := c.change(tx, set("/a", "b"))
+		s.with(func() { s.hang = false })
+		return err
+	})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if _, again := c.read(0, "/a"); again == nil || again.Error() != err.Error() {
+		t.Errorf("%v, after %v", again, err)
 	}
 }
 

@@ -77,7 +77,7 @@ type other struct {
 func Open(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID, error), apart func() bool) *Register {
 	r := newRegister(ours, alive)
 	go r.run(func() (*conn, error) {
-		c, err := dialSocket()
+		c, err := dialSocket(patience)
 		if err != nil && apart() {
 			c, err = dialDevice()
 		}

@@ -25,7 +25,7 @@ const (
 // Source: public/io/netif.h, and drivers/net/xen-netback/xenbus.c of Linux. The back end calls no script that it was not told of, and
 // waits for one unless hotplug-status is there.
 func Plug(e *Entry, v *VIF) error {
-	c, err := dialSocket()
+	c, err := dialSocket(devicePatience)
 	if err != nil {
 		return fmt.Errorf("xenstore: %w: a network device needs xenstored: start it", err)
 	}

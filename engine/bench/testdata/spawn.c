@@ -1,7 +1,8 @@
 /*
  * For every line on standard input: posix_spawns argv[1], which is vfork and exec, and prints the
- * CPU's counter before and what the child printed.
+ * CPU's counter before and what the child printed. With -DSTAY children are not waited for, but ended at the end of the input.
  */
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -9,12 +10,42 @@
 
 extern char **environ;
 
+#ifdef STAY
+static void outlive(int sig)
+{
+	(void)sig;
+}
+
+/* Children are in this process's group. */
+static void begin(void)
+{
+	setpgid(0, 0);
+	signal(SIGTERM, outlive); /* a child, executed anew, has the default */
+}
+
+static void end(void)
+{
+	kill(0, SIGTERM);
+	while (wait(NULL) > 0)
+		;
+}
+#else
+static void begin(void)
+{
+}
+
+static void end(void)
+{
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	char line[64];
 
 	if (argc != 2)
 		return 2;
+	begin();
 	while (fgets(line, sizeof line, stdin)) {
 		posix_spawn_file_actions_t fa;
 		unsigned long long before;
@@ -38,8 +69,11 @@ int main(int argc, char **argv)
 		printf("%llu %s", before, line);
 		fflush(stdout);
 		close(p[0]);
+#ifndef STAY
 		waitpid(pid, NULL, 0);
+#endif
 		posix_spawn_file_actions_destroy(&fa);
 	}
+	end();
 	return 0;
 }

@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"kxsh/engine"
+	"kxsh/xen"
+)
+
+// How many are started on either hypervisor, and by xl, which takes a tenth of a second and a domain's whole memory for each.
+const (
+	manyHosted = 1000
+	manyXen    = 200
+	manyXL     = 10
+)
+
+// spare is what a host must have left of its memory, bytes.
+const spare = 512 << 20
+
+// many measures the start of one after another that all stay, to the first instruction of main, without a pool, beside posix_spawn of the same source and on Xen xl create: the
+// paper's figure 5. The nth is a sample of the series that has n in its name.
+func (b *Bench) many(ctx context.Context) (err error) {
+	hv, info, err := b.host()
+	if err != nil {
+		return err
+	}
+	defer hv.Close()
+	image, err := b.program("stay.kx")
+	if err != nil {
+		return err
+	}
+	x, err := b.newXL(hv, image, engine.DefaultMemory)
+	if err != nil {
+		return err
+	}
+	spawner, err := b.spawner("spawn-many", "stay")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, spawner.close()) }()
+	e, err := b.engine("many", 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop(e)) }()
+
+	n := manyHosted
+	if info.Name == "xen" {
+		n = manyXen
+	}
+	if b.Quick {
+		n /= 10
+	}
+	warm, err := e.Run(ctx, engine.RunRequest{Image: image}) // the image is read and prepared once
+	if err != nil {
+		return err
+	}
+	if err := untilIdle(ctx, e, warm.PID); err != nil {
+		return err
+	}
+	b.say("%d pVMs, one after another", n)
+	spawned, pvms, created := &Series{}, &Series{}, &Series{}
+	clock := startClock()
+	for i := range n {
+		if short, err := memoryShort(hv); err != nil {
+			return err
+		} else if short {
+			b.say("memory allows %d", i)
+			break
+		}
+		if err := spawned.once(spawner.once); err != nil {
+			return err
+		}
+		if err := pvms.once(func() (time.Duration, error) { return stayOnce(ctx, e, image) }); err != nil {
+			return fmt.Errorf("pVM %d of %d: %w", i+1, n, err)
+		}
+	}
+	if x != nil {
+		b.say("%d domains by xl, one after another", manyXL)
+		defer func() {
+			for i := range created.All {
+				err = errors.Join(err, x.destroy(manyName(i)))
+			}
+		}()
+		for i := range manyXL {
+			if err := created.once(func() (time.Duration, error) { return x.create(manyName(i)) }); err != nil {
+				return err
+			}
+		}
+	}
+	clock.scale(spawned, pvms, created)
+	r := &Report{Bench: "boot-many", Time: time.Now(), Machine: machine(&info)}
+	for _, part := range decades(len(pvms.All)) {
+		peer := part.of("posix_spawn", spawned)
+		peer.sum(nil, 0)
+		ours := part.of("pVM", pvms)
+		ours.sum(peer, 0)
+		r.Series = append(r.Series, peer, ours)
+		r.Values = append(r.Values, part.total("posix_spawn", spawned), part.total("pVM", pvms))
+		if part.to <= len(created.All) {
+			xl := part.of("xl create", created)
+			xl.sum(peer, 0)
+			r.Series = append(r.Series, xl)
+			r.Values = append(r.Values, part.total("xl create", created))
+		}
+	}
+	return b.print(r)
+}
+
+func manyName(i int) string { return fmt.Sprintf("%s-%d", xlName, i) }
+
+func memoryShort(hv xen.Hypervisor) (bool, error) {
+	free, err := available(hv)
+	return free < spare, err
+}
+
+// once adds what it measures.
+func (s *Series) once(measure func() (time.Duration, error)) error {
+	took, err := measure()
+	if err == nil {
+		s.add(took)
+	}
+	return err
+}
+
+// stayOnce starts a pVM that tells when it has come to main, and stays; the result is in ticks.
+func stayOnce(ctx context.Context, e *engine.Engine, image string) (time.Duration, error) {
+	start := rdtsc()
+	p, err := e.Run(ctx, engine.RunRequest{Image: image})
+	if err != nil {
+		return 0, err
+	}
+	lr, err := e.Logs(ctx, p.PID, engine.LogOptions{Lines: -1, Follow: true})
+	if err != nil {
+		return 0, err
+	}
+	defer lr.Close()
+	c, err := lr.Recv()
+	if err != nil {
+		return 0, fmt.Errorf("stay: printed nothing: %w", err)
+	}
+	at, err := strconv.ParseUint(strings.TrimSpace(string(c.Data)), 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(at - start), nil
+}
+
+// decade is a part of those that were started: the first is 1.
+type decade struct{ from, to int }
+
+// decades are 1 to 10, 11 to 100, and so on, up to n.
+func decades(n int) (list []decade) {
+	for from, to := 1, 10; from <= n; from, to = to+1, 10*to {
+		list = append(list, decade{from, min(to, n)})
+	}
+	return list
+}
+
+// of is its part of all.
+func (d decade) of(kind string, all *Series) *Series {
+	return &Series{Name: fmt.Sprintf("%d to %d: %s", d.from, d.to, kind), All: all.All[d.from-1 : d.to]}
+}
+
+// total is what it took to start all up to its last.
+func (d decade) total(kind string, all *Series) Value {
+	sum := time.Duration(0)
+	for _, took := range all.All[:d.to] {
+		sum += took
+	}
+	return Value{Name: fmt.Sprintf("time to start %d: %s", d.to, kind), Value: float64(sum) / 1e6, Unit: "ms"}
+}
