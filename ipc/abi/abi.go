@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 9
+	AbiVersion = 10
 	PageSize   = 4096
 )
 
