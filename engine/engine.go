@@ -181,7 +181,7 @@ func (e *Engine) Stop() error {
 	e.once.Do(func() { close(e.quit) })
 	e.tending.Wait()
 	e.placeholders.close()
-	e.net.close()
+	e.leaveSwitch()
 	e.images.close()
 	e.libs.close()
 	e.events.addf("engine", nil, "engine stopped")

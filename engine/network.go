@@ -364,10 +364,15 @@ func (e *Engine) anyOnline() bool {
 	return slices.ContainsFunc(e.live(), func(p *pvm) bool { return p.online.Load() })
 }
 
-func (n *netSwitch) close() {
+// leaveSwitch closes the way to the switch, which leaves, too, if no pVM is left to the next engine.
+func (e *Engine) leaveSwitch() {
+	n := &e.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s := n.client.Load(); s != nil {
+		if !e.anyOnline() {
+			s.Spare()
+		}
 		s.Close()
 	}
 }

@@ -257,6 +257,9 @@ func (c *Client) Unpublish(address string) error {
 	return c.do(&request{Op: "unpublish", Address: address})
 }
 
+// Spare says that nobody will need the switch: without ports it leaves as soon as this connection is closed, and what pVMs have sent is delivered.
+func (c *Client) Spare() error { return c.do(&request{Op: "spare"}) }
+
 func (c *Client) do(q *request) error {
 	_, err := c.call(q)
 	return err

@@ -130,10 +130,38 @@ func TestProcess(t *testing.T) {
 	}
 	eventually(t, "its descriptors are closed", func() bool { return openFiles(t, st.PID) <= files })
 	second.Close()
+	left(t, o, st)
+}
+
+// left waits until a switch has left.
+func left(t *testing.T, o Options, st State) {
+	t.Helper()
 	eventually(t, "a switch that nobody needs leaves", func() bool {
 		_, err := os.Stat(filepath.Join(o.Dir, socketName))
 		return os.IsNotExist(err) && syscall.Kill(st.PID, 0) != nil
 	})
+}
+
+// TestSpare holds that a switch leaves at once when an engine has said that none is to come, unless one comes.
+func TestSpare(t *testing.T) {
+	o := process(t)
+	first, st := engine(t, o)
+	if err := first.Spare(); err != nil {
+		t.Fatal(err)
+	}
+	second, again := engine(t, o)
+	first.Close()
+	time.Sleep(time.Second)
+	if now, err := second.State(); err != nil || now.PID != st.PID || again.PID != st.PID {
+		t.Errorf("%+v, %v, want the first one", now, err)
+	}
+	second.Spare()
+	second.Close()
+	begin := time.Now()
+	left(t, o, st)
+	if took := time.Since(begin); took >= IdleGrace {
+		t.Errorf("it has left after %v", took)
+	}
 }
 
 func openFiles(t *testing.T, pid int) int {

@@ -38,6 +38,7 @@ type server struct {
 	sw      *Switch
 	dir     string // of its socket
 	engines atomic.Int32
+	spare   atomic.Bool // the last engine has said that it needs none
 }
 
 // Main is the process: args are its folder, the gateway, and whether that is the host's loopback, as Dial starts
@@ -98,7 +99,7 @@ func serve(ctx context.Context, ln *net.UnixListener, dir string, c Config) erro
 	return err
 }
 
-// leaveIdle closes idle when there was neither port nor engine for IdleGrace.
+// leaveIdle closes idle when there was neither port nor engine for IdleGrace, or at once if no engine is to come.
 func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 	const look = 250 * time.Millisecond
 	since := time.Now()
@@ -112,14 +113,17 @@ func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 			since = time.Now()
 			continue
 		}
-		if time.Since(since) >= IdleGrace && s.leave() {
+		if (s.spare.Load() || time.Since(since) >= IdleGrace) && s.leave() {
 			close(idle)
 			return
 		}
 	}
 }
 
-func (s *server) busy() bool { return s.engines.Load() > 0 || len(s.sw.Ports()) > 0 }
+// busy tells whether somebody is there, or something still to be delivered of who was.
+func (s *server) busy() bool {
+	return s.engines.Load() > 0 || len(s.sw.Ports()) > 0 || s.sw.relay.count() > 0
+}
 
 // leave removes the socket, unless somebody is about to use it.
 func (s *server) leave() bool {
@@ -147,6 +151,7 @@ func (s *server) accept(ln *net.UnixListener) error {
 			continue
 		}
 		s.engines.Add(1)
+		s.spare.Store(false)
 		go func() {
 			defer s.engines.Add(-1)
 			if err := s.converse(c); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
@@ -216,6 +221,8 @@ func (s *server) do(q *request) (answer response, err error) {
 		err = s.sw.SetEvents(q.ID, *q.Events)
 	case q.Op == "publish" && q.Publication != nil:
 		err = s.sw.Publish(*q.Publication)
+	case q.Op == "spare":
+		s.spare.Store(true)
 	case q.Op == "unpublish":
 		err = s.sw.Unpublish(q.Address)
 	default:
