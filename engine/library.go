@@ -99,17 +99,18 @@ type Library struct {
 	LibraryUse
 	Sharers int `json:"sharers"` // pVMs that have the same pages, this one included
 	// Calls of its functions, wherever they are made: those that are bound, and those that will be when they are made first. -1: the files
-	// are not those any more with which an earlier engine has linked it.
+	// are not those any more with which an earlier engine has linked it, or that was in the middle of an update and the pVM is silent.
 	Bound int `json:"bound"`
 	Lazy  int `json:"lazy"`
 }
 
 // Libraries implements API.
-func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
+func (e *Engine) Libraries(ctx context.Context, pid int) ([]Library, error) {
 	p, err := e.findLive(pid, "only pVMs have libraries")
 	if err != nil {
 		return nil, err
 	}
+	settled := e.awaitSettled(ctx, p)
 	e.mu.Lock()
 	list := []Library{}
 	for _, u := range p.rec.Libraries {
@@ -120,6 +121,9 @@ func (e *Engine) Libraries(_ context.Context, pid int) ([]Library, error) {
 		list = append(list, Library{LibraryUse: u, Sharers: len(e.those(same)), Bound: -1, Lazy: -1})
 	}
 	e.mu.Unlock()
+	if !settled { // some may be mapped no more
+		return list, nil
+	}
 	linked, err := e.linkedOf(p)
 	if err != nil {
 		return list, nil

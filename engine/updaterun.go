@@ -410,7 +410,6 @@ func (e *Engine) settleUpdate(p *pvm) {
 		e.log.Error("update", "pid", p.pid, "err", err)
 		return
 	}
-	p.unsettled.Store(false)
 	pinned := p.pins(now)
 	if err == nil {
 		p.linked.Store(nil) // it is found out anew
@@ -421,8 +420,27 @@ func (e *Engine) settleUpdate(p *pvm) {
 	} else {
 		e.events.addf("update refused", &p.rec.Process, "%s: %s: an earlier engine did not finish it", now.New.Name, now.New.Path)
 	}
+	p.unsettled.Store(false)
 	e.endUpdate(p, now, true, err == nil, pinned)
 }
+
+// awaitSettled waits until it is known which libraries p has, in vain if p does not answer: it may be stopped.
+func (e *Engine) awaitSettled(ctx context.Context, p *pvm) (settled bool) {
+	ctx, cancel := context.WithTimeout(ctx, e.patience/taskShare)
+	defer cancel()
+	for p.unsettled.Load() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.ended:
+			return false
+		case <-time.After(settleLook):
+		}
+	}
+	return true
+}
+
+const settleLook = 2 * time.Millisecond
 
 // pins tells whether p, which has the new library, uses constants of the old one still. Its answer tells, which no engine may have taken, but
 // which is in its place until another task is; if not, it may.
