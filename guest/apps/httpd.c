@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -392,6 +393,17 @@ static int fail(const char *what)
 	return 1;
 }
 
+/* A connection has two descriptors while it is sent a file. */
+static void many_descriptors(void)
+{
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_NOFILE, &l)) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET};
@@ -411,6 +423,7 @@ int main(int argc, char **argv)
 		return usage(stderr, 2);
 	if (chdir(optind < argc ? argv[optind] : "/"))
 		return fail(argv[optind]);
+	many_descriptors();
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (listener < 0)
 		return fail("socket");

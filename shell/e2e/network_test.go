@@ -171,7 +171,7 @@ func TestNetworkKilled(t *testing.T) {
 	echoes(t, connected(t, port), 1000)
 	h.output(t, "ps")
 	echoes(t, c, 1000)
-	if out := h.output(t, "run", "--net", "user", image, "say", "net", "7", "hello"); out != "hello\n" {
+	if out := h.output(t, "run", "--name", "client", "--net", "user", image, "say", "net", "7", "hello"); out != "hello\n" {
 		t.Errorf("%q", out)
 	}
 	for _, process := range h.switches(t) {
