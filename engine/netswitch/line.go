@@ -364,6 +364,7 @@ func (l *line) hear(s *segment) bool {
 		return false
 	case s.flags&flagRST != 0:
 		if s.seq-l.rcv <= uint32(lineBuffer) {
+			l.flush() // its last words: a server that has not read all resets behind them
 			l.over(true)
 		}
 		return false
@@ -611,6 +612,7 @@ func (l *line) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != lineOpen || !l.fin {
+		l.flush()
 		l.over(true)
 		return
 	}

@@ -191,6 +191,22 @@ func TestLineReset(t *testing.T) {
 	}
 }
 
+// TestLineLastWords holds that the host reads what a pVM has said before it resets a connection, as a server does that has not read all.
+func TestLineLastWords(t *testing.T) {
+	for range 20 {
+		g := newRawGuest(t, 1000)
+		g.say(0, "goodbye")
+		g.segment(segment{seq: g.seq, flags: flagRST})
+		got := make([]byte, 7)
+		if _, err := io.ReadFull(g.host, got); err != nil || string(got) != "goodbye" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if _, err := g.host.Read(got); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestLineWindow holds that no more is sent than the pVM takes, that what it does not answer is sent again, and that a window is found
 // to be open though nobody has said so.
 func TestLineWindow(t *testing.T) {
