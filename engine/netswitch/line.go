@@ -593,6 +593,9 @@ func (l *line) join(fd int) {
 		l.abort()
 		return
 	case l.state != lineOpen:
+		if l.back.len() > 0 {
+			sendNow(fd, l.back.bytes())
+		}
 		closeHost(fd, true)
 		return
 	}
@@ -656,10 +659,11 @@ func (l *line) over(reset bool) {
 	l.state = lineOver
 	l.port.forget(l)
 	l.port.sw.relay.forget(l)
+	l.out = queue{}
 	if l.fd >= 0 {
 		closeHost(l.fd, reset)
-	}
-	l.out, l.back = queue{}, queue{}
+		l.back = queue{}
+	} // else join has its last words to say
 	l.release()
 	if opening {
 		close(l.opened)
