@@ -572,7 +572,7 @@ func (l *line) open() {
 	}
 }
 
-// giveUp ends one that was not answered. It tells whether there was an answer.
+// giveUp ends one that was not answered. It tells whether there was an answer, if only a few words and an end.
 func (l *line) giveUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -580,7 +580,7 @@ func (l *line) giveUp() bool {
 		l.reset(l.una)
 		l.over(true)
 	}
-	return l.state == lineOpen
+	return l.state == lineOpen || l.back.len() > 0
 }
 
 // join gives it its socket, which is the line's from here on.
