@@ -85,7 +85,7 @@ func (s *server) up(ctx context.Context, h hello) error {
 			return nil
 		}
 		if why := s.ended(); why != nil {
-			return fmt.Errorf("the server ended before it answered: %w", why)
+			return endedEarly(why)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -244,9 +244,19 @@ func runServer(ctx context.Context, e *engine.Engine, r engine.RunRequest, addre
 			return fmt.Errorf("exit status %d %s: %s", d.Exit.Code, d.Exit.Reason, lastLine(logged(ctx, e, p.PID)))
 		},
 	}
-	s.addr, err = address(d)
+	if s.addr, err = address(d); err == nil {
+		return s, nil
+	}
+	// A server that has ended, of which that is to be said, has no device any more.
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if why := s.ended(); why != nil {
+			return s, endedEarly(why)
+		}
+	}
 	return s, err
 }
+
+func endedEarly(why error) error { return fmt.Errorf("the server ended before it answered: %w", why) }
 
 // logged is what a pVM has printed.
 func logged(ctx context.Context, e *engine.Engine, pid int) string {
