@@ -101,13 +101,14 @@ type session struct {
 	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
 	greeting string
 
-	words []string      // of run's command line
-	image string        // its name
-	job   *job          // what Ctrl-Z made of it
-	asked chan struct{} // something asked the pVM to stop; nil: nobody makes a job of it
-	inRaw atomic.Bool
-	over  chan struct{} // closed when err is known: there is no more output; nil: nobody has begun to receive
-	err   error
+	words    []string      // of run's command line
+	image    string        // its name
+	job      *job          // what Ctrl-Z made of it
+	asked    chan struct{} // something asked the pVM to stop; nil: nobody makes a job of it
+	inRaw    atomic.Bool
+	received atomic.Int64  // time of the last output, ns since the epoch
+	over     chan struct{} // closed when err is known: there is no more output; nil: nobody has begun to receive
+	err      error
 
 	started chan struct{} // closed when pid is known, or there will be none (0); nil: it is
 	interrupts
@@ -292,6 +293,7 @@ func (s *session) receive(stdout, stderr io.Writer) error {
 			broken = true
 			s.forward(syscall.SIGPIPE)
 		}
+		s.received.Store(chunk.Time.UnixNano())
 	}
 }
 

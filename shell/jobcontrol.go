@@ -198,10 +198,31 @@ func (s *session) watchStop(ctx context.Context, away chan<- error) {
 		for end := time.Now().Add(stopWait); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(stopLook) {
 			snap, err := s.api.Snapshot(ctx, false)
 			if err == nil && stoppedIn(snap, s.pid) {
+				s.catchUp(ctx)
 				leaveTalk(away, errStopped)
 				return
 			}
 		}
+	}
+}
+
+// catchUp waits until all is here that a stopped pVM has written, as the echo of what stopped it: it would come after the prompt.
+func (s *session) catchUp(ctx context.Context) {
+	r, err := s.api.Logs(ctx, s.pid, engine.LogOptions{Lines: 1})
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	last := int64(0)
+	for {
+		chunk, err := r.Recv()
+		if err != nil {
+			break
+		}
+		last = chunk.Time.UnixNano()
+	}
+	for end := time.Now().Add(stopWait); s.received.Load() < last && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(time.Millisecond)
 	}
 }
 
