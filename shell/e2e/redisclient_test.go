@@ -285,7 +285,8 @@ func TestNetworkRedisTools(t *testing.T) {
 // Of Redis's own tests those that are quick end in a pVM as natively: make redis-suite has them all.
 func TestNetworkRedisSuite(t *testing.T) {
 	h := newHome(t)
-	tests := []string{"unit/type/incr", "unit/protocol", "unit/info", "unit/auth", "unit/keyspace", "unit/multi", "unit/type/set"}
+	// The first two everywhere: unit/protocol wants 10,000 writes to be taken within 30 s.
+	tests := []string{"unit/type/incr", "unit/auth", "unit/protocol", "unit/info", "unit/keyspace", "unit/multi", "unit/type/set"}
 	var options []string
 	for _, name := range tests[:max(len(tests)/slowness, 2)] {
 		options = append(options, "--single", name)
@@ -298,7 +299,7 @@ func TestNetworkRedisSuite(t *testing.T) {
 		cmd.Stderr = &errs
 		defer time.AfterFunc(4*patience, func() { cmd.Process.Kill() }).Stop()
 		out, err := cmd.Output()
-		if err != nil || errs.Len() > 0 || strings.Count(string(out), "\nok ") < 30 {
+		if err != nil || errs.Len() > 0 || strings.Count(string(out), "\nok ") < 20 {
 			t.Errorf("%v\n%s%s", err, errs.String(), out)
 		}
 		return string(out)
