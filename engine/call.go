@@ -116,20 +116,15 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 // callStop is a pVM that a signal stops: nothing of it runs any more. It has its answer first: an engine that dies in between leaves nothing that another
 // one would do after a SIGCONT.
 func (e *Engine) callStop(p *pvm, call ipc.Call) {
-	s := unix.Signal(call.A[1])
-	switch s {
-	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-	default:
-		s = 0
-	}
-	result := int64(0)
-	if s == 0 {
+	s, result := unix.Signal(call.A[1]), int64(0)
+	stops := s == unix.SIGSTOP || s == unix.SIGTSTP || s == unix.SIGTTIN || s == unix.SIGTTOU
+	if !stops {
 		result = -int64(unix.EINVAL)
 	}
 	p.calls.Answer(call, result)
-	p.dom.Notify() // if it has gone: tend will see
-	if s != 0 {
-		e.pause(p, s)
+	p.dom.Notify()
+	if stops {
+		e.pause(p, s) // if it has gone: tend will see
 	}
 }
 

@@ -153,9 +153,7 @@ func (x *execution) disown() error {
 			fmt.Fprintf(x.hc.Stderr, "disown: (%s): no such job\n", a)
 			return interp.ExitStatus(1)
 		}
-		s.mu.Lock()
-		j.text = ""
-		s.mu.Unlock()
+		s.disown(j)
 	}
 	return nil
 }

@@ -62,6 +62,13 @@ func (s *Shell) jobList() []*job {
 	return list
 }
 
+// disown takes a job off the list; it goes on.
+func (s *Shell) disown(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.text = ""
+}
+
 // jobLine is a job as jobs and the notice at the prompt show it.
 func (s *Shell) jobLine(j *job, mark byte, long, stopped bool) string {
 	state, and := "Running", " &"

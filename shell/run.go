@@ -331,6 +331,9 @@ func (c *Call) attend(s *session) error {
 	case errors.Is(err, errStopped):
 		return c.suspend(s)
 	case errors.Is(err, errDetached):
+		if s.job != nil { // its console has been given up
+			c.shell.disown(s.job)
+		}
 		c.shell.note(s.pid)
 		return nil
 	case err != nil:

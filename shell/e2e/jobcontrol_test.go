@@ -55,6 +55,20 @@ func TestJobControl(t *testing.T) {
 	term.typed("echo status $?")
 	term.expect("status 130")
 
+	term.typed("run --name left " + apps + "cat.kx")
+	term.expect("\n")
+	h.started(t, "left")
+	term.send("\x1a")
+	term.expect(`Stopped +run --name left`)
+	term.typed("fg")
+	term.expect("run --name left")
+	term.send("here\r")
+	term.expect("here\r?\nhere")
+	term.send("\x1d") // Ctrl-]: it goes on, and is no job any more
+	term.expect("detached")
+	term.typed("fg; kill left")
+	term.expect("no job")
+
 	term.typed("run --name spinner " + apps + "spin.kx &")
 	term.expect(`\[\d\] (\d+)`)
 	term.typed("kill -STOP $!; jobs")
