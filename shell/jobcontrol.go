@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	stopKey  = 0x1a // Ctrl-Z
-	stopWait = 2 * time.Second
+	stopKey  = 0x1a        // Ctrl-Z
+	stopWait = time.Minute // a busy machine takes its time, and a program that takes the key itself does not stop
 	stopLook = 50 * time.Millisecond
+	stopRest = time.Second
+	echoWait = 2 * time.Second
 )
 
 // errStopped ends a session whose pVM stopped at Ctrl-Z. It is not for a program that takes the key as any other.
@@ -130,7 +132,8 @@ func (c *Call) goOn(j *job) error {
 	if err != nil {
 		return err
 	}
-	if err := api.SignalFamily(c, j.pid(), int(syscall.SIGCONT)); err != nil {
+	err = api.SignalFamily(c, j.pid(), int(syscall.SIGCONT))
+	if err != nil && codeOf(err) != engine.CodeNoPVM { // it has just ended: who waits hears how
 		return aboutPVM(fmt.Sprint(j.pid()), err)
 	}
 	return nil
@@ -195,12 +198,19 @@ func (s *session) watchStop(ctx context.Context, away chan<- error) {
 			return
 		case <-s.asked:
 		}
-		for end := time.Now().Add(stopWait); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(stopLook) {
+		nap := stopLook
+		for end := time.Now().Add(stopWait); time.Now().Before(end) && ctx.Err() == nil; nap = min(2*nap, stopRest) {
 			snap, err := s.api.Snapshot(ctx, false)
 			if err == nil && stoppedIn(snap, s.pid) {
 				s.catchUp(ctx)
 				leaveTalk(away, errStopped)
 				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-s.asked: // once more
+				nap = stopLook / 2
+			case <-time.After(nap):
 			}
 		}
 	}
@@ -221,7 +231,7 @@ func (s *session) catchUp(ctx context.Context) {
 		}
 		last = chunk.Time.UnixNano()
 	}
-	for end := time.Now().Add(stopWait); s.received.Load() < last && time.Now().Before(end) && ctx.Err() == nil; {
+	for end := time.Now().Add(echoWait); s.received.Load() < last && time.Now().Before(end) && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -57,7 +57,8 @@ func TestJobControl(t *testing.T) {
 
 	term.typed("run --name left " + apps + "cat.kx")
 	term.expect("\n")
-	h.started(t, "left")
+	term.send("begun\r")
+	term.expect("begun\r?\nbegun")
 	term.send("\x1a")
 	term.expect(`Stopped +run --name left`)
 	term.typed("fg")
