@@ -74,6 +74,7 @@ func (e *Engine) corrupt(p *pvm, err error) {
 func (e *Engine) reap(p *pvm) {
 	p.drain(false)
 	e.passRings(p) // its last words to its relatives
+	e.awaitEnding(p)
 	x, report := e.verdict(p)
 	if p.unkept > 0 {
 		if x.Reason != "" {
@@ -123,6 +124,40 @@ func (e *Engine) reap(p *pvm) {
 		e.tellParent(p, statusOf(x), rec.Time)
 	}
 	e.letGo(p) // nobody waits for the domain to be taken apart
+}
+
+// endingPatience is how long a pVM that says that it has exited may take until it has.
+const endingPatience = time.Second
+
+// ending are the children of p that say that they have exited, which p may know from themselves (guest/kern/ended.c).
+func (e *Engine) ending(p *pvm) []*pvm {
+	e.mu.Lock()
+	living := e.those(func(c *pvm) bool { return c.rec.PPID == p.pid && c.rec.Exit == nil })
+	e.mu.Unlock()
+	return slices.DeleteFunc(living, func(c *pvm) (not bool) {
+		not = true
+		c.shared(func() error {
+			_, exited, err := ipc.ReadStatus(c.dom.Control())
+			not = !exited
+			return err
+		})
+		return not
+	})
+}
+
+// awaitEnding lets the children of a pVM that has ended go first: it may have waited for them, and is not to be survived by them.
+func (e *Engine) awaitEnding(p *pvm) {
+	timer := time.NewTimer(endingPatience)
+	defer timer.Stop()
+	for _, c := range e.ending(p) {
+		select {
+		case <-c.ended:
+		case <-e.quit:
+			return
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // dropEnded takes a remembered pVM out of the table, with its log. The caller holds e.mu.

@@ -113,6 +113,9 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		defer e.mu.Unlock()
 		e.leave(parent.Family)
 	}); err != nil {
+		if call.Flags&abi.ForkPatient != 0 { // it asks again
+			return nil, err
+		}
 		return fail(err)
 	}
 	c := newPVM()

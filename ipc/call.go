@@ -8,9 +8,10 @@ import (
 
 // Call is what a pVM asks of the engine: abi.CallFork, abi.CallKill, abi.CallReap, or nonsense.
 type Call struct {
-	N  uint32 // its number
-	Op uint32
-	A  [3]uint64
+	N     uint32 // its number
+	Op    uint32
+	Flags uint32
+	A     [3]uint64
 }
 
 // Calls takes the calls of a pVM, one at a time: the pVM does nothing until it has been answered. It is
@@ -34,6 +35,7 @@ func (c *Calls) Next() (call Call, ok bool) {
 		return Call{}, false
 	}
 	call.Op = atomic.LoadUint32(&c.area.Op)
+	call.Flags = atomic.LoadUint32(&c.area.Flags)
 	for i := range call.A {
 		call.A[i] = atomic.LoadUint64(&c.area.A[i])
 	}

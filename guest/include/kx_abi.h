@@ -15,7 +15,7 @@
 #include <stdint.h>
 #endif
 
-#define KX_ABI_VERSION 10
+#define KX_ABI_VERSION 11
 #define KX_PAGE_SIZE 4096
 
 /* ELF note that every image carries, beside Xen's own notes: name "KX", type KX_NOTE_ABI, struct kx_note. */
@@ -250,6 +250,9 @@
 #define KX_RANGES 64
 #define KX_RANGE_COPY 1
 #define KX_RANGE_DROP 2
+
+/* A child has said itself that it ends, and the engine has not: a caller whose family has no room asks again when it has. */
+#define KX_FORK_PATIENT 8
 
 /* kx_control.reason, of an end by SIGKILL */
 #define KX_REASON_MEMORY 1 /* the host, or the pVM's limit, had no frame for a page that was to be copied */

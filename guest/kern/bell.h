@@ -18,16 +18,24 @@ bool member_signal(long pid, int sig);
 void member_signal_none(uint32_t place, bool on);
 void member_signals(void); /* what has come */
 
+/* ---- ended.c: exits that a parent hears of from who exits ---- */
+
+void ended_tell(uint32_t parent, int status); /* to the member in that place; we are going, and have dropped everything */
+void ended_news(void);  /* what has come */
+void ended_begin(void); /* we have a place: what was told to who had it before is nothing to us */
+
 /* ---- line.c: event channels between members, where the hypervisor has no bells (KX_F_BELLS) ---- */
 
 bool line_send(uint32_t place);            /* false: there is none yet, but it was asked for */
 void lines_offer(const struct object *o);  /* who has the object will be able to wake us */
+void lines_offer_to(uint32_t place);       /* ... and so for one member */
 void lines_listen(bool on);                /* whether they interrupt: only while we sleep */
 void lines_begin(void);                    /* we have a place, and no line yet: those of a parent are its own */
 
 /* ---- both, in the area ---- */
 
 #define OFFERS 4 /* of a member, that nobody has taken up */
+#define ENDS 2   /* that a member has been told of, and has not seen yet */
 
 struct line_offer {
 	uint32_t to;   /* the place that it is for, plus 1, and LINE_*; 0: nobody's */
@@ -38,6 +46,7 @@ struct family_bells {
 	uint64_t signal[KX_MEMBERS]; /* for the member in that place: its PID | number << 16 | sender << 32; 0: none */
 	uint32_t asks[KX_MEMBERS];   /* who wants a line to the member in that place, plus 1; 0: nobody */
 	struct line_offer offers[KX_MEMBERS][OFFERS];
+	uint64_t ended[KX_MEMBERS][ENDS]; /* for a parent: PID | status << 16 | CPU time in us << 32; 0: none */
 };
 
 struct family_bells *family_bells(void);

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "bell.h"
 #include "process.h"
 
 #define STOPPED 0x7f      /* low byte of a status word */
@@ -12,7 +13,9 @@ struct child {
 	struct list_node node;
 	int pid;
 	int dead;
-	int news; /* status is worth a report */
+	int news;  /* status is worth a report */
+	int early; /* it has told its end itself, and the engine has not */
+	int over;  /* nobody wants to know any more */
 	uint32_t status;
 	int64_t cpu_ns;
 };
@@ -21,6 +24,7 @@ static struct list_node children = {&children, &children};
 static struct waitq child_q = WAITQ_INIT(child_q);
 static int parent_once;   /* there may be relatives */
 static int64_t reaped_ns; /* CPU time of those that were waited for */
+static int ending;        /* so many are early */
 
 static struct child *find(int pid)
 {
@@ -61,9 +65,15 @@ void children_forked(void)
 	while (!list_empty(&children))
 		forget(CONTAINER_OF(children.next, struct child, node));
 	reaped_ns = 0;
+	ending = 0;
 }
 
 /* ---- news ---- */
+
+static int is_end(uint32_t status)
+{
+	return status != CONTINUED && (status & 0xff) != STOPPED;
+}
 
 static void info_of(const struct child *c, siginfo_t *info)
 {
@@ -85,35 +95,87 @@ static void info_of(const struct child *c, siginfo_t *info)
 	}
 }
 
-/* Nobody needs the child's status any more. */
-static void reap(struct child *c)
+/* The engine keeps the child's status for us no longer: its PID can be another one's. */
+static void bury(struct child *c)
 {
 	int pid = c->pid;
 
-	reaped_ns += c->cpu_ns;
 	forget(c);
 	engine_call(KX_CALL_REAP, 0, (uint64_t)pid, 0, 0);
 }
 
-/* The engine tells of a child. */
-void child_news(int pid, uint32_t status, int64_t cpu_ns)
+/* Nobody needs the child's status any more. */
+static void reap(struct child *c)
+{
+	reaped_ns += c->cpu_ns;
+	c->over = 1;
+	if (!c->early)
+		bury(c);
+}
+
+static void news(struct child *c, uint32_t status, int64_t cpu_ns)
 {
 	const struct sigact *act = &sigacts[SIGCHLD];
-	struct child *c = find(pid);
 	siginfo_t info;
 
-	if (!c || c->dead)
-		return;
 	c->status = status;
 	c->cpu_ns = cpu_ns;
 	c->news = 1;
-	c->dead = status != CONTINUED && (status & 0xff) != STOPPED;
+	c->dead = is_end(status);
 	info_of(c, &info);
 	if (c->dead && (act->handler == (uint64_t)SIG_IGN || act->flags & SA_NOCLDWAIT))
 		reap(c);
 	if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || !(act->flags & SA_NOCLDSTOP))
 		signal_process(SIGCHLD, &info);
 	wake_all(&child_q);
+}
+
+void child_news(int pid, uint32_t status, int64_t cpu_ns)
+{
+	struct child *c = find(pid);
+
+	if (!c)
+		return;
+	if (!c->dead) {
+		news(c, status, cpu_ns);
+	} else if (c->early && is_end(status)) {
+		c->early = 0;
+		ending--;
+		if (c->over)
+			bury(c);
+		wake_all(&child_q);
+	}
+}
+
+void child_ended(int pid, uint32_t status, int64_t cpu_ns)
+{
+	struct child *c = find(pid);
+
+	if (!c || c->dead)
+		return;
+	c->early = 1;
+	ending++;
+	news(c, status, cpu_ns);
+}
+
+bool child_waited(int pid)
+{
+	const struct child *c = find(pid);
+
+	return c && c->over;
+}
+
+int children_ending(void)
+{
+	return ending;
+}
+
+void children_settle(int most)
+{
+	int64_t end = now_ns() + NSEC;
+
+	while (ending > most && !wait_on_killable(&child_q, end))
+		;
 }
 
 void signal_family(int sig)
@@ -128,7 +190,7 @@ void signal_family(int sig)
 /* pid as waitpid(2) has it. Children are all of one group as long as they make none of their own. */
 static int matches(const struct child *c, long pid)
 {
-	return pid > 0 ? c->pid == pid : pid == -1 || pid == 0 || -pid == process_group();
+	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || pid == 0 || -pid == process_group();
 }
 
 static int wanted_news(const struct child *c, long options)
@@ -138,6 +200,22 @@ static int wanted_news(const struct child *c, long options)
 	if (c->dead)
 		return !!(options & WEXITED);
 	return !!(options & (c->status == CONTINUED ? WCONTINUED : WUNTRACED));
+}
+
+/* Those that are waited for will be able to wake us, as many as find room. */
+static void offer_lines(long pid)
+{
+	int left = OFFERS;
+
+	for (struct list_node *n = children.next; family_in() && n != &children && left; n = n->next) {
+		const struct child *c = CONTAINER_OF(n, struct child, node);
+		uint32_t place = c->dead || !matches(c, pid) ? 0 : family_find(c->pid);
+
+		if (!place)
+			continue;
+		lines_offer_to(place - 1);
+		left--;
+	}
 }
 
 /* The child that there is news of: 0 and *found; *found is NULL with WNOHANG if there is none. */
@@ -161,6 +239,7 @@ static long await(long pid, long options, struct child **found)
 			return -ECHILD;
 		if (options & WNOHANG || err)
 			return err;
+		offer_lines(pid);
 		err = wait_on(&child_q, FOREVER);
 	}
 }

@@ -49,6 +49,11 @@ int out_ready(void)
 	return out_has_room(1);
 }
 
+bool out_drained(void)
+{
+	return control->conout.cons == out_prod;
+}
+
 /* Copies n bytes to ring position at; get is how: from the kernel or from the program. */
 static int put_bytes(uint32_t at, const void *src, size_t n, int (*get)(void *, const void *, size_t))
 {

@@ -2,12 +2,16 @@
 #ifndef CONSOLE_H
 #define CONSOLE_H
 
+#include <stdbool.h>
+
 #include "kern.h"
 
 /* Bytes of data that one record could take now. */
 size_t out_room(void);
 /* Whether there is any; asks the engine for an event if not. */
 int out_ready(void);
+/* Whether the engine has taken all that was written. */
+bool out_drained(void);
 /* Sleeps until one record of need bytes fits: 0, -EAGAIN or -EINTR. */
 int out_wait(size_t need, int nonblock);
 /* Writes a record that fits. */

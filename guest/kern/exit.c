@@ -4,15 +4,20 @@
 #include "network.h"
 #include "process.h"
 
-static void shut_down(int status, unsigned reason) __attribute__((noreturn));
-
-static void shut_down(int status, unsigned reason)
+/* From here on that is how it ended, also if it is killed before it has. */
+static void conclude(int status)
 {
-	struct sched_shutdown how = {reason};
-
 	control->status = (uint32_t)status;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	control->state = KX_STATE_EXITED;
+}
+
+static void shut_down(unsigned reason) __attribute__((noreturn));
+
+static void shut_down(unsigned reason)
+{
+	struct sched_shutdown how = {reason};
+
 	for (;;)
 		hyper_sched(SCHEDOP_shutdown, &how);
 }
@@ -22,22 +27,25 @@ void exit_process(int status)
 	if (&kx_network)
 		kx_network.exited();
 	robust_exit_all();
-	family_exit();
-	shut_down(status, SHUTDOWN_poweroff);
+	conclude(status);
+	family_exit(status);
+	shut_down(SHUTDOWN_poweroff);
 }
 
 void exit_crashed(const struct kx_crash *c)
 {
 	*(struct kx_crash *)&control->crash = *c;
 	robust_exit_all();
-	family_exit();
-	shut_down((int)c->signo, SHUTDOWN_crash);
+	family_exit(-1); /* the engine's report is to be on the console before the parent goes on */
+	conclude((int)c->signo);
+	shut_down(SHUTDOWN_crash);
 }
 
 void exit_out_of_memory(void)
 {
 	control->reason = KX_REASON_MEMORY;
-	shut_down(SIGKILL, SHUTDOWN_poweroff);
+	conclude(SIGKILL);
+	shut_down(SHUTDOWN_poweroff);
 }
 
 void panic(const char *fmt, ...)
@@ -49,5 +57,6 @@ void panic(const char *fmt, ...)
 	kvsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	klog("kx: %s", line);
-	shut_down(SIGABRT, SHUTDOWN_crash);
+	conclude(SIGABRT);
+	shut_down(SHUTDOWN_crash);
 }

@@ -11,6 +11,7 @@
 
 uint32_t my_place;
 static uint32_t births_expected;
+static uint32_t parent_place; /* plus 1; 0: none */
 
 /* What was dropped while children had not found their places yet. */
 struct deferred {
@@ -109,6 +110,7 @@ long family_enter(void)
 		control->family_place = my_place;
 		control->family_state = KX_FAMILY_IN;
 		lines_begin();
+		ended_begin();
 		return 0;
 	}
 	return -ENOMEM;
@@ -126,6 +128,7 @@ void family_child(void)
 		kfree(d);
 	}
 	my_place = 0;
+	parent_place = parent;
 	if (!parent)
 		return;
 	if (family_enter()) {
@@ -291,12 +294,12 @@ static void count_births(int unborn_of, int unforked_of)
 		drop_deferred();
 }
 
-static bool has_place(uint32_t pid)
+uint32_t family_find(int pid)
 {
 	for (uint32_t i = 0; area_pages() > FIRST_PAGE && i < KX_MEMBERS; i++)
-		if (RELAXED(area->members[i].pid) == pid)
-			return true;
-	return false;
+		if (RELAXED(area->members[i].pid) == (uint32_t)pid)
+			return i + 1;
+	return 0;
 }
 
 /* Also who has nothing in the area yet sees to what a relative has left there: nobody else may be left who could. */
@@ -308,7 +311,7 @@ void family_gone(int pid, int unborn_of, int unforked_of)
 		return;
 	if (my_place)
 		count_births(unborn_of, unforked_of);
-	else if (!has_place((uint32_t)pid) || family_enter())
+	else if (!family_find(pid) || family_enter())
 		return;
 	for (uint32_t i = 0; i < KX_MEMBERS; i++)
 		if (RELAXED(area->members[i].pid) == (uint32_t)pid && !bury(i, (uint32_t)pid))
@@ -318,7 +321,7 @@ void family_gone(int pid, int unborn_of, int unforked_of)
 	ring_self();
 }
 
-void family_exit(void)
+void family_exit(int status)
 {
 	if (!my_place)
 		return;
@@ -334,6 +337,8 @@ void family_exit(void)
 	common_drop_all();
 	if (!list_empty(&deferred) || objects_locked)
 		return; /* the engine has the others see to it */
+	if (parent_place && status >= 0)
+		ended_tell(parent_place - 1, status);
 	control->family_state = KX_FAMILY_LEFT;
 	__atomic_store_n(&self()->pid, 0, __ATOMIC_SEQ_CST);
 	my_place = 0;
@@ -346,6 +351,7 @@ void family_events(void)
 	if (!list_empty(&deferred) && all_born())
 		drop_deferred();
 	member_signals();
+	ended_news();
 	common_news();
 	ipc_news();
 	futex_news();

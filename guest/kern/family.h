@@ -34,11 +34,12 @@ struct object {
 bool family_in(void); /* we have a place */
 uint32_t family_place(void); /* ours, plus 1 */
 uint32_t family_pid(uint32_t place);
+uint32_t family_find(int pid); /* the place of a member, plus 1; 0: it has none */
 long family_enter(void); /* takes a place; -ENOSYS, -ENOMEM */
 void family_child(void); /* in a child: a place of its own, with what its parent had at the fork */
 void family_born(long children); /* in a parent: so many more will find their places */
 void family_gone(int pid, int unborn_of, int unforked_of); /* a member has ended: KX_CMD_GONE */
-void family_exit(void); /* everything is dropped */
+void family_exit(int status); /* everything is dropped; the parent may hear of the status word at once, unless that is -1 */
 /* Before the vcpu blocks; false: do not, something has come. After: family_awake, always. */
 bool family_sleeps(void);
 void family_awake(void);

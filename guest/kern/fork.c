@@ -11,6 +11,8 @@
 #include "p9.h"
 #include "process.h"
 
+#define ENDING 8 /* children may be ending while another one is made */
+
 static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
 
 /* ---- both sides ---- */
@@ -18,7 +20,9 @@ static uint64_t wanted; /* token of a fork from outside that is due; 0: none */
 /* Called by entry.S, with where a child goes on. */
 long fork_ask(uint64_t rip, uint64_t rsp, uint64_t token)
 {
-	return engine_call(KX_CALL_FORK, KX_FORK_MARKED | cow_promise(), rip, rsp, token);
+	uint32_t patient = !token && children_ending() ? KX_FORK_PATIENT : 0;
+
+	return engine_call(KX_CALL_FORK, KX_FORK_MARKED | cow_promise() | patient, rip, rsp, token);
 }
 
 /* Called by entry.S where a child, or a parent that was moved, goes on: 0 for the child. */
@@ -111,7 +115,12 @@ long sys_fork(void)
 
 	if (!c)
 		return -ENOMEM;
+	children_settle(ENDING);
 	pid = fork_now(0);
+	if (pid == -EAGAIN && children_ending()) { /* they counted as members of the family */
+		children_settle(0);
+		pid = fork_now(0);
+	}
 	if (pid > 0)
 		child_born(c, (int)pid);
 	else

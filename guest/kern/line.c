@@ -273,6 +273,12 @@ void lines_offer(const struct object *o)
 		offer_to(w * 64, RELAXED(o->holders[END_READ][w]) | RELAXED(o->holders[END_WRITE][w]));
 }
 
+void lines_offer_to(uint32_t place)
+{
+	if (!(control->flags & KX_F_BELLS))
+		offer_to(place, 1);
+}
+
 void lines_begin(void)
 {
 	memset(ports, 0, sizeof(ports));

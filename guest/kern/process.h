@@ -97,7 +97,11 @@ void offer_forked(void); /* this is a child: the offer is its parent's */
 struct child;
 struct child *child_new(void);
 void child_born(struct child *c, int pid); /* takes over c */
-void child_news(int pid, uint32_t status, int64_t cpu_ns);
+void child_news(int pid, uint32_t status, int64_t cpu_ns);  /* by the engine */
+void child_ended(int pid, uint32_t status, int64_t cpu_ns); /* by itself: the engine will, too */
+bool child_waited(int pid); /* its end has been told to the program; the engine's word is still to come */
+int children_ending(void); /* how many have told their ends of which the engine has not */
+void children_settle(int most); /* waits, a second at most, until there are no more than so many */
 int64_t children_cpu_ns(void); /* of those that were waited for */
 void children_forked(void);    /* there are none */
 

@@ -140,6 +140,8 @@ long sys_kill(long pid, long sig)
 		return -EINVAL;
 	if (pid < -1 && -pid != process_group())
 		return -ESRCH;
+	if (pid > 0 && child_waited((int)pid))
+		return -ESRCH;
 	if (pid != own_pid && member_signal(pid, (int)sig))
 		return 0;
 	if (pid != own_pid)

@@ -139,7 +139,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(wait_exit, ALL) T(wait_signal, ALL) T(wait_fault, ALL) T(wait_which, ALL)                \
 	T(wait_nobody, ALL) T(wait_stopped, ALL) T(waitid_calls, ALL) T(waitid_stopped, ALL)       \
 	T(wait_usage, ALL) T(wait_eintr, ALL) T(wait_thread, ALL) T(zombie, ALL)                   \
-	T(sigchld_info, ALL) T(sigchld_stops, ALL) T(sigchld_ignored, ALL) T(sigchld_nowait, ALL)  \
+	T(sigchld_info, ALL) T(sigchld_stops, ALL) T(sigchld_ignored, ALL) T(sigchld_nowait, ALL) T(wait_early, ALL)  \
 	/* forkstate.c */                                                                         \
 	T(fork_signals, ALL) T(fork_altstack, ALL) T(fork_timers, ALL) T(fork_files, ALL)          \
 	T(fork_memfd, ALL) T(fork_folder, ALL) T(fork_console, ALL) T(fork_vectors, ALL)           \

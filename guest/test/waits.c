@@ -483,3 +483,43 @@ void test_sigchld_nowait(void)
 	nothing_to_wait_for();
 	CHECK(seen >= 1);
 }
+
+/* A parent that has a part in what its family shares hears of an exit from its child, and of it again from the engine: once is enough. */
+void test_wait_early(void)
+{
+	struct rusage ru;
+	int p[2], status;
+	pid_t pid, pids[20];
+
+	EQ(pipe(p), 0); /* shared since the fork */
+	on_child(0);
+	for (int i = 0; i < 300; i++) {
+		IN_CHILD(pid)
+			_exit(i);
+		EQ(waitpid(pid, &status, 0), pid);
+		EQ(status, (i & 0xff) << 8);
+		EQ(seen, i + 1);
+		end_is((siginfo_t *)&last, pid, CLD_EXITED, i & 0xff);
+		FAILS(waitpid(pid, NULL, 0), ECHILD);
+		FAILS(waitpid(-1, NULL, WNOHANG), ECHILD);
+		FAILS(kill(pid, 0), ESRCH);
+	}
+	EQ(signal(SIGCHLD, SIG_DFL) == SIG_ERR, 0);
+	for (size_t i = 0; i < COUNT(pids); i++) /* more at once than can be told */
+		IN_CHILD(pids[i]) {
+			close(p[1]);
+			EQ(read(p[0], &status, 1), 0);
+			if (i % 2)
+				raise(SIGTERM);
+			_exit((int)i);
+		}
+	close(p[1]);
+	for (size_t i = COUNT(pids); i--;)
+		EQ(ended(pids[i]), i % 2 ? SIGTERM : (int)i << 8);
+	IN_CHILD(pid)
+		for (clock_t end = clock() + CLOCKS_PER_SEC / 20; clock() < end;)
+			;
+	EQ(wait4(pid, &status, 0, &ru), pid);
+	CHECK(ru.ru_utime.tv_sec || ru.ru_utime.tv_usec + ru.ru_stime.tv_usec >= 40000);
+	close(p[0]);
+}

@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 10
+	AbiVersion = 11
 	PageSize   = 4096
 )
 
@@ -277,6 +277,11 @@ const (
 	Ranges        = 64
 	RangeCopy     = 1
 	RangeDrop     = 2
+)
+
+// A child has said itself that it ends, and the engine has not: a caller whose family has no room asks again when it has.
+const (
+	ForkPatient = 8
 )
 
 // kx_control.reason, of an end by SIGKILL

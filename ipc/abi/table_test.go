@@ -125,6 +125,7 @@ var constTable = []struct {
 	{"KX_RANGES", Ranges},
 	{"KX_RANGE_COPY", RangeCopy},
 	{"KX_RANGE_DROP", RangeDrop},
+	{"KX_FORK_PATIENT", ForkPatient},
 	{"KX_REASON_MEMORY", ReasonMemory},
 	{"XEN_ELFNOTE_ENTRY", XenElfnoteEntry},
 	{"XEN_ELFNOTE_HYPERCALL_PAGE", XenElfnoteHypercallPage},

@@ -109,3 +109,57 @@ void trial_buried_by_another(void)
 	object_drop(page, END_READ);
 	munmap((void *)round, PAGE_SIZE);
 }
+
+/* ---- ends ---- */
+
+#define CHILDREN 40
+#define STATUS(i) ((uint32_t)(i) << 8)
+
+static int children[CHILDREN], told;
+
+static void ended(int pid, uint32_t status)
+{
+	int i = 0;
+
+	while (i < CHILDREN && children[i] != pid)
+		i++;
+	CHECK(i < CHILDREN && status == STATUS(i));
+	children[i] = 0; /* not twice */
+	told++;
+}
+
+/* Children exit, many at once, and some are killed meanwhile: what is told is true, and told once; and where there is room all is. */
+void trial_ends(void)
+{
+	CHECK(!family_enter());
+	shim_ended = ended;
+	for (int alone = 0; alone < 2; alone++) {
+		told = 0;
+		for (int i = 0; i < CHILDREN; i++) {
+			control->ppid = control->domid;
+			children[i] = fork_member();
+			if (!children[i]) {
+				if (!alone)
+					usleep(1000);
+				family_exit((int)STATUS(i));
+				_exit(0);
+			}
+			if (!alone && i % 4 == 3) {
+				usleep(random_below_(1000));
+				if (children[i - 3]) /* else it has ended */
+					kill(children[i - 3], SIGKILL);
+			}
+			if (alone)
+				reap(0);
+			family_events();
+		}
+		reap(0);
+		family_events();
+		CHECK(told && (!alone || told == CHILDREN));
+	}
+	family_bells()->ended[family_place() - 1][0] = 0x7f << 16 | 1; /* stopped is no end */
+	family_bells()->ended[family_place() - 1][1] = ~0UL;
+	((volatile struct kx_member *)KX_FAMILY_VA)[family_place() - 1].rung = 1;
+	family_events();
+	shim_ended = NULL;
+}

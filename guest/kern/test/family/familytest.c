@@ -158,7 +158,7 @@ static void trial_writers(void)
 			sys_close(p[0]);
 			write_records(p[1], w, count);
 			if (random_below_(2))
-				family_exit();
+				family_exit(-1);
 			_exit(0);
 		}
 	}
@@ -338,7 +338,7 @@ static void trial_scribble(void)
 	}
 	for (int i = 0; i < SCRIBBLED; i++)
 		sys_close(fds[i]);
-	family_exit();
+	family_exit(-1);
 	_exit(0);
 }
 
@@ -437,7 +437,7 @@ static void trial_no_place(void)
 		CHECK(!family_in());
 		CHECK(sys_read(fds[0], (long)&c, 1) == -EIO && sys_write(fds[1], (long)&c, 1) == -EIO);
 		CHECK(!sys_close(fds[0]) && !sys_close(fds[1]));
-		family_exit();
+		family_exit(-1);
 		_exit(0);
 	}
 	family_born(1);
@@ -471,6 +471,7 @@ int main(int argc, char **argv)
 	trial_first_share();
 	trial_signal_to_dead();
 	trial_buried_by_another();
+	trial_ends();
 	trial_growth();
 	trial_tasks();
 	trial_offers();

@@ -205,6 +205,6 @@ void trial_ipc_scribble(void)
 			random_task();
 		scribble();
 	}
-	family_exit();
+	family_exit(-1);
 	_exit(0);
 }

@@ -44,7 +44,7 @@ static int relative(void (*f)(long), long page)
 		return pid;
 	offer_forked();
 	f(page);
-	family_exit();
+	family_exit(-1);
 	_exit(0);
 }
 

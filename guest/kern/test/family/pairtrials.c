@@ -42,7 +42,7 @@ static void messages(void)
 			sys_close(s[0]);
 			send_messages(s[1], w, count);
 			if (random_below_(2))
-				family_exit();
+				family_exit(-1);
 			_exit(0);
 		}
 	}

@@ -10,7 +10,7 @@
 
 #define AREA ((uint32_t *)KX_FAMILY_VA)
 #define AREA_SIZE (KX_FAMILY_PAGES * PAGE_SIZE)
-#define HEADER 32 /* pages that the area's own tables have, at most */
+#define HEADER 40 /* pages that the area's own tables have, at most */
 
 extern unsigned seed;
 unsigned random_below_(unsigned n);
@@ -45,6 +45,7 @@ void trial_tasks_of_killed(void);
 void trial_first_share(void); /* before this process is in the family */
 void trial_signal_to_dead(void);
 void trial_buried_by_another(void);
+void trial_ends(void);
 
 /* offertrials.c */
 void trial_offers(void);

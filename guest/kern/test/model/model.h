@@ -17,7 +17,7 @@ struct kx_control;
 
 extern char model_area[];
 
-#define PLAYS 3
+#define PLAYS 4
 
 /* What a side shows to the model: plays.c, once for each. */
 struct side {

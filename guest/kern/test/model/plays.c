@@ -1,7 +1,8 @@
 /*
  * plays.c: what the two sides do together: one writes into a pipe and the other reads; one sends messages and the other receives; both work under one
- * semaphore. Each has to come to its end, with everything as it should be, whoever is killed.
+ * semaphore; one exits and the other waits for that. Each has to come to its end, with everything as it should be, whoever is killed.
  */
+#include "area.h"
 #include "common.h"
 #include "ipc.h"
 #include "process.h"
@@ -59,7 +60,7 @@ static void writer(void)
 			break;
 	}
 	close_pipe();
-	family_exit();
+	family_exit(-1);
 }
 
 static void reader(void)
@@ -81,7 +82,7 @@ static void reader(void)
 	}
 	say(got == RECORDS * RECORD || (got % RECORD == 0 && other_dead()), "the end");
 	close_pipe();
-	family_exit();
+	family_exit(-1);
 }
 
 /* ---- a queue that has room for one message ---- */
@@ -159,7 +160,7 @@ static void sender(void)
 		receive(&last, IPC_NOWAIT);
 		queue_empty();
 	}
-	family_exit();
+	family_exit(-1);
 }
 
 static void receiver(void)
@@ -172,7 +173,7 @@ static void receiver(void)
 	say(n >= 0 || (n == -EINTR && other_dead()), "what was received");
 	if (last == MESSAGES || other_dead())
 		queue_empty();
-	family_exit();
+	family_exit(-1);
 }
 
 /* ---- a semaphore, given back also by who is killed ---- */
@@ -218,7 +219,55 @@ static void worker(void)
 	}
 	if (other_dead())
 		say(sys_semctl(set, 0, GETVAL, 0) == 1, "the value");
-	family_exit();
+	family_exit(-1);
+}
+
+/* ---- an exit, and a parent that waits ---- */
+
+#define STATUS (42 << 8)
+
+#define PARENT 0 /* places */
+#define CHILD 1
+
+static struct waitq child_q;
+static int told;
+
+void child_ended(int pid, uint32_t status, int64_t cpu_ns)
+{
+	say(pid && status == STATUS && !cpu_ns && !told, "an end");
+	told = 1;
+	wake_all(&child_q);
+}
+
+static uint32_t make_parent(void)
+{
+	interruptible = true;
+	return 0;
+}
+
+static void take_parent(uint32_t number, bool second)
+{
+	(void)number;
+	if (second)
+		own_control.ppid = family_pid(PARENT);
+}
+
+static void waiting(void)
+{
+	long err = 0;
+
+	while (!told && !err) {
+		lines_offer_to(CHILD);
+		err = wait_on(&child_q, FOREVER);
+	}
+	say(told || (err == -EINTR && other_dead()), "what became of it");
+	family_exit(-1);
+}
+
+static void exiting(void)
+{
+	ended_tell(PARENT, STATUS);
+	family_exit(-1);
 }
 
 /* ---- all of them ---- */
@@ -236,4 +285,5 @@ const struct side side = {&own_control, &own_info, enter, model_gone, {
 	{"pipe", make_pipe, take_end, {writer, reader}},
 	{"queue", make_queue, take_queue, {sender, receiver}},
 	{"semaphore", make_set, take_set, {worker, worker}},
+	{"exit", make_parent, take_parent, {waiting, exiting}},
 }};
