@@ -140,7 +140,7 @@ bool member_signal(long pid, int sig)
 	for (uint32_t i = 0; i < KX_MEMBERS; i++) {
 		if (RELAXED(member(i)->pid) != (uint32_t)pid)
 			continue;
-		if (!__atomic_compare_exchange_n(&family_bells()->signal[i], &was, what, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (!__atomic_compare_exchange_n(&family_bells()->mail[i].signal, &was, what, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return false;
 		/* Who is woken may take our CPU, and answer before we are back: the engine need not interrupt us for that. */
 		__atomic_store_n(&self()->asleep, LOOKS, __ATOMIC_SEQ_CST);
@@ -157,12 +157,12 @@ bool member_signal(long pid, int sig)
 
 void member_signal_none(uint32_t place, bool on)
 {
-	__atomic_store_n(&family_bells()->signal[place], on ? NOBODYS : 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&family_bells()->mail[place].signal, on ? NOBODYS : 0, __ATOMIC_SEQ_CST);
 }
 
 void member_signals(void)
 {
-	uint64_t *at = &family_bells()->signal[family_place() - 1];
+	uint64_t *at = &family_bells()->mail[family_place() - 1].signal;
 	uint64_t what = RELAXED(*at) ? __atomic_exchange_n(at, 0, __ATOMIC_SEQ_CST) : 0;
 	siginfo_t info = {.si_signo = (int)(what >> 16 & 0xffff), .si_code = SI_USER};
 

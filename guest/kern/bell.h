@@ -35,18 +35,22 @@ void lines_begin(void);                    /* we have a place, and no line yet: 
 /* ---- both, in the area ---- */
 
 #define OFFERS 4 /* of a member, that nobody has taken up */
-#define ENDS 2   /* that a member has been told of, and has not seen yet */
+#define ENDS 3   /* that a member has been told of, and has not seen yet */
 
 struct line_offer {
 	uint32_t to;   /* the place that it is for, plus 1, and LINE_*; 0: nobody's */
 	uint32_t port; /* that waits for a binding */
 };
 
+struct family_mail { /* looked at whenever it is rung, so it is in one place */
+	uint64_t signal;      /* its PID | number << 16 | sender << 32; 0: none */
+	uint64_t ended[ENDS]; /* of a child: its PID | status << 16 | CPU time in us << 32; 0: none */
+};
+
 struct family_bells {
-	uint64_t signal[KX_MEMBERS]; /* for the member in that place: its PID | number << 16 | sender << 32; 0: none */
+	struct family_mail mail[KX_MEMBERS]; /* for the member in that place */
 	uint32_t asks[KX_MEMBERS];   /* who wants a line to the member in that place, plus 1; 0: nobody */
 	struct line_offer offers[KX_MEMBERS][OFFERS];
-	uint64_t ended[KX_MEMBERS][ENDS]; /* for a parent: PID | status << 16 | CPU time in us << 32; 0: none */
 };
 
 struct family_bells *family_bells(void);

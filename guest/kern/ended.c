@@ -22,7 +22,7 @@ void ended_tell(uint32_t parent, int status)
 	for (int i = 0; i < ENDS; i++) {
 		uint64_t was = 0;
 
-		if (!__atomic_compare_exchange_n(&area->bells.ended[parent][i], &was, what, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (!__atomic_compare_exchange_n(&area->bells.mail[parent].ended[i], &was, what, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		member_ring(parent);
 		return;
@@ -38,7 +38,7 @@ static bool is_end(uint32_t status)
 void ended_news(void)
 {
 	for (int i = 0; i < ENDS; i++) {
-		uint64_t *at = &area->bells.ended[my_place - 1][i];
+		uint64_t *at = &area->bells.mail[my_place - 1].ended[i];
 		uint64_t what = RELAXED(*at) ? __atomic_exchange_n(at, 0, __ATOMIC_SEQ_CST) : 0;
 		uint32_t status = what >> 16 & 0xffff;
 
@@ -49,5 +49,5 @@ void ended_news(void)
 
 void ended_begin(void)
 {
-	memset(area->bells.ended[my_place - 1], 0, sizeof(area->bells.ended[0]));
+	memset(area->bells.mail[my_place - 1].ended, 0, sizeof(area->bells.mail[0].ended));
 }

@@ -9,7 +9,7 @@ import (
 // A parent hears of an exit before the engine does (guest/kern/ended.c), and nobody can tell: the console has everything in its order, a family
 // that has room for one child only can always make the next one, and a parent that ends right after its children is not survived by them.
 func TestEarlyEnds(t *testing.T) {
-	const rounds = 60
+	rounds := 60 / slowness // an emulated machine takes a fifth of a second for each
 	h := newHome(t)
 	h.env = append(h.env, "KXSH_FAMILY_LIMIT=2")
 	var want strings.Builder

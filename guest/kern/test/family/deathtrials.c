@@ -61,12 +61,12 @@ void trial_signal_to_dead(void)
 	uint32_t page = object_new(KIND_OPEN), place = place_of(DEAD, object_at(page, KIND_OPEN));
 
 	CHECK(member_signal(DEAD, SIGTERM) && !member_signal(DEAD, SIGTERM)); /* one waits at a time */
-	family_bells()->signal[place] = 0;
+	family_bells()->mail[place].signal = 0;
 	family_ipc()->lock = BUSY;
 	family_gone(DEAD, 0, 0);
 	CHECK(members()[place].pid == DEAD && !member_signal(DEAD, SIGTERM));
 	family_ipc()->lock = 0;
-	CHECK(shim_timers() && !members()[place].pid && !family_bells()->signal[place]);
+	CHECK(shim_timers() && !members()[place].pid && !family_bells()->mail[place].signal);
 	object_drop(page, END_READ);
 }
 
@@ -157,8 +157,8 @@ void trial_ends(void)
 		family_events();
 		CHECK(told && (!alone || told == CHILDREN));
 	}
-	family_bells()->ended[family_place() - 1][0] = 0x7f << 16 | 1; /* stopped is no end */
-	family_bells()->ended[family_place() - 1][1] = ~0UL;
+	family_bells()->mail[family_place() - 1].ended[0] = 0x7f << 16 | 1; /* stopped is no end */
+	family_bells()->mail[family_place() - 1].ended[1] = ~0UL;
 	((volatile struct kx_member *)KX_FAMILY_VA)[family_place() - 1].rung = 1;
 	family_events();
 	shim_ended = NULL;
