@@ -197,14 +197,14 @@ func (l *line) arm() {
 	if l.deadline == 0 {
 		l.waiting = lately()
 		l.deadline = l.waiting + l.patience
-		l.port.sw.relay.wanted(1)
+		l.port.relay.wanted(1)
 	}
 }
 
 func (l *line) disarm() {
 	if l.deadline != 0 {
 		l.deadline = 0
-		l.port.sw.relay.wanted(-1)
+		l.port.relay.wanted(-1)
 	}
 }
 

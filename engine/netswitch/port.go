@@ -54,15 +54,16 @@ type Events struct {
 // port is a Port in use.
 type port struct {
 	Port
-	sw   *Switch
-	link *packets // of Interface; nil: what follows
-	tx   *netif.Tx
-	bell *uint32
-	maps [][]byte
-	stop atomic.Bool
-	down chan struct{} // closed when run has ended
-	gone chan struct{} // closed when nobody looks at the memory any more
-	once sync.Once
+	sw    *Switch
+	relay *relay   // of its lines
+	link  *packets // of Interface; nil: what follows
+	tx    *netif.Tx
+	bell  *uint32
+	maps  [][]byte
+	stop  atomic.Bool
+	down  chan struct{} // closed when run has ended
+	gone  chan struct{} // closed when nobody looks at the memory any more
+	once  sync.Once
 
 	mu     sync.Mutex // of what follows
 	rx     *netif.Rx

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relay is the thread that hears the sockets of all lines, and the time.
+// relay is a thread that hears the sockets of the lines of some ports, and the time. A port's are all one relay's, so that what its pVM is
+// told of is much at once; there is one for each CPU, so that several servers do not wait for the same thread.
 type relay struct {
 	epoll, wake int // wake: eventfd
 	done        chan struct{}
@@ -24,6 +25,8 @@ type relay struct {
 	mu    sync.Mutex
 	lines map[*line]struct{}
 	byFD  map[int32]*line
+
+	ports int // the Switch's: how many are its
 }
 
 const (
@@ -247,7 +250,7 @@ func (p *port) reach(tcp uint16, patience time.Duration) (*line, error) {
 	}
 	l.release = release
 	p.lines.add(l)
-	p.sw.relay.add(l)
+	p.relay.add(l)
 	l.mu.Unlock()
 	l.open()
 	timer := time.NewTimer(patience)
