@@ -68,7 +68,8 @@ type line struct {
 	fin   bool          // the pVM sends no more
 	shut  bool          // and the socket has been told
 
-	touched, listed bool // the port thread's: in its lists
+	touched, listed bool   // the port thread's: in its lists
+	met, metByPort  uint32 // by the relay, and by the port's thread (manners)
 }
 
 type lineState int

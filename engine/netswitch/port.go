@@ -169,19 +169,20 @@ const batch = 32
 // run takes what the pVM sends, until the port ends. The frame is copied once, out of the pVM's reach.
 func (p *port) run() {
 	defer close(p.down)
-	frame := make([]byte, netif.MaxFrame)
+	manners := newManners()
 	if p.link != nil {
-		p.runLink()
+		p.runLink(manners)
 		return
 	}
+	frame := make([]byte, netif.MaxFrame)
 	for !p.stop.Load() {
 		seen := atomic.LoadUint32(p.bell)
-		clock()
+		manners.look(clock())
 		n, err := p.take(frame)
 		if err == nil {
 			err = p.drain()
 		}
-		limit := p.settle()
+		limit := p.settle(manners)
 		sleep := n == 0
 		if err == nil && sleep {
 			sleep, err = p.tx.Sleep()

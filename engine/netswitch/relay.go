@@ -80,6 +80,7 @@ func (r *relay) interrupt() { unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 
 func (r *relay) run() {
 	defer close(r.done)
+	manners := newManners()
 	events := make([]unix.EpollEvent, relayEvents)
 	var told []*port
 	next := time.Duration(0)
@@ -89,6 +90,7 @@ func (r *relay) run() {
 			n = r.sleep(events, next)
 		}
 		now := clock()
+		manners.look(now)
 		for _, e := range events[:n] {
 			if e.Fd == int32(r.wake) {
 				unix.Read(r.wake, make([]byte, 8))
@@ -98,6 +100,7 @@ func (r *relay) run() {
 			if l == nil {
 				continue
 			}
+			manners.meet(&l.met)
 			l.ready(e.Events)
 			if !l.port.untold {
 				l.port.untold = true
@@ -286,10 +289,11 @@ func (p *port) heard(frame []byte) bool {
 
 // settle sees to the lines that a batch of frames has touched, and to what the others owe. It returns how long that may wait; 0: for
 // ever.
-func (p *port) settle() time.Duration {
+func (p *port) settle(manners *manners) time.Duration {
 	ls := &p.lines
 	for i, l := range ls.touched {
 		l.touched = false
+		manners.meet(&l.metByPort)
 		if at := l.settle(); at != 0 && !l.listed {
 			l.listed = true
 			if ls.owing = append(ls.owing, owing{l, at}); len(ls.owing) == 1 || at < ls.due {
