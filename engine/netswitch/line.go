@@ -68,7 +68,8 @@ type line struct {
 	fin   bool          // the pVM sends no more
 	shut  bool          // and the socket has been told
 
-	touched, listed bool // the port thread's: in its lists
+	touched, listed bool   // the port thread's: in its lists
+	met, metByPort  uint32 // by the relay, and by the port's thread (manners)
 }
 
 type lineState int
@@ -197,14 +198,14 @@ func (l *line) arm() {
 	if l.deadline == 0 {
 		l.waiting = lately()
 		l.deadline = l.waiting + l.patience
-		l.port.sw.relay.wanted(1)
+		l.port.relay.wanted(1)
 	}
 }
 
 func (l *line) disarm() {
 	if l.deadline != 0 {
 		l.deadline = 0
-		l.port.sw.relay.wanted(-1)
+		l.port.relay.wanted(-1)
 	}
 }
 

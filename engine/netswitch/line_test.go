@@ -57,7 +57,7 @@ func TestLossyGuest(t *testing.T) {
 	if lost.Load() == 0 {
 		t.Error("nothing was lost")
 	}
-	eventually(t, "the lines have ended", func() bool { return s.relay.count() == 0 && s.relay.timed.Load() == 0 })
+	eventually(t, "the lines have ended", func() bool { return s.lines() == 0 && s.timed() == 0 })
 }
 
 // rawGuest is a pVM whose TCP is the test itself, with a line to it.
@@ -106,11 +106,9 @@ func newRawGuest(t *testing.T, window uint16) *rawGuest {
 	}
 	g.segment(segment{seq: rawISN - 1, ack: syn.seq + 1, flags: flagSYN | flagACK, window: window, mss: lineMSS, scale: 0})
 	g.next()
-	s.relay.mu.Lock()
-	for l := range s.relay.lines {
+	for _, l := range s.ports[1].relay.all() {
 		g.line = l
 	}
-	s.relay.mu.Unlock()
 	return g
 }
 
@@ -179,7 +177,7 @@ func TestLineHears(t *testing.T) {
 	if _, err := g.host.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
-	eventually(t, "the line has ended", func() bool { return g.sw.relay.count() == 0 })
+	eventually(t, "the line has ended", func() bool { return g.sw.lines() == 0 })
 }
 
 // TestLineReset holds that the host hears of a reset.
@@ -333,11 +331,11 @@ func TestLineTidies(t *testing.T) {
 	l := newLine(p, 80)
 	l.release, _ = p.conns.take(&p.conns.tcp, maxConns, l.end)
 	p.lines.add(l)
-	s.relay.add(l)
+	p.relay.add(l)
 	l.state = lineOpen
 	l.join(-1)
-	if n, _ := p.conns.count(); n != 0 || s.relay.count() != 0 || len(p.lines.byEnds) != 0 || s.relay.timed.Load() != 0 {
-		t.Errorf("left: %d connections, %d lines, %d ends, %d deadlines", n, s.relay.count(), len(p.lines.byEnds), s.relay.timed.Load())
+	if n, _ := p.conns.count(); n != 0 || s.lines() != 0 || len(p.lines.byEnds) != 0 || s.timed() != 0 {
+		t.Errorf("left: %d connections, %d lines, %d ends, %d deadlines", n, s.lines(), len(p.lines.byEnds), s.timed())
 	}
 }
 
@@ -360,7 +358,7 @@ func FuzzLine(f *testing.F) {
 		l := newLine(p, 80)
 		l.release, _ = p.conns.take(&p.conns.tcp, maxConns, l.end)
 		p.lines.add(l)
-		s.relay.add(l)
+		p.relay.add(l)
 		l.state, l.window = lineOpen, 1000
 		l.join(pair[0])
 		unix.Write(pair[1], make([]byte, 3000))
@@ -381,4 +379,12 @@ func FuzzLine(f *testing.F) {
 			l.mu.Unlock()
 		}
 	})
+}
+
+// timed is the number of lines that have a deadline.
+func (s *Switch) timed() (n int32) {
+	for _, r := range s.relays {
+		n += r.timed.Load()
+	}
+	return n
 }

@@ -42,7 +42,7 @@ func (l *line) join(fd int) {
 		closeHost(fd, true)
 		return
 	}
-	if err := l.port.sw.relay.watch(l); err != nil {
+	if err := l.port.relay.watch(l); err != nil {
 		l.port.sw.log.Warn("published port", "port", l.port.ID, "err", err)
 		l.abort()
 		return
@@ -101,7 +101,7 @@ func (l *line) over(reset bool) {
 	opening := l.state == lineOpening
 	l.state = lineOver
 	l.port.forget(l)
-	l.port.sw.relay.forget(l)
+	l.port.relay.forget(l)
 	l.out = queue{}
 	if l.fd >= 0 {
 		closeHost(l.fd, reset)

@@ -68,16 +68,16 @@ func interfaceRequest(name string, request uintptr, set func(*unix.Ifreq)) error
 }
 
 // runLink takes what the pVM sends, until the port ends or its interface goes.
-func (p *port) runLink() {
+func (p *port) runLink(manners *manners) {
 	frame := make([]byte, netif.MaxFrame+1) // what is longer is cut here, and refused
 	for taken := 0; !p.stop.Load(); {
 		if taken == 0 {
-			clock()
+			manners.look(clock())
 		}
 		n, err := recvNow(p.link.fd, frame)
 		if taken++; taken == batch || err == unix.EAGAIN {
 			p.drain()
-			limit := p.settle()
+			limit := p.settle(manners)
 			if err == unix.EAGAIN {
 				p.link.wait(limit, p.holds())
 			}

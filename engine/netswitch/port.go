@@ -54,15 +54,16 @@ type Events struct {
 // port is a Port in use.
 type port struct {
 	Port
-	sw   *Switch
-	link *packets // of Interface; nil: what follows
-	tx   *netif.Tx
-	bell *uint32
-	maps [][]byte
-	stop atomic.Bool
-	down chan struct{} // closed when run has ended
-	gone chan struct{} // closed when nobody looks at the memory any more
-	once sync.Once
+	sw    *Switch
+	relay *relay   // of its lines
+	link  *packets // of Interface; nil: what follows
+	tx    *netif.Tx
+	bell  *uint32
+	maps  [][]byte
+	stop  atomic.Bool
+	down  chan struct{} // closed when run has ended
+	gone  chan struct{} // closed when nobody looks at the memory any more
+	once  sync.Once
 
 	mu     sync.Mutex // of what follows
 	rx     *netif.Rx
@@ -168,19 +169,20 @@ const batch = 32
 // run takes what the pVM sends, until the port ends. The frame is copied once, out of the pVM's reach.
 func (p *port) run() {
 	defer close(p.down)
-	frame := make([]byte, netif.MaxFrame)
+	manners := newManners()
 	if p.link != nil {
-		p.runLink()
+		p.runLink(manners)
 		return
 	}
+	frame := make([]byte, netif.MaxFrame)
 	for !p.stop.Load() {
 		seen := atomic.LoadUint32(p.bell)
-		clock()
+		manners.look(clock())
 		n, err := p.take(frame)
 		if err == nil {
 			err = p.drain()
 		}
-		limit := p.settle()
+		limit := p.settle(manners)
 		sleep := n == 0
 		if err == nil && sleep {
 			sleep, err = p.tx.Sleep()

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relay is the thread that hears the sockets of all lines, and the time.
+// relay is a thread that hears the sockets of the lines of some ports, and the time. A port's are all one relay's, so that what its pVM is
+// told of is much at once; there is one for each CPU, so that several servers do not wait for the same thread.
 type relay struct {
 	epoll, wake int // wake: eventfd
 	done        chan struct{}
@@ -24,6 +25,8 @@ type relay struct {
 	mu    sync.Mutex
 	lines map[*line]struct{}
 	byFD  map[int32]*line
+
+	ports int // the Switch's: how many are its
 }
 
 const (
@@ -77,6 +80,7 @@ func (r *relay) interrupt() { unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 
 func (r *relay) run() {
 	defer close(r.done)
+	manners := newManners()
 	events := make([]unix.EpollEvent, relayEvents)
 	var told []*port
 	next := time.Duration(0)
@@ -86,6 +90,7 @@ func (r *relay) run() {
 			n = r.sleep(events, next)
 		}
 		now := clock()
+		manners.look(now)
 		for _, e := range events[:n] {
 			if e.Fd == int32(r.wake) {
 				unix.Read(r.wake, make([]byte, 8))
@@ -95,6 +100,7 @@ func (r *relay) run() {
 			if l == nil {
 				continue
 			}
+			manners.meet(&l.met)
 			l.ready(e.Events)
 			if !l.port.untold {
 				l.port.untold = true
@@ -247,7 +253,7 @@ func (p *port) reach(tcp uint16, patience time.Duration) (*line, error) {
 	}
 	l.release = release
 	p.lines.add(l)
-	p.sw.relay.add(l)
+	p.relay.add(l)
 	l.mu.Unlock()
 	l.open()
 	timer := time.NewTimer(patience)
@@ -283,10 +289,11 @@ func (p *port) heard(frame []byte) bool {
 
 // settle sees to the lines that a batch of frames has touched, and to what the others owe. It returns how long that may wait; 0: for
 // ever.
-func (p *port) settle() time.Duration {
+func (p *port) settle(manners *manners) time.Duration {
 	ls := &p.lines
 	for i, l := range ls.touched {
 		l.touched = false
+		manners.meet(&l.metByPort)
 		if at := l.settle(); at != 0 && !l.listed {
 			l.listed = true
 			if ls.owing = append(ls.owing, owing{l, at}); len(ls.owing) == 1 || at < ls.due {

@@ -122,7 +122,7 @@ func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 
 // busy tells whether somebody is there, or something still to be delivered of who was.
 func (s *server) busy() bool {
-	return s.engines.Load() > 0 || len(s.sw.Ports()) > 0 || s.sw.relay.count() > 0
+	return s.engines.Load() > 0 || len(s.sw.Ports()) > 0 || s.sw.lines() > 0
 }
 
 // leave removes the socket, unless somebody is about to use it.

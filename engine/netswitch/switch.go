@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ type Switch struct {
 	stack   *stack.Stack
 	link    *link
 	nameSrv *nameServer
-	relay   *relay
+	relays  []*relay
 
 	mu     sync.RWMutex
 	closed bool
@@ -108,15 +109,28 @@ func New(c Config) (*Switch, error) {
 		ports: map[int]*port{}, byMAC: map[MAC]*port{}, byIP: map[netip.Addr]*port{}, byName: map[string][]*port{},
 		published: map[string]*published{},
 	}
-	var err error
-	if s.relay, err = newRelay(); err != nil {
-		return nil, err
+	made := false
+	defer func() {
+		if !made {
+			for _, r := range s.relays {
+				r.close()
+			}
+		}
+	}()
+	for range runtime.NumCPU() {
+		r, err := newRelay()
+		if err != nil {
+			return nil, err
+		}
+		s.relays = append(s.relays, r)
 	}
 	if err := s.newGateway(); err != nil {
-		s.relay.close()
 		return nil, fmt.Errorf("gateway %v: %w", c.Gateway, err)
 	}
-	go s.relay.run()
+	made = true
+	for _, r := range s.relays {
+		go r.run()
+	}
 	return s, nil
 }
 
@@ -141,7 +155,9 @@ func (s *Switch) Close() {
 	for _, id := range ports {
 		s.Remove(id)
 	}
-	s.relay.end()
+	for _, r := range s.relays {
+		r.end()
+	}
 	s.nameSrv.close()
 	s.stack.Destroy()
 }
@@ -159,6 +175,8 @@ func (s *Switch) Add(p Port) error {
 	err = s.free(&p)
 	if err == nil {
 		s.ports[p.ID], s.byMAC[p.MAC], s.byIP[p.IP] = n, n, n
+		n.relay = slices.MinFunc(s.relays, func(a, b *relay) int { return a.ports - b.ports })
+		n.relay.ports++
 		for _, name := range n.names() {
 			s.byName[name] = append(s.byName[name], n)
 		}
@@ -219,6 +237,7 @@ func (s *Switch) Remove(id int) error {
 		delete(s.ports, id)
 		delete(s.byMAC, p.MAC)
 		delete(s.byIP, p.IP)
+		p.relay.ports--
 		for _, name := range p.names() {
 			s.byName[name] = slices.DeleteFunc(s.byName[name], func(o *port) bool { return o == p })
 			if len(s.byName[name]) == 0 {
@@ -328,3 +347,11 @@ func (s *Switch) portByIP(ip netip.Addr) *port {
 
 // napClose is how often a port that ends is woken until it has heard it.
 const napClose = time.Millisecond
+
+// lines is the number of connections of published ports, those included whose port has gone and that still deliver.
+func (s *Switch) lines() (n int) {
+	for _, r := range s.relays {
+		n += r.count()
+	}
+	return n
+}
