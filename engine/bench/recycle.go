@@ -49,9 +49,10 @@ func (b *Bench) recycle(ctx context.Context) (err error) {
 	}
 	const warm = 5
 	n := b.rounds(200)
-	b.say("recycle, %d rounds", n)
+	next := b.begin(n+warm, "starts")
 	clock := startClock()
 	for i := range n + warm {
+		next()
 		for k, way := range ways {
 			if err := quiet.wait(ctx); err != nil {
 				return err

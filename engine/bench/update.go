@@ -45,11 +45,12 @@ func (b *Bench) update(ctx context.Context) (err error) {
 
 // calls has some pVMs make each call first, and then again, and as many Linux processes with the same library.
 func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock clock) error {
-	b.say("calls")
 	pvm := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "1000 calls of a function, later"}}
-	linux := map[string]*Series{"first": {Name: "Linux: call of a function, the first"}, "later": {Name: "Linux: 1000 calls of a function, later"}}
-	peer := true
-	for range b.rounds(20) {
+	linux := map[string]*Series{"first": {Name: "Linux: call of a function, the first", peer: 1}, "later": {Name: "Linux: 1000 calls of a function, later", peer: 1}}
+	peer, n := true, b.rounds(20)
+	next := b.begin(n, "calls")
+	for range n {
+		next()
 		f, err := b.domain(ctx, e, 0, "update")
 		if err != nil {
 			return err
@@ -59,7 +60,7 @@ func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock cl
 			return err
 		}
 		if f, err = b.process("update"); err != nil && peer {
-			b.say(fmt.Sprintf("no Linux process to compare calls with: %v", err))
+			b.without("a Linux process to compare calls with: %v", err)
 			peer = false
 		}
 		if !peer {
@@ -108,14 +109,16 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	if err := f.says("first", nil); err != nil { // all of them are bound
 		return err
 	}
-	b.say("updates")
 	ticks := uint64(float64(loopFor) * float64(rdtsc()-clock.ticks) / float64(time.Since(clock.at)))
 	total, pause := &Series{Name: "update, all of it"}, &Series{Name: "update, the pVM's pause"}
 	deferred := &Series{Name: "until another one can begin, after it"}
 	stages, order := map[string]*Series{}, []string(nil)
 	with, without := &Series{Name: "loop of calls: longest gap, with an update"}, &Series{Name: "loop of calls: longest gap, without"}
 	var last *engine.UpdateResult
-	for i := range 2 * b.rounds(50) {
+	n := 2 * b.rounds(50)
+	next := b.begin(n, "updates")
+	for i := range n {
+		next()
 		if err := f.says(fmt.Sprintf("loop %d", ticks), map[string]*Series{"gap": without}); err != nil {
 			return err
 		}
