@@ -89,7 +89,7 @@ func TestRates(t *testing.T) {
 	if err := writePage(&b, oneRun(&Report{Bench: "redis", Series: list})); err != nil {
 		t.Fatal(err)
 	}
-	if want := `<td>10.5k/s</td><td>10.1k/s</td><td>10.9k/s</td><td></td><td>11</td><td class="miss">0.51</td><td>≥ 0.60</td>`; !strings.Contains(b.String(), want) {
+	if want := `<td>10.5k/s</td><td>10.1k/s</td><td>10.9k/s</td><td></td><td>11</td><td class="miss">0.51</td><td>≥ 0.60</td></tr>`; !strings.Contains(b.String(), want) {
 		t.Errorf("no %s in\n%s", want, b.String())
 	}
 	var c strings.Builder

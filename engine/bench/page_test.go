@@ -14,7 +14,7 @@ import (
 )
 
 func measured() *Report {
-	peer, ours := &Series{Name: `peer, "a" <b> & c`}, &Series{Name: "ours"}
+	peer, ours := &Series{Name: `peer, "a" <b> & c`}, &Series{Name: "pVM, pooled"}
 	for i := range 1000 {
 		peer.add(time.Duration(i+1) * time.Microsecond)
 		ours.add(time.Duration(i+1) * 100 * time.Nanosecond)
@@ -48,7 +48,7 @@ func TestCSV(t *testing.T) {
 	if err != nil || len(rows) != 2001 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
-	for i, want := range map[int][]string{0: {"bench", "series", "sample", "ns"}, 1: {"boot", r.Series[0].Name, "1", "1000"}, 2000: {"boot", "ours", "1000", "100000"}} {
+	for i, want := range map[int][]string{0: {"bench", "series", "sample", "ns"}, 1: {"boot", r.Series[0].Name, "1", "1000"}, 2000: {"boot", "pVM, pooled", "1000", "100000"}} {
 		if !slices.Equal(rows[i], want) {
 			t.Errorf("row %d: %q, want %q", i, rows[i], want)
 		}
@@ -68,7 +68,7 @@ func TestPage(t *testing.T) {
 		`<td>50.1µs</td><td>10.1µs</td><td>90µs</td><td>99µs</td><td>1000</td><td class="miss">1/10</td>`, "<td>≤ 1/20</td><td>2ms</td>",
 		`<td class="met">147.7 KiB</td><td>≤ 150 KiB</td>`, `<td class="miss">30 ms</td>`, "<td>-2 KiB</td><td></td>", ">100µs</text>",
 		`<a href="#web">web</a>`, `<h2 id="boot">boot<small>§4.1</small></h2>`, "<td>1 of 3</td>", `<span class="miss">failed</span>`, "wrk: not found &amp; so on", "<p>Without xl: &lt;none&gt;.</p>",
-		"boot: ours", ">1/10, ≤ 1/20<",
+		"boot: pVM, pooled", ">1/10, ≤ 1/20<", "<td>pVM, pooled: 50.1µs, 1/10 of its peer</td>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s", want)

@@ -77,6 +77,7 @@ func (b *Bench) recycle(ctx context.Context) (err error) {
 		return err
 	}
 	r.Series = append(r.Series, deferred...)
+	r.plots = []plot{dots{"From run to the first instruction of main, logarithmic", starts}, dots{"Steps of the starts of applications, and what is done later, logarithmic", deferred}}
 	return b.print(r)
 }
 

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,8 +83,8 @@ func (b *Bench) Run(ctx context.Context, names ...string) (err error) {
 	if len(list) > 1 {
 		b.say("%d benchmarks in %v", len(list), r.took.Round(time.Second))
 	}
-	if len(failed) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d benchmarks failed: %s", len(failed), len(list), strings.Join(failed, ", ")))
+	if err == nil && len(failed) > 0 {
+		err = fmt.Errorf("%d of %d benchmarks failed: %s", len(failed), len(list), strings.Join(failed, ", "))
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kxsh/engine"
@@ -86,6 +87,7 @@ func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock cl
 		pvm["later"].sum(nil, 0)
 	}
 	r.Series = append(r.Series, pvm["first"], pvm["later"])
+	r.plots = append(r.plots, dots{"Calls, logarithmic", slices.Clone(r.Series)})
 	r.Values = append(r.Values, Value{pvm["first"].Name, micros(pvm["first"].Median), "µs", firstTarget})
 	return nil
 }
@@ -157,6 +159,7 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	total.sum(nil, 0)
 	pause.sum(nil, 0)
 	deferred.sum(nil, 0)
+	called := len(r.Series)
 	r.Series = append(r.Series, total, pause, deferred)
 	for _, name := range order {
 		stages[name].sum(nil, 0)
@@ -164,6 +167,7 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	}
 	without.sum(nil, 0)
 	with.sum(nil, 0)
+	r.plots = append(r.plots, dots{"Updates, and their stages, logarithmic", slices.Clone(r.Series[called:])}, dots{"A loop of calls, logarithmic", []*Series{without, with}})
 	r.Series = append(r.Series, without, with)
 	r.Values = append(r.Values, Value{total.Name, micros(total.Median), "µs", updateTarget}, Value{pause.Name, micros(pause.Median), "µs", pauseTarget},
 		Value{"memory that was looked through", float64(last.Scanned) / 1024, "KiB", 0}, Value{"variables that were copied", float64(last.Variables), "", 0},
