@@ -14,7 +14,7 @@ const All = "all"
 // kind is one benchmark: its name, what it measures in a line, and what the paper has of it.
 type kind struct {
 	name, short string
-	head        string // how the name of the series, or the value, ends that says most in short
+	head        string // the name of the series or value that says most in short, or how that of a series ends
 	run         func(*Bench, context.Context) error
 	paper       paper
 }
@@ -31,7 +31,7 @@ var kinds = []kind{
 		"§4.1", "A pVM with a reduced Redis boots in 124 ms, of which 121 are for the domain and its image; MiniOS takes 133 ms, Docker 210. They are set beside the pVM without a pool, xl and crun.",
 		map[string]time.Duration{"pVM, unpooled": 124 * time.Millisecond, "xl create": 133 * time.Millisecond, "crun run": 210 * time.Millisecond},
 	}},
-	{"boot-many", "the start of one pVM after another that all stay", ": pVM", (*Bench).many, paper{
+	{"boot-many", "the start of one pVM after another that all stay", "pVM", (*Bench).many, paper{
 		"Figure 5", "The time to boot up to 1000, one after another, of KylinX and of MiniOS grows faster than their number, of Docker in proportion to it. There is a curve and no figure.", nil,
 	}},
 	{"fork", "fork of 4 MiB to 1 GiB, what copying costs later, and what a child weighs", "first fork: child runs", (*Bench).fork, paper{

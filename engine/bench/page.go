@@ -47,12 +47,12 @@ func writePage(w io.Writer, r *run) error {
 
 // contents lists the sections, and how each has gone.
 func contents(b *strings.Builder, list []section) {
-	b.WriteString("<table class=\"contents\">\n<tr><th>benchmark</th><th></th><th>in short</th><th>in the paper</th><th>targets met</th><th>took</th></tr>\n")
+	b.WriteString("<div class=\"wide\"><table class=\"contents\">\n<tr><th>benchmark</th><th></th><th>in short</th><th>in the paper</th><th>targets met</th><th>took</th></tr>\n")
 	for _, s := range list {
 		fmt.Fprintf(b, "<tr><td><a href=\"#%s\">%s</a></td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
 			s.kind.name, s.kind.name, html.EscapeString(s.kind.short), html.EscapeString(s.inShort()), html.EscapeString(s.kind.paper.where), s.standing(), s.took.Round(time.Second/10))
 	}
-	b.WriteString("</table>\n")
+	b.WriteString("</table></div>\n")
 }
 
 // inShort is one figure of a benchmark: of those by which it is known the last, which has most pVMs or memory.
@@ -61,7 +61,7 @@ func (s *section) inShort() (text string) {
 		return ""
 	}
 	for _, one := range s.report.Series {
-		if strings.HasSuffix(one.Name, s.kind.head) && one.N > 0 {
+		if one.N > 0 && (one.Name == s.kind.head || strings.HasSuffix(one.Name, " "+s.kind.head)) {
 			text = one.Name + ": " + one.figures()[0]
 			if one.Ratio > 0 {
 				text += ", " + share(one.Ratio) + " of its peer"
