@@ -92,7 +92,11 @@ func rateBars(title string, list []*Series) bars {
 	p := bars{title: title, show: rateTick}
 	for _, s := range list {
 		if s.Rate && s.N > 0 {
-			p.rows = append(p.rows, bar{name: s.Name, figure: perSecond(s.Median), peer: s.peer, value: s.PerSecond, low: 1e9 / float64(s.P90), high: 1e9 / float64(s.P10)})
+			row := bar{name: s.Name, figure: perSecond(s.Median), peer: s.peer, value: s.PerSecond, low: 1e9 / float64(s.P90), high: 1e9 / float64(s.P10)}
+			if s.Target > 0 {
+				row.target = s.PerSecond / s.Ratio * s.Target
+			}
+			p.rows = append(p.rows, row)
 		}
 	}
 	return p

@@ -85,6 +85,9 @@ func TestRates(t *testing.T) {
 	if p50 := list[3]; p50 != ours.p50 || p50.Ratio != 2 || p50.Target != 0 {
 		t.Errorf("%+v", p50)
 	}
+	if rows := rateBars("", list).rows; len(rows) != 2 || rows[0].target != 0 || rows[1].target < 0.6*20499 || rows[1].target > 0.6*20501 {
+		t.Errorf("%+v", rows)
+	}
 	var b strings.Builder
 	if err := writePage(&b, oneRun(&Report{Bench: "redis", Series: list})); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func writePage(w io.Writer, r *run) error {
 	}
 	b.WriteString("</table>\n")
 	contents(&b, r.sections)
-	b.WriteString("<p>A dot is a sample (at most " + fmt.Sprint(mostDots) + " of a series), the band is from the 10th to the 90th percentile, the stroke across it the median. " +
+	b.WriteString("<p>A dot is a sample (at most " + fmt.Sprint(mostDots) + " of a series), the band is from the 10th to the 90th percentile, the stroke across it the median; a dashed mark is a target. " +
 		"A ratio is to the peer’s median, of a rate to the peer’s rate; ✓ and ✗ tell whether it is as it should be. The paper’s figures are of its own machines: two with a 6-core Xeon E5-2640, Xen and Ubuntu 16.04.</p>\n" +
 		"<p class=\"key\"><span class=\"k0\">pVM</span><span class=\"k1\">Linux, or the native build with select or poll</span><span class=\"k2\">crun, or the native build with epoll</span><span class=\"k3\">xl</span></p>\n")
 	allTargets(r.reports()).draw(&b)
