@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kxsh/xen"
 )
 
 func TestChoose(t *testing.T) {
@@ -72,5 +74,27 @@ func TestCrun(t *testing.T) {
 	b.notes = nil
 	if s, err := b.crun(program); s != nil || err != nil || !slices.Equal(b.notes, []string{"without crun: not found: install it: apt-get install crun"}) {
 		t.Errorf("%v, %v, %q", s, err, b.notes)
+	}
+}
+
+func TestFacts(t *testing.T) {
+	for want, hv := range map[string]*xen.Info{
+		"hosted, each pVM a process in a sandbox: seccomp, namespaces": {Name: "hosted", Sandbox: []string{"seccomp", "namespaces"}},
+		"Xen 4.17.7 on 2 processors, scheduler credit2":                {Name: "xen", Version: "4.17.7", CPUs: 2, Scheduler: "credit2", Memory: 4 << 30},
+	} {
+		list := facts(hv)
+		var names []string
+		for _, f := range list {
+			names = append(names, f.what)
+			if f.value == "" || strings.ContainsAny(f.value, "\n\"") {
+				t.Errorf("%+v", f)
+			}
+		}
+		if !slices.Equal(names, []string{"Processors", "Memory", "System", "Hypervisor", "Load at the start"}) || list[3].value != want {
+			t.Errorf("%+v", list)
+		}
+		if hv.Memory > 0 && !strings.HasPrefix(list[1].value, "4.0 GiB, dom0 has ") {
+			t.Errorf("%+v", list[1])
+		}
 	}
 }
