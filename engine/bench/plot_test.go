@@ -74,6 +74,7 @@ func TestPlots(t *testing.T) {
 	for want, list := range map[string][]plot{
 		"native &amp; &lt;b&gt;, 1.0k/s": {byNumber("SET", []*scaled{native, pvm}), rateBars("SET", r.Series)},
 		"pVM, 501ms":                     {inAll(many, &Series{})},
+		"both axes logarithmic":          {inAll(many, &Series{Name: "xl create", All: []time.Duration{time.Second, time.Second}})},
 		"4 MiB, Linux fork: child runs":  forkPlots([]*forkRows{row, larger}),
 		"":                               {dots{"nothing", loads}, rateBars("nothing", loads), curves{}, goalsMet{}},
 	} {
