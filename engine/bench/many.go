@@ -134,7 +134,7 @@ func inAll(list ...*Series) curves {
 			least, most = min(least, sum/time.Duration(n)), max(most, sum/time.Duration(n))
 		}
 	}
-	if most > 10*least {
+	if most/10 > least {
 		p.title, p.log = p.title+"; both axes logarithmic", true
 	}
 	return p
