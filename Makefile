@@ -65,6 +65,13 @@ guest-test:
 redis-suite: ports
 	guest/ports/redis/suites $(CURDIR)/kxsh
 
+# Every benchmark, as the page of the documentation: some minutes on a machine at rest. BENCH= for all rounds, some twenty minutes.
+BENCH ?= --quick
+.PHONY: bench-report
+bench-report: deps ports
+	mkdir -p build
+	./kxsh bench $(BENCH) --csv build/bench.csv --html docs/reference/bench-report.html all
+
 # Xen in QEMU (docs/how-to/lab.md). lab-ready fails, saying why, where it cannot be had; lab-kxsh makes the
 # program for a dom0 that has no shared libraries.
 LAB := build/lab

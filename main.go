@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -270,16 +271,18 @@ func topCommand(theme, layout string) shell.Command {
 
 func benchCommand(self, hypervisor string) shell.Command {
 	return shell.Command{
-		Name: "bench", Synopsis: "[--json] [--quick] [--csv FILE] [--html FILE] [--programs DIR] " + strings.Join(bench.Names, "|") + " | --prepare DIR", Short: "measure, beside what the machine has",
-		Long: "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median.\n" +
+		Name: "bench", Synopsis: "[--json] [--quick] [--csv FILE] [--html FILE] [--programs DIR] NAME… | --list | --prepare DIR", Short: "measure, beside what the machine has",
+		Long: "Medians with the 10th, 90th and 99th percentile, interleaved with the peer; a ratio is to the peer's median. Several are run in the order below; what one\n" +
+			"cannot do is said, the others go on, and the status is 1. A peer that is missing is said, too, and left out.\n\n" + benchList() + "\n" +
 			"redis and web ask servers in pVMs, and the same ones as processes, by redis-benchmark (apt-get install redis-tools) and wrk (apt-get install wrk); they\n" +
 			"need the programs that make ports builds.",
-		Examples: []string{"bench boot", "bench --json boot > boot.json", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --html redis.html redis", "bench --prepare programs"},
-		Args:     shell.Choice, Choices: bench.Names,
+		Examples: []string{"bench boot", "bench --json boot fork | jq .series", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --quick --html report.html all", "bench --prepare programs"},
+		Args:     shell.Choice, Choices: append(bench.Names(), bench.All), Several: true, About: bench.About(),
 		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {
-			f.Bool("json", false, "print JSON")
-			f.Bool("quick", false, "a tenth of the rounds, and 2 servers at most")
+			f.Bool("list", false, "only list the benchmarks, each with a line of what it measures")
+			f.Bool("json", false, "print JSON, an object for each")
+			f.Bool("quick", false, "a tenth of the rounds, and fewer numbers of servers")
 			f.String("csv", "", "write every sample to this `file`")
 			f.String("html", "", "write a report with plots to this `file`, which needs nothing beside itself")
 			f.String("prepare", "", "only put the programs that are run into this `folder`")
@@ -289,8 +292,12 @@ func benchCommand(self, hypervisor string) shell.Command {
 			if dir, _ := c.Flags.GetString("prepare"); dir != "" {
 				return bench.Prepare(dir, self, guest.CC, c.Stderr)
 			}
-			if len(c.Args) != 1 {
-				return shell.UsageError("name one of " + strings.Join(bench.Names, ", "))
+			if list, _ := c.Flags.GetBool("list"); list {
+				_, err := io.WriteString(c.Stdout, benchList())
+				return err
+			}
+			if len(c.Args) == 0 {
+				return shell.UsageError("name some of " + strings.Join(bench.Names(), ", ") + ", or " + bench.All)
 			}
 			b := bench.Bench{Stdout: c.Stdout, Stderr: c.Stderr, Open: opener(hypervisor), CC: guest.CC, Libraries: guest.Libraries(), Self: self, Version: version}
 			b.JSON, _ = c.Flags.GetBool("json")
@@ -301,9 +308,18 @@ func benchCommand(self, hypervisor string) shell.Command {
 					*to = c.Path(name)
 				}
 			}
-			return b.Run(c, c.Args[0])
+			return b.Run(c, c.Args...)
 		},
 	}
+}
+
+// benchList is a line for each benchmark.
+func benchList() string {
+	var b strings.Builder
+	for _, name := range append(bench.Names(), bench.All) {
+		fmt.Fprintf(&b, "%-10s %s\n", name, bench.About()[name])
+	}
+	return b.String()
 }
 
 // completionCommand prints the scripts of package completions, with the global flags that only this

@@ -60,7 +60,11 @@ func (c *command) fish(b *strings.Builder) {
 	for _, w := range c.bare {
 		fmt.Fprintf(b, "complete -c kxsh -n %s -a %s\n", fishQuote(in+"; and __kxsh_dash"), fishQuote(w))
 	}
-	if how := fishArgs(c.args); how != "" {
+	if c.args.about != nil {
+		for _, w := range c.args.words {
+			fmt.Fprintf(b, "complete -c kxsh -n %s -f -a %s -d %s\n", fishQuote(first), w, fishQuote(c.args.about[w]))
+		}
+	} else if how := fishArgs(c.args); how != "" {
 		fmt.Fprintf(b, "complete -c kxsh -n %s %s\n", fishQuote(first), how)
 	}
 }

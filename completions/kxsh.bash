@@ -180,9 +180,9 @@ _kxsh_command() {
 		kind=none once= leading= raw=
 		words='' ;;
 	'bench')
-		flags='--json --quick --csv --html --prepare --programs --help'
-		kind=words once=yes leading= raw=
-		words='boot boot-many fork ipc update memory recycle redis web' ;;
+		flags='--list --json --quick --csv --html --prepare --programs --help'
+		kind=words once= leading= raw=
+		words='boot boot-many fork ipc update memory recycle redis web all' ;;
 	'completion')
 		flags='--help'
 		kind=words once=yes leading= raw=

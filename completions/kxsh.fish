@@ -521,14 +521,24 @@ complete -c kxsh -n '__kxsh_in top' -s d -l delay -r -f -d 'seconds between fram
 complete -c kxsh -n '__kxsh_in top' -l help -d 'explain the command'
 
 # bench
-complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON'
-complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds, and 2 servers at most'
+complete -c kxsh -n '__kxsh_in bench' -l list -d 'only list the benchmarks, each with a line of what it measures'
+complete -c kxsh -n '__kxsh_in bench' -l json -d 'print JSON, an object for each'
+complete -c kxsh -n '__kxsh_in bench' -l quick -d 'a tenth of the rounds, and fewer numbers of servers'
 complete -c kxsh -n '__kxsh_in bench' -l csv -r -F -d 'write every sample to this file'
 complete -c kxsh -n '__kxsh_in bench' -l html -r -F -d 'write a report with plots to this file, which needs nothing beside itself'
 complete -c kxsh -n '__kxsh_in bench' -l prepare -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'only put the programs that are run into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l programs -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'run those that --prepare put into this folder'
 complete -c kxsh -n '__kxsh_in bench' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of bench --csv --html --prepare --programs' -f -a 'boot boot-many fork ipc update memory recycle redis web'
+complete -c kxsh -n '__kxsh_in bench' -f -a boot -d 'the start of a pVM, with a blank domain waiting and without; many resident ones'
+complete -c kxsh -n '__kxsh_in bench' -f -a boot-many -d 'the start of one pVM after another that all stay'
+complete -c kxsh -n '__kxsh_in bench' -f -a fork -d 'fork of 4 MiB to 1 GiB, what copying costs later, and what a child weighs'
+complete -c kxsh -n '__kxsh_in bench' -f -a ipc -d 'pipes, queues, signals, waits and shared memory between members of a family'
+complete -c kxsh -n '__kxsh_in bench' -f -a update -d 'calls of a shared library, and its replacement in a running pVM'
+complete -c kxsh -n '__kxsh_in bench' -f -a memory -d 'what a shared library costs each of many pVMs'
+complete -c kxsh -n '__kxsh_in bench' -f -a recycle -d 'the start of an application that a placeholder waits for'
+complete -c kxsh -n '__kxsh_in bench' -f -a redis -d 'Redis and redis-benchmark, one server, and 1 to 8 together'
+complete -c kxsh -n '__kxsh_in bench' -f -a web -d 'two web servers and wrk, one of each, and 1 to 8 together'
+complete -c kxsh -n '__kxsh_in bench' -f -a all -d 'each of them, in this order'
 
 # completion
 complete -c kxsh -n '__kxsh_in completion' -l help -d 'explain the command'

@@ -48,6 +48,7 @@ func (f flag) words() []string {
 type value struct {
 	kind  shell.Kind
 	words []string
+	about map[string]string // a line about each word; nil: they say it themselves
 }
 
 // read makes a script of a program.
@@ -56,7 +57,7 @@ func read(p *Program) *script {
 	for i := range s.program.flags {
 		f := &s.program.flags[i]
 		if f.value != nil {
-			*f.value = value{p.FlagArgs[f.long], p.Choices[f.long]}
+			*f.value = value{kind: p.FlagArgs[f.long], words: p.Choices[f.long]}
 		}
 	}
 	s.program.addHelp("list the flags")
@@ -77,9 +78,10 @@ func commandOf(t Table, c *shell.Command) command {
 	out := command{
 		name: c.Name, short: c.Short, flags: flagsOf(set),
 		args:    valueOf(c.Args, t, c.Name),
-		once:    c.Args == shell.Choice || c.Args == shell.Topic,
+		once:    c.Args == shell.Choice && !c.Several || c.Args == shell.Topic,
 		leading: c.Leading, raw: c.Raw,
 	}
+	out.args.about = c.About
 	out.addHelp("explain the command")
 	var known []string
 	for i := range out.flags {
@@ -126,7 +128,7 @@ func flagsOf(set *pflag.FlagSet) []flag {
 func valueOf(kind shell.Kind, t Table, args ...string) value {
 	switch kind {
 	case shell.Signal, shell.Column, shell.Topic, shell.Choice:
-		return value{kind, trimmed(t.Candidates(args, ""))}
+		return value{kind: kind, words: trimmed(t.Candidates(args, ""))}
 	}
 	return value{kind: kind}
 }

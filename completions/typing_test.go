@@ -58,6 +58,7 @@ var typed = []struct{ line, want string }{
 	{"ps --sort=-me\t", "ps|--sort=-mem"},
 	{"ps --no-h\t", "ps|--no-headers"},
 	{"help pst\t", "help|pstree"},
+	{"bench --quick rec\tboot-m\t", "bench|--quick|recycle|boot-many"},
 	{"pool re\t3", "pool|resize|3"},
 	{"bench --js\tbo\t", "bench|--json|boot"},
 	{"cc -o x no\t", "cc|-o|x|notes.txt"},

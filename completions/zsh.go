@@ -135,6 +135,13 @@ func zshAction(v value) string {
 	case "list":
 		return "_kxsh_list " + strings.Join(v.words, " ")
 	case "words":
+		if v.about != nil {
+			var described []string
+			for _, w := range v.words {
+				described = append(described, w+`\:"`+zshEscape(v.about[w], `\:"`)+`"`)
+			}
+			return "((" + strings.Join(described, " ") + "))"
+		}
 		return "(" + strings.Join(v.words, " ") + ")"
 	}
 	return ""

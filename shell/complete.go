@@ -103,7 +103,7 @@ func (s *Shell) arguments(cmd *Command, args []string, cur string) []string {
 	if strings.HasPrefix(cur, "-") {
 		return flagNames(cmd, flags, cur)
 	}
-	if cmd.Args == Choice && len(args) > 0 {
+	if cmd.Args == Choice && !cmd.Several && len(args) > 0 {
 		return nil
 	}
 	if cmd.Args == Library {

@@ -33,6 +33,8 @@ type Command struct {
 	FlagArgs map[string]Kind        // what a flag's value names, by long name
 	Args     Kind                   // what the arguments name
 	Choices  []string
+	About    map[string]string // a line about each of Choices; nil: they say it themselves
+	Several  bool              // the arguments are some of Choices, not one
 
 	// Raw passes the arguments as they are, flags included.
 	Raw bool

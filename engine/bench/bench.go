@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,49 +38,13 @@ type Bench struct {
 	// CSV and HTML are files for every sample, and for a report with plots; empty: none.
 	CSV, HTML string
 
-	dir   string // of the run, removed at its end
-	files files
-}
-
-// Names are the benchmarks there are.
-var Names = []string{"boot", "boot-many", "fork", "ipc", "update", "memory", "recycle", "redis", "web"}
-
-// Run runs one benchmark by name.
-func (b *Bench) Run(ctx context.Context, name string) (err error) {
-	if b.dir, err = os.MkdirTemp("", "kxb"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(b.dir)
-	defer func() { b.files.drop() }()
-	if b.files, err = b.open(); err != nil {
-		return err
-	}
-	switch name {
-	case "boot":
-		return b.boot(ctx)
-	case "boot-many":
-		return b.many(ctx)
-	case "fork":
-		return b.fork(ctx)
-	case "ipc":
-		return b.ipc(ctx)
-	case "update":
-		return b.update(ctx)
-	case "memory":
-		return b.memory(ctx)
-	case "recycle":
-		return b.recycle(ctx)
-	case "redis":
-		return b.redis(ctx)
-	case "web":
-		return b.web(ctx)
-	}
-	return fmt.Errorf("%s: no such benchmark: there is %s", name, strings.Join(Names, ", "))
-}
-
-// say prints progress, which is said about the data and so goes to standard error.
-func (b *Bench) say(format string, args ...any) {
-	fmt.Fprintf(b.Stderr, "bench: "+format+"\n", args...)
+	root    string   // of the run, removed at its end
+	dir     string   // in it, of one benchmark
+	command string   // that measures the same again
+	report  *Report  // of that benchmark, when it is there
+	notes   []string // what that had to leave out
+	paper   paper    // what the paper has of it
+	printed bool     // something before it
 }
 
 func (b *Bench) rounds(n int) int {
@@ -99,16 +62,19 @@ type Series struct {
 	P10    time.Duration   `json:"p10_ns"`
 	P90    time.Duration   `json:"p90_ns"`
 	P99    time.Duration   `json:"p99_ns"`
-	Ratio  float64         `json:"ratio,omitempty"`  // to the peer's median; of a rate to the peer's rate
-	Target float64         `json:"target,omitempty"` // at most this ratio, of a rate at least
+	Ratio  float64         `json:"ratio,omitempty"`    // to the peer's median; of a rate to the peer's rate
+	Target float64         `json:"target,omitempty"`   // at most this ratio, of a rate at least
+	Paper  time.Duration   `json:"paper_ns,omitempty"` // what the paper has of the nearest, on another machine
 	All    []time.Duration `json:"-"`
+
+	peer int // who is measured: 0 a pVM, else one of those that it is measured beside, of which 1 is the first
 
 	Rate      bool    `json:"rate,omitempty"`
 	PerSecond float64 `json:"per_second,omitempty"` // of a rate, the median
 }
 
 // newRate is a series to which addRate adds.
-func newRate(name string) *Series { return &Series{Name: name, Rate: true} }
+func newRate(name string, peer int) *Series { return &Series{Name: name, Rate: true, peer: peer} }
 
 func (s *Series) addRate(perSecond float64) { s.add(time.Duration(1e9 / perSecond)) }
 
@@ -147,7 +113,11 @@ func perSecond(each time.Duration) string {
 	if each <= 0 {
 		return "0/s"
 	}
-	rate := 1e9 / float64(each)
+	return rateText(1e9 / float64(each))
+}
+
+// rateText is a rate for people.
+func rateText(rate float64) string {
 	if rate < 1000 {
 		return fmt.Sprintf("%.3g/s", rate)
 	}
@@ -188,17 +158,29 @@ type Report struct {
 	Command string    `json:"command"` // that measures the same again
 	Series  []*Series `json:"series"`
 	Values  []Value   `json:"values"`
+	Notes   []string  `json:"notes,omitempty"` // what was left out
+
+	plots []plot // beside one of the series, or instead of it
 }
 
+// print prints a report and keeps it for the files.
 func (b *Bench) print(r *Report) error {
-	r.Version, r.Command = b.Version, b.command(r.Bench)
-	if err := b.files.write(r); err != nil {
-		return err
+	r.Version, r.Command, r.Notes = b.Version, b.command, b.notes
+	if r.Series == nil {
+		r.Series = []*Series{}
 	}
+	for _, s := range r.Series {
+		s.Paper = b.paper.figures[s.Name]
+	}
+	again := b.printed
+	b.report, b.printed = r, true
 	if b.JSON {
 		enc := json.NewEncoder(b.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
+	}
+	if again {
+		fmt.Fprintln(b.Stdout)
 	}
 	fmt.Fprintf(b.Stdout, "%s, %s\n\n", r.Bench, r.Machine)
 	w := tabwriter.NewWriter(b.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
@@ -231,6 +213,8 @@ func share(r float64) string {
 		return ""
 	case r < 0.3:
 		return fmt.Sprintf("1/%.3g", 1/r)
+	case r >= 100:
+		return fmt.Sprintf("%.0f", r)
 	}
 	return fmt.Sprintf("%.2f", r)
 }
@@ -294,26 +278,6 @@ func (b *Bench) engines(ctx context.Context, hv xen.Hypervisor) (e *engines, err
 }
 
 func (e *engines) stop() error { return errors.Join(stop(e.pooled), stop(e.bare)) }
-
-// machine describes the host in one line.
-func machine(hv *xen.Info) string {
-	cpu := "unknown CPU"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
-				cpu = strings.TrimSpace(v)
-				break
-			}
-		}
-		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
-	}
-	rel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	line := fmt.Sprintf("%s, Linux %s", cpu, strings.TrimSpace(string(rel)))
-	if hv.Name == "xen" {
-		line += fmt.Sprintf(" as dom0 of Xen %s on %d CPUs", hv.Version, hv.CPUs)
-	}
-	return line
-}
 
 // host is the hypervisor, without a pool, and what it is; the caller closes it.
 func (b *Bench) host() (hv xen.Hypervisor, info xen.Info, err error) {

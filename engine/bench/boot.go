@@ -18,7 +18,7 @@ import (
 )
 
 // boot measures from run reaching the engine to the first instruction of main, beside posix_spawn
-// of the same source as a static Linux program, and on Xen beside xl create of the same image; then
+// of the same source as a static Linux program, alone and where there is crun in a container, and on Xen beside xl create of the same image; then
 // how many resident pVMs behave.
 func (b *Bench) boot(ctx context.Context) error {
 	hv, info, err := b.host()
@@ -34,9 +34,9 @@ func (b *Bench) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	spawn, created := &Series{Name: "posix_spawn, static"}, &Series{Name: "xl create"}
+	spawn, contained, created := &Series{Name: "posix_spawn, static", peer: 1}, &Series{Name: "crun run", peer: 2}, &Series{Name: "xl create", peer: 3}
 	pooled, bare := &Series{Name: "pVM, pooled"}, &Series{Name: "pVM, unpooled"}
-	if err := b.starts(ctx, hv, image, x, spawn, created, pooled, bare); err != nil {
+	if err := b.starts(ctx, hv, image, x, spawn, contained, created, pooled, bare); err != nil {
 		return err
 	}
 	r := &Report{Bench: "boot", Time: time.Now(), Machine: machine(&info), Series: []*Series{spawn, pooled, bare}}
@@ -57,19 +57,37 @@ func (b *Bench) boot(ctx context.Context) error {
 		pooled.sum(spawn, 0.5)
 		bare.sum(spawn, 1.2)
 	}
+	if len(contained.All) > 0 {
+		contained.sum(nil, 0)
+		r.Series = slices.Insert(r.Series, 1, contained)
+		r.Values = append(r.Values, Value{Name: "crun run, to a pVM, pooled", Value: float64(contained.Median) / float64(pooled.Median), Unit: "times"})
+	}
+	starts := r.Series
 	if err := b.density(ctx, r, c, hv, x); err != nil {
 		return err
 	}
+	r.plots = []plot{dots{"From run to the first instruction of main, logarithmic", starts}, dots{"Where many are resident, logarithmic", r.Series[len(starts):]}}
 	return b.print(r)
 }
 
 // starts measures each way to start a program in turn, each on a machine at rest.
-func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *xl, spawn, created, pooled, bare *Series) error {
+func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *xl, spawn, contained, created, pooled, bare *Series) (err error) {
 	spawner, err := b.spawner("spawn", "stamp")
 	if err != nil {
 		return err
 	}
-	defer spawner.close()
+	defer func() { err = errors.Join(err, spawner.close()) }()
+	stamp, err := b.program("stamp")
+	if err != nil {
+		return err
+	}
+	containers, err := b.crun(stamp)
+	if err != nil {
+		return err
+	}
+	if containers != nil {
+		defer func() { err = errors.Join(err, containers.close()) }()
+	}
 	e, err := b.engines(ctx, hv)
 	if err != nil {
 		return err
@@ -77,20 +95,22 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 	defer e.stop()
 	const warm = 5
 	n := b.rounds(200)
-	b.say("boot to main, %d rounds", n)
+	next := b.begin(n+warm, "boot to main")
 	clock := startClock()
 	for i := range n + warm {
+		next()
 		for _, m := range []struct {
 			s    *Series
 			once func() (time.Duration, error)
 		}{
 			{spawn, spawner.once},
+			{contained, containers.once},
 			{created, x.once},
 			{pooled, func() (time.Duration, error) { return bootOnce(ctx, e.pooled, engine.RunRequest{Image: image}) }},
 			{bare, func() (time.Duration, error) { return bootOnce(ctx, e.bare, engine.RunRequest{Image: image}) }},
 		} {
-			if m.s == created && (x == nil || i%5 != 0) {
-				continue // a tenth of a second each
+			if m.s == created && (x == nil || i%5 != 0) || m.s == contained && (containers == nil || i%5 != 0) {
+				continue // ten and a hundred times as long as the others
 			}
 			if err := e.quiet.wait(ctx); err != nil {
 				return err
@@ -104,7 +124,7 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 			}
 		}
 	}
-	clock.scale(spawn, created, pooled, bare)
+	clock.scale(spawn, contained, created, pooled, bare)
 	return nil
 }
 
@@ -190,9 +210,10 @@ func (s *settler) begin(ctx context.Context) error {
 
 // spawner is the native peer: a small C program, so that Go's own fork path is not measured.
 type spawner struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	what string // it does, for errors
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
 }
 
 // spawner starts a build of spawn.c that starts a build of stamp.c.
@@ -205,7 +226,12 @@ func (b *Bench) spawner(name, spawned string) (*spawner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &spawner{cmd: exec.Command(bin, child)}
+	return b.spawning("posix_spawn", []string{bin, child})
+}
+
+// spawning starts a command that becomes a build of spawn.c.
+func (b *Bench) spawning(what string, argv []string) (s *spawner, err error) {
+	s = &spawner{what: what, cmd: exec.Command(argv[0], argv[1:]...)}
 	s.cmd.Stderr = b.Stderr
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -225,7 +251,7 @@ func (s *spawner) once() (time.Duration, error) {
 	}
 	var before, at uint64
 	if _, err := fmt.Fscanln(s.out, &before, &at); err != nil {
-		return 0, fmt.Errorf("posix_spawn: %w", err)
+		return 0, fmt.Errorf("%s: %w", s.what, err)
 	}
 	return time.Duration(at - before), nil
 }

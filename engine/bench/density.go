@@ -96,8 +96,11 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	ask := &Series{Name: fmt.Sprintf("ps of %d, the engine's part", c.pvms)}
 	typed := &Series{Name: fmt.Sprintf("ps of %d, typed in a session", c.pvms)}
 	ps := &Series{Name: fmt.Sprintf("ps of %d, whole command", c.pvms)}
-	list := &Series{Name: "xl list, whole command"}
-	for range b.rounds(30) {
+	list := &Series{Name: "xl list, whole command", peer: 3}
+	n := b.rounds(30)
+	next := b.begin(n, "ps")
+	for range n {
+		next()
 		start := time.Now()
 		if _, err := e.Snapshot(ctx, false); err != nil {
 			return err

@@ -41,27 +41,27 @@ type forkRows struct {
 // pair is what the child took, and the parent.
 type pair struct{ child, parent *Series }
 
-func newPair(what, child, parent string) pair {
-	return pair{&Series{Name: what + ": " + child}, &Series{Name: what + ": " + parent}}
+func newPair(what, child, parent string, peer int) pair {
+	return pair{&Series{Name: what + ": " + child, peer: peer}, &Series{Name: what + ": " + parent, peer: peer}}
 }
 
-func latency(what string) pair { return newPair(what, "child runs", "parent runs") }
-func copying(what string) pair {
-	return newPair(what+", copying a page", "child", "parent")
+func latency(what string, peer int) pair { return newPair(what, "child runs", "parent runs", peer) }
+func copying(what string, peer int) pair {
+	return newPair(what+", copying a page", "child", "parent", peer)
 }
 
 func newForkRows(mib int) *forkRows {
 	name := func(what string) string { return fmt.Sprintf("%d MiB, %s", mib, what) }
 	return &forkRows{
 		mib:         mib,
-		native:      latency(name("Linux fork")),
-		first:       latency(name("first fork")),
-		bare:        latency(name("first fork, no pool")),
-		later:       latency(name("later forks")),
-		written:     latency(name("later forks, all written to")),
-		nativeTouch: copying(name("Linux fork")),
-		touch:       copying(name("first fork")),
-		laterTouch:  copying(name("later forks")),
+		native:      latency(name("Linux fork"), 1),
+		first:       latency(name("first fork"), 0),
+		bare:        latency(name("first fork, no pool"), 0),
+		later:       latency(name("later forks"), 0),
+		written:     latency(name("later forks, all written to"), 0),
+		nativeTouch: copying(name("Linux fork"), 1),
+		touch:       copying(name("first fork"), 0),
+		laterTouch:  copying(name("later forks"), 0),
 	}
 }
 
@@ -138,6 +138,7 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 		fmt.Sprintf("first fork, child runs: %d MiB to %d MiB", largest.mib, smallest.mib),
 		float64(largest.first.child.Median) / float64(smallest.first.child.Median), "times", g.growth,
 	})
+	r.plots = forkPlots(rows)
 	weight, err := b.idleChild(ctx, e, hv, g.children)
 	if err != nil {
 		return err
@@ -146,10 +147,33 @@ func (b *Bench) fork(ctx context.Context) (err error) {
 	return b.print(r)
 }
 
+// forkPlots are: the child's first instruction by size, all latencies, and what copying a page takes.
+func forkPlots(rows []*forkRows) []plot {
+	bySize := curves{
+		title: "Fork, until the child runs, by the memory of the parent; both axes logarithmic", xName: "MiB", log: true,
+		show: timeTick, end: timeText,
+		list: []curve{{name: "Linux", peer: 1}, {name: "first fork"}, {name: "later forks"}},
+	}
+	latencies, copies := dots{title: "Fork, logarithmic"}, dots{title: "Copying a page later, logarithmic"}
+	for _, r := range rows {
+		bySize.xTicks = append(bySize.xTicks, float64(r.mib))
+		for i, p := range []pair{r.native, r.first, r.later} {
+			c := &bySize.list[i]
+			c.x, c.y = append(c.x, float64(r.mib)), append(c.y, float64(p.child.Median))
+		}
+		for _, p := range []pair{r.native, r.first, r.bare, r.later, r.written} {
+			latencies.series = append(latencies.series, p.child, p.parent)
+		}
+		for _, p := range []pair{r.nativeTouch, r.touch, r.laterTouch} {
+			copies.series = append(copies.series, p.child, p.parent)
+		}
+	}
+	return []plot{bySize, latencies, copies}
+}
+
 // forks measures one size. Each parent of a first fork is a new one.
 func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) {
 	n := b.rounds(100)
-	b.say("fork of %d MiB, %d rounds", r.mib, n)
 	clock := startClock()
 	native, err := b.native(r.mib)
 	if err != nil {
@@ -210,7 +234,9 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 		}
 		return nil
 	}
+	next := b.begin(n, "fork of %d MiB", r.mib)
 	for i := range n {
+		next()
 		without := r.bare
 		if i%5 != 0 {
 			without = pair{} // a fifth will do
@@ -220,12 +246,17 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 		}
 	}
 	// It touches all that there is: a tenth of the rounds will do.
-	for range max(n/10, 5) {
+	few := max(n/10, 5)
+	next = b.begin(few, "fork of %d MiB, copying all of it", r.mib)
+	for range few {
+		next()
 		if err := ways(true, r.nativeTouch, r.touch, pair{}, r.laterTouch); err != nil {
 			return err
 		}
 	}
+	next = b.begin(n, "fork of %d MiB, after that", r.mib)
 	for range n {
+		next()
 		if err := ways(false, pair{}, pair{}, pair{}, r.written); err != nil {
 			return err
 		}

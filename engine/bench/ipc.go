@@ -82,7 +82,7 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		b.say("%s", x.order)
 		linux, ours := map[string]*Series{}, map[string]*Series{}
 		for _, w := range x.series {
-			linux[w.name], ours[w.name] = &Series{Name: w.title + ": Linux"}, &Series{Name: w.title + ": pVM"}
+			linux[w.name], ours[w.name] = &Series{Name: w.title + ": Linux", peer: 1}, &Series{Name: w.title + ": pVM"}
 		}
 		turns := ipcTurns
 		if b.Quick {

@@ -15,8 +15,8 @@ type load struct {
 // loadSeries are those of one server under one load.
 type loadSeries struct{ rate, p50, p99 *Series }
 
-func newLoadSeries(what, kind string) *loadSeries {
-	return &loadSeries{newRate(what + ": " + kind), &Series{Name: what + ", p50: " + kind}, &Series{Name: what + ", p99: " + kind}}
+func newLoadSeries(what, kind string, peer int) *loadSeries {
+	return &loadSeries{newRate(what+": "+kind, peer), &Series{Name: what + ", p50: " + kind, peer: peer}, &Series{Name: what + ", p99: " + kind, peer: peer}}
 }
 
 func (s *loadSeries) add(l load) {
@@ -49,20 +49,68 @@ func sumLoads(rows []*loadSeries, least float64) (list []*Series) {
 // scaled is what more and more servers of a kind do together: a series for each number of them.
 type scaled struct {
 	what, kind string
+	peer       int
 	counts     []int
 	series     []*Series
 }
 
-func newScaled(what, kind string, counts []int) *scaled {
-	s := &scaled{what: what, kind: kind, counts: counts}
+func newScaled(what, kind string, peer int, counts []int) *scaled {
+	s := &scaled{what: what, kind: kind, peer: peer, counts: counts}
 	for _, n := range counts {
 		servers := "servers"
 		if n == 1 {
 			servers = "server"
 		}
-		s.series = append(s.series, newRate(fmt.Sprintf("%s, %d %s: %s", what, n, servers, kind)))
+		s.series = append(s.series, newRate(fmt.Sprintf("%s, %d %s: %s", what, n, servers, kind), peer))
 	}
 	return s
+}
+
+// byNumber are curves of what servers do together, by how many they are.
+func byNumber(title string, list []*scaled) curves {
+	p := curves{title: title, xName: "servers", show: rateTick, end: rateText}
+	for _, s := range list {
+		c := curve{name: s.kind, peer: s.peer}
+		for i, n := range s.counts {
+			c.x, c.y = append(c.x, float64(n)), append(c.y, s.series[i].PerSecond)
+		}
+		p.list, p.xTicks = append(p.list, c), c.x
+	}
+	return p
+}
+
+// rateTick is a rate on an axis.
+func rateTick(rate float64) string {
+	if rate < 1000 {
+		return fmt.Sprintf("%g/s", rate)
+	}
+	return fmt.Sprintf("%gk/s", rate/1000)
+}
+
+// rateBars are the rates among series.
+func rateBars(title string, list []*Series) bars {
+	p := bars{title: title, show: rateTick}
+	for _, s := range list {
+		if s.Rate && s.N > 0 {
+			row := bar{name: s.Name, figure: perSecond(s.Median), peer: s.peer, value: s.PerSecond, low: 1e9 / float64(s.P90), high: 1e9 / float64(s.P10)}
+			if s.Target > 0 {
+				row.target = s.PerSecond / s.Ratio * s.Target
+			}
+			p.rows = append(p.rows, row)
+		}
+	}
+	return p
+}
+
+// latencyDots are those among series that are no rates.
+func latencyDots(list []*Series) dots {
+	p := dots{title: "Latencies that the clients tell of each round, logarithmic"}
+	for _, s := range list {
+		if !s.Rate {
+			p.series = append(p.series, s)
+		}
+	}
+	return p
 }
 
 // addScaled compares kinds with the first, number by number, and says of each what the most do, of what one does.

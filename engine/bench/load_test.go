@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kxsh/xen"
 )
 
 func TestParseRedis(t *testing.T) {
@@ -67,7 +69,7 @@ func TestFewRequests(t *testing.T) {
 
 // A rate's ratio is to the peer's rate, and its target what it is to reach.
 func TestRates(t *testing.T) {
-	peer, ours := newLoadSeries("GET", "native"), newLoadSeries("GET", "pVM")
+	peer, ours := newLoadSeries("GET", "native", 1), newLoadSeries("GET", "pVM", 0)
 	for i := range 11 {
 		peer.add(load{float64(20000 + 100*i), time.Millisecond, 2 * time.Millisecond})
 		ours.add(load{float64(10000 + 100*i), 2 * time.Millisecond, 3 * time.Millisecond})
@@ -83,22 +85,25 @@ func TestRates(t *testing.T) {
 	if p50 := list[3]; p50 != ours.p50 || p50.Ratio != 2 || p50.Target != 0 {
 		t.Errorf("%+v", p50)
 	}
+	if rows := rateBars("", list).rows; len(rows) != 2 || rows[0].target != 0 || rows[1].target < 0.6*20499 || rows[1].target > 0.6*20501 {
+		t.Errorf("%+v", rows)
+	}
 	var b strings.Builder
-	if err := writeHTML(&b, &Report{Bench: "redis", Series: list}); err != nil {
+	if err := writePage(&b, oneRun(&Report{Bench: "redis", Series: list})); err != nil {
 		t.Fatal(err)
 	}
-	if want := `<td>10.5k/s</td><td>10.1k/s</td><td>10.9k/s</td><td></td><td>11</td><td class="miss">0.51</td><td>≥ 0.60</td>`; !strings.Contains(b.String(), want) {
+	if want := `<td>10.5k/s</td><td>10.1k/s</td><td>10.9k/s</td><td></td><td>11</td><td class="miss">0.51</td><td>≥ 0.60</td></tr>`; !strings.Contains(b.String(), want) {
 		t.Errorf("no %s in\n%s", want, b.String())
 	}
 	var c strings.Builder
-	if err := writeCSV(&c, &Report{Bench: "redis", Series: list[1:2]}); err != nil || !strings.Contains(c.String(), "redis,GET: pVM,1,100000\n") {
+	if err := writeCSV(&c, oneRun(&Report{Bench: "redis", Series: list[1:2]})); err != nil || !strings.Contains(c.String(), "redis,GET: pVM,1,100000\n") {
 		t.Errorf("%v\n%s", err, c.String())
 	}
 }
 
 func TestScaled(t *testing.T) {
-	counts := (&Bench{}).counts()
-	native, pvm := newScaled("SET", "native", counts), newScaled("SET", "pVM", counts)
+	counts := (&Bench{}).counts(&xen.Info{})
+	native, pvm := newScaled("SET", "native", 1, counts), newScaled("SET", "pVM", 0, counts)
 	for i := range counts {
 		native.series[i].addRate(float64(1000 * (i + 1)))
 		pvm.series[i].addRate(500)

@@ -17,6 +17,9 @@ const (
 	memoryTarget = 64
 )
 
+// librarySizes are those of both builds.
+var librarySizes = [2]string{"20 KiB", "2 MiB"}
+
 // memory measures what a library of 2 MiB costs each of many pVMs.
 func (b *Bench) memory(ctx context.Context) error {
 	hv, info, err := b.host()
@@ -39,21 +42,26 @@ func (b *Bench) memory(ctx context.Context) error {
 	}
 	var weights [2]float64
 	for i, library := range []string{small, large} {
+		b.say("%d resident pVMs with a library of %s", n, librarySizes[i])
 		if weights[i], err = b.weigh(ctx, hv, n, filepath.Dir(library)); err != nil {
 			return err
 		}
 	}
 	r.Values = []Value{
-		{fmt.Sprintf("memory of one of %d pVMs with a library of 20 KiB", n), weights[0], "KiB", 0},
-		{fmt.Sprintf("memory of one of %d pVMs with a library of 2 MiB", n), weights[1], "KiB", 0},
+		{fmt.Sprintf("memory of one of %d pVMs with a library of %s", n, librarySizes[0]), weights[0], "KiB", 0},
+		{fmt.Sprintf("memory of one of %d pVMs with a library of %s", n, librarySizes[1]), weights[1], "KiB", 0},
 		{"what 2 MiB of a library add to each pVM but the first", weights[1] - weights[0], "KiB", memoryTarget},
 	}
+	weighed := bars{title: "Memory of one of many pVMs, beside the first", show: func(v float64) string { return fmt.Sprintf("%g KiB", v) }}
+	for _, v := range r.Values {
+		weighed.rows = append(weighed.rows, bar{name: v.Name, figure: fmt.Sprintf("%.1f KiB", v.Value), value: v.Value, target: v.Target})
+	}
+	r.plots = []plot{weighed}
 	return b.print(r)
 }
 
 // weigh is what each of n pVMs takes of the host's memory, beside the first, KiB.
 func (b *Bench) weigh(ctx context.Context, hv xen.Hypervisor, n int, libraries string) (kib float64, err error) {
-	b.say("%d resident pVMs with %s", n, libraries)
 	image, err := b.program("update.kx")
 	if err != nil {
 		return 0, err

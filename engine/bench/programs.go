@@ -143,7 +143,7 @@ func build(dir, name string, cc CC, stderr io.Writer) error {
 func (b *Bench) program(name string) (string, error) {
 	prepared := b.Programs
 	if prepared == "" {
-		prepared = filepath.Join(b.dir, "programs")
+		prepared = filepath.Join(b.root, "programs")
 	}
 	path, err := filepath.Abs(filepath.Join(prepared, name))
 	if err != nil {

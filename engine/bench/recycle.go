@@ -49,9 +49,10 @@ func (b *Bench) recycle(ctx context.Context) (err error) {
 	}
 	const warm = 5
 	n := b.rounds(200)
-	b.say("recycle, %d rounds", n)
+	next := b.begin(n+warm, "starts")
 	clock := startClock()
 	for i := range n + warm {
+		next()
 		for k, way := range ways {
 			if err := quiet.wait(ctx); err != nil {
 				return err
@@ -76,6 +77,7 @@ func (b *Bench) recycle(ctx context.Context) (err error) {
 		return err
 	}
 	r.Series = append(r.Series, deferred...)
+	r.plots = []plot{dots{"From run to the first instruction of main, logarithmic", starts}, dots{"Steps of the starts of applications, and what is done later, logarithmic", deferred}}
 	return b.print(r)
 }
 

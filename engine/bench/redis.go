@@ -70,13 +70,13 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 		})
 	}
 	kinds := []*contender{
-		{name: "native, select", start: native(paths[1])},
-		{name: "native, epoll", start: native(paths[2])},
+		{name: "native, select", peer: 1, start: native(paths[1])},
+		{name: "native, epoll", peer: 2, start: native(paths[2])},
 		{name: "pVM", start: pvmServer(e, engine.RunRequest{
 			Image: paths[0], Args: append([]string{"redis-server", "--protected-mode", "no"}, redisNone...),
 		}, "6379", routed)},
 	}
-	counts := b.counts()
+	counts := b.counts(&info)
 	most := slices.Max(counts)
 	b.say("%d servers of each kind", most)
 	defer down(kinds)
@@ -99,10 +99,13 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 			return err
 		}
 		r.Series = append(r.Series, list...)
+		r.plots = append(r.plots, rateBars(fmt.Sprintf("Commands a second, %d clients, -P %d", clients, pipeline), list))
 	}
+	r.plots = append(r.plots, latencyDots(r.Series))
 	if r.Values, err = weights("server", kinds); err != nil {
 		return err
 	}
+	weighed := weightBars(r.Values, kinds)
 	if b.Quick {
 		turns = 1
 	}
@@ -113,6 +116,7 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 		return err
 	}
 	r.addScaled(list)
+	r.plots = append([]plot{byNumber("Writes a second of 1 to "+fmt.Sprint(most)+" servers, each with a client of its own", list)}, append(r.plots, weighed)...)
 	return b.print(r)
 }
 
@@ -125,7 +129,7 @@ func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turn
 	rows := map[string][]*loadSeries{} // by test, in the order of kinds
 	for _, test := range redisTests {
 		for _, k := range kinds {
-			rows[test] = append(rows[test], newLoadSeries(test+suffix, k.name))
+			rows[test] = append(rows[test], newLoadSeries(test+suffix, k.name, k.peer))
 		}
 	}
 	requests := make([]int, len(kinds))
@@ -156,7 +160,7 @@ func (r *redisBench) many(ctx context.Context, kinds []*contender, counts []int,
 	test := redisTests[:1]
 	requests := make([]int, len(kinds))
 	for i, k := range kinds {
-		list = append(list, newScaled(test[0], k.name, counts))
+		list = append(list, newScaled(test[0], k.name, k.peer, counts))
 		if requests[i], err = r.requests(ctx, k, 1); err != nil {
 			return nil, err
 		}

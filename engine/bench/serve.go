@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kxsh/engine"
+	"kxsh/xen"
 )
 
 // upTime is how long a server may take until it answers, and loadTime a client until it has ended: an emulated machine takes its time.
@@ -22,9 +23,12 @@ const (
 )
 
 // counts are how many servers of a kind are asked at once.
-func (b *Bench) counts() []int {
-	if b.Quick {
-		return []int{1, 2}
+func (b *Bench) counts(hv *xen.Info) []int {
+	switch {
+	case b.Quick && hv.Name == "xen":
+		return []int{1, 2} // an emulated machine would take minutes for more
+	case b.Quick:
+		return []int{1, 2, 8}
 	}
 	return []int{1, 2, 4, 8}
 }
@@ -35,6 +39,7 @@ const clients = 50
 // contender is one kind of server, of which some run at once.
 type contender struct {
 	name    string
+	peer    int // of its series
 	start   func(ctx context.Context) (*server, error)
 	servers []*server
 }
@@ -344,6 +349,15 @@ func (k *contender) failed(s *server, err error) error {
 		err = fmt.Errorf("the server ended: %w", why)
 	}
 	return fmt.Errorf("%s: %w", k.name, err)
+}
+
+// weightBars are what weights has told.
+func weightBars(list []Value, kinds []*contender) bars {
+	p := bars{title: "Memory of a server", show: func(v float64) string { return fmt.Sprintf("%g MiB", v) }}
+	for i, v := range list {
+		p.rows = append(p.rows, bar{name: v.Name, figure: fmt.Sprintf("%.1f MiB", v.Value), peer: kinds[i/2].peer, value: v.Value})
+	}
+	return p
 }
 
 // weights are what a server of each kind has in memory after all that.

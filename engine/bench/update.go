@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kxsh/engine"
@@ -45,11 +46,12 @@ func (b *Bench) update(ctx context.Context) (err error) {
 
 // calls has some pVMs make each call first, and then again, and as many Linux processes with the same library.
 func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock clock) error {
-	b.say("calls")
 	pvm := map[string]*Series{"first": {Name: "call of a function, the first"}, "later": {Name: "1000 calls of a function, later"}}
-	linux := map[string]*Series{"first": {Name: "Linux: call of a function, the first"}, "later": {Name: "Linux: 1000 calls of a function, later"}}
-	peer := true
-	for range b.rounds(20) {
+	linux := map[string]*Series{"first": {Name: "Linux: call of a function, the first", peer: 1}, "later": {Name: "Linux: 1000 calls of a function, later", peer: 1}}
+	peer, n := true, b.rounds(20)
+	next := b.begin(n, "calls")
+	for range n {
+		next()
 		f, err := b.domain(ctx, e, 0, "update")
 		if err != nil {
 			return err
@@ -59,7 +61,7 @@ func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock cl
 			return err
 		}
 		if f, err = b.process("update"); err != nil && peer {
-			b.say(fmt.Sprintf("no Linux process to compare calls with: %v", err))
+			b.without("a Linux process to compare calls with: %v", err)
 			peer = false
 		}
 		if !peer {
@@ -85,6 +87,7 @@ func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock cl
 		pvm["later"].sum(nil, 0)
 	}
 	r.Series = append(r.Series, pvm["first"], pvm["later"])
+	r.plots = append(r.plots, dots{"Calls, logarithmic", slices.Clone(r.Series)})
 	r.Values = append(r.Values, Value{pvm["first"].Name, micros(pvm["first"].Median), "µs", firstTarget})
 	return nil
 }
@@ -108,14 +111,16 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	if err := f.says("first", nil); err != nil { // all of them are bound
 		return err
 	}
-	b.say("updates")
 	ticks := uint64(float64(loopFor) * float64(rdtsc()-clock.ticks) / float64(time.Since(clock.at)))
 	total, pause := &Series{Name: "update, all of it"}, &Series{Name: "update, the pVM's pause"}
 	deferred := &Series{Name: "until another one can begin, after it"}
 	stages, order := map[string]*Series{}, []string(nil)
 	with, without := &Series{Name: "loop of calls: longest gap, with an update"}, &Series{Name: "loop of calls: longest gap, without"}
 	var last *engine.UpdateResult
-	for i := range 2 * b.rounds(50) {
+	n := 2 * b.rounds(50)
+	next := b.begin(n, "updates")
+	for i := range n {
+		next()
 		if err := f.says(fmt.Sprintf("loop %d", ticks), map[string]*Series{"gap": without}); err != nil {
 			return err
 		}
@@ -154,6 +159,7 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	total.sum(nil, 0)
 	pause.sum(nil, 0)
 	deferred.sum(nil, 0)
+	called := len(r.Series)
 	r.Series = append(r.Series, total, pause, deferred)
 	for _, name := range order {
 		stages[name].sum(nil, 0)
@@ -161,6 +167,7 @@ func (b *Bench) updates(ctx context.Context, e *engine.Engine, r *Report, clock 
 	}
 	without.sum(nil, 0)
 	with.sum(nil, 0)
+	r.plots = append(r.plots, dots{"Updates, and their stages, logarithmic", slices.Clone(r.Series[called:])}, dots{"A loop of calls, logarithmic", []*Series{without, with}})
 	r.Series = append(r.Series, without, with)
 	r.Values = append(r.Values, Value{total.Name, micros(total.Median), "µs", updateTarget}, Value{pause.Name, micros(pause.Median), "µs", pauseTarget},
 		Value{"memory that was looked through", float64(last.Scanned) / 1024, "KiB", 0}, Value{"variables that were copied", float64(last.Variables), "", 0},

@@ -78,7 +78,7 @@ func (b *Bench) web(ctx context.Context) (err error) {
 		return err
 	}
 	bench := webBench{client, script, 1}
-	turns, counts := 10, b.counts()
+	turns, counts := 10, b.counts(&info)
 	if b.Quick {
 		turns = 1 // a load lasts a second at least, and longer on an emulated machine
 	}
@@ -90,8 +90,8 @@ func (b *Bench) web(ctx context.Context) (err error) {
 			return err
 		}
 		for _, k := range w.kinds {
-			w.loads = append(w.loads, newLoadSeries(w.name, k.name))
-			w.sums = append(w.sums, newScaled(w.name, k.name, counts))
+			w.loads = append(w.loads, newLoadSeries(w.name, k.name, k.peer))
+			w.sums = append(w.sums, newScaled(w.name, k.name, k.peer, counts))
 		}
 	}
 	r := &Report{Bench: "web", Time: time.Now(), Machine: machine(&info)}
@@ -112,16 +112,22 @@ func (b *Bench) web(ctx context.Context) (err error) {
 			}
 		}
 	}
+	var rates []*Series
 	for _, w := range list {
-		r.Series = append(r.Series, sumLoads(w.loads, least)...)
+		sums := sumLoads(w.loads, least)
+		r.Series = append(r.Series, sums...)
+		rates = append(rates, sums...)
 	}
+	r.plots = []plot{rateBars(fmt.Sprintf("Requests a second, %d clients", clients), rates), latencyDots(rates)}
 	for _, w := range list {
 		r.addScaled(w.sums)
+		r.plots = append(r.plots, byNumber(w.name+": requests a second of 1 to "+fmt.Sprint(most)+" servers, each with a client of its own", w.sums))
 		values, err := weights(w.name, w.kinds)
 		if err != nil {
 			return err
 		}
 		r.Values = append(r.Values, values...)
+		r.plots = append(r.plots, weightBars(values, w.kinds))
 	}
 	return b.print(r)
 }
@@ -222,12 +228,12 @@ func (b *Bench) webServers(e *engine.Engine, routed func(int, string) error) ([]
 	}
 	return []*webServers{
 		{name: "httpd", kinds: []*contender{
-			{name: "native", start: nativeServer(func(port string) ([]string, error) { return []string{paths[1], "-p", port, folder}, nil })},
+			{name: "native", peer: 1, start: nativeServer(func(port string) ([]string, error) { return []string{paths[1], "-p", port, folder}, nil })},
 			{name: "pVM", start: pvmServer(e, engine.RunRequest{Image: paths[0], Args: []string{"httpd", "/www"}, Root: root}, "80", routed)},
 		}},
 		{name: "lighttpd", kinds: []*contender{
-			{name: "native, poll", start: lighttpd("poll")},
-			{name: "native, epoll", start: lighttpd("linux-sysepoll")},
+			{name: "native, poll", peer: 1, start: lighttpd("poll")},
+			{name: "native, epoll", peer: 2, start: lighttpd("linux-sysepoll")},
 			{name: "pVM", start: pvmServer(e, engine.RunRequest{Image: paths[2], Args: []string{"lighttpd", "-D", "-f", "/lighttpd.conf"}, Root: root}, "80", routed)},
 		}},
 	}, nil

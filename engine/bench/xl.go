@@ -35,7 +35,7 @@ func (b *Bench) newXL(hv xen.Hypervisor, image string, memory uint64) (*xl, erro
 		return nil, nil
 	}
 	if text, err := exec.Command("xl", "list").CombinedOutput(); err != nil {
-		b.say("without xl: %v %s", err, strings.TrimSpace(string(text)))
+		b.without("xl: %v %s", err, strings.TrimSpace(string(text)))
 		return nil, nil
 	}
 	x := &xl{config: filepath.Join(b.dir, "xl.cfg"), regs: regs.Registers}
