@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -35,6 +36,8 @@ type Call struct {
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
 	onSignal func(syscall.Signal) // takes signals instead of being cancelled
+
+	stopsItself atomic.Bool // Ctrl-Z is a key that it passes on, and it returns when that has stopped its pVM
 }
 
 // Status ends a command with an exit status and says nothing.
@@ -109,7 +112,7 @@ func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
 	if err := c.parse(args); err != nil {
 		return c.report(err)
 	}
-	defer c.job.leave(c)
+	defer func() { jobNow(c, c.job).leave(c) }()
 	c.job.enter(c)
 	err := cmd.Run(c)
 	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {

@@ -85,6 +85,13 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return fmt.Errorf("(%s): the job has ended", arg)
 		}
 		j.deliver(sig)
+		switch sig {
+		case 0, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		default: // one that is stopped would not hear of it
+			if j.stoppedAs() != 0 {
+				c.shell.letGo(j, false)
+			}
+		}
 		return nil
 	}
 	if j != nil {
@@ -167,7 +174,7 @@ func (c *Call) jobArg(arg string) (*job, error) {
 	if j == nil {
 		return nil, nil
 	}
-	if api := s.peek(); api != nil {
+	if api := s.peek(); api != nil && c.Name != "fg" && c.Name != "bg" { // which know no families
 		if snap, err := api.Snapshot(c, false); err == nil && len(match(snap, arg)) > 0 && !(j.isPVM() && j.pid() == id) {
 			return nil, fmt.Errorf("(%s): both a job and a family; say the PID (jobs -l shows the job's)", arg)
 		}

@@ -13,6 +13,12 @@ func (h *home) stat(t *testing.T, pid string) string {
 	return strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "stat", pid))
 }
 
+// statOf is stat of a pVM that may not be there yet.
+func (h *home) statOf(name string) string {
+	out, _ := h.command("ps", "--no-headers", "-o", "stat", name).Output()
+	return strings.TrimSpace(string(out))
+}
+
 // Ctrl-Z stops what is in the foreground, fg and bg let it go on: it is the same console, with all that is written meanwhile.
 func TestJobControl(t *testing.T) {
 	h := newHome(t)
@@ -80,6 +86,80 @@ func TestJobControl(t *testing.T) {
 	term.expect("no job")
 	term.typed("exit")
 	term.exit(1)
+}
+
+// A pipeline of pVMs and programs of the host is one job, and a pVM stops also where its console is no terminal.
+func TestJobControlOfPipelines(t *testing.T) {
+	h := newHome(t)
+	apps := root + "/guest/apps/"
+	term := h.terminal(t)
+	term.typed("run --name ticks " + apps + "tick.kx | cat")
+	term.expect(`tick 1\r?\n`)
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped    run --name ticks \S+tick.kx \| cat\r?\n`)
+	await(t, "all of it stops", func() (bool, string) { got := h.stat(t, "ticks"); return got == "T", got })
+	term.typed("jobs; fg")
+	term.expect(`\[1\]\+  Stopped    run --name ticks`)
+	term.expect(`tick \d+\r?\n`)
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped`)
+	term.typed("bg")
+	term.expect(`tick \d+\r?\n`)
+	term.send("\r")
+	term.typed("kill -9 ticks; wait; echo waited")
+	term.expect(`(?m)^waited`)
+
+	term.typed("run --name spinner " + apps + "spin.kx >out")
+	await(t, "it runs", func() (bool, string) { got := h.statOf("spinner"); return got == "R", got })
+	term.send("\x1a")
+	term.expect(`Stopped    run --name spinner`)
+	await(t, "it stops", func() (bool, string) { got := h.stat(t, "spinner"); return got == "T", got })
+	term.typed("fg")
+	await(t, "it goes on", func() (bool, string) { got := h.stat(t, "spinner"); return got == "R", got })
+	term.send("\x03")
+	term.typed("echo status $?")
+	term.expect("status 130")
+
+	term.typed("run -i --name sums " + apps + "cat.kx | cat") // the terminal is the pVM's, although cat was given it
+	term.expect("\n")
+	await(t, "it reads", func() (bool, string) { got := h.statOf("sums"); return got == "S", got })
+	term.send("typed\r")
+	term.expect("typed\r?\ntyped")
+	term.send("\x04")
+	term.typed("echo status $?")
+	term.expect("status 0")
+	term.typed("exit")
+	term.exit(0)
+}
+
+// A console is left when Ctrl-Z stops its pVM, and fg comes back to it.
+func TestJobControlOfConsole(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run --name shared " + root + "/guest/apps/cat.kx")
+	term.expect("\n")
+	term.send("first\r")
+	term.expect("first\r?\nfirst")
+	term.send("\x1d")
+	term.expect("detached")
+	term.typed("console shared")
+	term.expect(`attached to \d+; Ctrl-\] detaches`)
+	for _, word := range []string{"second", "third"} {
+		term.send(word + "\r")
+		term.expect(word + "\r?\n" + word)
+		term.send("\x1a")
+		term.expect(`\[1\]\+  Stopped    console shared\r?\n`)
+		if got := h.stat(t, "shared"); got != "T" {
+			t.Errorf("stopped: %q", got)
+		}
+		term.typed("fg")
+		term.expect("console shared")
+	}
+	term.send("\x04")
+	term.typed("echo status $?; jobs")
+	term.expect("status 0")
+	term.typed("exit")
+	term.exit(0)
 }
 
 // Under another shell it is kxsh that stops, and goes on with its pVM when that shell says so.
