@@ -114,7 +114,9 @@ func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
 	}
 	defer func() { jobNow(c, c.job).leave(c) }()
 	c.job.enter(c)
+	endPage := c.paged()
 	err := cmd.Run(c)
+	endPage()
 	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {
 		var sig signalled
 		if errors.As(cause, &sig) {

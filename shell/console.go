@@ -331,8 +331,9 @@ var logsCommand = Command{
 		f.String("since", "", "what was written since `T`")
 		f.BoolP("timestamps", "t", false, "put the time before each line")
 	},
-	Args: PVM,
-	Run:  logs,
+	Args:  PVM,
+	Pages: true,
+	Run:   logs,
 }
 
 func logs(c *Call) error {

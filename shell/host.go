@@ -188,15 +188,21 @@ func (x *execution) script(path string) error {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: cannot execute binary file\n", x.args[0])
 		return interp.ExitStatus(126)
 	}
-	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
-		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: x.args[0], under: x}
-	sub.cfg.Engine, sub.cfg.Peek = x.shell.connectShared, nil
-	sub.main = newJob(0, 0, "kxsh", false)
-	sub.jobs[0] = sub.main
+	sub := x.subshell(x.args[0])
 	r, err := sub.runner(exported(x.hc.Env), x.hc.Dir, x.hc.Stdin, x.hc.Stdout, x.hc.Stderr, x.args[1:])
 	if err != nil {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], err)
 		return interp.ExitStatus(126)
 	}
 	return x.statusOf(sub.program(r, string(data), x.hc.Stderr))
+}
+
+// subshell is a shell with the engine and the terminal of the one that runs it, and nothing else of it.
+func (x *execution) subshell(argv0 string) *Shell {
+	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
+		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: argv0, under: x}
+	sub.cfg.Engine, sub.cfg.Peek = x.shell.connectShared, nil
+	sub.main = newJob(0, 0, "kxsh", false)
+	sub.jobs[0] = sub.main
+	return sub
 }

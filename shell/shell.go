@@ -57,6 +57,7 @@ type Shell struct {
 
 	main        *job // the shell itself
 	interactive bool
+	single      bool        // one command, without a shell around it
 	control     *jobControl // nil: there is none
 	under       *execution  // of a script without #!: what runs it
 	argv0       string
@@ -161,6 +162,7 @@ func (s *Shell) Close() {
 
 // Command runs one command without a shell around it: kxsh ps --json. args[0] is its name.
 func (s *Shell) Command(args []string) int {
+	s.single = true
 	stop := s.catchSignals()
 	defer stop()
 	defer s.restoreTerminal()

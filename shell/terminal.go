@@ -12,6 +12,9 @@ import (
 
 // terminalOf returns the terminal that a reader or writer is, or nil.
 func terminalOf(v any) *os.File {
+	if p, ok := v.(*page); ok {
+		return p.tty
+	}
 	f, ok := v.(*os.File)
 	if !ok || f == nil {
 		return nil
