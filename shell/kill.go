@@ -85,12 +85,8 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return fmt.Errorf("(%s): the job has ended", arg)
 		}
 		j.deliver(sig)
-		switch sig {
-		case 0, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
-		default: // one that is stopped would not hear of it
-			if j.stoppedAs() != 0 {
-				c.shell.letGo(j, false)
-			}
+		if j.stoppedAs() != 0 && !stops(sig) {
+			c.shell.letGo(j, false)
 		}
 		return nil
 	}
@@ -125,7 +121,19 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return aboutPVM(arg, err)
 		}
 	}
+	if j != nil && j.stoppedAs() != 0 && !stops(sig) {
+		return c.goOn(j)
+	}
 	return nil
+}
+
+// stops reports whether a signal leaves a stopped job stopped; of all others it would not hear.
+func stops(sig syscall.Signal) bool {
+	switch sig {
+	case 0, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		return true
+	}
+	return false
 }
 
 // families is the families of targets, each once.

@@ -76,6 +76,13 @@ func TestJobControl(t *testing.T) {
 	term.typed("fg; kill left")
 	term.expect("no job")
 
+	term.typed("run --name stopped " + apps + "spin.kx")
+	await(t, "it runs", func() (bool, string) { got := h.statOf("stopped"); return got == "R", got })
+	term.send("\x1a")
+	term.expect(`Stopped +run --name stopped`)
+	term.typed("kill %+; wait %+; echo status $?") // which it hears of
+	term.expect("status 143")
+
 	term.typed("run --name spinner " + apps + "spin.kx &")
 	term.expect(`\[\d\] (\d+)`)
 	term.typed("kill -STOP $!; jobs")
@@ -155,6 +162,8 @@ func TestJobControlOfConsole(t *testing.T) {
 		term.typed("fg")
 		term.expect("console shared")
 	}
+	term.send("last\r") // Ctrl-D before the terminal is the pVM's would be the terminal's
+	term.expect("last\r?\nlast")
 	term.send("\x04")
 	term.typed("echo status $?; jobs")
 	term.expect("status 0")
