@@ -81,6 +81,19 @@ func (c *Call) takeSignals(f func(syscall.Signal)) {
 	c.onSignal = f
 }
 
+// StopsBySignal is for a command that at Ctrl-Z sends SIGTSTP to its process and waits for SIGCONT. An interactive shell takes the one, and sends the other.
+func (c *Call) StopsBySignal() {
+	c.takeSignals(func(sig syscall.Signal) {
+		switch sig {
+		case syscall.SIGTSTP:
+		case syscall.SIGCONT:
+			syscall.Kill(os.Getpid(), sig)
+		default:
+			c.cancel(signalled(sig))
+		}
+	})
+}
+
 func (c *Call) takesSignals() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

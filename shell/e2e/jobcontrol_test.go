@@ -171,6 +171,26 @@ func TestJobControlOfConsole(t *testing.T) {
 	term.exit(0)
 }
 
+// top is left alone with Ctrl-Z, too.
+func TestJobControlOfTop(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run -d --name shown " + root + "/guest/apps/spin.kx")
+	term.typed("top -d 0.2")
+	for range 2 {
+		term.expect("pVMs: 1(?s:.*)shown")
+		term.send("\x1a")
+		term.expect(`\[1\]\+  Stopped    top -d 0\.2`)
+		term.typed("echo between; fg")
+		term.expect("(?m)^between")
+	}
+	term.expect("pVMs: 1(?s:.*)shown")
+	term.send("q")
+	term.typed("echo status $?; exit")
+	term.expect("status 0")
+	term.exit(0)
+}
+
 // Under another shell it is kxsh that stops, and goes on with its pVM when that shell says so.
 func TestStoppedFromBash(t *testing.T) {
 	h := newHome(t)
