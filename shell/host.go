@@ -118,6 +118,8 @@ func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 			front := control.inFront(j)
 			if err = g.start(cmd, control.tty, front); err != nil && front && g.number() == 0 {
 				control.give(control.own) // the child had it already
+			} else if err == nil && j.stoppedAs() != 0 { // just now
+				g.kill(syscall.SIGTSTP)
 			}
 		} else {
 			if x.job.id != 0 {

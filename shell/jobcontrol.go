@@ -32,7 +32,8 @@ var fgCommand = Command{
 	Short:    "let a job go on, in the foreground",
 	Long: `Without an argument: the one that stopped last, else the newest. Ctrl-Z stops what is in the foreground, the pVM with its family, if it does not
 take the key itself, and makes a job of it, which jobs shows and bg lets go on. A job that began with & reads
-no terminal, but gets its keys: fg waits for it. The exit status is the job's, 148 when it has been stopped again.`,
+no terminal, but gets its keys: fg waits for it. The exit status is the job's, 148 when it has been stopped again.
+%JOB is %N, %+ for the newest, %- for the one before it, or %TEXT for the one whose line begins so.`,
 	Examples: []string{"fg", "fg %2"},
 	Args:     PVM,
 	Run:      fg,
