@@ -191,6 +191,28 @@ func TestTerminalOfJobs(t *testing.T) {
 	s.leaves(0)
 }
 
+// A session that begins behind another shell's prompt waits there until it has the terminal.
+func TestStartedBehind(t *testing.T) {
+	cmd := kxsh(t.TempDir())
+	bash := exec.Command("bash", "--norc", "--noprofile", "-i")
+	bash.Env, bash.Dir = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin", "PS1=ready> "), cmd.Dir
+	s := screenOf(t, bash)
+	s.expect("ready> ")
+	s.send(cmd.Path + " -i &\r")
+	s.expect(`\[1\] \d+\r\n`)
+	s.send("sleep 0.5\r")
+	s.expect("Stopped")
+	s.send("fg\r")
+	s.line("sleep 100")
+	time.Sleep(300 * time.Millisecond)
+	s.send("\x1a")
+	s.expect(`\[1\]\+  Stopped    sleep 100`)
+	s.line("kill %1; exit 3")
+	s.expect("ready> ")
+	s.send("exit $?\r")
+	s.leaves(3)
+}
+
 // What ends a script does not end the session, unless it is asked to.
 func TestErrorsAtThePrompt(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
