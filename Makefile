@@ -133,6 +133,7 @@ install: kxsh
 	install -D -m 644 completions/kxsh.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kxsh
 	install -D -m 644 completions/_kxsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kxsh
 	install -D -m 644 completions/kxsh.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kxsh.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/*.1
 	install -D -m 644 engine/systemd/kxsh.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/kxsh.socket
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@bindir@|$(PREFIX)/bin|' engine/systemd/kxsh.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/kxsh.service

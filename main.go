@@ -264,6 +264,9 @@ func topCommand(theme, layout string) shell.Command {
 			if !o.Batch && !tui.UTF8(os.Getenv) {
 				o.ASCII = true
 			}
+			if !o.Batch {
+				c.StopsBySignal()
+			}
 			return tui.Top(c, api, o)
 		},
 	}

@@ -6,7 +6,7 @@ _kxsh_command() {
 	'')
 		flags='-c --command --hypervisor --socket --state --trust --family-limit --metrics --log-level --color --config --no-start --version --help'
 		kind=command once= leading=yes raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
 		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
@@ -83,6 +83,10 @@ _kxsh_command() {
 		flags='--json --no-headers --openmetrics --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
+	'watch')
+		flags='-n --interval -t --no-title --help'
+		kind=words once=yes leading=yes raw=
+		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'limit')
 		flags='-m --memory --weight --cpus --family --no-spin --help'
 		kind=pvm once= leading= raw=
@@ -170,7 +174,7 @@ _kxsh_command() {
 	'help')
 		flags='--help'
 		kind=words once=yes leading= raw=
-		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
+		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion' ;;
 	'version')
 		flags='--help'
 		kind=none once= leading= raw=
@@ -266,6 +270,8 @@ _kxsh_value() {
 	update:--watch)
 		kind=none words='' ;;
 	rollback:--timeout)
+		kind=none words='' ;;
+	watch:-n | watch:--interval)
 		kind=none words='' ;;
 	limit:-m | limit:--memory)
 		kind=none words='' ;;

@@ -41,7 +41,7 @@ function __kxsh_file
     __kxsh_scripted; and return
     set -l rest (__kxsh_rest)
     set -q rest[1]; or return 0
-    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
+    not contains -- $rest[1] run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine
 end
 
 # __kxsh_first_of COMMAND FLAG...: is it the first argument of this command? FLAGs take a value.
@@ -137,6 +137,7 @@ complete -c kxsh -n __kxsh_first -a update -d 'replace a library of a running pV
 complete -c kxsh -n __kxsh_first -a rollback -d 'undo the last update of a library of a pVM'
 complete -c kxsh -n __kxsh_first -a events -d 'print what happened'
 complete -c kxsh -n __kxsh_first -a stats -d 'print what each pVM uses, once'
+complete -c kxsh -n __kxsh_first -a watch -d 'run a command again and again, and show what it prints'
 complete -c kxsh -n __kxsh_first -a limit -d 'change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait'
 complete -c kxsh -n __kxsh_first -a renice -d 'change the scheduler weight of running pVMs'
 complete -c kxsh -n __kxsh_first -a taskset -d 'show or set the CPUs a pVM may run on'
@@ -376,6 +377,13 @@ complete -c kxsh -n '__kxsh_in stats' -l openmetrics -d 'the engine\'s metrics a
 complete -c kxsh -n '__kxsh_in stats' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in stats' -f -k -a '(__kxsh_pvms)'
 
+# watch
+complete -c kxsh -n '__kxsh_in watch; and not __kxsh_first_of watch -n --interval' -F
+complete -c kxsh -n '__kxsh_first_of watch -n --interval' -s n -l interval -r -f -d 'how long to rest between two runs, in SECONDS, at least 0.1'
+complete -c kxsh -n '__kxsh_first_of watch -n --interval' -s t -l no-title -d 'no first line with interval, command and time'
+complete -c kxsh -n '__kxsh_first_of watch -n --interval' -l help -d 'explain the command'
+complete -c kxsh -n '__kxsh_first_of watch -n --interval' -f -a 'run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
+
 # limit
 complete -c kxsh -n '__kxsh_in limit' -s m -l memory -r -f -d 'the most memory it may have, such as 128M'
 complete -c kxsh -n '__kxsh_in limit' -l weight -r -f -d 'its share of the CPUs against others\'; 256 is the default'
@@ -505,7 +513,7 @@ complete -c kxsh -n '__kxsh_in abidiff' -F
 
 # help
 complete -c kxsh -n '__kxsh_in help' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
+complete -c kxsh -n '__kxsh_first_of help' -f -a 'run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion'
 
 # version
 complete -c kxsh -n '__kxsh_in version' -l help -d 'explain the command'

@@ -25,8 +25,9 @@ Exit status 0: it can; 1: it cannot, with the reasons, one a line.`,
 		f.Bool("symbols-only", false, "do not compare types where there is no debug information")
 		jsonFlag(f)
 	},
-	Args: File,
-	Run:  abidiff,
+	Args:  File,
+	Pages: true,
+	Run:   abidiff,
 }
 
 // abiVerdict is what abidiff --json prints.

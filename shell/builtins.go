@@ -269,12 +269,14 @@ func (x *execution) read() error {
 		args = append(args, a)
 	}
 	if f, ok := x.hc.Stdin.(*os.File); ok && f != nil {
+		x.inFrontToRead(f)
 		ctx, cancel := context.WithCancelCause(x.ctx)
 		defer cancel(nil)
 		c := &Call{Context: ctx, cancel: cancel}
 		x.job.enter(c)
 		err := readable(ctx, f)
-		x.job.leave(c)
+		jobNow(x.ctx, x.job).leave(c)
+		x.shell.takeTerminal(f)
 		var sig signalled
 		if err != nil && errors.As(context.Cause(ctx), &sig) {
 			if syscall.Signal(sig) == syscall.SIGINT && !x.job.hasTrap(syscall.SIGINT) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -35,6 +36,8 @@ type Call struct {
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
 	onSignal func(syscall.Signal) // takes signals instead of being cancelled
+
+	stopsItself atomic.Bool // Ctrl-Z is a key that it passes on, and it returns when that has stopped its pVM
 }
 
 // Status ends a command with an exit status and says nothing.
@@ -78,6 +81,19 @@ func (c *Call) takeSignals(f func(syscall.Signal)) {
 	c.onSignal = f
 }
 
+// StopsBySignal is for a command that at Ctrl-Z sends SIGTSTP to its process and waits for SIGCONT. An interactive shell takes the one, and sends the other.
+func (c *Call) StopsBySignal() {
+	c.takeSignals(func(sig syscall.Signal) {
+		switch sig {
+		case syscall.SIGTSTP:
+		case syscall.SIGCONT:
+			syscall.Kill(os.Getpid(), sig)
+		default:
+			c.cancel(signalled(sig))
+		}
+	})
+}
+
 func (c *Call) takesSignals() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,9 +125,11 @@ func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
 	if err := c.parse(args); err != nil {
 		return c.report(err)
 	}
-	defer c.job.leave(c)
+	defer func() { jobNow(c, c.job).leave(c) }()
 	c.job.enter(c)
+	endPage := c.paged()
 	err := cmd.Run(c)
+	endPage()
 	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {
 		var sig signalled
 		if errors.As(cause, &sig) {

@@ -41,9 +41,13 @@ func (s *Shell) catchSignals() (stop func()) {
 // caught is a signal to this process.
 func (s *Shell) caught(sig syscall.Signal) {
 	switch sig {
-	case syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU:
-	case syscall.SIGTSTP: // typed before the terminal's keys were the pVM's
-		s.main.stop()
+	case syscall.SIGPIPE:
+	case syscall.SIGTTIN, syscall.SIGTTOU: // a command of ours wants the terminal
+		if s.control != nil {
+			s.control.give(s.control.own)
+		}
+	case syscall.SIGTSTP:
+		s.stopFront()
 	case syscall.SIGWINCH:
 		s.mu.Lock()
 		defer s.mu.Unlock()

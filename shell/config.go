@@ -27,6 +27,7 @@ var configCommand = Command{
 	},
 	Args:    Choice,
 	Choices: []string{"show"},
+	Pages:   true,
 	Run: func(c *Call) error {
 		if len(c.Args) != 1 || c.Args[0] != "show" {
 			return usagef("say show")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ func console(c *Call) error {
 		return aboutPVM(c.Args[0], err)
 	}
 	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
-	s := &session{call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only")}
+	s := &session{call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only"), family: d.Family, image: filepath.Base(d.Image)}
 	o := engine.AttachOptions{Stdin: s.stdin}
 	if out != nil {
 		o.Cols, o.Rows, _ = term.GetSize(int(out.Fd()))
@@ -77,7 +78,14 @@ func console(c *Call) error {
 	} else {
 		s.watch = true
 	}
-	if err := s.talk(); err != nil && !errors.Is(err, errDetached) {
+	if s.raw && s.tty && s.stdin {
+		s.asked = make(chan struct{}, 1)
+		c.stopsItself.Store(true)
+	}
+	if err := c.stay(s); errors.Is(err, errStopped) {
+		s.greeting = "" // fg says what it is
+		return c.suspend(s)
+	} else if err != nil && !errors.Is(err, errDetached) {
 		return fmt.Errorf("(%d): console lost: %w", pid, err)
 	} else if err == nil {
 		if s.raw && s.midLine {
@@ -101,7 +109,7 @@ type session struct {
 	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
 	greeting string
 
-	words    []string      // of run's command line
+	family   int           // number of the pVM's
 	image    string        // its name
 	job      *job          // what Ctrl-Z made of it
 	asked    chan struct{} // something asked the pVM to stop; nil: nobody makes a job of it
@@ -192,7 +200,7 @@ func (s *session) forward(sig syscall.Signal) {
 		case syscall.SIGTSTP:
 			defer s.mayStop()
 			fallthrough
-		case syscall.SIGINT, syscall.SIGQUIT:
+		case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGCONT:
 			if s.started != nil {
 				send = s.api.SignalFamily // a root's PID is its family's number
 			}
@@ -221,7 +229,7 @@ func (s *session) followSize(ctx context.Context, out *os.File) {
 func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 	in := s.call.Stdin
 	if f, ok := in.(*os.File); ok && f != nil {
-		in = &reader{ctx: ctx, f: f}
+		in = &reader{ctx: ctx, f: f, ready: func() { s.call.shell.takeTerminal(f) }}
 	}
 	if in == nil {
 		s.con.CloseSend()
@@ -323,8 +331,9 @@ var logsCommand = Command{
 		f.String("since", "", "what was written since `T`")
 		f.BoolP("timestamps", "t", false, "put the time before each line")
 	},
-	Args: PVM,
-	Run:  logs,
+	Args:  PVM,
+	Pages: true,
+	Run:   logs,
 }
 
 func logs(c *Call) error {

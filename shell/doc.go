@@ -12,7 +12,8 @@
 // # Limits
 //
 //   - No coproc, read -t, wait -n, PIPESTATUS, or file descriptors above 2.
-//   - No job control of the terminal: no fg, bg, Ctrl-Z. console PID is the fg of a pVM.
+//   - A statement that Ctrl-Z has stopped goes on as in a subshell: what it sets, the session does not see. A command of ours that has no pVM in front
+//     (wait, logs -f) is not stopped.
 //   - $! of a job that is not one run command is a number above 4194304, which is neither a Linux PID
 //     nor a domain ID; kill, wait and jobs take it. A number equal to $$ names the shell itself.
 //   - A compound job ({ a; b; } &) ends with the shell; a host program or pVM it started goes on.

@@ -7,12 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// stopTries is how often a process in the background stops itself before it takes it that nobody lets it go on: Linux does not stop an orphaned process group.
+const stopTries = 16
+
 // takeForeground makes this process the leader of a process group of its own, and that the terminal's
 // foreground: Ctrl-C and Ctrl-Z are then not for whoever started the session, such as make. The
-// returned function gives the terminal back.
+// returned function gives the terminal back. Started behind somebody's prompt, it stops until it is brought to the front.
 func takeForeground(tty *os.File) (giveBack func()) {
 	fd := int(tty.Fd())
 	before, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	for range stopTries {
+		if err != nil || before == unix.Getpgrp() {
+			break
+		}
+		unix.Kill(0, unix.SIGTTIN)
+		before, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	}
 	if err != nil || before != unix.Getpgrp() || before == os.Getpid() || unix.Setpgid(0, 0) != nil {
 		return func() {}
 	}

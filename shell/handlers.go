@@ -27,11 +27,12 @@ const startTimeout = 30 * time.Second
 // a line that was interrupted, and renames the builtins that are ours.
 func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
-	j := s.jobOf(hc)
 	name := args[0]
 	if name == callEnd {
 		return args, nil
 	}
+	s.jobOf(ctx, hc).hold()
+	j := s.jobOf(ctx, hc)
 	if j.ending() != 0 {
 		return []string{callDie}, nil
 	}
@@ -62,7 +63,10 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 		return []string{"eval", text}, nil
 	case "source", ".":
 		return s.sourceArgs(hc, args), nil
+	case "exec":
+		s.asksToLeave.Store(j.id == 0)
 	case "exit":
+		s.asksToLeave.Store(j.id == 0)
 		if text := j.exitTrap(); text != "" && j.id != 0 {
 			code := append([]string{"exit"}, args[1:]...)
 			if len(code) == 1 {
@@ -110,24 +114,22 @@ func (s *Shell) unsetFuncs(args []string) {
 }
 
 // jobOf returns the job that a command runs in.
-func (s *Shell) jobOf(hc interp.HandlerContext) *job {
-	id, err := strconv.Atoi(hc.Env.Get(varJob).String())
-	if err != nil {
-		return s.main
+func (s *Shell) jobOf(ctx context.Context, hc interp.HandlerContext) *job {
+	if id, err := strconv.Atoi(hc.Env.Get(varJob).String()); err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if j := s.jobs[id]; j != nil {
+			return j
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if j := s.jobs[id]; j != nil {
-		return j
-	}
-	return s.main
+	return jobNow(ctx, s.main)
 }
 
 // execHandler runs everything that is neither function nor a builtin left to the interpreter.
 func (s *Shell) execHandler(interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 	return func(ctx context.Context, args []string) error {
 		hc := interp.HandlerCtx(ctx)
-		x := &execution{ctx: ctx, hc: hc, shell: s, job: s.jobOf(hc), args: args}
+		x := &execution{ctx: ctx, hc: hc, shell: s, job: s.jobOf(ctx, hc), args: args}
 		if strings.HasPrefix(args[0], "_kxsh_") {
 			return x.internal()
 		}

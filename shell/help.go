@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/charmbracelet/x/ansi"
 )
 
 var helpCommand = Command{
@@ -11,6 +13,7 @@ var helpCommand = Command{
 	Synopsis: "[COMMAND]",
 	Short:    "list the commands, or explain one",
 	Args:     Topic,
+	Pages:    true,
 	Run: func(c *Call) error {
 		if err := c.want(0, 1); err != nil {
 			return err
@@ -35,28 +38,60 @@ func (s *Shell) help(w io.Writer, st style) error {
 	}
 	b.WriteString(st.head("Commands about pVMs") + " (help COMMAND or COMMAND --help says more):\n")
 	for _, c := range s.order {
-		fmt.Fprintf(&b, "  %s%s  %s\n", st.key(c.Name), strings.Repeat(" ", wide-len(c.Name)), c.Short)
+		indent := "\n" + strings.Repeat(" ", wide+4)
+		short := strings.ReplaceAll(fold(c.Short, width(w)-wide-4), "\n", indent)
+		fmt.Fprintf(&b, "  %s%s  %s\n", st.key(c.Name), strings.Repeat(" ", wide-len(c.Name)), short)
 	}
-	b.WriteString("\nEverything else is POSIX sh with bash's extensions; host programs and pVM commands mix in a pipeline.\n" +
-		"PID means a PID, a name, a shell glob over names, or %family. Ctrl-] detaches from a console.\n")
+	b.WriteString(fold("\nEverything else is POSIX sh with bash's extensions; host programs and pVM commands mix in a pipeline.\n"+
+		"PID means a PID, a name, a shell glob over names, or %family. Ctrl-] detaches from a console.\n", width(w)))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// fold breaks lines at words for a terminal of so many columns; 0: it is none.
+func fold(text string, cols int) string {
+	if cols < 12 {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		for ansi.StringWidth(strings.TrimRight(line, "\n")) >= cols {
+			at := -1
+			for i, r := range line {
+				if ansi.StringWidth(line[:i]) >= cols {
+					break
+				}
+				if r == ' ' && strings.TrimSpace(line[:i]) != "" {
+					at = i
+				}
+			}
+			if at < 0 {
+				break
+			}
+			b.WriteString(strings.TrimRight(line[:at], " ") + "\n")
+			line = strings.TrimLeft(line[at:], " ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // helpOn explains one command.
 func (s *Shell) helpOn(w io.Writer, c *Command, st style) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s %s %s\n", c.Short, st.head("usage:"), c.Name, c.Synopsis)
+	cols := width(w)
+	b.WriteString(fold(c.Short, cols) + "\n\n")
+	fmt.Fprintf(&b, "%s\n", fold(st.head("usage:")+" "+c.Name+" "+c.Synopsis, cols))
 	if c.Long != "" {
-		b.WriteString("\n" + c.Long + "\n")
+		b.WriteString("\n" + fold(c.Long, cols) + "\n")
 	}
-	if flags := c.flagSet().FlagUsages(); flags != "" {
-		b.WriteString("\n" + st.head("flags:") + "\n" + flags)
+	if flags := c.flagSet().FlagUsagesWrapped(max(0, cols-1)); flags != "" {
+		b.WriteString("\n" + st.head("flags:") + "\n" + fold(flags, cols))
 	}
 	if len(c.Examples) > 0 {
 		b.WriteString("\n" + st.head("examples:") + "\n")
 		for _, e := range c.Examples {
-			b.WriteString("  " + e + "\n")
+			b.WriteString(fold("  "+e, cols) + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -26,7 +26,7 @@ func (x *execution) host() error {
 		x.args = append([]string{"run"}, x.args...)
 		return x.command(x.shell.table["run"])
 	}
-	cmd, err := x.start(path)
+	cmd, g, err := x.start(path)
 	if errors.Is(err, syscall.ENOEXEC) {
 		return x.script(path)
 	}
@@ -34,7 +34,7 @@ func (x *execution) host() error {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
 		return interp.ExitStatus(126)
 	}
-	return x.await(cmd)
+	return x.await(cmd, g)
 }
 
 // errno strips an error of the system down to its reason.
@@ -91,9 +91,17 @@ func executable(path string) (int, string) {
 	return 0, ""
 }
 
-// start starts the program. A job's programs have a process group of their own: Ctrl-C is for the
-// foreground.
-func (x *execution) start(path string) (*exec.Cmd, error) {
+// outer is whose job a program of the host belongs to: in a script without #! it is that of the script.
+func (x *execution) outer() *execution {
+	for x.shell.under != nil {
+		x = x.shell.under
+	}
+	return x
+}
+
+// start starts the program. Under job control it is in its job's process group, which is returned. Without, a job's programs have one of their own each:
+// Ctrl-C is for the foreground.
+func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 	// A file that another process of ours still writes to, because it was forked meanwhile, is busy
 	// for a moment: golang.org/issue/22315.
 	for delay := time.Millisecond; ; delay *= 2 {
@@ -101,26 +109,43 @@ func (x *execution) start(path string) (*exec.Cmd, error) {
 			Path: path, Args: x.args, Env: exported(x.hc.Env), Dir: x.hc.Dir,
 			Stdin: x.hc.Stdin, Stdout: x.hc.Stdout, Stderr: x.hc.Stderr,
 		}
-		if x.job.id != 0 {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		var err error
+		var g *group
+		o := x.outer()
+		if control := o.shell.control; control != nil {
+			j := jobNow(o.ctx, o.job)
+			g = j.programs()
+			front := control.inFront(j)
+			if err = g.start(cmd, control.tty, front); err != nil && front && g.number() == 0 {
+				control.give(control.own) // the child had it already
+			} else if err == nil && j.stoppedAs() != 0 { // just now
+				g.kill(syscall.SIGTSTP)
+			}
+		} else {
+			if x.job.id != 0 {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			}
+			err = cmd.Start()
 		}
-		err := cmd.Start()
 		if !errors.Is(err, syscall.ETXTBSY) || delay > 100*time.Millisecond {
-			return cmd, err
+			return cmd, g, err
 		}
 		time.Sleep(delay)
 	}
 }
 
-// await waits for the program and returns its status.
-func (x *execution) await(cmd *exec.Cmd) error {
+// await waits for the program and returns its status. g is its group; nil: there is no job control.
+func (x *execution) await(cmd *exec.Cmd, g *group) error {
 	x.job.enterProcess(cmd.Process)
 	x.job.name(0)
-	if x.shell.interactive {
-		x.keepGoing(cmd.Process.Pid)
+	var err error
+	if g != nil {
+		err = x.outer().end(cmd, g)
+	} else {
+		err = cmd.Wait()
 	}
-	err := cmd.Wait()
-	x.job.leaveProcess(cmd.Process)
+	j := jobNow(x.ctx, x.job)
+	j.leaveProcess(cmd.Process)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
@@ -131,13 +156,13 @@ func (x *execution) await(cmd *exec.Cmd) error {
 		return x.statusOf(cmd.ProcessState.ExitCode())
 	}
 	sig := st.Signal()
-	if sig == syscall.SIGINT && x.job.id == 0 && !x.job.hasTrap(sig) && x.job.awaitInterrupt() {
-		x.job.doom(128 + int(sig))
+	if sig == syscall.SIGINT && j.id == 0 && !j.hasTrap(sig) && (g != nil || j.awaitInterrupt()) {
+		j.doom(128 + int(sig))
 	}
 	if sig == syscall.SIGPIPE {
 		return x.status(128 + int(sig))
 	}
-	if x.job.id == 0 && sig != syscall.SIGINT {
+	if j.id == 0 && sig != syscall.SIGINT {
 		text := sig.String()
 		if st.CoreDump() {
 			text += " (core dumped)"
@@ -154,25 +179,6 @@ func (x *execution) statusOf(n int) error {
 	return interp.ExitStatus(uint8(n))
 }
 
-// keepGoing waits until the program has ended, and continues it when it stops: without job control
-// of the terminal nobody else could.
-func (x *execution) keepGoing(pid int) {
-	for {
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		const cldStopped = 5 // CLD_STOPPED of siginfo.h
-		if err != nil || info.Code != cldStopped {
-			return
-		}
-		unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG, nil)
-		fmt.Fprintf(x.hc.Stderr, "\nkxsh: %s: no job control: goes on; start it with & instead\n", x.args[0])
-		unix.Kill(pid, unix.SIGCONT)
-	}
-}
-
 // script runs a file without #! as a script of ours, as a POSIX shell does.
 func (x *execution) script(path string) error {
 	data, err := os.ReadFile(path)
@@ -184,15 +190,21 @@ func (x *execution) script(path string) error {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: cannot execute binary file\n", x.args[0])
 		return interp.ExitStatus(126)
 	}
-	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
-		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: x.args[0]}
-	sub.cfg.Engine, sub.cfg.Peek = x.shell.connectShared, nil
-	sub.main = newJob(0, 0, "kxsh", false)
-	sub.jobs[0] = sub.main
+	sub := x.subshell(x.args[0])
 	r, err := sub.runner(exported(x.hc.Env), x.hc.Dir, x.hc.Stdin, x.hc.Stdout, x.hc.Stderr, x.args[1:])
 	if err != nil {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], err)
 		return interp.ExitStatus(126)
 	}
 	return x.statusOf(sub.program(r, string(data), x.hc.Stderr))
+}
+
+// subshell is a shell with the engine and the terminal of the one that runs it, and nothing else of it.
+func (x *execution) subshell(argv0 string) *Shell {
+	sub := &Shell{cfg: x.shell.cfg, table: x.shell.table, order: x.shell.order, jobs: map[int]*job{},
+		funcs: map[string]bool{}, resizes: map[chan struct{}]bool{}, sources: map[string]string{}, argv0: argv0, under: x}
+	sub.cfg.Engine, sub.cfg.Peek = x.shell.connectShared, nil
+	sub.main = newJob(0, 0, "kxsh", false)
+	sub.jobs[0] = sub.main
+	return sub
 }

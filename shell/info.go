@@ -105,7 +105,8 @@ var eventsCommand = Command{
 		f.BoolP("follow", "f", false, "go on with new ones as they come")
 		f.Bool("json", false, "as JSON")
 	},
-	Run: events,
+	Pages: true,
+	Run:   events,
 }
 
 func events(c *Call) error {
@@ -186,7 +187,8 @@ var statsCommand = Command{
 		f.Bool("no-headers", false, "without the line of headers")
 		f.Bool("openmetrics", false, "the engine's metrics as OpenMetrics text")
 	},
-	Args: PVM,
+	Args:  PVM,
+	Pages: true,
 	Run: func(c *Call) error {
 		if c.flagBool("openmetrics") && (len(c.Args) > 0 || c.flagBool("json")) {
 			return usagef("--openmetrics goes alone")

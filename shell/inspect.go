@@ -25,6 +25,7 @@ var inspectCommand = Command{
 	Examples: []string{"inspect web", "inspect --json 7 | jq .steps", "inspect ./hello.kx"},
 	Flags:    jsonFlag,
 	Args:     PVMOrFile,
+	Pages:    true,
 	Run:      inspect,
 }
 

@@ -22,6 +22,7 @@ func (s *Shell) Interactive() int {
 	s.interactive = true
 	giveBack := takeForeground(s.cfg.Stdin)
 	defer giveBack()
+	s.control = newJobControl(s.cfg.Stdin, s.main)
 	stop := s.catchSignals()
 	defer stop()
 	defer s.restoreTerminal()
@@ -57,7 +58,7 @@ func (s *Shell) Interactive() int {
 	go s.watchCount()
 	status, exited := s.startFile(r)
 	if !exited {
-		status = s.session(r, ed)
+		status, r = s.session(r, ed)
 	}
 	return s.leave(r, status)
 }
@@ -89,15 +90,15 @@ func (s *Shell) startFile(r *interp.Runner) (status int, exited bool) {
 	return status, exited
 }
 
-// session reads and runs lines until the user leaves.
-func (s *Shell) session(r *interp.Runner, ed editor) int {
-	status := 0
+// session reads and runs lines until the user leaves. It returns the status and the interpreter to leave with.
+func (s *Shell) session(r *interp.Runner, ed editor) (status int, _ *interp.Runner) {
+	warned := false
 	for {
 		s.printJobs(s.cfg.Stderr, true, false, false)
 		list, err := s.readProgram(ed)
+		leaves := errors.Is(err, io.EOF)
 		switch {
-		case errors.Is(err, io.EOF):
-			return status
+		case leaves:
 		case errors.Is(err, errInterrupt):
 			status = s.setStatus(r, 130)
 			continue
@@ -105,24 +106,64 @@ func (s *Shell) session(r *interp.Runner, ed editor) int {
 			fmt.Fprintf(s.cfg.Stderr, "kxsh: %v\n", err)
 			status = s.setStatus(r, 2)
 			continue
+		default:
+			s.main.revive()
+			status, r, leaves = s.line(r, list)
+			for _, trap := s.main.takePending(); trap != "" && s.main.ending() == 0 && !leaves; _, trap = s.main.takePending() {
+				if f, err := syntax.NewParser().Parse(strings.NewReader(trap), "trap"); err != nil {
+					s.errorf("trap: %v", err)
+				} else {
+					_, r, leaves = s.line(r, f.Stmts)
+					status = s.setStatus(r, status)
+				}
+			}
 		}
-		s.main.revive()
-		var exited bool
-		status, exited = s.statements(r, list)
-		if !exited {
+		n := s.main.ending()
+		switch {
+		case n == 130:
+			fmt.Fprintln(s.cfg.Stderr)
+			s.main.revive()
+			status = s.setStatus(r, 130)
+		case n != 0: // asked to leave by a signal
+			return n, r
+		case leaves && !warned && s.anyStopped():
+			fmt.Fprintln(s.cfg.Stderr, "kxsh: there are stopped jobs: exit again to leave them")
+			warned = true
 			continue
+		case leaves:
+			return status, r
 		}
-		if s.main.ending() == 0 {
-			return status
-		}
-		if s.main.ending() != 130 { // asked to leave by a signal
-			return status
-		}
-		fmt.Fprintln(s.cfg.Stderr)
-		s.main.revive()
-		status = s.setStatus(r, 130)
+		warned = false
 	}
 }
+
+// line runs the statements of a line, and reports whether that is to be the last one. What ends a script ends the line only, but for exit, exec and set -e.
+func (s *Shell) line(r *interp.Runner, list []*syntax.Stmt) (status int, _ *interp.Runner, leaves bool) {
+	f := &syntax.File{Stmts: list}
+	texts := map[*syntax.Stmt]string{}
+	for _, st := range list {
+		texts[st] = source(st)
+	}
+	s.rewrite(f)
+	for _, st := range f.Stmts {
+		s.asksToLeave.Store(false)
+		status, r = s.typed(r, st, texts[st])
+		if s.main.ending() != 0 {
+			return status, r, false
+		}
+		if r.Exited() {
+			leaves = s.asksToLeave.Load() || s.status(r.Run(context.Background(), errexitSet)) == 0
+			if !leaves {
+				status = s.setStatus(r, status)
+			}
+			return status, r, leaves
+		}
+	}
+	return status, r, false
+}
+
+// errexitSet is [[ -o errexit ]].
+var errexitSet = &syntax.TestClause{X: &syntax.UnaryTest{Op: syntax.TsOptSet, X: literal("errexit")}}
 
 // setStatus sets $?.
 func (s *Shell) setStatus(r *interp.Runner, n int) int {

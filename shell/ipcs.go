@@ -29,6 +29,7 @@ var ipcsCommand = Command{
 		f.Bool("no-headers", false, "without the line of headers")
 	},
 	FlagArgs: familyArg,
+	Pages:    true,
 	Run:      ipcs,
 }
 

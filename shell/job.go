@@ -18,7 +18,8 @@ type job struct {
 	text   string // as typed
 	simple bool   // one simple command: if that is run, $! is the pVM's PID
 
-	console *session // of a pVM that was in the foreground; nil: of none
+	console *session      // of a pVM that was in the foreground; nil: of none
+	stops   chan struct{} // gets a value when the job stops while it is in front
 
 	named chan struct{} // closed when number is known
 	done  chan struct{} // closed when the job has ended
@@ -35,12 +36,16 @@ type job struct {
 	traps    map[string]string // by name without SIG; EXIT among them
 	pending  []syscall.Signal  // trapped signals whose traps have yet to run
 	gotINT   bool              // an interrupt came during this command
+	group    *group            // its programs of the host, where there is job control
+	stopSeq  int               // which stop of all it was that it has not gone on from; 0: it runs
+	stopTold bool              // its stop has been shown
+	gate     chan struct{}     // closed when it goes on; nil: it runs
 }
 
 func newJob(id, parent int, text string, simple bool) *job {
 	return &job{
 		id: id, parent: parent, text: text, simple: simple,
-		named: make(chan struct{}), done: make(chan struct{}),
+		named: make(chan struct{}), done: make(chan struct{}), stops: make(chan struct{}, 1), group: &group{},
 		calls: map[*Call]bool{}, procs: map[*os.Process]bool{}, traps: map[string]string{},
 	}
 }
@@ -203,7 +208,12 @@ func (j *job) deliver(sig syscall.Signal) {
 	if trapped {
 		return
 	}
-	if j.id != 0 || sig != syscall.SIGINT { // an interrupt reaches the shell's children from the terminal
+	fromTerminal := sig == syscall.SIGINT && j.id == 0 // it reaches the shell's children from there
+	if g := j.programs(); g.number() != 0 {
+		if sig != syscall.SIGINT || !g.isTerminals() {
+			g.kill(sig)
+		}
+	} else if !fromTerminal {
 		for _, p := range procs {
 			p.Signal(sig)
 		}
@@ -214,15 +224,109 @@ func (j *job) deliver(sig syscall.Signal) {
 	}
 }
 
-// stop tells the commands that take signals of Ctrl-Z.
-func (j *job) stop() {
+// programs is the group of the job's programs of the host. It is another one once a statement has been stopped.
+func (j *job) programs() *group {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.group
+}
+
+// stop tells the commands that take signals of Ctrl-Z. It reports whether the job can be stopped: there is none that cannot, and none that sees to it itself.
+func (j *job) stop() bool {
+	j.tellStop()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for c := range j.calls {
+		if !c.takesSignals() || c.stopsItself.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// tellStop tells the commands that take signals of a stop.
+func (j *job) tellStop() { j.tell(syscall.SIGTSTP) }
+
+// tellGo tells them that they go on.
+func (j *job) tellGo() { j.tell(syscall.SIGCONT) }
+
+func (j *job) tell(sig syscall.Signal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for c := range j.calls {
 		if c.takesSignals() {
-			c.signal(syscall.SIGTSTP)
+			c.signal(sig)
 		}
 	}
+}
+
+// markStopped is a stop, the seq-th of all jobs'.
+func (j *job) markStopped(seq int, front bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stopSeq, j.stopTold = seq, front
+	if j.gate == nil {
+		j.gate = make(chan struct{})
+	}
+	if front {
+		select {
+		case j.stops <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (j *job) markGoing() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stopSeq = 0
+	if j.gate != nil {
+		close(j.gate)
+		j.gate = nil
+	}
+}
+
+// hold waits while the job is stopped.
+func (j *job) hold() {
+	j.mu.Lock()
+	gate := j.gate
+	j.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+}
+
+// stoppedAs is which stop of all jobs' it has not gone on from; 0: it runs or has ended.
+func (j *job) stoppedAs() int {
+	if !j.alive() {
+		return 0
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stopSeq
+}
+
+// resetStop is before a statement: nothing of the one before counts.
+func (j *job) resetStop() {
+	j.markGoing()
+	select {
+	case <-j.stops:
+	default:
+	}
+}
+
+// moveTo makes another job of all that runs in this one, which has stopped.
+func (j *job) moveTo(to *job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	to.calls, j.calls = j.calls, map[*Call]bool{}
+	to.procs, j.procs = j.procs, map[*os.Process]bool{}
+	to.group, j.group = j.group, &group{}
+	to.gate, j.gate = j.gate, nil
+	to.stopSeq, j.stopSeq = j.stopSeq, 0
+	to.stopTold = true
 }
 
 // takePending returns the next trapped signal and its trap, or 0.

@@ -30,9 +30,10 @@ var fgCommand = Command{
 	Name:     "fg",
 	Synopsis: "[%JOB]",
 	Short:    "let a job go on, in the foreground",
-	Long: `Without an argument: the one that stopped last, else the newest. Ctrl-Z stops the pVM in the foreground and its family, if it does not
-take the key itself, and makes a job of it, which jobs shows and bg lets go on. A job that began with & has
-no terminal to be given back: fg waits for it, and passes Ctrl-C on. The exit status is the job's.`,
+	Long: `Without an argument: the one that stopped last, else the newest. Ctrl-Z stops what is in the foreground, the pVM with its family, if it does not
+take the key itself, and makes a job of it, which jobs shows and bg lets go on. A job that began with & reads
+no terminal, but gets its keys: fg waits for it. The exit status is the job's, 148 when it has been stopped again.
+%JOB is %N, %+ for the newest, %- for the one before it, or %TEXT for the one whose line begins so.`,
 	Examples: []string{"fg", "fg %2"},
 	Args:     PVM,
 	Run:      fg,
@@ -58,26 +59,51 @@ func fg(c *Call) error {
 	}
 	j := list[0]
 	if j.console != nil { // also before the terminal's keys are the pVM's
+		c.stopsItself.Store(true)
 		c.takeSignals(j.console.forward)
 	} else {
 		c.takeSignals(j.deliver)
 	}
 	fmt.Fprintln(c.Stdout, j.text)
+	if j.console == nil {
+		return c.waitInFront(j)
+	}
 	if err := c.goOn(j); err != nil {
 		return err
-	}
-	if j.console == nil {
-		status, err := c.waitJob(j)
-		if err != nil {
-			return err
-		}
-		return Status(status)
 	}
 	j.mu.Lock()
 	j.waited, j.reported = true, true
 	j.mu.Unlock()
 	j.console.call = c
 	return c.attend(j.console)
+}
+
+// waitInFront lets a job go on and waits until it ends, or stops once more.
+func (c *Call) waitInFront(j *job) error {
+	select {
+	case <-j.stops: // long ago
+	default:
+	}
+	if control := c.shell.control; control != nil {
+		defer control.setFront(c.shell.main)
+	}
+	if err := c.goOn(j); err != nil {
+		return err
+	}
+	c.shell.letGo(j, true)
+	select {
+	case <-j.stops:
+		fmt.Fprintf(c.Stderr, "\n%s\n", c.shell.jobLine(j, '+', false, true))
+		return Status(128 + int(syscall.SIGTSTP))
+	case <-j.done:
+	case <-c.Done():
+		return c.Err()
+	}
+	status, err := c.waitJob(j)
+	if err != nil {
+		return err
+	}
+	return Status(status)
 }
 
 func bg(c *Call) error {
@@ -89,6 +115,7 @@ func bg(c *Call) error {
 		if err := c.goOn(j); err != nil {
 			return err
 		}
+		c.shell.letGo(j, false)
 		fmt.Fprintf(c.Stdout, "[%d] %s &\n", j.id, j.text)
 	}
 	return nil
@@ -113,12 +140,12 @@ func (c *Call) controlled() (list []*job, err error) {
 	}
 	var newest *job
 	for _, j := range c.shell.jobList() {
-		if j.alive() && (newest == nil || j.console != nil || newest.console == nil) {
+		if j.alive() && (newest == nil || j.stoppedAs() >= newest.stoppedAs()) {
 			newest = j
 		}
 	}
 	if newest == nil {
-		return nil, errors.New("no job: Ctrl-Z makes one of the pVM in the foreground, & of anything")
+		return nil, errors.New("no job: Ctrl-Z makes one of what is in the foreground, & of anything")
 	}
 	return []*job{newest}, nil
 }
@@ -132,7 +159,12 @@ func (c *Call) goOn(j *job) error {
 	if err != nil {
 		return err
 	}
-	err = api.SignalFamily(c, j.pid(), int(syscall.SIGCONT))
+	j.markGoing()
+	family := j.pid()
+	if j.console != nil {
+		family = j.console.family
+	}
+	err = api.SignalFamily(c, family, int(syscall.SIGCONT))
 	if err != nil && codeOf(err) != engine.CodeNoPVM { // it has just ended: who waits hears how
 		return aboutPVM(fmt.Sprint(j.pid()), err)
 	}
@@ -143,7 +175,7 @@ func (c *Call) goOn(j *job) error {
 func (c *Call) suspend(s *session) error {
 	j := s.job
 	if j == nil {
-		j = c.shell.startJob(c.job, "run "+strings.Join(s.words, " "), true)
+		j = c.shell.startJob(c.job, c.Name+" "+strings.Join(c.words, " "), true)
 		j.name(s.pid)
 		j.console, s.job = s, j
 		go func() {
@@ -158,6 +190,7 @@ func (c *Call) suspend(s *session) error {
 	j.mu.Lock()
 	j.waited, j.reported = false, false
 	j.mu.Unlock()
+	j.markStopped(c.shell.countStop(), true)
 	fmt.Fprintf(c.Stderr, "\n%s\n", c.shell.jobLine(j, '+', false, true))
 	return Status(128 + int(syscall.SIGTSTP))
 }
@@ -168,7 +201,7 @@ func (s *session) stopSelf() {
 	runtime.LockOSThread()
 	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGTSTP)
 	runtime.UnlockOSThread()
-	s.api.SignalFamily(context.Background(), s.pid, int(syscall.SIGCONT))
+	s.api.SignalFamily(context.Background(), s.family, int(syscall.SIGCONT))
 	in := terminalOf(s.call.Stdin)
 	for { // in its background the terminal is somebody else's
 		if group, err := unix.IoctlGetInt(int(in.Fd()), unix.TIOCGPGRP); err != nil || group == unix.Getpgrp() {

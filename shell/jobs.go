@@ -62,6 +62,19 @@ func (s *Shell) jobList() []*job {
 	return list
 }
 
+// countStop counts the stops of all jobs.
+func (s *Shell) countStop() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextStop++
+	return s.nextStop
+}
+
+// anyStopped reports whether there is a job that leaving would leave stopped.
+func (s *Shell) anyStopped() bool {
+	return slices.ContainsFunc(s.jobList(), func(j *job) bool { return j.stoppedAs() != 0 })
+}
+
 // disown takes a job off the list; it goes on.
 func (s *Shell) disown(j *job) {
 	s.mu.Lock()
@@ -92,11 +105,11 @@ func (s *Shell) jobLine(j *job, mark byte, long, stopped bool) string {
 	return fmt.Sprintf("[%d]%c  %s%-10s %s%s", j.id, mark, pid, state, j.text, and)
 }
 
-// printJobs lists the jobs; those that have ended are shown once. With ended, only those.
-func (s *Shell) printJobs(w io.Writer, ended, long, pids bool) {
+// printJobs lists the jobs; those that have ended are shown once. With news, only those, and those that have stopped behind the prompt.
+func (s *Shell) printJobs(w io.Writer, news, long, pids bool) {
 	list := s.jobList()
 	var snap *engine.Snapshot
-	if api := s.peek(); api != nil && !ended && slices.ContainsFunc(list, (*job).isPVM) {
+	if api := s.peek(); api != nil && !news && slices.ContainsFunc(list, (*job).isPVM) {
 		snap, _ = api.Snapshot(context.Background(), false)
 	}
 	for i, j := range list {
@@ -104,12 +117,11 @@ func (s *Shell) printJobs(w io.Writer, ended, long, pids bool) {
 			fmt.Fprintln(w, j.pid())
 			continue
 		}
-		dead := !j.alive()
+		dead, stopped := !j.alive(), j.stoppedAs() != 0
 		j.mu.Lock()
-		show := (!ended || dead) && !(dead && j.reported)
-		if show && dead {
-			j.reported = true
-		}
+		show := (!news || dead || stopped && !j.stopTold) && !(dead && j.reported)
+		j.reported = j.reported || show && dead
+		j.stopTold = true
 		j.mu.Unlock()
 		if !show {
 			continue
@@ -121,7 +133,10 @@ func (s *Shell) printJobs(w io.Writer, ended, long, pids bool) {
 		case len(list) - 2:
 			mark = '-'
 		}
-		fmt.Fprintln(w, s.jobLine(j, mark, long, snap != nil && j.isPVM() && stoppedIn(snap, j.pid())))
+		if j.isPVM() && snap != nil { // somebody else may have let it go on
+			stopped = stoppedIn(snap, j.pid())
+		}
+		fmt.Fprintln(w, s.jobLine(j, mark, long, stopped))
 	}
 	s.sweep()
 }

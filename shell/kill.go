@@ -18,7 +18,7 @@ var killCommand = Command{
 	Synopsis: "[-SIG] [--tree] [--force] PID…, kill -l [SIG…]",
 	Short:    "send a signal to pVMs or jobs",
 	Long: "KILL, STOP and CONT act on the domain itself; all others are the program's to handle. Signal 0 only asks whether the pVM is there.\n" +
-		"PID may be a PID, a name (a root has it, not those that it forked), a shell glob over names, %family, or %job of this session.\n" +
+		"PID may be a PID, a name (a root has it, not those that it forked), a shell glob over names, %family, or %job of this session (help fg).\n" +
 		"kill -KILL %family and kill -KILL --tree PID return when nothing of it is left: what they end cannot fork any more.\n" +
 		"A domain that somebody else made (x in STAT of ps) takes KILL, STOP and CONT only, with --force, and by its PID or whole name:\n" +
 		"it is destroyed, paused or unpaused without a word to whatever runs in it.",
@@ -85,6 +85,9 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return fmt.Errorf("(%s): the job has ended", arg)
 		}
 		j.deliver(sig)
+		if j.stoppedAs() != 0 && !stops(sig) {
+			c.shell.letGo(j, false)
+		}
 		return nil
 	}
 	if j != nil {
@@ -118,7 +121,19 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return aboutPVM(arg, err)
 		}
 	}
+	if j != nil && j.stoppedAs() != 0 && !stops(sig) {
+		return c.goOn(j)
+	}
 	return nil
+}
+
+// stops reports whether a signal leaves a stopped job stopped; of all others it would not hear.
+func stops(sig syscall.Signal) bool {
+	switch sig {
+	case 0, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		return true
+	}
+	return false
 }
 
 // families is the families of targets, each once.
@@ -136,7 +151,7 @@ func families(list []target) []target {
 }
 
 // jobArg returns the job that arg names: its $!, or %N, %% and %+ for the newest, %- for the one
-// before. %N that is also a family is refused: nobody should hit the wrong one.
+// before, %TEXT for the one that begins so. %N that is also a family is refused: nobody should hit the wrong one.
 func (c *Call) jobArg(arg string) (*job, error) {
 	s := c.shell
 	if n, err := strconv.Atoi(arg); err == nil {
@@ -161,15 +176,25 @@ func (c *Call) jobArg(arg string) (*job, error) {
 	}
 	id, err := strconv.Atoi(spec)
 	if err != nil {
-		return nil, nil
+		var found *job
+		for _, j := range jobs {
+			switch {
+			case !j.alive() || !strings.HasPrefix(j.text, spec):
+			case found != nil:
+				return nil, fmt.Errorf("(%s): more than one job begins so; jobs lists them", arg)
+			default:
+				found = j
+			}
+		}
+		return found, nil
 	}
 	j := s.jobByID(id)
 	if j == nil {
 		return nil, nil
 	}
-	if api := s.peek(); api != nil {
+	if api := s.peek(); api != nil && c.Name != "fg" && c.Name != "bg" { // which know no families
 		if snap, err := api.Snapshot(c, false); err == nil && len(match(snap, arg)) > 0 && !(j.isPVM() && j.pid() == id) {
-			return nil, fmt.Errorf("(%s): both a job and a family; say the PID (jobs -l shows the job's)", arg)
+			return nil, fmt.Errorf("(%s): both a job and a family; say the PID (jobs -l shows the job's), or %%+", arg)
 		}
 	}
 	return j, nil

@@ -29,6 +29,7 @@ will be when they are made first. DIGEST begins the file's SHA-256. Of an image 
 	},
 	FlagArgs: map[string]Kind{"lib-path": File},
 	Args:     PVMOrFile,
+	Pages:    true,
 	Run:      ldd,
 }
 

@@ -180,6 +180,7 @@ var psCommand = Command{
 	},
 	FlagArgs: map[string]Kind{"format": Column, "sort": Column},
 	Args:     PVM,
+	Pages:    true,
 	Run:      ps,
 }
 

@@ -17,8 +17,9 @@ var pstreeCommand = Command{
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("show-pids", "p", false, "with PIDs")
 	},
-	Args: PVM,
-	Run:  pstree,
+	Args:  PVM,
+	Pages: true,
+	Run:   pstree,
 }
 
 func pstree(c *Call) error {

@@ -21,6 +21,7 @@ type screen struct {
 	f    *os.File
 	cmd  *exec.Cmd
 	done chan int
+	tty  string // its terminal, if somebody asks
 
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -39,6 +40,12 @@ func screens(t *testing.T, dir string, args ...string) *screen {
 func screenOf(t *testing.T, cmd *exec.Cmd) *screen {
 	t.Helper()
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	return screenOn(t, cmd, f, err)
+}
+
+// screenOn is a command that has been started on a pty, or has not.
+func screenOn(t *testing.T, cmd *exec.Cmd, f *os.File, err error) *screen {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

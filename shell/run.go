@@ -301,14 +301,15 @@ func parseRestart(s string) (engine.Restart, error) {
 // live to hear of, ends the line or the script too: so does a loop over short pVMs.
 func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 	r.Hold = true
-	s := &session{call: c, api: api, words: c.words, asked: make(chan struct{}, 1), tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
+	s := &session{call: c, api: api, asked: make(chan struct{}, 1), tty: r.TTY, stdin: r.Stdin, started: make(chan struct{})}
+	c.stopsItself.Store(r.TTY && terminalOf(c.Stdin) != nil && terminalOf(c.Stdout) != nil)
 	c.takeSignals(s.forward)
 	reply, err := api.Run(c, *r)
 	if err != nil {
 		close(s.started)
 		return c.runFailed(err)
 	}
-	s.pid = reply.PID
+	s.pid, s.family = reply.PID, reply.PID
 	close(s.started)
 	c.job.name(reply.PID)
 	con, err := api.Attach(context.Background(), reply.PID, engine.AttachOptions{Stdin: r.Stdin, Rows: r.Rows, Cols: r.Cols, FromStart: true})
@@ -322,11 +323,7 @@ func (c *Call) foreground(api engine.API, r *engine.RunRequest) error {
 
 // attend stays with a pVM in the foreground until it has ended or is left alone.
 func (c *Call) attend(s *session) error {
-	err := s.talk()
-	for errors.Is(err, errStopped) && !c.shell.interactive {
-		s.stopSelf()
-		err = s.talk()
-	}
+	err := c.stay(s)
 	switch {
 	case errors.Is(err, errStopped):
 		return c.suspend(s)
@@ -347,14 +344,24 @@ func (c *Call) attend(s *session) error {
 		c.sayHowItEnded(s.image, s.pid, exit)
 	}
 	if s.interrupted() && (exit.Signal == int(syscall.SIGINT) || s.unheard(exit)) {
-		switch {
-		case !c.job.hasTrap(syscall.SIGINT):
-			c.job.doom(128 + int(syscall.SIGINT))
-		case !c.job.interrupted(): // typed in raw mode: only the pVM has heard of it
-			c.job.deliver(syscall.SIGINT)
+		switch j := jobNow(c, c.job); {
+		case !j.hasTrap(syscall.SIGINT):
+			j.doom(128 + int(syscall.SIGINT))
+		case !j.interrupted(): // typed in raw mode: only the pVM has heard of it
+			j.deliver(syscall.SIGINT)
 		}
 	}
 	return Status(exit.Code)
+}
+
+// stay is talk; where no prompt could come back, this process stops with the pVM.
+func (c *Call) stay(s *session) error {
+	err := s.talk()
+	for errors.Is(err, errStopped) && !c.shell.interactive {
+		s.stopSelf()
+		err = s.talk()
+	}
+	return err
 }
 
 // sayHowItEnded says in a line what a shell says about a process that a fault ended, and what the

@@ -45,17 +45,21 @@ type Shell struct {
 	table map[string]*Command
 	order []*Command
 
-	mu      sync.Mutex // guards what follows
-	api     engine.API
-	peeked  engine.API
-	jobs    map[int]*job
-	nextJob int
-	started []int           // pVMs this session started, not yet waited for
-	funcs   map[string]bool // names of functions declared so far
-	resizes map[chan struct{}]bool
+	mu       sync.Mutex // guards what follows
+	api      engine.API
+	peeked   engine.API
+	jobs     map[int]*job
+	nextJob  int
+	nextStop int
+	started  []int           // pVMs this session started, not yet waited for
+	funcs    map[string]bool // names of functions declared so far
+	resizes  map[chan struct{}]bool
 
 	main        *job // the shell itself
 	interactive bool
+	single      bool        // one command, without a shell around it
+	control     *jobControl // nil: there is none
+	under       *execution  // of a script without #!: what runs it
 	argv0       string
 	traced      bool              // set -x was seen: loops get no checks, which it would show
 	trapsUsed   bool              // a trap command was seen: statements get checkpoints
@@ -63,6 +67,7 @@ type Shell struct {
 	nextSource  int
 	signals     chan os.Signal
 	reading     atomic.Bool // the shell waits for its next line
+	asksToLeave atomic.Bool // exit or exec was called
 	cooked      terminalState
 	atExit      func() // puts the terminal back when a signal ends an interactive shell; nil: nothing to do
 }
@@ -157,6 +162,7 @@ func (s *Shell) Close() {
 
 // Command runs one command without a shell around it: kxsh ps --json. args[0] is its name.
 func (s *Shell) Command(args []string) int {
+	s.single = true
 	stop := s.catchSignals()
 	defer stop()
 	defer s.restoreTerminal()

@@ -40,6 +40,8 @@ type Command struct {
 	Raw bool
 	// Leading ends the flags at the first argument that is none.
 	Leading bool
+	// Pages is for output that may be longer than a screen and ends by itself, unless --follow is given.
+	Pages bool
 	// Prepare rewrites the arguments before the flags are parsed, such as kill's -9.
 	Prepare func(args []string) []string
 
@@ -51,7 +53,7 @@ func commands() []Command {
 	return []Command{
 		runCommand, forkCommand, psCommand, pstreeCommand, pgrepCommand, pkillCommand, pidofCommand,
 		killCommand, waitCommand, fgCommand, bgCommand, consoleCommand, logsCommand, inspectCommand, lddCommand, updateCommand, rollbackCommand, eventsCommand,
-		statsCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
+		statsCommand, watchCommand, limitCommand, reniceCommand, tasksetCommand, poolCommand,
 		ftokCommand, msggetCommand, msgsndCommand, msgrcvCommand, shmgetCommand, shmreadCommand, shmwriteCommand, pipeCommand, ipcsCommand, ipcrmCommand,
 		infoCommand, configCommand, ccCommand, keygenCommand, signCommand, verifyCommand, abidiffCommand, helpCommand, versionCommand,
 	}

@@ -12,6 +12,9 @@ import (
 
 // terminalOf returns the terminal that a reader or writer is, or nil.
 func terminalOf(v any) *os.File {
+	if p, ok := v.(*page); ok {
+		return p.tty
+	}
 	f, ok := v.(*os.File)
 	if !ok || f == nil {
 		return nil
@@ -46,6 +49,7 @@ type terminalState struct {
 func (s *Shell) makeRaw(f *os.File) error {
 	s.cooked.mu.Lock()
 	defer s.cooked.mu.Unlock()
+	s.takeTerminal(f)
 	old, err := term.MakeRaw(int(f.Fd()))
 	if err == nil {
 		s.cooked.fd, s.cooked.old = int(f.Fd()), old
@@ -66,13 +70,17 @@ func (s *Shell) restoreTerminal() {
 // reader reads a file and gives up, having taken nothing, when its context ends: what is typed next
 // belongs to somebody else.
 type reader struct {
-	ctx context.Context
-	f   *os.File
+	ctx   context.Context
+	f     *os.File
+	ready func() // called before a read that does not block; may be nil
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	if err := readable(r.ctx, r.f); err != nil {
 		return 0, err
+	}
+	if r.ready != nil {
+		r.ready()
 	}
 	return r.f.Read(p)
 }

@@ -23,6 +23,7 @@ var bindings, actions []binding
 func init() { // not an initialiser: helpText refers to the tables
 	bindings = []binding{
 		{[]string{"q", "f10", "ctrl+c"}, "quit", func(m model) (model, tea.Cmd) { return m, tea.Quit }},
+		{[]string{"ctrl+z"}, "back to the shell, until fg", func(m model) (model, tea.Cmd) { return m, tea.Suspend }},
 		{[]string{"up", "k"}, "up", func(m model) (model, tea.Cmd) { return m.move(-1), nil }},
 		{[]string{"down", "j"}, "down", func(m model) (model, tea.Cmd) { return m.move(1), nil }},
 		{[]string{"pgup"}, "a page up", func(m model) (model, tea.Cmd) { return m.move(-m.space()), nil }},
@@ -79,8 +80,11 @@ func init() { // not an initialiser: helpText refers to the tables
 // key handles a key press.
 func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 	m.note = ""
-	if k.String() == "ctrl+c" {
+	switch k.String() {
+	case "ctrl+c":
 		return m, tea.Quit
+	case "ctrl+z":
+		return m, tea.Suspend
 	}
 	if m.help > 0 {
 		if m.help += m.helpSpace(); m.help > len(m.helpText()) {

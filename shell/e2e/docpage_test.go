@@ -169,6 +169,8 @@ func (b *block) steps() (steps []step) {
 			s.typed = kxshLine.ReplaceAllString(line, "") + "\r"
 		case line == "^C" && inProgram:
 			s.typed = "\x03"
+		case line == "^Z" && inProgram:
+			s.typed = "\x1a"
 		case m != nil && inProgram:
 			s.typed = map[string]string{"Ctrl-]": "\x1d", "Ctrl-D": "\x04", "": m[1] + "\r"}[m[2]]
 		case s.prompt == programPrompt && inProgram:

@@ -239,7 +239,7 @@ func (r *reader) inSession(s *step, next promptKind, l *likeness) (seen string) 
 		}
 		m := atPrompt[next].FindStringSubmatchIndex(seen)
 		if m != nil {
-			text := strings.ReplaceAll(seen[:m[2]], "^C", "")
+			text := strings.NewReplacer("^C", "", "^Z\n", "").Replace(seen[:m[2]])
 			// What was typed before kxsh looked is echoed twice, with a prompt between: that is not yet the end of a silent command.
 			if again := echoed.FindString(text); strings.HasSuffix(again, "> "+strings.TrimSuffix(s.typed, "\r")+"\n") {
 				text = text[len(again):]

@@ -13,6 +13,12 @@ func (h *home) stat(t *testing.T, pid string) string {
 	return strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "stat", pid))
 }
 
+// statOf is stat of a pVM that may not be there yet.
+func (h *home) statOf(name string) string {
+	out, _ := h.command("ps", "--no-headers", "-o", "stat", name).Output()
+	return strings.TrimSpace(string(out))
+}
+
 // Ctrl-Z stops what is in the foreground, fg and bg let it go on: it is the same console, with all that is written meanwhile.
 func TestJobControl(t *testing.T) {
 	h := newHome(t)
@@ -70,6 +76,13 @@ func TestJobControl(t *testing.T) {
 	term.typed("fg; kill left")
 	term.expect("no job")
 
+	term.typed("run --name stopped " + apps + "spin.kx")
+	await(t, "it runs", func() (bool, string) { got := h.statOf("stopped"); return got == "R", got })
+	term.send("\x1a")
+	term.expect(`Stopped +run --name stopped`)
+	term.typed("kill %+; wait %+; echo status $?") // which it hears of
+	term.expect("status 143")
+
 	term.typed("run --name spinner " + apps + "spin.kx &")
 	term.expect(`\[\d\] (\d+)`)
 	term.typed("kill -STOP $!; jobs")
@@ -80,6 +93,102 @@ func TestJobControl(t *testing.T) {
 	term.expect("no job")
 	term.typed("exit")
 	term.exit(1)
+}
+
+// A pipeline of pVMs and programs of the host is one job, and a pVM stops also where its console is no terminal.
+func TestJobControlOfPipelines(t *testing.T) {
+	h := newHome(t)
+	apps := root + "/guest/apps/"
+	term := h.terminal(t)
+	term.typed("run --name ticks " + apps + "tick.kx | cat")
+	term.expect(`tick 1\r?\n`)
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped    run --name ticks \S+tick.kx \| cat\r?\n`)
+	await(t, "all of it stops", func() (bool, string) { got := h.stat(t, "ticks"); return got == "T", got })
+	term.typed("jobs; fg")
+	term.expect(`\[1\]\+  Stopped    run --name ticks`)
+	term.expect(`tick \d+\r?\n`)
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped`)
+	term.typed("bg")
+	term.expect(`tick \d+\r?\n`)
+	term.send("\r")
+	term.typed("kill -9 ticks; wait; echo waited")
+	term.expect(`(?m)^waited`)
+
+	term.typed("run --name spinner " + apps + "spin.kx >out")
+	await(t, "it runs", func() (bool, string) { got := h.statOf("spinner"); return got == "R", got })
+	term.send("\x1a")
+	term.expect(`Stopped    run --name spinner`)
+	await(t, "it stops", func() (bool, string) { got := h.stat(t, "spinner"); return got == "T", got })
+	term.typed("fg")
+	await(t, "it goes on", func() (bool, string) { got := h.stat(t, "spinner"); return got == "R", got })
+	term.send("\x03")
+	term.typed("echo status $?")
+	term.expect("status 130")
+
+	term.typed("run -i --name sums " + apps + "cat.kx | cat") // the terminal is the pVM's, although cat was given it
+	term.expect("\n")
+	await(t, "it reads", func() (bool, string) { got := h.statOf("sums"); return got == "S", got })
+	term.send("typed\r")
+	term.expect("typed\r?\ntyped")
+	term.send("\x04")
+	term.typed("echo status $?")
+	term.expect("status 0")
+	term.typed("exit")
+	term.exit(0)
+}
+
+// A console is left when Ctrl-Z stops its pVM, and fg comes back to it.
+func TestJobControlOfConsole(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run --name shared " + root + "/guest/apps/cat.kx")
+	term.expect("\n")
+	term.send("first\r")
+	term.expect("first\r?\nfirst")
+	term.send("\x1d")
+	term.expect("detached")
+	term.typed("console shared")
+	term.expect(`attached to \d+; Ctrl-\] detaches`)
+	for _, word := range []string{"second", "third"} {
+		term.send(word + "\r")
+		term.expect(word + "\r?\n" + word)
+		term.send("\x1a")
+		term.expect(`\[1\]\+  Stopped    console shared\r?\n`)
+		if got := h.stat(t, "shared"); got != "T" {
+			t.Errorf("stopped: %q", got)
+		}
+		term.typed("fg")
+		term.expect("console shared")
+	}
+	term.send("last\r") // Ctrl-D before the terminal is the pVM's would be the terminal's
+	term.expect("last\r?\nlast")
+	term.send("\x04")
+	term.typed("echo status $?; jobs")
+	term.expect("status 0")
+	term.typed("exit")
+	term.exit(0)
+}
+
+// top is left alone with Ctrl-Z, too.
+func TestJobControlOfTop(t *testing.T) {
+	h := newHome(t)
+	term := h.terminal(t)
+	term.typed("run -d --name shown " + root + "/guest/apps/spin.kx")
+	term.typed("top -d 0.2")
+	for range 2 {
+		term.expect("pVMs: 1(?s:.*)shown")
+		term.send("\x1a")
+		term.expect(`\[1\]\+  Stopped    top -d 0\.2`)
+		term.typed("echo between; fg")
+		term.expect("(?m)^between")
+	}
+	term.expect("pVMs: 1(?s:.*)shown")
+	term.send("q")
+	term.typed("echo status $?; exit")
+	term.expect("status 0")
+	term.exit(0)
 }
 
 // Under another shell it is kxsh that stops, and goes on with its pVM when that shell says so.

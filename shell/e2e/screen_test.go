@@ -91,6 +91,7 @@ func (s *screen) shows(name string) {
 // What the session and top look like on terminals of three sizes.
 func TestScreens(t *testing.T) {
 	h := newHome(t)
+	h.env = append(h.env, "PAGER=cat") // what there is on a machine is not ours
 	h.output(t, "-c", "run -d --name web $APPS/tick.kx; run -d --name lone $APPS/tick.kx")
 	h.started(t, "lone")
 	h.output(t, "-c", "fork -n 2 web")
@@ -107,7 +108,18 @@ func TestScreens(t *testing.T) {
 		s.send("t/lone\r")
 		s.shows("tree")
 		s.send("q")
+		s.typed(`printf '\033[2J\033[H'`)
+		s.typed("help pidof")
+		s.expect(prompt)
+		s.send("ps --\t\t")
+		s.shows("help")
+		s.send("\x03\x03")
+		s.typed(`printf '\033[2J\033[H'`)
+		s.typed("sleep 100")
+		s.send("\x1a")
 		s.typed("exit")
+		s.typed("kill %+; exit 0")
 		s.exit(0)
+		s.shows("left")
 	}
 }

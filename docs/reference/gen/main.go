@@ -1,4 +1,4 @@
-// Command gen writes docs/reference/commands.md: what the kxsh of this tree says about its commands.
+// Command gen writes docs/reference/commands.md and the manual pages in docs/man: what the kxsh of this tree says about its commands.
 // It must run inside the module.
 package main
 
@@ -25,9 +25,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: gen FOLDER")
 		os.Exit(2)
 	}
-	text, err := generate()
-	if err == nil {
-		err = os.WriteFile(filepath.Join(os.Args[1], "commands.md"), text, 0o644)
+	files, err := generate()
+	for name, text := range files {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(os.Args[1], name), text, 0o644)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "docs/reference/gen: %v\n", err)
@@ -35,8 +37,8 @@ func main() {
 	}
 }
 
-// generate builds kxsh and asks it for every command's help.
-func generate() ([]byte, error) {
+// generate builds kxsh, asks it for every command's help, and returns the files by their paths from docs/reference.
+func generate() (map[string][]byte, error) {
 	tmp, err := os.MkdirTemp("", "kxsh-gen")
 	if err != nil {
 		return nil, err
@@ -50,6 +52,11 @@ func generate() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	usage, err := output(kxsh, "--help")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"../man/kxsh.1": programPage(usage, list)}
 	var b bytes.Buffer
 	b.WriteString(head)
 	for _, name := range append(names(list), "engine") {
@@ -58,8 +65,10 @@ func generate() ([]byte, error) {
 			return nil, err
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", name, text)
+		files["../man/kxsh-"+name+".1"] = commandPage(name, text)
 	}
-	return b.Bytes(), nil
+	files["commands.md"] = b.Bytes()
+	return files, nil
 }
 
 // names takes the commands' names from what help prints: the first words of the indented lines.

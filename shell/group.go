@@ -1,0 +1,132 @@
+package shell
+
+import (
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// group is the process group of a job's programs of the host, for as long as there are any.
+type group struct {
+	mu          sync.Mutex    // held while a program is started or reaped, so that the number is nobody else's
+	id          int           // 0: there is no program
+	tty         *os.File      // the shell's terminal
+	members     map[int]bool  // by PID: whether it is stopped
+	modes       *unix.Termios // of the terminal, when it was stopped in front
+	interrupted bool          // one of them has died of Ctrl-C
+}
+
+// start starts a program in the group. The first one of a group in front takes the terminal.
+func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	attr := &syscall.SysProcAttr{Setpgid: true, Pgid: g.id}
+	if g.id == 0 && front {
+		attr.Foreground, attr.Ctty = true, int(tty.Fd())
+	}
+	cmd.SysProcAttr = attr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if g.id == 0 {
+		g.id, g.tty, g.members, g.interrupted = cmd.Process.Pid, tty, map[int]bool{}, false
+	}
+	g.members[cmd.Process.Pid] = false
+	return nil
+}
+
+// reap waits for a program that has ended. It reports whether it was the last of the group, and which group that was.
+func (g *group) reap(cmd *exec.Cmd) (last bool, id int, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	err = cmd.Wait()
+	id = g.id
+	delete(g.members, cmd.Process.Pid)
+	if last = len(g.members) == 0; last {
+		g.id, g.modes = 0, nil
+	}
+	return last, id, err
+}
+
+// kill sends a signal to all that is in the group, children of the programs too. It reports whether there is anything.
+func (g *group) kill(sig syscall.Signal) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.id != 0 && unix.Kill(-g.id, sig) == nil
+}
+
+// isTerminals reports whether the terminal sends it what its keys mean.
+func (g *group) isTerminals() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.id == 0 {
+		return false
+	}
+	now, err := unix.IoctlGetInt(int(g.tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && now == g.id
+}
+
+// number is that of the process group; 0: there is none.
+func (g *group) number() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.id
+}
+
+// note takes down that a program has stopped or goes on, and reports whether all are stopped.
+func (g *group) note(pid int, stopped bool) (all bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[pid] = stopped
+	for _, is := range g.members {
+		if !is {
+			return false
+		}
+	}
+	return true
+}
+
+// interruptedFirst reports whether nobody has asked since the group was begun: Ctrl-C reaches all of it, and counts once.
+func (g *group) interruptedFirst() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.interrupted
+	g.interrupted = true
+	return first
+}
+
+// childChange is what a program did: it stopped by a signal, went on, or ended.
+type childChange struct {
+	code int // CLD_… of siginfo.h
+	sig  syscall.Signal
+}
+
+const (
+	cldStopped   = 5
+	cldContinued = 6
+)
+
+// nextChange waits until a program stops, goes on or ends; it is not reaped.
+func nextChange(pid int) childChange {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return childChange{}
+		}
+		if info.Code == cldStopped || info.Code == cldContinued { // or the next call would tell the same again
+			unix.Waitid(unix.P_PID, pid, &unix.Siginfo{}, unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG, nil)
+		}
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
+		const status = 24 // where x86-64's siginfo has si_status
+		return childChange{int(info.Code), syscall.Signal(binary.NativeEndian.Uint32(raw[status:]))}
+	}
+}

@@ -1,0 +1,227 @@
+package shell
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// stat is the states of the programs named name that descend from the shell, and whether they are the terminal's, as ps has it: T, S+.
+func (s *screen) stat(name string) string {
+	out, _ := exec.Command("ps", "-o", "stat=,comm=", "-t", strings.TrimPrefix(s.tty, "/dev/")).Output()
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); len(f) == 2 && f[1] == name {
+			list = append(list, strings.NewReplacer("s", "", "l", "", "<", "", "N", "").Replace(f[0]))
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// becomes waits until programs are in a state.
+func (s *screen) becomes(name, want string) {
+	s.t.Helper()
+	var got string
+	for range 500 {
+		if got = s.stat(name); got == want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.t.Fatalf("%s is %q, not %q", name, got, want)
+}
+
+// onTTY starts kxsh on a pty whose name is known.
+func onTTY(t *testing.T) *screen {
+	t.Helper()
+	cmd := kxsh(t.TempDir(), "-i")
+	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin")
+	f, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 100})
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	s := screenOn(t, cmd, f, cmd.Start())
+	s.tty = tty.Name()
+	return s
+}
+
+// Programs of the host are jobs as under any shell: a pipeline is one.
+func TestJobControlOfPrograms(t *testing.T) {
+	s := onTTY(t)
+	s.line("sleep 100")
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect(`\[1\]\+  Stopped    sleep 100\r\n`)
+	s.becomes("sleep", "T")
+	s.line("echo status $?")
+	s.expect("status 148\r\n")
+	s.line("sleep 200 | cat")
+	s.becomes("cat", "S+")
+	s.send("\x1a")
+	s.expect(`\[2\]\+  Stopped    sleep 200 \| cat\r\n`)
+	s.line("jobs")
+	s.expect(`\[1\]-  Stopped    sleep 100\r\n\[2\]\+  Stopped    sleep 200 \| cat\r\n`)
+	s.line("bg")
+	s.expect(`\[2\] sleep 200 \| cat &\r\n`)
+	s.becomes("cat", "S")
+	s.line("fg %1")
+	s.expect("sleep 100\r\n")
+	s.becomes("sleep", "S+ S")
+	s.send("\x1a")
+	s.expect(`\[1\]\+? +Stopped    sleep 100`)
+	s.line("fg; echo status $?")
+	s.expect("sleep 100\r\n")
+	s.becomes("sleep", "S+ S")
+	s.send("\x03")
+	s.expect("status 130\r\n")
+	s.line("kill -STOP %2; sleep 0.3")
+	s.expect(`\[2\]\+  Stopped    sleep 200 \| cat\r\n`) // of itself, before the prompt
+	s.becomes("cat", "T")
+	s.line("kill %2; wait %2; echo status $?")
+	s.expect("status 143\r\n")
+	s.becomes("sleep", "")
+	s.line("sleep 299 & sleep 300 & fg %sleep")
+	s.expect(`fg: \(%sleep\): more than one job begins so`)
+	s.line("kill %-; wait %-; fg %sleep")
+	s.expect("sleep 300\r\n")
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect(`Stopped    sleep 300`)
+	s.line("exit")
+	s.expect("there are stopped jobs")
+	s.line("kill %+")
+	s.line("echo still $?; exit 3")
+	s.leaves(3)
+}
+
+// What waits for a program that stops goes on when that does, and knows what it knew.
+func TestJobControlOfLists(t *testing.T) {
+	s := onTTY(t)
+	s.line("A=before; f() { sleep 0.2; echo $A $1; }")
+	s.line("sleep 3 && f list")
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect(`\[1\]\+  Stopped    sleep 3 && f list`)
+	s.line("A=after; fg")
+	s.expect("before list\r\n")
+	s.line("for i in 1 2 3; do sleep 1; echo turn $i; done")
+	s.expect("turn 1\r\n")
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect(`Stopped    for i in 1 2 3`)
+	s.line("echo $A; bg")
+	s.expect("after\r\n")
+	s.expect("turn 2\r\nturn 3\r\n")
+	s.send("\r")
+	s.line("for i in 1 2; do sleep 0.5; read x; echo read $x; done")
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect(`\[3\]\+  Stopped    for i`)
+	s.line("bg; sleep 1")
+	s.expect(`\[3\]\+  Stopped    for i`) // it wants to read the terminal
+	s.line("fg")
+	s.expect("echo read")
+	s.send("one\rtwo\r")
+	s.expect("(?s)read one\r\n.*read two\r\n")
+	s.line("i=0; while :; do i=1; done")
+	time.Sleep(200 * time.Millisecond)
+	s.send("\x1a")
+	s.expect(`\[4\]\+  Stopped    while :`)
+	s.line("kill %4; wait %4; echo status $?")
+	s.expect("status 143\r\n")
+	s.line("trap 'echo trapped' INT; sleep 50")
+	s.becomes("sleep", "S+")
+	s.send("\x03")
+	s.expect("trapped\r\n")
+	s.line("trap - INT; sleep 60; echo not reached")
+	s.becomes("sleep", "S+")
+	s.send("\x03")
+	s.line("echo status $?")
+	s.expect("status 130\r\n")
+	s.line("exit")
+	s.leaves(0)
+}
+
+// A program has the terminal when it asks for it, and a stopped one leaves it as the shell had it.
+func TestTerminalOfJobs(t *testing.T) {
+	s := onTTY(t)
+	s.line(`sh -c 'stty -echo -icanon; sleep 100'`)
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect("Stopped")
+	s.line("stty -a | tr ' ' '\\n' | grep -x -e icanon -e echo | sort | tr '\\n' .")
+	s.expect(`echo\.icanon\.`)
+	s.line("fg")
+	s.becomes("sleep", "S+")
+	s.send("\x03")
+	s.line("echo status $?")
+	s.expect("status 130")
+	s.line("sh -c 'read x; echo got $x; sleep 100'")
+	s.send("one\r")
+	s.expect("got one")
+	if err := pty.Setsize(s.f, &pty.Winsize{Rows: 30, Cols: 90}); err != nil { // the shell is not told
+		t.Fatal(err)
+	}
+	s.send("\x03")
+	s.line("ps | sh -c 'read x </dev/tty; echo the terminal says $x'")
+	s.send("two\r")
+	s.expect("the terminal says two")
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	os.WriteFile(script, []byte("sleep 100\necho the script goes on\n"), 0o755) // no #!: the shell's own
+	s.line(script)
+	s.becomes("sleep", "S+")
+	s.send("\x1a")
+	s.expect("Stopped    " + script)
+	s.line("fg")
+	s.becomes("sleep", "S+")
+	s.send("\x03")
+	s.line("echo status $?; exit")
+	s.expect("status 130")
+	s.leaves(0)
+}
+
+// A session that begins behind another shell's prompt waits there until it has the terminal.
+func TestStartedBehind(t *testing.T) {
+	cmd := kxsh(t.TempDir())
+	bash := exec.Command("bash", "--norc", "--noprofile", "-i")
+	bash.Env, bash.Dir = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin", "PS1=ready> "), cmd.Dir
+	s := screenOf(t, bash)
+	s.expect("ready> ")
+	s.send(cmd.Path + " -i &\r")
+	s.expect(`\[1\] \d+\r\n`)
+	s.send("sleep 0.5\r")
+	s.expect("Stopped")
+	s.send("fg\r")
+	s.line("sleep 100")
+	time.Sleep(300 * time.Millisecond)
+	s.send("\x1a")
+	s.expect(`\[1\]\+  Stopped    sleep 100`)
+	s.line("kill %1; exit 3")
+	s.expect("ready> ")
+	s.send("exit $?\r")
+	s.leaves(3)
+}
+
+// What ends a script does not end the session, unless it is asked to.
+func TestErrorsAtThePrompt(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("set -u; echo $nope; echo not reached")
+	s.expect("nope: unbound variable\r\n")
+	s.line("echo status $?")
+	s.expect("status 1\r\n")
+	s.line("echo ${nope?is not set}")
+	s.expect("is not set\r\n")
+	s.line("set -e; (exit 4)")
+	s.leaves(4)
+}
