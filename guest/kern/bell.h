@@ -23,6 +23,7 @@ void member_signals(void); /* what has come */
 bool line_send(uint32_t place);            /* false: there is none yet, but it was asked for */
 void lines_offer(const struct object *o);  /* who has the object will be able to wake us */
 void lines_listen(bool on);                /* whether they interrupt: only while we sleep */
+void lines_look(void);                     /* after ports that the engine has opened for relatives: they are like ours, and closed when those have ended */
 void lines_begin(void);                    /* we have a place, and no line yet: those of a parent are its own */
 
 /* ---- both, in the area ---- */

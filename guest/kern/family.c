@@ -341,7 +341,10 @@ void family_exit(void)
 
 void family_events(void)
 {
-	if (!my_place || !__atomic_exchange_n(&self()->rung, 0, __ATOMIC_SEQ_CST))
+	if (!my_place)
+		return;
+	lines_look();
+	if (!__atomic_exchange_n(&self()->rung, 0, __ATOMIC_SEQ_CST))
 		return;
 	if (!list_empty(&deferred) && all_born())
 		drop_deferred();

@@ -320,7 +320,9 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		uint32_t flags;
-	} settings[] = {{"hosted", KX_F_BELLS}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK}, {"Xen", 0}, {"Xen, looking", KX_F_LOOK}};
+		bool opened; /* b is born by a fork while a is there */
+	} settings[] = {{"hosted", KX_F_BELLS, false}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK, false}, {"Xen", 0, false}, {"Xen, looking", KX_F_LOOK, false},
+			{"Xen, siblings", 0, true}};
 	char *pristine = malloc(data_size());
 
 	seed = argc > 1 ? (unsigned)atoi(argv[1]) : (unsigned)time(NULL);
@@ -348,6 +350,8 @@ int main(int argc, char **argv)
 		copies[1]->plays[play].take(number, true);
 		running = 0;
 		copies[0]->plays[play].take(number, false);
+		if (settings[i % ARRAY_LEN(settings)].opened)
+			engine_opens();
 		remember();
 		tried = 0;
 		longest = 0;

@@ -54,6 +54,7 @@ const struct side *side_at(unsigned n);
 long model_sched(int op);
 long model_event_channel(int op, void *arg);
 void raise_event(const struct side *s, uint32_t port); /* as Xen's evtchn_port_set_pending, and the hosted engine's */
+void engine_opens(void); /* a port in the first side for the second, as at its fork */
 bool bell_rung(bool asleep); /* the vcpu of the side that runs has a reason not to sleep, or not to go on sleeping */
 
 /* What both sides write and read: so many records, in pieces of so many bytes. */
