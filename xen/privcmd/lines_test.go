@@ -4,12 +4,12 @@ package privcmd
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"kxsh/ipc/abi"
-	"kxsh/xen"
 	"kxsh/xen/xentest"
 )
 
@@ -67,18 +67,24 @@ func TestLines(t *testing.T) {
 		t.Errorf("of one that has gone: %#x, news %d", k.Lines[0], k.LinesNews)
 	}
 
-	f := m.Called(0)
-	f.Ready = func(xen.Domain) error { return errors.New("not wanted") }
-	if _, err := parent.Fork(context.Background(), f); err == nil {
+	in := func(call string) unix.Errno {
+		if call == "domctl setvcpucontext" {
+			return unix.ENOMEM
+		}
+		return 0
+	}
+	g.h.c.inject.Store(&in)
+	if _, err := parent.Fork(context.Background(), m.Called(0)); err == nil {
 		t.Fatal("forked")
 	}
+	g.h.c.inject.Store(nil)
 	m.Tell(-12)
 	if k.Lines[1]&abi.LineGone == 0 {
 		t.Errorf("of a fork that has failed: %#x", k.Lines[1])
 	}
 
 	// One that never closes any is soon given no more.
-	for range 2 * abi.Lines {
+	for range abi.Lines {
 		g.end(bear(false))
 	}
 	if n, err := g.h.c.ports(elder.id); err != nil || n != before+abi.Lines {
