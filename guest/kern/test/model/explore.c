@@ -320,9 +320,10 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		uint32_t flags;
-		bool opened; /* b is born by a fork while a is there */
-	} settings[] = {{"hosted", KX_F_BELLS, false}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK, false}, {"Xen", 0, false}, {"Xen, looking", KX_F_LOOK, false},
-			{"Xen, siblings", 0, true}};
+		bool opened;  /* b is born by a fork while a is there */
+		bool offered; /* b offers a nothing itself */
+	} settings[] = {{"hosted", KX_F_BELLS, false, false}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK, false, false}, {"Xen", 0, false, false}, {"Xen, looking", KX_F_LOOK, false, false},
+			{"Xen, siblings", 0, true, false}, {"Xen, siblings, no offer", 0, true, true}};
 	char *pristine = malloc(data_size());
 
 	seed = argc > 1 ? (unsigned)atoi(argv[1]) : (unsigned)time(NULL);
@@ -352,6 +353,9 @@ int main(int argc, char **argv)
 		copies[0]->plays[play].take(number, false);
 		if (settings[i % ARRAY_LEN(settings)].opened)
 			engine_opens();
+		running = 1;
+		if (settings[i % ARRAY_LEN(settings)].offered)
+			copies[1]->offered();
 		remember();
 		tried = 0;
 		longest = 0;

@@ -24,6 +24,7 @@ struct side {
 	struct kx_control *ctl;
 	struct shared_info *info;
 	void (*enter)(uint32_t pid, uint32_t flags);
+	void (*offered)(void);      /* it has offered lines to others, as many as it may */
 	void (*gone)(uint32_t pid); /* to be told when it looks after its events */
 	struct play {
 		const char *name;

@@ -2,6 +2,7 @@
  * plays.c: what the two sides do together: one writes into a pipe and the other reads; one sends messages and the other receives; both work under one
  * semaphore. Each has to come to its end, with everything as it should be, whoever is killed.
  */
+#include "bell.h"
 #include "common.h"
 #include "ipc.h"
 #include "process.h"
@@ -232,7 +233,13 @@ static void enter(uint32_t pid, uint32_t flags)
 	say(!family_enter(), "family_enter");
 }
 
-const struct side side = {&own_control, &own_info, enter, model_gone, {
+static void offered(void)
+{
+	for (int i = 0; i < OFFERS; i++)
+		family_bells()->offers[family_place() - 1][i].to = KX_MEMBERS + 1;
+}
+
+const struct side side = {&own_control, &own_info, enter, offered, model_gone, {
 	{"pipe", make_pipe, take_end, {writer, reader}},
 	{"queue", make_queue, take_queue, {sender, receiver}},
 	{"semaphore", make_set, take_set, {worker, worker}},
