@@ -109,6 +109,13 @@
 #define KX_RINGS 32
 #define KX_RING_ALL 0xffffffff /* in kx_control.rings: all relatives */
 
+/* kx_control.lines and reach: a port << KX_LINE_SHIFT, and a PID */
+#define KX_LINES 16
+#define KX_REACH 4
+#define KX_LINE_SHIFT 16
+#define KX_LINE_GONE 0x8000 /* of lines: that relative has ended */
+#define KX_LINE_PID 0x7fff
+
 /* Streams of the console. */
 #define KX_STDOUT 1
 #define KX_STDERR 2
@@ -515,6 +522,17 @@ struct kx_control {
 
 	struct kx_nic nic; /* the builder's to write, as it is when the pVM or the child of a fork starts */
 	struct kx_files files;
+
+	/*
+	 * Without KX_F_BELLS members ring each other by event channels. One that sleeps cannot open a port for a relative that is born meanwhile: so at a fork
+	 * the engine opens ports for the child in some members that have a place. Each finds its own in a free word of lines, with the child's PID. It sets
+	 * the word to 0 when it has closed the port, or has a use for it; with KX_LINE_GONE it should close it. The child finds in reach, before it starts,
+	 * in which relatives there is a port for it, to be bound. A word of lines that is not 0 the engine only ever gives KX_LINE_GONE.
+	 */
+	uint32_t lines[KX_LINES];
+	uint32_t reach[KX_REACH];
+	uint32_t lines_news; /* moves after lines; the engine's */
+	uint32_t pad2;
 };
 
 #endif

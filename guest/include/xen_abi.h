@@ -54,6 +54,8 @@
 #define EVTCHNOP_bind_virq 1
 #define EVTCHNOP_close 3
 #define EVTCHNOP_send 4
+#define EVTCHNOP_status 5
+#define EVTCHNSTAT_interdomain 2 /* the other end is there */
 #define EVTCHNOP_alloc_unbound 6
 #define EVTCHNOP_unmask 9
 #define VIRQ_TIMER 0
@@ -217,6 +219,14 @@ struct evtchn_alloc_unbound {
 	uint16_t dom;
 	uint16_t remote_dom;
 	uint32_t port; /* out */
+};
+struct evtchn_status {
+	uint16_t dom;
+	uint16_t pad;
+	uint32_t port;
+	uint32_t status; /* out, as what follows: EVTCHNSTAT_* */
+	uint32_t vcpu;
+	uint32_t peer[2];
 };
 struct evtchn_bind_virq {
 	uint32_t virq;

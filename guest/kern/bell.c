@@ -107,6 +107,11 @@ static bool look(void)
 	return came;
 }
 
+void bells_begin(void)
+{
+	looks.left = looks.apart = 0;
+}
+
 bool family_sleeps(void)
 {
 	if (!family_in())

@@ -10,6 +10,7 @@
 /* ---- bell.c ---- */
 
 void member_ring(uint32_t place); /* something happened that the member in that place may wait for */
+void bells_begin(void); /* we have a place: what it was like for our parent to look for rings is nothing to us */
 /* While it is on, nobody is woken: he would only wait for the lock that we hold. */
 void bells_hold(bool on);
 /* A signal for a relative, which the engine need not know of; false: it has to. */
@@ -30,6 +31,7 @@ bool line_send(uint32_t place);            /* false: there is none yet, but it w
 void lines_offer(const struct object *o);  /* who has the object will be able to wake us */
 void lines_offer_to(uint32_t place);       /* ... and so for one member */
 void lines_listen(bool on);                /* whether they interrupt: only while we sleep */
+void lines_look(void);                     /* after ports that the engine has opened for relatives: they are like ours, and closed when those have ended */
 void lines_begin(void);                    /* we have a place, and no line yet: those of a parent are its own */
 
 /* ---- both, in the area ---- */

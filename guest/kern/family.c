@@ -109,6 +109,7 @@ long family_enter(void)
 		my_place = i + 1;
 		control->family_place = my_place;
 		control->family_state = KX_FAMILY_IN;
+		bells_begin();
 		lines_begin();
 		ended_begin();
 		return 0;
@@ -346,7 +347,10 @@ void family_exit(int status)
 
 void family_events(void)
 {
-	if (!my_place || !__atomic_exchange_n(&self()->rung, 0, __ATOMIC_SEQ_CST))
+	if (!my_place)
+		return;
+	lines_look();
+	if (!__atomic_exchange_n(&self()->rung, 0, __ATOMIC_SEQ_CST))
 		return;
 	if (!list_empty(&deferred) && all_born())
 		drop_deferred();

@@ -4,6 +4,8 @@
  * ring without the engine, which has no part in it. A line ends with either domain: Xen closes its end, and the other one finds
  * that the place has somebody else.
  *
+ * For who is born while it sleeps it can open none: at a fork the engine has opened some for the child (kx_control.lines).
+ *
  * Nobody can be kept busy by rings of his relatives: the ports are masked but for the time that he sleeps.
  */
 #include "bell.h"
@@ -47,6 +49,7 @@ static void port_add(uint32_t port)
 	ports[port / 64] |= 1UL << port % 64;
 }
 
+/* The number may be that of the engine's next port for us, which has to be heard if we sleep then. */
 static void port_close(uint32_t port)
 {
 	struct evtchn_send close = {port};
@@ -54,6 +57,7 @@ static void port_close(uint32_t port)
 	if (!port)
 		return;
 	ports[port / 64] &= ~(1UL << port % 64);
+	__atomic_fetch_and(&((struct shared_info *)KX_SHARED_VA)->evtchn_mask[port / 64], ~(1UL << port % 64), __ATOMIC_SEQ_CST);
 	hyper_event_channel(EVTCHNOP_close, &close);
 }
 
@@ -81,6 +85,14 @@ static uint32_t port_bind(uint32_t pid, uint32_t port)
 		return b.local_port;
 	}
 	return 0;
+}
+
+/* Whether somebody has bound to a port of ours. */
+static bool port_bound(uint32_t port)
+{
+	struct evtchn_status s = {.dom = DOMID_SELF, .port = port};
+
+	return !hyper_event_channel(EVTCHNOP_status, &s) && s.status == EVTCHNSTAT_interdomain;
 }
 
 /*
@@ -225,6 +237,54 @@ static void answer(void)
 		take_up(line_to(from), from);
 }
 
+/* ---- ports that the engine has opened ---- */
+
+static uint32_t news_seen; /* of lines_news */
+
+void lines_look(void)
+{
+	uint32_t news = __atomic_load_n(&control->lines_news, __ATOMIC_SEQ_CST);
+
+	if (news == news_seen)
+		return;
+	news_seen = news;
+	for (int i = 0; i < KX_LINES; i++) {
+		uint32_t word = __atomic_load_n(&control->lines[i], __ATOMIC_SEQ_CST), port = word >> KX_LINE_SHIFT;
+
+		if (!port || port >= PORTS)
+			continue;
+		if (!(word & KX_LINE_GONE)) {
+			port_add(port);
+			continue;
+		}
+		port_close(port);
+		__atomic_store_n(&control->lines[i], 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* A port to somebody, opened by the engine when the younger one of us was born; 0: there is none, or the younger one has not bound to it. */
+static uint32_t opened(uint32_t pid)
+{
+	for (int i = 0; i < KX_REACH; i++) {
+		uint32_t word = control->reach[i];
+
+		if (!word || (word & KX_LINE_PID) != pid)
+			continue;
+		control->reach[i] = 0;
+		return port_bind(pid, word >> KX_LINE_SHIFT);
+	}
+	lines_look();
+	for (int i = 0; i < KX_LINES; i++) {
+		uint32_t word = __atomic_load_n(&control->lines[i], __ATOMIC_SEQ_CST), port = word >> KX_LINE_SHIFT;
+
+		if (!port || port >= PORTS || (word & KX_LINE_PID) != pid || !port_bound(port))
+			continue;
+		if (__atomic_compare_exchange_n(&control->lines[i], &word, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			return port; /* the line's now, which closes it */
+	}
+	return 0;
+}
+
 /* ---- what bell.c needs ---- */
 
 bool line_send(uint32_t place)
@@ -234,6 +294,8 @@ bool line_send(uint32_t place)
 
 	if (!l->bound && !taken(l, place))
 		take_up(l, place);
+	if (!l->bound && !l->taken)
+		l->bound = (uint16_t)opened(RELAXED(member(place)->pid));
 	if (!l->bound && !l->taken) {
 		ask(l, place);
 		return false;
@@ -282,5 +344,6 @@ void lines_offer_to(uint32_t place)
 void lines_begin(void)
 {
 	memset(ports, 0, sizeof(ports));
+	news_seen = 0;
 	memset(my_offers(), 0, sizeof(family_bells()->offers[0]));
 }

@@ -127,6 +127,15 @@ const (
 	RingAll    = 0xffffffff // in kx_control.rings: all relatives
 )
 
+// kx_control.lines and reach: a port << KX_LINE_SHIFT, and a PID
+const (
+	Lines     = 16
+	Reach     = 4
+	LineShift = 16
+	LineGone  = 0x8000 // of lines: that relative has ended
+	LinePid   = 0x7fff
+)
+
 // Streams of the console.
 const (
 	Stdout = 1
@@ -603,6 +612,15 @@ type KxControl struct {
 
 	Nic   KxNic // the builder's to write, as it is when the pVM or the child of a fork starts
 	Files KxFiles
+
+	// Without KX_F_BELLS members ring each other by event channels. One that sleeps cannot open a port for a relative that is born meanwhile: so at a fork
+	// the engine opens ports for the child in some members that have a place. Each finds its own in a free word of lines, with the child's PID. It sets
+	// the word to 0 when it has closed the port, or has a use for it; with KX_LINE_GONE it should close it. The child finds in reach, before it starts,
+	// in which relatives there is a port for it, to be bound. A word of lines that is not 0 the engine only ever gives KX_LINE_GONE.
+	Lines     [Lines]uint32
+	Reach     [Reach]uint32
+	LinesNews uint32 // moves after lines; the engine's
+	Pad2      uint32
 }
 
 // From xen_abi.h.
@@ -668,6 +686,8 @@ const (
 	EvtchnopBindVirq        = 1
 	EvtchnopClose           = 3
 	EvtchnopSend            = 4
+	EvtchnopStatus          = 5
+	EvtchnstatInterdomain   = 2 // the other end is there
 	EvtchnopAllocUnbound    = 6
 	EvtchnopUnmask          = 9
 	VirqTimer               = 0
@@ -873,6 +893,16 @@ type EvtchnAllocUnbound struct {
 	Dom       uint16
 	RemoteDom uint16
 	Port      uint32 // out
+}
+
+// EvtchnStatus is struct evtchn_status.
+type EvtchnStatus struct {
+	Dom    uint16
+	Pad    uint16
+	Port   uint32
+	Status uint32 // out, as what follows: EVTCHNSTAT_*
+	Vcpu   uint32
+	Peer   [2]uint32
 }
 
 // EvtchnBindVirq is struct evtchn_bind_virq.

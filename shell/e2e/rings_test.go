@@ -75,3 +75,31 @@ func TestFloodOfRings(t *testing.T) {
 		}
 	}
 }
+
+// A member that is asleep when its sibling is born is woken by it without the engine, whoever has forked the two, and however many others there have been meanwhile: it
+// has event channels for those that live.
+func TestSiblingsWithoutEngine(t *testing.T) {
+	many := 3000
+	if slowness > 1 {
+		many = 100
+	}
+	h := newHome(t)
+	later := time.Second * time.Duration(min(slowness, 4))
+	root := h.launch(t, h.compileFork(t, "contact"), strconv.Itoa(many), strconv.Itoa(int(later.Milliseconds())))
+	for i := range 2 {
+		h.logged(t, strconv.Itoa(root), fmt.Sprint("ready ", i))
+		h.killEngine(t)
+		time.Sleep(3 * later) // who has to be woken by the next engine is woken after this
+	}
+	out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; logs %[1]d", root))
+	contacts := regexp.MustCompile(`took (\d+) ports (\d+)\n`).FindAllStringSubmatch(out, -1)
+	if len(contacts) != 2 {
+		t.Fatal(out)
+	}
+	for _, m := range contacts {
+		took, ports := time.Duration(number(t, m[1]))*time.Millisecond, number(t, m[2])
+		if took > later/2 || ports > 40 { // the engine opens 16 at most, and each relative that has been rung has one or two
+			t.Errorf("%v, %d ports; %s", took, ports, out)
+		}
+	}
+}

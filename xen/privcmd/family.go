@@ -3,6 +3,7 @@ package privcmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -32,7 +33,7 @@ type family struct {
 	holder  xen.DomID // 0: there is none
 	mfns    []uint64  // of the area, in order
 	unknown bool      // an earlier engine made the holder, and nobody has looked which frames it has
-	members map[*Domain]bool
+	members []*Domain // those born last at the end
 }
 
 // familyOf returns the family with that number; there is one as long as it has a member or a holder.
@@ -41,7 +42,7 @@ func (h *Hypervisor) familyOf(root xen.DomID) *family {
 	defer h.mu.Unlock()
 	f := h.families[root]
 	if f == nil {
-		f = &family{h: h, root: root, members: map[*Domain]bool{}}
+		f = &family{h: h, root: root}
 		h.families[root] = f
 	}
 	return f
@@ -52,7 +53,7 @@ func (f *family) join(d *Domain) {
 	d.family = f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.members[d] = true
+	f.members = append(f.members, d)
 }
 
 // leave is the end of a member; with the last one the area goes.
@@ -61,7 +62,10 @@ func (f *family) leave(d *Domain) {
 	defer f.h.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.members, d)
+	f.members = slices.DeleteFunc(f.members, func(m *Domain) bool { return m == d })
+	for _, m := range f.members {
+		m.closeLines(func(id xen.DomID) bool { return id == d.id })
+	}
 	if len(f.members) == 0 {
 		f.end()
 	}
@@ -95,7 +99,7 @@ func (d *Domain) Family(pages uint64) (uint64, error) {
 		return 0, err
 	}
 	shown := []*Domain{d}
-	for m := range f.members {
+	for _, m := range f.members {
 		if m != d && m.mu.TryRLock() { // else it is being released
 			defer m.mu.RUnlock()
 			if !m.released && f.show(m) == nil { // one that is going needs no more
@@ -233,7 +237,7 @@ func (f *family) know(d *Domain) error {
 		return errors.Join(xen.ErrNoFork, err)
 	}
 	f.mfns, f.unknown = mfns, false
-	for m := range f.members {
+	for _, m := range f.members {
 		m.familyShown = uint64(len(mfns))
 	}
 	return nil
@@ -247,12 +251,13 @@ func (h *Hypervisor) adoptHolder(root, id xen.DomID) {
 	f.holder, f.unknown = id, true
 }
 
-// endStrangers ends the holders of which no member was adopted.
+// endStrangers ends the holders of which no member was adopted, and has the other families forget members that were not.
 func (h *Hypervisor) endStrangers() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range h.families {
 		f.mu.Lock()
+		f.closeStale()
 		if len(f.members) == 0 {
 			f.end()
 		}
@@ -275,6 +280,6 @@ func (d *Domain) joinFamily(parent *Domain) error {
 		d.tellShown()
 	}
 	d.family = f
-	f.members[d] = true
+	f.members = append(f.members, d)
 	return nil
 }

@@ -53,6 +53,7 @@ func (d *Domain) Fork(ctx context.Context, c *xen.Fork) (xen.Domain, error) {
 			{Name: "boot", Do: f.boot},
 			{Name: "libraries", Do: f.libraries},
 			{Name: "family", Do: f.family},
+			{Name: "lines", Do: func() error { f.d.family.openLines(f.d); return nil }},
 			{Name: "vcpu", Do: f.vcpu},
 			{Name: "limits", Do: func() error { return f.d.inherit(d) }},
 			{Name: "watch", Do: f.watch},

@@ -78,7 +78,7 @@ func (d *Domain) giveUp() error {
 func (f *family) others(d *Domain) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.members) != 1 || !f.members[d]
+	return len(f.members) != 1 || f.members[0] != d
 }
 
 // verify holds a domain that has not run against what it was to be.

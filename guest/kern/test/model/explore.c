@@ -320,7 +320,10 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		uint32_t flags;
-	} settings[] = {{"hosted", KX_F_BELLS}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK}, {"Xen", 0}, {"Xen, looking", KX_F_LOOK}};
+		bool opened;  /* b is born by a fork while a is there */
+		bool offered; /* b offers a nothing itself */
+	} settings[] = {{"hosted", KX_F_BELLS, false, false}, {"hosted, looking", KX_F_BELLS | KX_F_LOOK, false, false}, {"Xen", 0, false, false}, {"Xen, looking", KX_F_LOOK, false, false},
+			{"Xen, siblings", 0, true, false}, {"Xen, siblings, no offer", 0, true, true}};
 	char *pristine = malloc(data_size());
 
 	seed = argc > 1 ? (unsigned)atoi(argv[1]) : (unsigned)time(NULL);
@@ -348,6 +351,11 @@ int main(int argc, char **argv)
 		copies[1]->plays[play].take(number, true);
 		running = 0;
 		copies[0]->plays[play].take(number, false);
+		if (settings[i % ARRAY_LEN(settings)].opened)
+			engine_opens();
+		running = 1;
+		if (settings[i % ARRAY_LEN(settings)].offered)
+			copies[1]->offered();
 		remember();
 		tried = 0;
 		longest = 0;

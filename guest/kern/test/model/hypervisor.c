@@ -87,6 +87,27 @@ static long close_port(uint32_t port)
 	return 0;
 }
 
+static long status(struct evtchn_status *s)
+{
+	struct port *p = port_at(side_running(), s->port);
+
+	if (!p)
+		return -EINVAL;
+	s->status = p->bound ? EVTCHNSTAT_interdomain : 0;
+	return 0;
+}
+
+void engine_opens(void)
+{
+	const struct side *elder = side_at(0), *younger = side_at(1);
+	uint32_t port;
+
+	*free_port(0, &port) = (struct port){.open = true};
+	elder->ctl->lines[0] = port << KX_LINE_SHIFT | younger->ctl->domid;
+	elder->ctl->lines_news = 1;
+	younger->ctl->reach[0] = port << KX_LINE_SHIFT | elder->ctl->domid;
+}
+
 static long event_channel(int op, void *arg)
 {
 	struct evtchn_alloc_unbound *a = arg;
@@ -101,6 +122,8 @@ static long event_channel(int op, void *arg)
 		return 0;
 	case EVTCHNOP_bind_interdomain:
 		return bind(arg);
+	case EVTCHNOP_status:
+		return status(arg);
 	}
 	return -ENOSYS;
 }

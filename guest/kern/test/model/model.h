@@ -24,6 +24,7 @@ struct side {
 	struct kx_control *ctl;
 	struct shared_info *info;
 	void (*enter)(uint32_t pid, uint32_t flags);
+	void (*offered)(void);      /* it has offered lines to others, as many as it may */
 	void (*gone)(uint32_t pid); /* to be told when it looks after its events */
 	struct play {
 		const char *name;
@@ -54,6 +55,7 @@ const struct side *side_at(unsigned n);
 long model_sched(int op);
 long model_event_channel(int op, void *arg);
 void raise_event(const struct side *s, uint32_t port); /* as Xen's evtchn_port_set_pending, and the hosted engine's */
+void engine_opens(void); /* a port in the first side for the second, as at its fork */
 bool bell_rung(bool asleep); /* the vcpu of the side that runs has a reason not to sleep, or not to go on sleeping */
 
 /* What both sides write and read: so many records, in pieces of so many bytes. */

@@ -281,7 +281,13 @@ static void enter(uint32_t pid, uint32_t flags)
 	say(!family_enter(), "family_enter");
 }
 
-const struct side side = {&own_control, &own_info, enter, model_gone, {
+static void offered(void)
+{
+	for (int i = 0; i < OFFERS; i++)
+		family_bells()->offers[family_place() - 1][i].to = KX_MEMBERS + 1;
+}
+
+const struct side side = {&own_control, &own_info, enter, offered, model_gone, {
 	{"pipe", make_pipe, take_end, {writer, reader}},
 	{"queue", make_queue, take_queue, {sender, receiver}},
 	{"semaphore", make_set, take_set, {worker, worker}},

@@ -142,14 +142,16 @@ void inode_event(struct inode *n)
 	(void)n;
 }
 
-void doorbell(void) /* the engine, in the middle of which others run as well */
+void doorbell(void) /* the engine, in the middle of which others run as well, but which does not die with us */
 {
 	for (int i = 0; i < KX_RINGS; i++) {
 		uint32_t pid = __atomic_exchange_n((uint32_t *)&own_control.rings[i], 0, __ATOMIC_SEQ_CST);
 
+		in_hypervisor[side_running()] = true;
 		for (unsigned s = 0; pid && s < SIDES; s++)
 			if (side_at(s)->ctl->domid == pid)
 				raise_event(side_at(s), side_at(s)->ctl->evtchn);
+		in_hypervisor[side_running()] = false;
 	}
 }
 
