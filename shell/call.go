@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -31,6 +32,7 @@ type Call struct {
 	job   *job // the shell itself, or the background job it runs in
 	cmd   *Command
 	words []string // as typed, after the name
+	sides string   // of a console: on which sides its neighbours in the pipeline are consoles, too
 
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
@@ -76,6 +78,16 @@ func (c *Call) takeSignals(f func(syscall.Signal)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.onSignal = f
+}
+
+// endsSoon tells whether a signal ends the call: the commands of a pipeline get it one after the other, and one's end may be seen before.
+func (c *Call) endsSoon() bool {
+	select {
+	case <-c.Done():
+		return true
+	case <-time.After(50 * time.Millisecond):
+		return false
+	}
 }
 
 func (c *Call) takesSignals() bool {

@@ -48,6 +48,9 @@ func console(c *Call) error {
 	if err != nil {
 		return err
 	}
+	left, right := c.jointTo(c.Stdin, sideLeft), c.jointTo(c.Stdout, sideRight)
+	defer left.leave(c)
+	defer right.leave(c)
 	pid, err := c.one(api, c.Args[0], false)
 	if err != nil {
 		return err
@@ -57,8 +60,9 @@ func console(c *Call) error {
 		return aboutPVM(c.Args[0], err)
 	}
 	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
-	s := &session{call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only")}
-	o := engine.AttachOptions{Stdin: s.stdin}
+	s := &session{call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only"), joined: left != nil || right != nil}
+	right.write(c, pid)
+	o := engine.AttachOptions{Stdin: s.stdin, From: left.writer(c)}
 	if out != nil {
 		o.Cols, o.Rows, _ = term.GetSize(int(out.Fd()))
 	}
@@ -70,6 +74,7 @@ func console(c *Call) error {
 	if err != nil {
 		return aboutPVM(c.Args[0], err)
 	}
+	left.settle()
 	s.con = con
 	if in != nil && out != nil {
 		s.raw = true
@@ -98,6 +103,8 @@ type session struct {
 	stdin bool // pass standard input on
 	raw   bool // raw mode even if the pVM's console is no terminal
 	watch bool // a signal ends this command, not the pVM
+	// joined: a neighbour in the pipeline is such a session, too, which the same signal ends.
+	joined bool
 	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
 	greeting string
 
@@ -251,7 +258,7 @@ func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 			return
 		}
 		if err != nil {
-			if err == io.EOF && s.stdin && !raw {
+			if err == io.EOF && s.stdin && !raw && !(s.joined && s.call.endsSoon()) {
 				s.con.CloseSend()
 			}
 			return
@@ -291,7 +298,9 @@ func (s *session) receive(stdout, stderr io.Writer) error {
 		}
 		if err := writeChunk(stdout, stderr, chunk, s.inRaw.Load()); err != nil && chunk.Stream == engine.Stdout {
 			broken = true
-			s.forward(syscall.SIGPIPE)
+			if !(s.joined && s.call.endsSoon()) {
+				s.forward(syscall.SIGPIPE)
+			}
 		}
 		s.received.Store(chunk.Time.UnixNano())
 	}

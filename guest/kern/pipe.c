@@ -422,8 +422,10 @@ void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers)
 
 static long pipe_read(struct file *f, struct uio *u, uint64_t *pos)
 {
+	long got = pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK, false);
+
 	(void)pos;
-	return pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK, false);
+	return !got && u->left && offer_over(f) ? -ERESTART : got;
 }
 
 static long pipe_write(struct file *f, struct uio *u, uint64_t *pos)

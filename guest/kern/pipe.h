@@ -69,6 +69,11 @@ void pipe_common_shut(struct pipe *p, uint32_t side);
 /* Who knows the secret, which is not 0, may take up the writing end of a shared pipe: once, or never if it is taken back before. */
 void pipe_offer(struct pipe *p, uint32_t secret);
 bool pipe_claim(struct pipe *p, uint32_t secret); /* takes it up, or back; false: it was already, or this pipe was never offered */
+/* Its ends are descriptors of members for a while only, which that number names; until somebody has said that they are no more. */
+void pipe_lend(struct pipe *p, uint32_t number);
+bool pipe_is_lent(struct pipe *p, uint32_t number);
+void pipe_return(struct pipe *p);
+bool pipe_is_returned(struct pipe *p);
 /* A pipe of the family's, of which we hold no end yet. NULL: memory is short. */
 struct pipe *pipe_of_family(uint32_t page);
 
