@@ -31,8 +31,10 @@ var consoleCommand = Command{
 	Name:     "console",
 	Synopsis: "[-r] PID",
 	Short:    "attach to a pVM's console; Ctrl-] detaches",
-	Long:     "What is typed goes to the pVM, Ctrl-C included, if it was started with a standard input. What it wrote before is in logs.",
-	Examples: []string{"console web", "console -r 7"},
+	Long: "What is typed goes to the pVM, Ctrl-C included, if it was started with a standard input. What it wrote before is in logs.\n" +
+		"In a pipeline of the shell, console 3 | console 9 gives 9 what 3 writes; if both are of one family, through a pipe between the two,\n" +
+		"for as long as the pipeline runs.",
+	Examples: []string{"console web", "console -r 7", "console 3 | console 9"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("read-only", "r", false, "watch only")
 	},
