@@ -163,6 +163,8 @@ extern int children;              /* how many fork_many makes: -n */
 	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
 	/* paircases.c */                                                                         \
 	T(pair_cases, ALL) T(pair_killed, ALL) T(pair_peek, ALL)                                  \
+	/* pairopts.c */                                                                          \
+	T(pair_options, ALL) T(pair_set, ALL) T(pair_option_errors, ALL) T(pair_times, ALL) T(pair_made_by, ALL) \
 	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
 	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
 	T(share_eventfd, ALL)                                                                     \

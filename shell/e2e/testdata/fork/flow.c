@@ -35,8 +35,8 @@ static void source(void)
 		int n = snprintf(line, sizeof(line), "line %ld\n", i);
 
 		while (write(1, line, n) != n)
-			usleep(1000);
-		usleep(1000);
+			usleep(5000);
+		usleep(5000);
 	}
 }
 
