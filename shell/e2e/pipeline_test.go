@@ -126,6 +126,7 @@ func TestPipelineOfConsoles(t *testing.T) {
 	t.Run("reader of a stubborn one", func(t *testing.T) { h.flow(t, image, "ignore").readerOfStubborn(t) })
 	t.Run("writer killed", func(t *testing.T) { h.flow(t, image).writerKilled(t) })
 	t.Run("stopped", func(t *testing.T) { h.flow(t, image).stopped(t) })
+	t.Run("forked", func(t *testing.T) { h.flow(t, image).forked(t) })
 	t.Run("copied", func(t *testing.T) { h.copied(t, image) })
 }
 
@@ -262,6 +263,21 @@ func (f *flow) stopped(t *testing.T) {
 		f.output(t, "kill", "-CONT", pid)
 		f.returned(t)
 	}
+}
+
+// Children that the two have had meanwhile give back what they have inherited.
+func (f *flow) forked(t *testing.T) {
+	defer f.end(t)
+	s := f.pipeline(t)
+	children := strings.Fields(f.output(t, "-c", "fork $0; fork $1", f.writer, f.reader))
+	interrupt(s)
+	f.returned(t)
+	child := &flow{home: f.home, writer: children[0]}
+	before := len(child.lines(t))
+	await(t, "lines of the writer's child", func() (bool, string) {
+		n := len(child.lines(t))
+		return n > before, fmt.Sprint(before, n)
+	})
 }
 
 // What cannot be a pipe is copied, as ever: between families, and with anything between.
