@@ -93,7 +93,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(tmp_files, ALL) T(statfs_calls, ALL) T(random_tree, ALL)                                 \
 	/* pipes.c */                                                                             \
 	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_wraps, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL) \
-	T(pipe_threads, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
+	T(pipe_threads, ALL) T(pipe_size, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
 	T(timerfd_ticks, ALL)                                                                     \
 	/* polls.c */                                                                             \
 	T(poll_pipe, ALL) T(poll_timeout, ALL) T(poll_wakes, ALL) T(ppoll_mask, ALL)               \
