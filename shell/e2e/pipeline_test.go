@@ -154,7 +154,7 @@ func (f *flow) interrupted(t *testing.T) {
 	time.Sleep(nap)
 	syscall.Kill(info.PID, syscall.SIGCONT)
 	first, last, wrong, pause := f.told(t)
-	if last-first < 100 || wrong > 0 || pause > int(nap.Milliseconds())/2 {
+	if last-first < 50 || wrong > 0 || pause > int(nap.Milliseconds())/2 {
 		t.Errorf("without an engine: lines %d to %d, %d of them wrong, none for %d ms", first, last, wrong, pause)
 	}
 	before := f.lines(t)

@@ -35,8 +35,8 @@ static void source(void)
 		int n = snprintf(line, sizeof(line), "line %ld\n", i);
 
 		while (write(1, line, n) != n)
-			usleep(5000);
-		usleep(5000);
+			usleep(20000);
+		usleep(20000);
 	}
 }
 
