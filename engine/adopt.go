@@ -51,6 +51,7 @@ func (e *Engine) adoptAll(recs []*record, fresh bool) {
 			q.tellGone(p.pid, 0, 0)
 		}
 	}
+	defer e.takeAllBack()
 	for _, p := range e.live() {
 		e.tending.Add(1)
 		go func() {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -85,6 +86,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Msg }
+
+// codeOf is the code of an error, or "".
+func codeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
 
 // RunRequest says what to run.
 type RunRequest struct {
@@ -426,6 +436,9 @@ type AttachOptions struct {
 	// FromStart plays the kept console from byte 0 first, and from then on the pVM is held back
 	// rather than output lost while this reader lags. A foreground run attaches so.
 	FromStart bool
+	// From, if not 0, is a pVM whose console is copied to this one's standard input. As long as this session is attached, the two have a
+	// pipe instead, if they are of one family and both descriptors are their console; else the copy has to do.
+	From int
 }
 
 // Console is an attached console. Recv returns io.EOF when the pVM has ended and everything it

@@ -17,10 +17,11 @@ type attachment struct {
 	stdin bool
 	gone  chan struct{}
 	once  sync.Once
+	loan  *loan // of a pipe from another one's console; nil: there is none
 }
 
 // Attach connects to a pVM's console. Without FromStart only what it writes from now on is seen.
-func (e *Engine) Attach(_ context.Context, pid int, o AttachOptions) (Console, error) {
+func (e *Engine) Attach(ctx context.Context, pid int, o AttachOptions) (Console, error) {
 	p, err := e.find(pid, fmt.Sprintf("xl console %d has its console", pid))
 	if err != nil {
 		return nil, err
@@ -34,12 +35,16 @@ func (e *Engine) Attach(_ context.Context, pid int, o AttachOptions) (Console, e
 	if o.Stdin && !p.rec.Request.Stdin && !p.rec.TTY {
 		o.Stdin = false
 	}
+	var l *loan
+	if o.From != 0 && !over {
+		l = e.lend(ctx, o.From, pid)
+	}
 	r := p.log.reader(true, o.FromStart)
 	if !o.FromStart {
 		r.toEnd()
 	}
 	p.meetReader()
-	a := &attachment{e: e, p: p, r: r, stdin: o.Stdin, gone: make(chan struct{})}
+	a := &attachment{e: e, p: p, r: r, stdin: o.Stdin, gone: make(chan struct{}), loan: l}
 	if o.Rows > 0 && o.Cols > 0 && !over {
 		a.Resize(o.Rows, o.Cols)
 	}
@@ -98,6 +103,9 @@ func (a *attachment) Close() error {
 	a.once.Do(func() {
 		close(a.gone)
 		a.r.stop()
+		if a.loan != nil {
+			go a.e.takeBack(a.loan)
+		}
 	})
 	return nil
 }

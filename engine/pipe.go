@@ -18,8 +18,20 @@ func (e *Engine) ipcPipe(ctx context.Context, from, to int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	secret := uint64(rand.Uint32N(1<<32-1)) + 1
-	t, err := e.askAbout(ctx, reader, &ipc.Task{Op: abi.TaskOffer, A: [3]uint64{secret}})
+	page, err := e.connectEnds(ctx, writer, reader, newSecret(), abi.TaskOffer, abi.TaskTake)
+	if err != nil {
+		return 0, err
+	}
+	e.events.addf("piped", &writer.rec.Process, "standard output to %d, pipe %d", to, page)
+	return page, nil
+}
+
+func newSecret() uint32 { return rand.Uint32N(1<<32-1) + 1 }
+
+// connectEnds makes a pipe of two members by two tasks, offer and take, and returns its number.
+func (e *Engine) connectEnds(ctx context.Context, writer, reader *pvm, number, offer, take uint32) (int, error) {
+	secret := uint64(number)
+	t, err := e.askAbout(ctx, reader, &ipc.Task{Op: offer, A: [3]uint64{secret}})
 	if err != nil {
 		e.settle(ctx, reader, secret) // if nobody knows whether it has
 		return 0, err
@@ -27,20 +39,19 @@ func (e *Engine) ipcPipe(ctx context.Context, from, to int) (int, error) {
 	page := t.result
 	if page <= 0 || page >= abi.FamilyPages {
 		e.settle(ctx, reader, secret)
-		return 0, errf(CodeInternal, "(%d): offers a pipe of a number that is none: %d", to, page)
+		return 0, errf(CodeInternal, "(%d): offers a pipe of a number that is none: %d", reader.pid, page)
 	}
-	_, err = e.askAbout(ctx, writer, &ipc.Task{Op: abi.TaskTake, A: [3]uint64{secret, uint64(page)}})
+	_, err = e.askAbout(ctx, writer, &ipc.Task{Op: take, A: [3]uint64{secret, uint64(page)}})
 	connected, failed := e.settle(ctx, reader, secret)
 	switch {
 	case connected:
-		e.events.addf("piped", &writer.rec.Process, "standard output to %d, pipe %d", to, page)
 		return int(page), nil
 	case err != nil:
 		return 0, err
 	case failed != nil:
 		return 0, failed
 	}
-	return 0, errf(CodeInternal, "(%d): has taken its offer back", to)
+	return 0, errf(CodeInternal, "(%d): has taken its offer back", reader.pid)
 }
 
 // pipeEnds are two running members of one family.
@@ -90,6 +101,8 @@ func (e *Engine) askAbout(ctx context.Context, p *pvm, ask *ipc.Task) (*task, er
 		return nil, errf(CodeInvalid, "(%d): its image is older than pipes between running pVMs: link it again with kxsh cc", p.pid)
 	case unix.EBUSY:
 		return nil, errf(CodeBusy, "(%d): another pipe to it is being made: try again", p.pid)
+	case unix.ENOTTY:
+		return nil, errf(CodeInvalid, "(%d): its standard input or output is not its console", p.pid)
 	case unix.EINVAL:
 		return nil, errf(CodeBusy, "(%d): the offer of a pipe has run out: try again", p.pid)
 	case unix.ENOSPC, unix.ENOMEM:

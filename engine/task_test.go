@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -144,14 +143,6 @@ func TestTaskOfAnotherMember(t *testing.T) {
 	if _, err := e.IPC(context.Background(), 999, IPCRequest{Op: IPCList}); codeOf(err) != CodeNoPVM {
 		t.Errorf("no such: %v", err)
 	}
-}
-
-func codeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return ""
 }
 
 // What may have happened is not done again by another member.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -32,6 +33,7 @@ type Call struct {
 	job   *job // the shell itself, or the background job it runs in
 	cmd   *Command
 	words []string // as typed, after the name
+	sides string   // of a console: on which sides its neighbours in the pipeline are consoles, too
 
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
@@ -92,6 +94,16 @@ func (c *Call) StopsBySignal() {
 			c.cancel(signalled(sig))
 		}
 	})
+}
+
+// endsSoon tells whether a signal ends the call: the commands of a pipeline get it one after the other, and one's end may be seen before.
+func (c *Call) endsSoon() bool {
+	select {
+	case <-c.Done():
+		return true
+	case <-time.After(50 * time.Millisecond):
+		return false
+	}
 }
 
 func (c *Call) takesSignals() bool {

@@ -32,8 +32,10 @@ var consoleCommand = Command{
 	Name:     "console",
 	Synopsis: "[-r] PID",
 	Short:    "attach to a pVM's console; Ctrl-] detaches",
-	Long:     "What is typed goes to the pVM, Ctrl-C included, if it was started with a standard input. What it wrote before is in logs.",
-	Examples: []string{"console web", "console -r 7"},
+	Long: "What is typed goes to the pVM, Ctrl-C included, if it was started with a standard input. What it wrote before is in logs.\n" +
+		"In a pipeline of the shell, console 3 | console 9 gives 9 what 3 writes; if both are of one family, through a pipe between the two,\n" +
+		"for as long as the pipeline runs.",
+	Examples: []string{"console web", "console -r 7", "console 3 | console 9"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("read-only", "r", false, "watch only")
 	},
@@ -49,6 +51,9 @@ func console(c *Call) error {
 	if err != nil {
 		return err
 	}
+	left, right := c.jointTo(c.Stdin, sideLeft), c.jointTo(c.Stdout, sideRight)
+	defer left.leave(c)
+	defer right.leave(c)
 	pid, err := c.one(api, c.Args[0], false)
 	if err != nil {
 		return err
@@ -58,8 +63,12 @@ func console(c *Call) error {
 		return aboutPVM(c.Args[0], err)
 	}
 	in, out := terminalOf(c.Stdin), terminalOf(c.Stdout)
-	s := &session{call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only"), family: d.Family, image: filepath.Base(d.Image)}
-	o := engine.AttachOptions{Stdin: s.stdin}
+	s := &session{
+		call: c, api: api, pid: pid, tty: d.TTY && in != nil && out != nil, stdin: !c.flagBool("read-only"), family: d.Family, image: filepath.Base(d.Image),
+		joined: left != nil || right != nil,
+	}
+	right.write(c, pid)
+	o := engine.AttachOptions{Stdin: s.stdin, From: left.writer(c)}
 	if out != nil {
 		o.Cols, o.Rows, _ = term.GetSize(int(out.Fd()))
 	}
@@ -71,6 +80,7 @@ func console(c *Call) error {
 	if err != nil {
 		return aboutPVM(c.Args[0], err)
 	}
+	left.settle()
 	s.con = con
 	if in != nil && out != nil {
 		s.raw = true
@@ -106,6 +116,8 @@ type session struct {
 	stdin bool // pass standard input on
 	raw   bool // raw mode even if the pVM's console is no terminal
 	watch bool // a signal ends this command, not the pVM
+	// joined: a neighbour in the pipeline is such a session, too, which the same signal ends.
+	joined bool
 	// greeting is said when what is typed goes to the pVM: the terminal would echo it as well before.
 	greeting string
 
@@ -259,7 +271,7 @@ func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 			return
 		}
 		if err != nil {
-			if err == io.EOF && s.stdin && !raw {
+			if err == io.EOF && s.stdin && !raw && !(s.joined && s.call.endsSoon()) {
 				s.con.CloseSend()
 			}
 			return
@@ -299,7 +311,9 @@ func (s *session) receive(stdout, stderr io.Writer) error {
 		}
 		if err := writeChunk(stdout, stderr, chunk, s.inRaw.Load()); err != nil && chunk.Stream == engine.Stdout {
 			broken = true
-			s.forward(syscall.SIGPIPE)
+			if !(s.joined && s.call.endsSoon()) {
+				s.forward(syscall.SIGPIPE)
+			}
 		}
 		s.received.Store(chunk.Time.UnixNano())
 	}

@@ -41,6 +41,11 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 		return s.checkpoint(j, hc.LastExitStatus), nil
 	case callNew, callBang, callKeep, callSub, callLeave, callDie:
 		return args, nil
+	case callConsole:
+		if !s.declared("console") {
+			return args, nil
+		}
+		return append([]string{"console"}, args[2:]...), nil
 	}
 	if j.id != 0 && (interp.IsBuiltin(name) || s.declared(name)) {
 		j.name(0) // a program of the host or a pVM gives the job its name once it has started
@@ -155,6 +160,7 @@ type execution struct {
 	shell *Shell
 	job   *job
 	args  []string
+	sides string // Call.sides
 }
 
 // status turns an exit status into what the interpreter wants. A writer whose reader has gone leaves
@@ -193,6 +199,7 @@ func (x *execution) command(cmd *Command) error {
 		Environ: exported(x.hc.Env),
 		shell:   x.shell,
 		job:     x.job,
+		sides:   x.sides,
 	}
 	n := x.shell.runCommand(c, cmd, x.args[1:])
 	x.job.name(0)
@@ -250,6 +257,10 @@ func (x *execution) internal() error {
 		}
 		code, _ := strconv.Atoi(n)
 		return x.status(code)
+	case callConsole:
+		x.sides, x.args = x.args[1], append([]string{"console"}, x.args[2:]...)
+		x.job.name(0)
+		return x.command(s.table["console"])
 	}
 	fmt.Fprintf(x.hc.Stderr, "kxsh: %s: command not found\n", x.args[0])
 	return interp.ExitStatus(127)

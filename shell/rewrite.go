@@ -15,6 +15,7 @@ import (
 //	kill web*    kill web\*: the glob is over names of pVMs
 //	while c; do  while c; do _kxsh_check && :;
 //	( trap … )   ( _kxsh_sub; trap …; _kxsh_leave )
+//	console 3 | console 9    _kxsh_console from 3 | _kxsh_console to 9: each knows what its neighbour is (pipeline.go)
 //
 // The calls are served by the handlers in handlers.go. _kxsh_check runs pending traps and leaves $?
 // alone; && keeps it clear of set -e. Once a script uses trap, every statement has one before it.
@@ -27,6 +28,8 @@ const (
 	callSub   = "_kxsh_sub"
 	callLeave = "_kxsh_leave"
 	callDie   = "_kxsh_die"
+
+	callConsole = "_kxsh_console"
 
 	varJob  = "_kxsh_job"
 	varLast = "_kxsh_last"
@@ -104,6 +107,10 @@ func (w *rewriter) visit(n syntax.Node) bool {
 		}
 	case *syntax.ParamExp:
 		w.param(n)
+	case *syntax.BinaryCmd:
+		if n.Op == syntax.Pipe {
+			w.neighbours(n)
+		}
 	case *syntax.CallExpr:
 		w.escapeGlobs(n)
 	case *syntax.WhileClause:

@@ -54,6 +54,7 @@ type Shell struct {
 	started  []int           // pVMs this session started, not yet waited for
 	funcs    map[string]bool // names of functions declared so far
 	resizes  map[chan struct{}]bool
+	joints   map[pipeID]*joint
 
 	main        *job // the shell itself
 	interactive bool
@@ -89,6 +90,7 @@ func New(cfg Config) *Shell {
 		jobs:    map[int]*job{},
 		funcs:   map[string]bool{},
 		resizes: map[chan struct{}]bool{},
+		joints:  map[pipeID]*joint{},
 		sources: map[string]string{},
 		argv0:   "kxsh",
 	}

@@ -187,6 +187,13 @@
 #define KX_TASK_SETTLE 12 /* 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer */
 #define KX_OFFER_NS 10000000000
 /*
+ * The same for a while: what the descriptors were before, which has to be the console (else -ENOTTY) that is no terminal, is kept, and comes back. One that is
+ * lent already is -EBUSY. The reader settles as above.
+ */
+#define KX_TASK_LEND 14   /* as KX_TASK_OFFER */
+#define KX_TASK_BORROW 15 /* as KX_TASK_TAKE */
+#define KX_TASK_RETURN 16 /* of either side, and of children that they have forked: 0: its descriptors are its console again; 1: descriptor 0 will be when it has read what is in the pipe */
+/*
  * A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
  *   -EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
  *   -EXDEV   there is a pointer to something that the new library does not have, or one in memory that relatives share, see kx_updated.at
@@ -533,6 +540,8 @@ struct kx_control {
 	uint32_t reach[KX_REACH];
 	uint32_t lines_news; /* moves after lines; the engine's */
 	uint32_t pad2;
+
+	uint32_t lent[2]; /* a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's */
 };
 
 #endif

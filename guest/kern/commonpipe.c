@@ -12,6 +12,8 @@ struct pipe_data {
 	uint32_t opens[2];
 	uint32_t shut;
 	uint32_t offer; /* secret; 0: none, or no more */
+	uint32_t lent;  /* the same, if it is for a while only */
+	uint32_t returned; /* that is over */
 	uint64_t total; /* bytes that have come in: to be shown, no more; who is killed meanwhile may have counted too many */
 	uint32_t page[PIPE_PAGES]; /* 0: there is none yet */
 };
@@ -252,6 +254,36 @@ bool pipe_claim(struct pipe *p, uint32_t secret)
 	struct object *o = object_of(p);
 
 	return o && secret && __atomic_compare_exchange_n(&data_of(o)->offer, &secret, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+void pipe_lend(struct pipe *p, uint32_t number)
+{
+	struct object *o = object_of(p);
+
+	if (o)
+		__atomic_store_n(&data_of(o)->lent, number, __ATOMIC_RELAXED);
+}
+
+bool pipe_is_lent(struct pipe *p, uint32_t number)
+{
+	struct object *o = object_of(p);
+
+	return o && number && RELAXED(data_of(o)->lent) == number;
+}
+
+void pipe_return(struct pipe *p)
+{
+	struct object *o = object_of(p);
+
+	if (o)
+		__atomic_store_n(&data_of(o)->returned, 1, __ATOMIC_SEQ_CST);
+}
+
+bool pipe_is_returned(struct pipe *p)
+{
+	struct object *o = object_of(p);
+
+	return o && __atomic_load_n(&data_of(o)->returned, __ATOMIC_SEQ_CST);
 }
 
 /* ---- all of them ---- */

@@ -205,6 +205,11 @@ int fd_init_stdio(void)
 	return 0;
 }
 
+bool dev_is_console(const struct file *f)
+{
+	return f->ops == &console_ops && !tty_is_terminal();
+}
+
 /* ---- /dev ---- */
 
 const struct file_ops *dev_ops(dev_t rdev)

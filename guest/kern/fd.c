@@ -305,7 +305,9 @@ static long file_fcntl(struct file *f, long cmd, long arg)
 	case F_SETPIPE_SZ:
 		if (!S_ISFIFO(f->node->mode))
 			return -EBADF;
-		return arg > 65536 ? -EPERM : 65536;
+		if ((unsigned)arg > 1U << 31)
+			return -EINVAL;
+		return (unsigned)arg > 65536 ? -EPERM : 65536; /* Linux gives at least as much as was asked for */
 	default:
 		return -EINVAL;
 	}

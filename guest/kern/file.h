@@ -346,10 +346,15 @@ static inline bool file_writes(const struct file *f)
 	return (f->flags & (O_ACCMODE | O_PATH)) == O_WRONLY || (f->flags & (O_ACCMODE | O_PATH)) == O_RDWR;
 }
 
+/* ---- offer.c ---- */
+
+/* Whether this was descriptor 0 for a while only, and has come to its end: then that is the console again. */
+bool offer_over(const struct file *f);
+
 /* ---- rw.c ---- */
 
-/* Who sleeps in a read of this file looks again what its descriptor is: that is another file now. */
-void readers_look_again(const struct file *f);
+/* Who sleeps in a read or write of this file looks again what its descriptor is: that is another file now. */
+void movers_look_again(const struct file *f);
 
 /* ---- open.c, dev.c, pipe.c, poll.c, epoll.c, proc.c ---- */
 
@@ -357,6 +362,7 @@ void readers_look_again(const struct file *f);
 const struct file_ops *ops_of(const struct inode *n);
 extern const struct file_ops dir_ops, pipe_ops, fifo_ops, epoll_ops, proc_ops;
 const struct file_ops *dev_ops(dev_t rdev);
+bool dev_is_console(const struct file *f); /* ... which is no terminal */
 bool dev_maps_zeroes(const struct file *f); /* /dev/zero */
 void pipe_free(struct pipe *p);
 int file_poll(struct file *f);

@@ -252,7 +252,7 @@ struct thread {
 	uint64_t stack_top; /* of the program's stack, if it said so; 0 */
 	void *xsave_mem; /* of the vector state while preempted; NULL until that happens */
 
-	const struct file *reading; /* what it is in a read of; NULL */
+	const struct file *moving; /* what it is in a read or write of; NULL */
 
 	uint64_t futex_addr;
 	uint32_t futex_bits;

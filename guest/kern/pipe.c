@@ -55,11 +55,13 @@ static bool has_writers(const struct pipe *p)
 	return p->endless ? !(p->shut & PIPE_SHUT_READER) : (p->writers || p->any_writers) && !p->shut;
 }
 
-/* Until something has changed, or, after -EBUSY, for a moment. */
-static long sleep_on_pipe(struct pipe *p, long why)
+/* Until something has changed, or it is over: then until becomes 0. After -EBUSY, for a moment. */
+static long sleep_on_pipe(struct pipe *p, long why, int64_t *until)
 {
-	long err = wait_on(&p->q, why == -EBUSY ? deadline_after(BUSY_NS) : FOREVER);
+	long err = wait_on(&p->q, why == -EBUSY ? deadline_after(BUSY_NS) : *until);
 
+	if (err == -ETIMEDOUT && why != -EBUSY)
+		*until = 0;
 	return err == -ETIMEDOUT ? 0 : err;
 }
 
@@ -139,30 +141,30 @@ static long enter_to_get(struct pipe *p)
 }
 
 /* As enter_to_get, but for the bytes it waits, and for a relative anyway. */
-static long await_bytes(struct pipe *p, bool nonblock)
+static long await_bytes(struct pipe *p, int64_t until)
 {
 	for (;;) {
 		long err = enter_to_get(p);
 
-		if (err == -EAGAIN && !nonblock) {
+		if (err == -EAGAIN && until) {
 			pipe_await(p);
 			err = enter_to_get(p);
 		}
-		if (err != -EBUSY && (err != -EAGAIN || nonblock))
+		if (err != -EBUSY && (err != -EAGAIN || !until))
 			return err;
-		err = sleep_on_pipe(p, err);
+		err = sleep_on_pipe(p, err, &until);
 		if (err)
 			return err;
 	}
 }
 
-long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek)
+long pipe_get(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek)
 {
 	long got;
 
 	if (!u->left)
 		return 0;
-	got = await_bytes(p, nonblock);
+	got = await_bytes(p, until);
 	if (got)
 		return got == 1 ? 0 : got;
 	got = look(p, p->tail, u, MIN(used(p), u->left));
@@ -194,7 +196,7 @@ bool pipe_reset(struct pipe *p, struct inode *n)
 		return false;
 	do
 		err = pipe_enter(p);
-	while (err == -EBUSY && !sleep_on_pipe(p, err));
+	while (err == -EBUSY && !sleep_on_pipe(p, err, NULL));
 	if (err)
 		return false;
 	reset = abandoned(p); /* else another holder was faster */
@@ -258,31 +260,31 @@ static long enter_to_put(struct pipe *p, size_t room)
 	return err;
 }
 
-static long await_room(struct pipe *p, size_t room, bool nonblock)
+static long await_room(struct pipe *p, size_t room, int64_t until)
 {
 	for (;;) {
 		long err = enter_to_put(p, room);
 
-		if (err == -EAGAIN && !nonblock) {
+		if (err == -EAGAIN && until) {
 			pipe_await(p);
 			err = enter_to_put(p, room);
 		}
-		if (err != -EBUSY && (err != -EAGAIN || nonblock))
+		if (err != -EBUSY && (err != -EAGAIN || !until))
 			return err;
-		err = sleep_on_pipe(p, err);
+		err = sleep_on_pipe(p, err, &until);
 		if (err)
 			return err;
 	}
 }
 
 /* What is at most PIPE_BUF goes in whole or not at all. */
-long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet)
+long pipe_put(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool quiet)
 {
 	size_t whole = u->left <= PIPE_BUF ? u->left : 1;
 	long done = 0, err;
 
 	while (u->left) {
-		err = await_room(p, MIN(whole, u->left), nonblock);
+		err = await_room(p, MIN(whole, u->left), until);
 		if (err)
 			return done ? done : err == -EPIPE ? broken(quiet) : err;
 		err = put(p, u, MIN(PIPE_SIZE - used(p), u->left));
@@ -316,13 +318,13 @@ static long length_at(struct pipe *p, uint32_t at)
 	return n <= PIPE_SIZE && n + padding(n) <= left - LENGTH ? (long)n : -EIO;
 }
 
-long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek, size_t *size)
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek, size_t *size)
 {
-	long got = await_bytes(p, nonblock), length;
+	long got = await_bytes(p, until), length;
 
 	*size = 0;
 	if (got)
-		return got != 1 ? got : p->endless && nonblock ? -EAGAIN : 0;
+		return got != 1 ? got : p->endless && !until ? -EAGAIN : 0;
 	length = length_at(p, p->tail);
 	if (length < 0) {
 		pipe_leave(p, false);
@@ -336,7 +338,7 @@ long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonbl
 	return got;
 }
 
-long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock)
+long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, int64_t until)
 {
 	size_t length = u->left;
 	char *to;
@@ -344,7 +346,7 @@ long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonbl
 
 	if (length > PIPE_SIZE - LENGTH)
 		return -EMSGSIZE;
-	err = await_room(p, LENGTH + length + padding(length), nonblock);
+	err = await_room(p, LENGTH + length + padding(length), until);
 	if (err)
 		return err;
 	to = p->head % LENGTH ? NULL : place(p);
@@ -371,7 +373,7 @@ size_t pipe_messages(struct pipe *p, bool first)
 	size_t sum = 0;
 	long n;
 
-	if (await_bytes(p, true))
+	if (await_bytes(p, 0))
 		return 0;
 	for (uint32_t at = p->tail; at != p->head && (n = length_at(p, at)) >= 0; at += LENGTH + n + padding(n)) {
 		sum += n;
@@ -422,14 +424,16 @@ void pipe_ends(struct pipe *p, struct inode *n, int readers, int writers)
 
 static long pipe_read(struct file *f, struct uio *u, uint64_t *pos)
 {
+	long got = pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK ? 0 : FOREVER, false);
+
 	(void)pos;
-	return pipe_get(f->node->pipe, f->node, u, f->flags & O_NONBLOCK, false);
+	return !got && u->left && offer_over(f) ? -ERESTART : got;
 }
 
 static long pipe_write(struct file *f, struct uio *u, uint64_t *pos)
 {
 	(void)pos;
-	return pipe_put(f->node->pipe, f->node, u, f->flags & O_NONBLOCK, false);
+	return pipe_put(f->node->pipe, f->node, u, f->flags & O_NONBLOCK ? 0 : FOREVER, false);
 }
 
 /* A FIFO that nobody has written to yet is not hung up. */

@@ -30,16 +30,16 @@ struct pipe {
 struct pipe *pipe_new(void); /* pipe_free it; NULL when memory is short */
 struct inode *pipe_node(struct pipe *p); /* counted; takes over p, also if it is NULL; NULL when memory is short */
 struct file *pipe_end(struct inode *n, int flags); /* one file more that reads or writes it, or NULL */
-/* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep. What is only peeked at stays. */
-long pipe_get(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek);
+/* Bytes moved, 0 at the end (nobody writes any more), or -errno. n is who is polled. Both may sleep, up to a time; 0: not at all. What is only peeked at stays. */
+long pipe_get(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek);
 /* -EPIPE if nobody reads; with SIGPIPE unless quiet. */
-long pipe_put(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool quiet);
+long pipe_put(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool quiet);
 /*
  * The same of whole messages. *size: what the message had; what does not fit is lost. -EMSGSIZE: it can never fit; -EPIPE comes
  * without the signal.
  */
-long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock, bool peek, size_t *size);
-long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, bool nonblock);
+long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek, size_t *size);
+long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, int64_t until);
 /* Bytes of the first message, or of all; may sleep. */
 size_t pipe_messages(struct pipe *p, bool first);
 /* POLL* for one who reads, writes or both. */
@@ -69,6 +69,11 @@ void pipe_common_shut(struct pipe *p, uint32_t side);
 /* Who knows the secret, which is not 0, may take up the writing end of a shared pipe: once, or never if it is taken back before. */
 void pipe_offer(struct pipe *p, uint32_t secret);
 bool pipe_claim(struct pipe *p, uint32_t secret); /* takes it up, or back; false: it was already, or this pipe was never offered */
+/* Its ends are descriptors of members for a while only, which that number names; until somebody has said that they are no more. */
+void pipe_lend(struct pipe *p, uint32_t number);
+bool pipe_is_lent(struct pipe *p, uint32_t number);
+void pipe_return(struct pipe *p);
+bool pipe_is_returned(struct pipe *p);
 /* A pipe of the family's, of which we hold no end yet. NULL: memory is short. */
 struct pipe *pipe_of_family(uint32_t page);
 

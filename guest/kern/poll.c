@@ -20,6 +20,10 @@ static int fd_poll(int fd)
 	if (file_of(fd, &f))
 		return POLLNVAL;
 	state = file_poll(f);
+	if (state & POLLHUP && offer_over(f)) {
+		file_put(f);
+		return fd_poll(fd);
+	}
 	file_put(f);
 	return state;
 }

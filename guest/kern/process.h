@@ -87,9 +87,10 @@ long update_library(uint64_t plan, struct kx_updated *result, bool try);
 
 /* ---- offer.c: what the tasks KX_TASK_OFFER and its neighbours do ---- */
 
-long offer_make(uint32_t secret);
-long offer_take(uint32_t secret, uint32_t page);
+long offer_make(uint32_t secret, bool lends);
+long offer_take(uint32_t secret, uint32_t page, bool borrows);
 long offer_settle(uint32_t secret);
+long offer_return(uint32_t secret);
 void offer_forked(void); /* this is a child: the offer is its parent's */
 
 /* ---- child.c ---- */

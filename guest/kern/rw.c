@@ -23,10 +23,9 @@ static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 	if (n)
 		return n;
 	at = pos ? *pos : own ? f->pos : 0;
-	if (!out)
-		cur->reading = f;
+	cur->moving = f;
 	n = at > INT64_MAX - u->left ? -EINVAL : fn(f, u, &at);
-	cur->reading = NULL;
+	cur->moving = NULL;
 	if (pos && !f->ops->stream)
 		*pos = at;
 	if (own) {
@@ -36,12 +35,12 @@ static long transfer(struct file *f, struct uio *u, uint64_t *pos, bool out)
 	return n;
 }
 
-void readers_look_again(const struct file *f)
+void movers_look_again(const struct file *f)
 {
 	for (struct list_node *n = threads.next; n != &threads; n = n->next) {
 		struct thread *t = CONTAINER_OF(n, struct thread, all);
 
-		if (t->reading != f || !t->interruptible)
+		if (t->moving != f || !t->interruptible)
 			continue;
 		thread_wake(t, -ERESTART);
 		t->wait_result = -ERESTART; /* also of one that was woken, and has not run yet */
@@ -63,6 +62,11 @@ static long single(long fd, long buf, long n, uint64_t *pos, bool out)
 	} else {
 		uio_single(&u, (void *)buf, n);
 		err = transfer(f, &u, pos, out);
+	}
+	if (out && !pos && err > 0 && err < n && !fd_holds((int)fd, f)) { /* movers_look_again: the rest goes to what it is now */
+		long more = single(fd, buf + err, n - err, NULL, true);
+
+		err += MAX(more, 0L);
 	}
 	file_put(f);
 	return err;

@@ -2,8 +2,9 @@
  * socketpair.c: connected pairs of local sockets: two queues, crosswise, of bytes or of messages. Sockets of datagrams do not
  * hear of the other's end.
  */
+#include "pairopt.h"
 #include "pipe.h"
-#include "socket.h"
+#include "process.h"
 
 #include <sys/ioctl.h>
 
@@ -14,6 +15,8 @@ struct channel {
 	struct pipe *in, *out;
 	struct inode *peer; /* counted: what happens here, the other side polls */
 	struct queues *both;
+	struct pair_options opt;
+	struct ucred maker; /* SO_PEERCRED, as of socketpair */
 };
 
 /* What the two ends share. */
@@ -33,6 +36,14 @@ static void queues_put(struct queues *q)
 
 /* ---- moving ---- */
 
+/* How long one call may wait. flags: MSG_DONTWAIT. */
+static int64_t until(const struct file *f, long flags, int64_t timeout)
+{
+	if (f->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
+		return 0;
+	return timeout == FOREVER ? FOREVER : deadline_after(timeout);
+}
+
 /* The other end was closed before everything was read that we had sent; said once. */
 static bool was_reset(struct channel *c)
 {
@@ -40,47 +51,50 @@ static bool was_reset(struct channel *c)
 }
 
 /* *size: of the message, or bytes moved. As on Linux, a reset comes behind the bytes that are there, but before messages. */
-static long channel_get(struct file *f, struct uio *u, bool nonblock, bool peek, size_t *size)
+static long channel_get(struct file *f, struct uio *u, int64_t until, bool peek, size_t *size)
 {
 	struct channel *c = f->priv;
 	long got;
 
 	if (c->type == SOCK_STREAM) {
-		got = pipe_get(c->in, c->peer, u, nonblock, peek);
+		got = pipe_get(c->in, c->peer, u, until, peek);
 		*size = (size_t)MAX(got, 0L);
 		return !got && !pipe_used(c->in) && was_reset(c) ? -ECONNRESET : got;
 	}
 	if (was_reset(c))
 		return -ECONNRESET;
-	got = pipe_get_message(c->in, c->peer, u, nonblock, peek, size);
+	got = pipe_get_message(c->in, c->peer, u, until, peek, size);
 	return !got && !*size && was_reset(c) ? -ECONNRESET : got;
 }
 
-static long channel_put(struct file *f, struct uio *u, bool nonblock, bool quiet)
+static long channel_put(struct file *f, struct uio *u, int64_t until, bool quiet)
 {
 	struct channel *c = f->priv;
 	long done;
 
 	if (c->type == SOCK_STREAM)
-		return pipe_put(c->out, c->peer, u, nonblock, quiet);
+		return pipe_put(c->out, c->peer, u, until, quiet);
 	if (was_reset(c))
 		return -ECONNRESET;
-	done = pipe_put_message(c->out, c->peer, u, nonblock);
+	done = pipe_put_message(c->out, c->peer, u, until);
 	return done == -EPIPE && c->type == SOCK_DGRAM && !c->out->shut ? -ECONNREFUSED : done;
 }
 
 static long socket_read(struct file *f, struct uio *u, uint64_t *pos)
 {
+	const struct channel *c = f->priv;
 	size_t size;
 
 	(void)pos;
-	return u->left ? channel_get(f, u, f->flags & O_NONBLOCK, false, &size) : 0;
+	return u->left ? channel_get(f, u, until(f, 0, c->opt.rcvtimeo), false, &size) : 0;
 }
 
 static long socket_write(struct file *f, struct uio *u, uint64_t *pos)
 {
+	const struct channel *c = f->priv;
+
 	(void)pos;
-	return channel_put(f, u, f->flags & O_NONBLOCK, false);
+	return channel_put(f, u, until(f, 0, c->opt.sndtimeo), false);
 }
 
 static int socket_poll(struct file *f)
@@ -148,23 +162,27 @@ static long channel_shutdown(struct file *f, int how)
 
 static long channel_send(struct file *f, struct message *m)
 {
+	const struct channel *c = f->priv;
+
 	if (m->namelen)
 		return -EISCONN;
 	if (m->flags & ~(long)(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR))
 		return -EOPNOTSUPP;
-	return channel_put(f, m->u, f->flags & O_NONBLOCK || m->flags & MSG_DONTWAIT, m->flags & MSG_NOSIGNAL);
+	return channel_put(f, m->u, until(f, m->flags, c->opt.sndtimeo), m->flags & MSG_NOSIGNAL);
 }
 
 static long channel_receive(struct file *f, struct message *m)
 {
-	bool stream = ((struct channel *)f->priv)->type == SOCK_STREAM, peek = m->flags & MSG_PEEK;
+	const struct channel *c = f->priv;
+	bool stream = c->type == SOCK_STREAM, peek = m->flags & MSG_PEEK;
+	int64_t end = until(f, m->flags, c->opt.rcvtimeo);
 	long done = 0, got;
 	size_t size;
 
 	if (m->flags & ~(long)(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC | MSG_PEEK | MSG_TRUNC))
 		return -EOPNOTSUPP;
 	do {
-		got = channel_get(f, m->u, f->flags & O_NONBLOCK || m->flags & MSG_DONTWAIT, peek, &size);
+		got = channel_get(f, m->u, end, peek, &size);
 		if (got >= 0 && (size_t)got < size)
 			m->out = MSG_TRUNC;
 		if (got >= 0 && m->flags & MSG_TRUNC)
@@ -176,7 +194,30 @@ static long channel_receive(struct file *f, struct message *m)
 	return done;
 }
 
-static const struct socket_ops channel_ops = {.send = channel_send, .receive = channel_receive, .shutdown = channel_shutdown};
+static long channel_set(struct file *f, long level, long name, const union sockopt *v)
+{
+	struct channel *c = f->priv;
+
+	(void)level;
+	return pair_set(&c->opt, name, v);
+}
+
+static long channel_option(struct file *f, long level, long name, union sockopt *v)
+{
+	struct channel *c = f->priv;
+
+	(void)level;
+	switch (name) {
+	case SO_TYPE: v->n = c->type; return 0;
+	case SO_ERROR: v->n = was_reset(c) ? ECONNRESET : 0; return 0;
+	case SO_PEERCRED: v->cred = c->maker; return 0;
+	default: return pair_get(&c->opt, name, v);
+	}
+}
+
+static const struct socket_ops channel_ops = {
+	.send = channel_send, .receive = channel_receive, .shutdown = channel_shutdown, .set = channel_set, .get = channel_option,
+};
 
 static const struct file_ops socket_ops = {
 	.name = "socket",
@@ -207,6 +248,8 @@ static struct file *new_end(struct queues *q, int type, int side, int flags)
 	}
 	f->node->mode = S_IFSOCK | 0777;
 	c->type = type;
+	c->maker = (struct ucred){own_pid, effective_uid(), effective_gid()};
+	pair_options_init(&c->opt);
 	c->in = q->pipe[side];
 	c->out = q->pipe[!side];
 	c->both = q;

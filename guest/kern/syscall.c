@@ -42,7 +42,8 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 	X(poll) X(ppoll) X(select) X(pselect6) X(epoll_create) X(epoll_create1) X(epoll_ctl)        \
 	X(epoll_wait) X(epoll_pwait) X(eventfd) X(eventfd2)                                         \
 	X(timerfd_create) X(timerfd_settime) X(timerfd_gettime)                                     \
-	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg)
+	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg)                       \
+	X(setsockopt) X(getsockopt)
 
 /* System V: msg.c, sem.c, shm.c. */
 #define IPC_CALLS(X)                                                                                \

@@ -137,9 +137,10 @@ static long run(void)
 	case KX_TASK_REMOVE: return discard((long)task->a[0]);
 	case KX_TASK_LIST: return list();
 	case KX_TASK_KEY: return key(size);
-	case KX_TASK_OFFER: return offer_make((uint32_t)task->a[0]);
-	case KX_TASK_TAKE: return offer_take((uint32_t)task->a[0], (uint32_t)task->a[1]);
+	case KX_TASK_OFFER: case KX_TASK_LEND: return offer_make((uint32_t)task->a[0], task->op == KX_TASK_LEND);
+	case KX_TASK_TAKE: case KX_TASK_BORROW: return offer_take((uint32_t)task->a[0], (uint32_t)task->a[1], task->op == KX_TASK_BORROW);
 	case KX_TASK_SETTLE: return offer_settle((uint32_t)task->a[0]);
+	case KX_TASK_RETURN: return offer_return((uint32_t)task->a[0]);
 	case KX_TASK_UPDATE: return update();
 	default: return -ENOSYS;
 	}

@@ -6,8 +6,7 @@
 #include <sys/syscall.h>
 
 #define NET_CALLS(X)                                                                          \
-	X(socket) X(bind) X(connect) X(listen) X(accept) X(accept4) X(getsockname) X(getpeername) \
-	X(setsockopt) X(getsockopt)
+	X(socket) X(bind) X(connect) X(listen) X(accept) X(accept4) X(getsockname) X(getpeername)
 
 #define DECLARE(name) long net_##name();
 NET_CALLS(DECLARE)

@@ -335,7 +335,8 @@ static long inet_open(struct file *f)
 	return -ENXIO;
 }
 
-static const struct socket_ops inet_socket_ops = {.send = inet_send, .receive = inet_receive, .shutdown = inet_shutdown};
+static const struct socket_ops inet_socket_ops = {.send = inet_send, .receive = inet_receive, .shutdown = inet_shutdown,
+	.set = options_set, .get = options_get, .levels = true};
 
 const struct file_ops inet_ops = {
 	.name = "socket",

@@ -51,25 +51,6 @@ void options_apply(struct sock *s)
 
 /* ---- setting ---- */
 
-static long set_time(int64_t *ns, const struct timeval *tv)
-{
-	if (tv->tv_usec < 0 || tv->tv_usec >= 1000000)
-		return -EDOM;
-	if (tv->tv_sec < 0)
-		*ns = 1;
-	else if (!tv->tv_sec && !tv->tv_usec)
-		*ns = FOREVER;
-	else
-		*ns = tv->tv_sec > 1L << 32 ? FOREVER : tv->tv_sec * NSEC + tv->tv_usec * 1000;
-	return 0;
-}
-
-/* Linux doubles what is asked for; who asks again gets that. */
-static void set_buf(int *buf, int n, int most)
-{
-	*buf = MAX(MIN(n < 0 ? most : n, most / 2) * 2, BUF_LEAST);
-}
-
 static long set_within(int *to, int n, int low, int high)
 {
 	if (n < low || n > high)
@@ -78,13 +59,7 @@ static long set_within(int *to, int n, int low, int high)
 	return 0;
 }
 
-union value {
-	int n;
-	struct timeval tv;
-	struct linger linger;
-};
-
-static long set_socket(struct sock *s, long name, const union value *v)
+static long set_socket(struct sock *s, long name, const union sockopt *v)
 {
 	struct sock_options *o = &s->opt;
 
@@ -92,10 +67,10 @@ static long set_socket(struct sock *s, long name, const union value *v)
 	case SO_REUSEADDR: o->reuse = v->n; return 0;
 	case SO_KEEPALIVE: o->keepalive = v->n; return 0;
 	case SO_BROADCAST: o->broadcast = v->n; return 0;
-	case SO_SNDBUF: set_buf(&o->sndbuf, v->n, SEND_MOST); return 0;
-	case SO_RCVBUF: set_buf(&o->rcvbuf, v->n, RECEIVE_MOST); return 0;
-	case SO_SNDTIMEO: return set_time(&o->sndtimeo, &v->tv);
-	case SO_RCVTIMEO: return set_time(&o->rcvtimeo, &v->tv);
+	case SO_SNDBUF: o->sndbuf = sockopt_buffer(v->n, SEND_MOST, BUF_LEAST); return 0;
+	case SO_RCVBUF: o->rcvbuf = sockopt_buffer(v->n, RECEIVE_MOST, BUF_LEAST); return 0;
+	case SO_SNDTIMEO: return sockopt_set_time(&o->sndtimeo, &v->tv);
+	case SO_RCVTIMEO: return sockopt_set_time(&o->rcvtimeo, &v->tv);
 	case SO_LINGER:
 		o->linger.on = v->linger.l_onoff != 0;
 		o->linger.seconds = v->linger.l_linger;
@@ -128,52 +103,27 @@ static long set_ip(struct sock *s, long name, int n)
 	}
 }
 
-static size_t size_of(long level, long name)
+long options_set(struct file *f, long level, long name, const union sockopt *v)
 {
-	if (level == SOL_SOCKET && (name == SO_SNDTIMEO || name == SO_RCVTIMEO))
-		return sizeof(struct timeval);
-	if (level == SOL_SOCKET && name == SO_LINGER)
-		return sizeof(struct linger);
-	return sizeof(int);
-}
+	struct sock *s = sock_at(f);
+	long err;
 
-long net_setsockopt(long fd, long level, long name, long user, long len)
-{
-	size_t size = size_of(level, name);
-	union value v;
-	struct sock *s;
-	struct file *f;
-	long err = sock_of(fd, &f, &s);
-
-	if (err)
-		return err;
-	level = (int)level, name = (int)name;
-	if ((int)len < (int)size)
-		err = -EINVAL;
-	else if (copy_in(&v, (void *)user, size))
-		err = -EFAULT;
-	else if (level == SOL_SOCKET)
-		err = set_socket(s, name, &v);
+	if (level == SOL_SOCKET)
+		err = set_socket(s, name, v);
 	else if (level == IPPROTO_TCP)
-		err = set_tcp(s, name, v.n);
+		err = set_tcp(s, name, v->n);
 	else if (level == IPPROTO_IP)
-		err = set_ip(s, name, v.n);
+		err = set_ip(s, name, v->n);
 	else
 		err = -ENOPROTOOPT;
 	if (!err)
 		options_apply(s);
-	file_put(f);
 	return err;
 }
 
 /* ---- getting ---- */
 
-static struct timeval time_of(int64_t ns)
-{
-	return ns == FOREVER ? (struct timeval){0} : (struct timeval){.tv_sec = ns / NSEC, .tv_usec = ns % NSEC / 1000};
-}
-
-static long get_socket(struct sock *s, long name, union value *v)
+static long get_socket(struct sock *s, long name, union sockopt *v)
 {
 	const struct sock_options *o = &s->opt;
 
@@ -188,8 +138,8 @@ static long get_socket(struct sock *s, long name, union value *v)
 	case SO_BROADCAST: v->n = o->broadcast; return 0;
 	case SO_SNDBUF: v->n = o->sndbuf; return 0;
 	case SO_RCVBUF: v->n = s->type == SOCK_STREAM ? TCP_WND : o->rcvbuf; return 0;
-	case SO_SNDTIMEO: v->tv = time_of(o->sndtimeo); return 0;
-	case SO_RCVTIMEO: v->tv = time_of(o->rcvtimeo); return 0;
+	case SO_SNDTIMEO: v->tv = sockopt_time(o->sndtimeo); return 0;
+	case SO_RCVTIMEO: v->tv = sockopt_time(o->rcvtimeo); return 0;
 	case SO_LINGER: v->linger = (struct linger){o->linger.on, o->linger.seconds}; return 0;
 	default: return -ENOPROTOOPT;
 	}
@@ -218,33 +168,13 @@ static long get_ip(const struct sock *s, long name, int *n)
 	}
 }
 
-long net_getsockopt(long fd, long level, long name, long user, long user_len)
+long options_get(struct file *f, long level, long name, union sockopt *v)
 {
-	size_t size = size_of(level, name);
-	union value v = {0};
-	socklen_t len;
-	struct sock *s;
-	struct file *f;
-	long err = sock_of(fd, &f, &s);
+	struct sock *s = sock_at(f);
 
-	if (err)
-		return err;
-	level = (int)level, name = (int)name;
-	if (copy_in(&len, (void *)user_len, sizeof(len)))
-		err = -EFAULT;
-	else if ((int)len < 0)
-		err = -EINVAL;
-	else if (level == SOL_SOCKET)
-		err = get_socket(s, name, &v);
-	else if (level == IPPROTO_TCP)
-		err = get_tcp(s, name, &v.n);
-	else if (level == IPPROTO_IP)
-		err = get_ip(s, name, &v.n);
-	else
-		err = -ENOPROTOOPT;
-	file_put(f);
-	if (err)
-		return err;
-	len = MIN(len, (socklen_t)size);
-	return copy_out((void *)user, &v, len) || copy_out((void *)user_len, &len, sizeof(len)) ? -EFAULT : 0;
+	if (level == SOL_SOCKET)
+		return get_socket(s, name, v);
+	if (level == IPPROTO_TCP)
+		return get_tcp(s, name, &v->n);
+	return level == IPPROTO_IP ? get_ip(s, name, &v->n) : -ENOPROTOOPT;
 }

@@ -73,6 +73,8 @@ void socks_forked(void);
 /* options.c */
 void options_init(struct sock_options *o);
 void options_apply(struct sock *s); /* to its pcb */
+long options_set(struct file *f, long level, long name, const union sockopt *v); /* as struct socket_ops has them */
+long options_get(struct file *f, long level, long name, union sockopt *v);
 
 /* exit.c */
 void net_exited(void);

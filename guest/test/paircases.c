@@ -13,7 +13,7 @@
 
 /*
  * Ends are a and b, their sockets never wait. wa5: a sends 5 bytes, rb9: b receives at most 9, pb9: only looks, tb9: looks, with MSG_TRUNC; ca: a is
- * closed; da, ua: shutdown for reading, for writing; ea: what poll says of a, of IOERH (readable, writable, error, hung up, peer has shut down).
+ * closed; da, ua: shutdown for reading, for writing; ea: what poll says of a, of IOERH (readable, writable, error, hung up, peer has shut down); oa: SO_ERROR of a.
  */
 static const struct {
 	int types;
@@ -56,6 +56,12 @@ static const struct {
 	{STREAM | PACKET, "wb3 pa2 ca tb9 rb9", "3 2 0 ECONNRESET 0"},
 	{STREAM, "wa5 wb3 ca pb9 pb9 rb9 pb9 rb9", "5 3 0 5 5 5 ECONNRESET 0"},
 	{PACKET, "wa5 wb3 ca pb9 pb9 rb9 pb9 rb9", "5 3 0 ECONNRESET 5 5 0 0"},
+	/* So is SO_ERROR, whatever is there. */
+	{STREAM | PACKET, "ob wb3 ca ob ob eb rb9", "0 3 0 ECONNRESET 0 IOHR 0"},
+	{DGRAM, "ob wb3 ca ob ob eb rb9", "0 3 0 0 0 O EAGAIN"},
+	{STREAM | PACKET, "wa5 wb3 ca ob rb9 rb9 ob", "5 3 0 ECONNRESET 5 0 0"},
+	{STREAM | PACKET, "wb3 ca rb9 ob", "3 0 ECONNRESET 0"},
+	{STREAM | PACKET, "wa5 ca ob rb9 wb1 ob", "5 0 0 5 EPIPE 0"},
 };
 
 static char buf[100];
@@ -89,6 +95,16 @@ static const char *polled(int fd)
 	return n ? text : "-";
 }
 
+static const char *error_of(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error = -1;
+
+	EQ(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	errno = error;
+	return error ? result(-1) : "0";
+}
+
 static const char *one(const char *op, int *s)
 {
 	int fd = s[op[1] == 'b'], n = atoi(op + 2);
@@ -101,6 +117,7 @@ static const char *one(const char *op, int *s)
 	case 'd': return result(shutdown(fd, SHUT_RD));
 	case 'u': return result(shutdown(fd, SHUT_WR));
 	case 'e': return polled(fd);
+	case 'o': return error_of(fd);
 	default:
 		s[op[1] == 'b'] = -1;
 		return result(close(fd));

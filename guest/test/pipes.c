@@ -156,6 +156,25 @@ static void *pump(void *arg)
 	return NULL;
 }
 
+/* Of one that has 64 KiB, as all have here. */
+void test_pipe_size(void)
+{
+	int p[2], file;
+
+	EQ(pipe(p), 0);
+	EQ(fcntl(p[0], F_GETPIPE_SZ), 65536);
+	EQ(fcntl(p[1], F_SETPIPE_SZ, 65536), 65536);
+	CHECK(fcntl(p[1], F_SETPIPE_SZ, 1) >= 4096);
+	FAILS(fcntl(p[1], F_SETPIPE_SZ, -1), EINVAL);
+	file = open(".", O_RDONLY);
+	CHECK(file >= 0);
+	FAILS(fcntl(file, F_GETPIPE_SZ), EBADF);
+	FAILS(fcntl(file, F_SETPIPE_SZ, 65536), EBADF);
+	close(file);
+	close(p[0]);
+	close(p[1]);
+}
+
 void test_pipe_threads(void)
 {
 	pthread_t t;

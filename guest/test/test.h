@@ -93,7 +93,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(tmp_files, ALL) T(statfs_calls, ALL) T(random_tree, ALL)                                 \
 	/* pipes.c */                                                                             \
 	T(pipe_basics, ALL) T(pipe_full, ALL) T(pipe_wraps, ALL) T(pipe_atomic, ALL) T(pipe_broken, ALL) \
-	T(pipe_threads, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
+	T(pipe_threads, ALL) T(pipe_size, ALL) T(pipe_vectors, ALL) T(socket_pair, ALL) T(eventfd_counts, ALL)       \
 	T(timerfd_ticks, ALL)                                                                     \
 	/* polls.c */                                                                             \
 	T(poll_pipe, ALL) T(poll_timeout, ALL) T(poll_wakes, ALL) T(ppoll_mask, ALL)               \
@@ -163,6 +163,8 @@ extern int children;              /* how many fork_many makes: -n */
 	T(pair_closed, ALL) T(pair_errors, ALL)                                                   \
 	/* paircases.c */                                                                         \
 	T(pair_cases, ALL) T(pair_killed, ALL) T(pair_peek, ALL)                                  \
+	/* pairopts.c */                                                                          \
+	T(pair_options, ALL) T(pair_set, ALL) T(pair_option_errors, ALL) T(pair_times, ALL) T(pair_made_by, ALL) \
 	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
 	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
 	T(share_eventfd, ALL)                                                                     \

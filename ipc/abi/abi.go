@@ -209,6 +209,11 @@ const (
 	TaskTake   = 11 // a[1]: that page; -EINVAL: no such offer
 	TaskSettle = 12 // 1 if descriptor 0 is the pipe, 0 if it went; -EINVAL: no such offer
 	OfferNs    = 10000000000
+	// The same for a while: what the descriptors were before, which has to be the console (else -ENOTTY) that is no terminal, is kept, and comes back. One that is
+	// lent already is -EBUSY. The reader settles as above.
+	TaskLend   = 14 // as KX_TASK_OFFER
+	TaskBorrow = 15 // as KX_TASK_TAKE
+	TaskReturn = 16 // of either side, and of children that they have forked: 0: its descriptors are its console again; 1: descriptor 0 will be when it has read what is in the pipe
 	// A library is replaced by another one. a[0]: address of struct kx_update, a[1]: KX_UPDATE_*; data: struct kx_updated. Nothing has changed but with result 0.
 	//
 	//	-EBUSY   a thread is in the old library, or waits for something in it, see kx_updated.at
@@ -621,6 +626,8 @@ type KxControl struct {
 	Reach     [Reach]uint32
 	LinesNews uint32 // moves after lines; the engine's
 	Pad2      uint32
+
+	Lent [2]uint32 // a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's
 }
 
 // From xen_abi.h.

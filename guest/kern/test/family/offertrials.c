@@ -27,6 +27,21 @@ static long settle(uint32_t secret)
 	return one_task(KX_TASK_SETTLE, secret, 0, 0, 0, 0);
 }
 
+static long lend(uint32_t secret)
+{
+	return one_task(KX_TASK_LEND, secret, 0, 0, 0, 0);
+}
+
+static long borrow(uint32_t secret, long page)
+{
+	return one_task(KX_TASK_BORROW, secret, (uint64_t)page, 0, 0, 0);
+}
+
+static long give_back(uint32_t secret)
+{
+	return one_task(KX_TASK_RETURN, secret, 0, 0, 0, 0);
+}
+
 static bool is_pipe(long fd)
 {
 	struct stat st;
@@ -104,12 +119,99 @@ static void taken(bool in_time)
 	sys_close(copy);
 }
 
+/* ---- for a while ---- */
+
+static void hello_and_back(long page)
+{
+	CHECK(borrow(7, page + 1) == -EINVAL && !control->lent[1]);
+	CHECK(!borrow(7, page) && borrow(7, page) == -EBUSY && is_pipe(1) && control->lent[1] == 7);
+	CHECK(sys_write(1, (long)"hello", 5) == 5);
+	CHECK(!give_back(8) && is_pipe(1) && !give_back(0) && is_pipe(1));
+	CHECK(!give_back(7) && !is_pipe(1) && !control->lent[1] && !give_back(7));
+}
+
+/* It has made something else of its descriptor, which stays. */
+static void hello_and_other(long page)
+{
+	long p[2];
+
+	CHECK(!borrow(7, page) && sys_write(1, (long)"hello", 5) == 5);
+	sys_close(1);
+	CHECK(!sys_pipe2((long)p, 0) && is_pipe(1));
+	CHECK(!give_back(7) && is_pipe(1) && !control->lent[1] && borrow(7, page) == -ENOTTY);
+}
+
+static void hello_and_end(long page)
+{
+	CHECK(!borrow(7, page) && sys_write(1, (long)"hello", 5) == 5);
+}
+
+static long lent_to(void (*f)(long))
+{
+	long page = lend(7);
+
+	CHECK(page > 0 && !is_pipe(0));
+	relative(f, page);
+	reap(0);
+	CHECK(settle(7) == 1 && is_pipe(0) && control->lent[0] == 7 && lend(7) == -EBUSY);
+	return page;
+}
+
+static void is_as_before(long page)
+{
+	CHECK(!is_pipe(0) && !control->lent[0] && !pages(page) && !give_back(7) && !is_pipe(0));
+}
+
+/* What was written comes, and behind it the console, whether the end is met by read or is there when it is given back; but a writer's own end is the end. */
+static void lent_and_returned(void)
+{
+	char buf[8];
+	long page = lent_to(hello_and_back);
+
+	CHECK(give_back(7) == 1 && is_pipe(0));
+	CHECK(sys_read(0, (long)buf, 8) == 5 && sys_read(0, (long)buf, 8) == -ERESTART);
+	is_as_before(page);
+	page = lent_to(hello_and_back);
+	CHECK(sys_read(0, (long)buf, 8) == 5 && sys_read(0, (long)buf, 8) == -ERESTART); /* the writer has said so */
+	is_as_before(page);
+	for (int ends = 0; ends < 2; ends++) {
+		page = lent_to(ends ? hello_and_end : hello_and_other);
+		CHECK(sys_read(0, (long)buf, 8) == 5 && !sys_read(0, (long)buf, 8) && !sys_read(0, (long)buf, 8) && is_pipe(0));
+		CHECK(!give_back(7));
+		is_as_before(page);
+	}
+	page = lend(7);
+	CHECK(page > 0 && !settle(7));
+	is_as_before(page);
+}
+
+/* A child has what its parent was lent, and hears by the pipe alone that it was returned before it came to life. */
+static void fork_of_reader(long page)
+{
+	(void)page;
+	CHECK(control->lent[0] == 7 && is_pipe(0) && !give_back(7) && !is_pipe(0) && !control->lent[0]);
+}
+
+static void lent_and_forked(void)
+{
+	long page = lent_to(hello_and_end);
+	char buf[8];
+
+	CHECK(sys_read(0, (long)buf, 8) == 5);
+	relative(fork_of_reader, page);
+	reap(0);
+	CHECK(is_pipe(0) && !give_back(7));
+	is_as_before(page);
+}
+
 void trial_offers(void)
 {
 	CHECK(!family_enter());
 	taken_back();
 	taken(true);
 	taken(false);
+	lent_and_returned();
+	lent_and_forked();
 }
 
 /* ---- somebody is killed in the middle of it ---- */

@@ -54,7 +54,7 @@ static void writer(void)
 		long n;
 
 		uio_single(&u, model_text + i * RECORD, RECORD);
-		n = pipe_put(common_pipe, NULL, &u, false, false);
+		n = pipe_put(common_pipe, NULL, &u, FOREVER, false);
 		say(n == RECORD || (n == -EPIPE && other_dead()), "what was written");
 		if (n < 0)
 			break;
@@ -73,7 +73,7 @@ static void reader(void)
 		long n;
 
 		uio_single(&u, piece, PIECE);
-		n = pipe_get(common_pipe, NULL, &u, false, false);
+		n = pipe_get(common_pipe, NULL, &u, FOREVER, false);
 		say(n >= 0 && n <= PIECE && got + (size_t)n <= RECORDS * RECORD, "what was read");
 		if (!n)
 			break;
