@@ -76,6 +76,24 @@ func fold(text string, cols int) string {
 	return b.String()
 }
 
+// flow joins the lines that were broken in the middle of a sentence, for fold to break them where they are to be.
+func flow(text string, cols int) string {
+	if cols == 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines[:len(lines)-1] {
+		next := lines[i+1]
+		indented := strings.HasPrefix(line, " ") || strings.HasPrefix(next, " ")
+		if line == "" || next == "" || indented || strings.HasSuffix(line, ".") || strings.HasSuffix(line, ":") {
+			lines[i] += "\n"
+		} else {
+			lines[i] += " "
+		}
+	}
+	return strings.Join(lines, "")
+}
+
 // helpOn explains one command.
 func (s *Shell) helpOn(w io.Writer, c *Command, st style) error {
 	var b strings.Builder
@@ -83,7 +101,7 @@ func (s *Shell) helpOn(w io.Writer, c *Command, st style) error {
 	b.WriteString(fold(c.Short, cols) + "\n\n")
 	fmt.Fprintf(&b, "%s\n", fold(st.head("usage:")+" "+c.Name+" "+c.Synopsis, cols))
 	if c.Long != "" {
-		b.WriteString("\n" + fold(c.Long, cols) + "\n")
+		b.WriteString("\n" + fold(flow(c.Long, cols), cols) + "\n")
 	}
 	if flags := c.flagSet().FlagUsagesWrapped(max(0, cols-1)); flags != "" {
 		b.WriteString("\n" + st.head("flags:") + "\n" + fold(flags, cols))

@@ -54,3 +54,13 @@ func TestHelpFolds(t *testing.T) {
 		t.Errorf("%d columns on a terminal of 40: %s", wide, s.out.String())
 	}
 }
+
+func TestHelpFlows(t *testing.T) {
+	const text = "A sentence that\ngoes on.\nAnother one:\n  an example\nand what follows\nit.\n\nThe end"
+	if got, want := flow(text, 80), "A sentence that goes on.\nAnother one:\n  an example\nand what follows it.\n\nThe end"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := flow(text, 0); got != text {
+		t.Errorf("elsewhere than on a terminal: %q", got)
+	}
+}
