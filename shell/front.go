@@ -83,7 +83,7 @@ func (t *jobControl) has(group int) bool {
 	return err == nil && now == group
 }
 
-// take takes the terminal for a command of ours. To wait for the SIGTTIN of a read would not do: where nobody in the session could let the shell go on if it
+// takeTerminal takes the terminal for a command of ours. To wait for the SIGTTIN of a read would not do: where nobody in the session could let the shell go on if it
 // stopped, as when it is the session's first process, Linux sends none, and the read fails.
 func (s *Shell) takeTerminal(f *os.File) {
 	if s.control != nil && terminalOf(f) != nil && !s.control.has(s.control.own) {
