@@ -260,11 +260,12 @@ func (j *job) tell(sig syscall.Signal) {
 	}
 }
 
-// markStopped is a stop, the seq-th of all jobs'.
+// markStopped is a stop, the seq-th of all jobs'. A job may be stopped again that has not gone on: a program that was about to start when Ctrl-Z came. That
+// is told once.
 func (j *job) markStopped(seq int, front bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stopSeq, j.stopTold = seq, front
+	j.stopSeq, j.stopTold = seq, front || j.stopSeq != 0 && j.stopTold
 	if j.gate == nil {
 		j.gate = make(chan struct{})
 	}

@@ -225,3 +225,19 @@ func TestErrorsAtThePrompt(t *testing.T) {
 	s.line("set -e; (exit 4)")
 	s.leaves(4)
 }
+
+// Ctrl-Z may come before the program has started, which is stopped then as well: it is one stop, and told once. Another one, later, is told again.
+func TestStopToldOnce(t *testing.T) {
+	main, j := newJob(0, 0, "", false), newJob(1, 0, "sleep 100", false)
+	main.markStopped(1, true)
+	main.moveTo(j)
+	j.markStopped(2, false)
+	if !j.stopTold {
+		t.Error("a stop that was shown is to be shown again")
+	}
+	j.markGoing()
+	j.markStopped(3, false)
+	if j.stopTold {
+		t.Error("a stop behind the prompt is not to be shown")
+	}
+}
