@@ -95,14 +95,14 @@ func (d *Domain) Family(pages uint64) (uint64, error) {
 	if err := f.grow(min(pages, familyPages)); err != nil {
 		return uint64(len(f.mfns)), err
 	}
-	if err := f.show(d); err != nil {
+	if err := f.show(d, d.familyTables); err != nil {
 		return 0, err
 	}
 	shown := []*Domain{d}
 	for _, m := range f.members {
 		if m != d && m.mu.TryRLock() { // else it is being released
 			defer m.mu.RUnlock()
-			if !m.released && f.show(m) == nil { // one that is going needs no more
+			if !m.released && f.show(m, m.familyTables) == nil { // one that is going needs no more
 				shown = append(shown, m)
 			}
 		}
@@ -147,12 +147,12 @@ func (f *family) grow(pages uint64) error {
 	return nil
 }
 
-// show maps what of the area a member does not have yet; tellShown follows.
-func (f *family) show(d *Domain) error {
+// show maps what of the area a member does not have yet, by its tables; tellShown follows.
+func (f *family) show(d *Domain, tablesOf func() ([]uint64, error)) error {
 	if uint64(len(f.mfns)) <= d.familyShown {
 		return nil
 	}
-	tables, err := d.familyTables()
+	tables, err := tablesOf()
 	if err != nil {
 		return err
 	}
@@ -265,8 +265,8 @@ func (h *Hypervisor) endStrangers() {
 	}
 }
 
-// joinFamily makes a child that is not known yet a member of its parent's family, with what that has.
-func (d *Domain) joinFamily(parent *Domain) error {
+// joinFamily makes a child that has not run a member of its parent's family, with what that has. tables are its familyTables.
+func (d *Domain) joinFamily(parent *Domain, tables []uint64) error {
 	f := parent.family
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,7 +274,7 @@ func (d *Domain) joinFamily(parent *Domain) error {
 		if err := f.know(parent); err != nil {
 			return err
 		}
-		if err := f.show(d); err != nil {
+		if err := f.show(d, func() ([]uint64, error) { return tables, nil }); err != nil {
 			return err
 		}
 		d.tellShown()

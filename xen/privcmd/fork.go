@@ -245,7 +245,7 @@ func (f *fork) boot() error {
 
 // family maps what the family shares.
 func (f *fork) family() error {
-	err := f.d.joinFamily(f.parent)
+	err := f.d.joinFamily(f.parent, f.l.familyTables(f.mfns))
 	if err == nil {
 		f.steps.OnFailure(func() { f.d.family.leave(f.d) })
 	}

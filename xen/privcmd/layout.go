@@ -131,6 +131,14 @@ func (l *layout) own(mfns []uint64) []uint64 { return mfns[l.tables:l.shared] }
 // entry is the machine address of the page table entry for an address.
 func (l *layout) entry(mfns []uint64, va uint64) uint64 { return l.entryOf(mfns, 1, va) }
 
+// familyTables are the page tables by which the family area is mapped: of a domain that has run they are what Domain.familyTables finds.
+func (l *layout) familyTables(mfns []uint64) (tables []uint64) {
+	for va := uint64(abi.FamilyVa); va < abi.FamilyVa+familyPages*pageSize; va += perTable * pageSize {
+		tables = append(tables, l.entry(mfns, va)>>pageShift)
+	}
+	return tables
+}
+
 // entryOf is entry in the table of a level.
 func (l *layout) entryOf(mfns []uint64, level int, va uint64) uint64 {
 	table := l.own(mfns)[l.byKey[keyOf(level, va)]]
