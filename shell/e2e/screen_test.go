@@ -115,7 +115,7 @@ func TestScreens(t *testing.T) {
 		s.shows("help")
 		s.send("\x03\x03")
 		s.typed(`printf '\033[2J\033[H'`)
-		s.typed(`sh -c 'echo up; sleep 100'`)
+		s.typed(`sh -c 'echo up; read x'`)
 		s.expect("\nup\r\n") // before, Ctrl-Z may be a key of the line editor's
 		s.send("\x1a")
 		s.typed("exit")
