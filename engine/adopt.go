@@ -115,10 +115,10 @@ func (e *Engine) undoFork(p *pvm, halfMade bool) {
 		return
 	}
 	var lost []*pvm
-	for _, c := range e.those(func(c *pvm) bool {
-		return c.rec.PPID == p.pid && c.rec.Call == call.N && (c.rec.Exit == nil || c.rec.zombie())
-	}) {
-		lost = append(lost, e.tree(c)...)
+	for _, c := range e.children(p) {
+		if c.rec.Call == call.N {
+			lost = append(lost, e.tree(c)...)
+		}
 	}
 	var drop []int
 	for _, c := range lost {

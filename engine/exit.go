@@ -132,7 +132,7 @@ const endingPatience = time.Second
 // ending are the children of p that say that they have exited, which p may know from themselves (guest/kern/ended.c).
 func (e *Engine) ending(p *pvm) []*pvm {
 	e.mu.Lock()
-	living := e.those(func(c *pvm) bool { return c.rec.PPID == p.pid && c.rec.Exit == nil })
+	living := slices.DeleteFunc(e.children(p), func(c *pvm) bool { return c.rec.Exit != nil })
 	e.mu.Unlock()
 	return slices.DeleteFunc(living, func(c *pvm) (not bool) {
 		not = true

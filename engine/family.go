@@ -103,6 +103,14 @@ func (e *Engine) waitedFor(p *pvm) *pvm {
 	return e.parentOf(&p.rec)
 }
 
+// children are those of p that live or are zombies. Who is alone in its family has none. The caller holds e.mu.
+func (e *Engine) children(p *pvm) []*pvm {
+	if f := e.families[p.rec.Family]; f == nil || f.members < 2 {
+		return nil
+	}
+	return e.those(func(c *pvm) bool { return c.rec.PPID == p.pid && (c.rec.Exit == nil || c.rec.zombie()) })
+}
+
 // tree returns p and its descendants that live. The caller holds e.mu.
 func (e *Engine) tree(p *pvm) []*pvm {
 	children := map[int][]*pvm{}
@@ -119,7 +127,7 @@ func (e *Engine) tree(p *pvm) []*pvm {
 // orphan sees to the children of a pVM that has ended: those that live get the host as their parent, and
 // nobody will wait for the zombies any more. The caller holds e.mu and writes the records.
 func (e *Engine) orphan(p *pvm) (orphans, buried []*pvm, drop []int) {
-	for _, c := range e.those(func(c *pvm) bool { return c.rec.PPID == p.pid && (c.rec.Exit == nil || c.rec.zombie()) }) {
+	for _, c := range e.children(p) {
 		if c.rec.Exit == nil {
 			c.rec.PPID = 0
 			orphans = append(orphans, c)
