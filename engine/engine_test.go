@@ -259,6 +259,27 @@ func TestSignals(t *testing.T) {
 	})
 }
 
+// A signal that is said to have reached a pVM which ends without looking was not heard, however close to the end it came.
+func TestSignalAtTheEnd(t *testing.T) {
+	e, _ := testEngine(t)
+	ctx := context.Background()
+	for range 500 {
+		pid := launch(t, e, "hello")
+		sent := make(chan bool)
+		go func() { // the last that were taken are those that count
+			reached := false
+			for e.SignalFamily(ctx, pid, int(syscall.SIGINT)) == nil {
+				reached = true
+			}
+			sent <- reached
+		}()
+		x := wait(t, e, pid)
+		if reached := <-sent; reached && !x.Unheard {
+			t.Fatal("the pVM is said to have heard of the signal")
+		}
+	}
+}
+
 func TestHostilePVMs(t *testing.T) {
 	e, _ := testEngine(t)
 	good := launch(t, e, "sleep")

@@ -226,13 +226,22 @@ func (e *Engine) signalAll(ctx context.Context, sig, number int, pick func() []*
 	if s == unix.SIGKILL {
 		slices.Reverse(all) // children first: whose parent ends before them is given what it has not got of its memory
 	}
-	var failed error
+	var failed, gone error
+	reached := false
 	for _, p := range all {
-		if err := e.deliver(p, s, 0); err != nil && failed == nil && !errors.Is(err, xen.ErrNoDomain) {
+		switch err := e.deliver(p, s, 0); {
+		case err == nil:
+			reached = true
+		case errors.Is(err, xen.ErrNoDomain):
+			gone = e.signalError(p.pid, err)
+		case failed == nil:
 			failed = e.signalError(p.pid, err)
 		}
 	}
-	if failed != nil || s != unix.SIGKILL {
+	if s != unix.SIGKILL && failed == nil && !reached {
+		return gone
+	}
+	if s != unix.SIGKILL || failed != nil {
 		return failed
 	}
 	for _, p := range all {

@@ -110,13 +110,19 @@ func (p *pvm) shared(f func() error) error {
 
 // command queues a command and wakes the pVM if it sleeps.
 func (p *pvm) command(c abi.KxCmd) error {
-	return p.shared(func() error {
-		notify, err := p.cmds.Send(c)
-		if err == nil && notify {
-			err = p.dom.Notify()
-		}
-		return err
-	})
+	return p.shared(func() error { return p.send(c) })
+}
+
+// send queues a command. The caller is in shared.
+func (p *pvm) send(c abi.KxCmd) error {
+	notify, err := p.cmds.Send(c)
+	if errors.Is(err, ipc.ErrClosed) {
+		return xen.ErrNoDomain
+	}
+	if err == nil && notify {
+		err = p.dom.Notify()
+	}
+	return err
 }
 
 // tell queues a command that must not be lost: what the ring has no room for goes when it has. Of two
@@ -146,7 +152,7 @@ func (p *pvm) catchUp() error {
 
 func (p *pvm) sendLate() error {
 	for len(p.late) > 0 {
-		notify, err := p.cmds.Send(p.late[0])
+		err := p.send(p.late[0])
 		if errors.Is(err, ipc.ErrFull) {
 			if sleep, err := p.cmds.Sleep(); sleep || err != nil {
 				return err
@@ -157,11 +163,6 @@ func (p *pvm) sendLate() error {
 			return err
 		}
 		p.late = p.late[1:]
-		if notify {
-			if err := p.dom.Notify(); err != nil {
-				return err
-			}
-		}
 	}
 	p.late = nil
 	return nil

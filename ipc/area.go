@@ -37,6 +37,8 @@ var (
 	ErrCorrupt = errors.New("the pVM wrote nonsense to its control area")
 	// ErrFull says that the pVM has not taken earlier commands yet.
 	ErrFull = errors.New("the pVM does not take commands")
+	// ErrClosed says that the pVM has ended.
+	ErrClosed = errors.New("the pVM has ended")
 )
 
 func corrupt(format string, args ...any) error {

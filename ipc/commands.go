@@ -14,6 +14,7 @@ type Commands struct {
 	ring    *abi.KxRing
 	entries *[abi.Cmds]abi.KxCmd
 	prod    uint32
+	closed  bool
 }
 
 // NewCommands goes on where an earlier Commands of this control area ended.
@@ -27,10 +28,13 @@ func NewCommands(ctl []byte) *Commands {
 	}
 }
 
-// Send queues a command, without waiting. ErrFull if abi.Cmds commands are still waiting.
+// Send queues a command, without waiting. ErrFull if abi.Cmds commands are still waiting, ErrClosed after Close.
 func (c *Commands) Send(cmd abi.KxCmd) (notify bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return false, ErrClosed
+	}
 	full, err := c.full()
 	if err != nil {
 		return false, err
@@ -65,10 +69,11 @@ func (c *Commands) Sleep() (bool, error) {
 	return false, nil
 }
 
-// Left tells whether commands wait that the pVM has not taken. It is the pVM's own word.
-func (c *Commands) Left() bool {
+// Close is when the pVM has ended: from now on nothing is queued. It tells whether commands wait that the pVM has not taken, which is the pVM's own word.
+func (c *Commands) Close() (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	return atomic.LoadUint32(&c.ring.Cons) != c.prod
 }
 

@@ -282,6 +282,13 @@ func TestCommandsFull(t *testing.T) {
 	if _, err := c.Winsize(24, 80); err != nil {
 		t.Fatal(err)
 	}
+	if !c.Close() {
+		t.Fatal("Close of a full ring: nothing is left")
+	}
+	g.Command()
+	if _, err := c.Winsize(24, 80); err != ErrClosed {
+		t.Fatalf("after Close: error %v, want ErrClosed", err)
+	}
 }
 
 // TestNotify holds that an event is sent to a side that sleeps, and to no other.

@@ -37,7 +37,7 @@ type Call struct {
 
 	cancel   context.CancelCauseFunc
 	mu       sync.Mutex
-	onSignal func(syscall.Signal) // takes signals instead of being cancelled
+	onSignal func(syscall.Signal) (took bool) // takes signals instead of being cancelled
 
 	stopsItself atomic.Bool // Ctrl-Z is a key that it passes on, and it returns when that has stopped its pVM
 }
@@ -76,8 +76,8 @@ func (c *Call) Path(p string) string {
 // Terminal returns the terminal that w is, or nil.
 func Terminal(w any) *os.File { return terminalOf(w) }
 
-// takeSignals hands the signals that would cancel the call to f until the call ends.
-func (c *Call) takeSignals(f func(syscall.Signal)) {
+// takeSignals hands the signals that would cancel the call to f until the call ends. f reports whether it took one: what comes too late is left to the shell.
+func (c *Call) takeSignals(f func(syscall.Signal) (took bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.onSignal = f
@@ -85,7 +85,7 @@ func (c *Call) takeSignals(f func(syscall.Signal)) {
 
 // StopsBySignal is for a command that at Ctrl-Z sends SIGTSTP to its process and waits for SIGCONT. An interactive shell takes the one, and sends the other.
 func (c *Call) StopsBySignal() {
-	c.takeSignals(func(sig syscall.Signal) {
+	c.takeSignals(func(sig syscall.Signal) bool {
 		switch sig {
 		case syscall.SIGTSTP:
 		case syscall.SIGCONT:
@@ -93,6 +93,7 @@ func (c *Call) StopsBySignal() {
 		default:
 			c.cancel(signalled(sig))
 		}
+		return true
 	})
 }
 
@@ -121,8 +122,7 @@ func (c *Call) signal(sig syscall.Signal) bool {
 		c.cancel(signalled(sig))
 		return false
 	}
-	f(sig)
-	return true
+	return f(sig)
 }
 
 // runCommand parses the flags, runs the command, says what went wrong and returns the status.

@@ -201,9 +201,9 @@ func (s *session) talk() error {
 }
 
 // forward passes a signal that kxsh got to the pVM; what a terminal's keys send is for all that run in the
-// foreground, the children of the pVM included.
-func (s *session) forward(sig syscall.Signal) {
-	s.passOn(sig, func() bool {
+// foreground, the children of the pVM included. One that comes after the pVM has ended is not taken.
+func (s *session) forward(sig syscall.Signal) (took bool) {
+	return s.passOn(sig, func() bool {
 		if s.started != nil {
 			<-s.started
 		}

@@ -24,17 +24,14 @@ type interrupts struct {
 	missed  bool // one that did not reach the pVM
 }
 
-// passOn passes a signal on in the background; tell reports whether the pVM got it.
-func (i *interrupts) passOn(sig syscall.Signal, tell func() bool) {
+// passOn passes a signal on in the background, unless the pVM has ended; tell reports whether the pVM got it.
+func (i *interrupts) passOn(sig syscall.Signal, tell func() bool) (passed bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if sig == syscall.SIGINT {
-		i.sig = true
-		i.missed = i.missed || i.over
-	}
 	if i.over {
-		return
+		return false
 	}
+	i.sig = i.sig || sig == syscall.SIGINT
 	i.telling.Go(func() {
 		if !tell() && sig == syscall.SIGINT {
 			i.mu.Lock()
@@ -42,6 +39,7 @@ func (i *interrupts) passOn(sig syscall.Signal, tell func() bool) {
 			i.missed = true
 		}
 	})
+	return true
 }
 
 // passInput notes what is about to be sent.

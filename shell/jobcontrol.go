@@ -62,7 +62,10 @@ func fg(c *Call) error {
 		c.stopsItself.Store(true)
 		c.takeSignals(j.console.forward)
 	} else {
-		c.takeSignals(j.deliver)
+		c.takeSignals(func(sig syscall.Signal) bool {
+			j.deliver(sig)
+			return true
+		})
 	}
 	fmt.Fprintln(c.Stdout, j.text)
 	if j.console == nil {

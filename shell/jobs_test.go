@@ -241,3 +241,18 @@ func TestStopToldOnce(t *testing.T) {
 		t.Error("a stop behind the prompt is not to be shown")
 	}
 }
+
+// An interrupt between the end of a run's pVM and the end of the command is the shell's.
+func TestInterruptAfterTheEnd(t *testing.T) {
+	j, s := newJob(0, 0, "", false), &session{}
+	c := &Call{job: j}
+	c.takeSignals(s.forward)
+	j.enter(c)
+	if s.interrupted() {
+		t.Fatal("interrupted before anything came")
+	}
+	j.deliver(syscall.SIGINT)
+	if got := j.ending(); got != 130 {
+		t.Errorf("the shell goes on: %d", got)
+	}
+}

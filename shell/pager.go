@@ -142,6 +142,6 @@ func (p *page) end() {
 		(&execution{ctx: p.c.Context, shell: p.c.shell, job: p.c.job}).end(p.cmd, p.grp)
 		return
 	}
-	p.c.takeSignals(func(syscall.Signal) {}) // Ctrl-C is a key of pagers
+	p.c.takeSignals(func(syscall.Signal) bool { return true }) // Ctrl-C is a key of pagers
 	p.cmd.Wait()
 }

@@ -60,7 +60,7 @@ func watch(c *Call) error {
 	}
 	x := &execution{ctx: c.Context, shell: c.shell, job: c.job}
 	sub := x.subshell("watch")
-	c.takeSignals(func(sig syscall.Signal) {
+	c.takeSignals(func(sig syscall.Signal) bool {
 		switch sig {
 		case syscall.SIGTSTP:
 			w.hide(true)
@@ -70,6 +70,7 @@ func watch(c *Call) error {
 			c.cancel(signalled(sig))
 			sub.main.deliver(sig)
 		}
+		return true
 	})
 	resized, done := c.shell.resized()
 	defer done()
