@@ -56,22 +56,15 @@ func newFileCache[T loaded](load func(path string, data []byte) (T, error)) *fil
 // get returns what was made of the file at path; the caller puts it back. The file is opened once and read once:
 // what was checked is what runs, whatever happens to the file meanwhile.
 func (c *fileCache[T]) get(path string) (t T, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
+	f, fi, err := OpenRegular(path, 0)
 	if err != nil {
 		code := CodeBadImage
 		if errors.Is(err, os.ErrNotExist) {
 			code = CodeNoImage
 		}
-		return t, errf(code, "%s: %v", path, errors.Unwrap(err))
+		return t, errf(code, "%s: %v", path, err)
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return t, errf(CodeBadImage, "%s: %v", path, err)
-	}
-	if !fi.Mode().IsRegular() {
-		return t, errf(CodeBadImage, "%s: not a regular file", path)
-	}
 	st := fi.Sys().(*syscall.Stat_t)
 	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim, ""}
 

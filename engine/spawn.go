@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"kxsh/elf"
@@ -312,14 +311,11 @@ func ramSize(r *RunRequest, wanted uint64, root []byte) uint64 {
 }
 
 func readRoot(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
+	f, _, err := OpenRegular(path, 0)
 	if err != nil {
-		return nil, errf(CodeInvalid, "--root %s: %v", path, errors.Unwrap(err))
+		return nil, errf(CodeInvalid, "--root %s: %v", path, err)
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return nil, errf(CodeInvalid, "--root %s: not a regular file", path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, rootMax+1))
 	if err != nil {
 		return nil, errf(CodeInvalid, "--root %s: %v", path, err)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -127,22 +126,15 @@ type segmentInfo struct {
 
 // openImage checks an image, whose file stays open until done is called.
 func openImage(path string) (m *elf.Image, done func() error, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would have us wait
+	f, fi, err := engine.OpenRegular(path, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("no such file, or not readable")
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 		}
 	}()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("not a pVM image: not a regular file")
-	}
 	if m, err = elf.ParseImage(f, fi.Size()); err != nil {
 		return nil, nil, fmt.Errorf("not a pVM image: %w", err)
 	}

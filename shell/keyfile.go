@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"kxsh/elf"
+	"kxsh/engine"
 )
 
 const (
@@ -25,26 +26,17 @@ const (
 	publicBlock  = "PUBLIC KEY"  // PKIX
 )
 
-// openRegular opens a regular file of at most limit bytes, and does not wait for what is none. flags may forbid symbolic links.
+// openRegular is engine.OpenRegular of a file of at most limit bytes. flags may forbid symbolic links.
 func openRegular(path string, flags int, limit int64) (*os.File, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|flags, 0)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, nil, errors.New("a symbolic link: name the file itself")
-	}
-	if err != nil {
-		return nil, nil, errno(err)
-	}
-	fi, err := f.Stat()
+	f, fi, err := engine.OpenRegular(path, flags)
 	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return nil, nil, errors.New("a symbolic link: name the file itself")
 	case err != nil:
-	case !fi.Mode().IsRegular():
-		err = errors.New("not a regular file")
-	case fi.Size() > limit:
-		err = fmt.Errorf("%d bytes: at most %d are taken", fi.Size(), limit)
-	}
-	if err != nil {
-		f.Close()
 		return nil, nil, err
+	case fi.Size() > limit:
+		f.Close()
+		return nil, nil, fmt.Errorf("%d bytes: at most %d are taken", fi.Size(), limit)
 	}
 	return f, fi, nil
 }
