@@ -69,14 +69,15 @@ func infoAt(t testing.TB, socket string) *engine.Info {
 	return info
 }
 
-// settled waits until the pool is full and returns the engine's state then.
-func (h *home) settled(t testing.TB) engineState {
+// settled waits until the pool is full and nothing is left of pVMs that have ended, and returns the engine's state then.
+func (h *home) settled(t testing.TB) (now engineState) {
 	t.Helper()
-	await(t, "a full pool", func() (bool, string) {
+	await(t, "a full pool, and no process of a pVM that has ended", func() (bool, string) {
 		p := h.info(t).Pool
-		return p.Ready == p.Want, fmt.Sprint(p)
+		now = h.state(t)
+		return p.Ready == p.Want && len(now.processes) <= now.running, fmt.Sprintf("%v, %+v", p, now)
 	})
-	return h.state(t)
+	return now
 }
 
 // nothingLeft waits until the engine holds no more than it did before: closing connections and
