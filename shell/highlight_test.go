@@ -1,13 +1,17 @@
 package shell
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // letters are how the tests write kinds.
@@ -62,6 +66,8 @@ func TestHighlight(t *testing.T) {
 		{`case $x in a|b) ls;; (no) ps;; esac; ls`, `KKKK VV KK .O.O CCOO O..O CCOO KKKKO CC`},
 		{"case x\nin\na) ls\nesac", "KKKK .\nKK\n.O CC\nKKKK"},
 		{`echo $(case x in a) ls;; esac) b`, `CCCC VVKKKK . KK .O CCOO KKKKV .`},
+		{`{ while ls; do ls; done } | if ls; then (ls) fi; x done`, `K KKKKK CCO KK CCO KKKK K O KK CCO KKKK OCCO KKO U ....`},
+		{"x=(a # b)\n)", "VVO. ####\nO"},
 		{`{ ls; no; } | (ps; no)`, `K CCO UUO K O OCCO UUO`},
 		{`f() { ls; }; f; g`, `COO K CCO KO CO U`},
 		{`function f { f; }`, `KKKKKKKK C K CO K`},
@@ -170,5 +176,103 @@ func BenchmarkHighlight(b *testing.B) {
 				h.Paint(line, len(line))
 			}
 		})
+	}
+}
+
+// parsed is what the parser knows about programs that are whole: where which kinds begin.
+func parsed(t *testing.T, program string) map[uint]kind {
+	t.Helper()
+	f, err := syntax.NewParser(syntax.KeepComments(true)).Parse(strings.NewReader(program), "")
+	if err != nil {
+		return nil
+	}
+	at := map[uint]kind{}
+	put := func(k kind, positions ...syntax.Pos) {
+		for _, p := range positions {
+			if p.IsValid() {
+				at[p.Offset()] = k
+			}
+		}
+	}
+	syntax.Walk(f, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.CallExpr:
+			if len(n.Args) > 0 && len(n.Args[0].Parts) == 1 && n.Args[0].Lit() != "" && !strings.ContainsAny(n.Args[0].Lit(), "*?{") {
+				put(kindCommand, n.Args[0].Pos())
+			}
+		case *syntax.DeclClause:
+			put(kindCommand, n.Pos())
+		case *syntax.LetClause:
+			put(kindCommand, n.Pos())
+		case *syntax.FuncDecl:
+			put(kindCommand, n.Name.Pos())
+		case *syntax.IfClause:
+			put(kindKeyword, n.Position, n.ThenPos, n.FiPos)
+		case *syntax.WhileClause:
+			put(kindKeyword, n.WhilePos, n.DoPos, n.DonePos)
+		case *syntax.ForClause:
+			put(kindKeyword, n.ForPos, n.DoPos, n.DonePos)
+		case *syntax.CaseClause:
+			put(kindKeyword, n.Case, n.In, n.Esac)
+		case *syntax.Block:
+			put(kindKeyword, n.Lbrace, n.Rbrace)
+		case *syntax.TestClause:
+			put(kindKeyword, n.Left, n.Right)
+		case *syntax.BinaryCmd:
+			put(kindOperator, n.OpPos)
+		case *syntax.Subshell:
+			put(kindOperator, n.Lparen, n.Rparen)
+		case *syntax.Redirect:
+			put(kindOperator, n.OpPos)
+			if n.Hdoc != nil {
+				put(kindQuote, n.Hdoc.Pos())
+			}
+		case *syntax.SglQuoted:
+			put(kindQuote, n.Left, n.Right)
+		case *syntax.DblQuoted:
+			put(kindQuote, n.Left, n.Right)
+		case *syntax.ParamExp:
+			if n.Dollar.IsValid() {
+				put(kindVariable, n.Dollar)
+			}
+		case *syntax.CmdSubst:
+			put(kindVariable, n.Left, n.Right)
+		case *syntax.Comment:
+			put(kindComment, n.Hash)
+		}
+		return true
+	})
+	return at
+}
+
+// What can be parsed is marked as the parser reads it, and no more commands are found than there are.
+func TestHighlightAsParsed(t *testing.T) {
+	var programs []string
+	for _, c := range language {
+		programs = append(programs, c.script)
+	}
+	for _, glob := range []string{"../*/*.sh", "../*/*/*.sh", "../guest/ports/*/t/*.sh"} {
+		names, _ := filepath.Glob(glob) // the only error is a bad pattern
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			programs = append(programs, string(data))
+		}
+	}
+	for _, program := range programs {
+		want := parsed(t, program)
+		text := []rune(program)
+		marks := kindsOf(text, func(string) bool { return true })
+		offset := uint(0)
+		for i, c := range text {
+			k, ok := want[offset]
+			begins := marks[i] == kindCommand && (i == 0 || marks[i-1] != kindCommand)
+			if want != nil && (ok && k != marks[i] || begins && k != kindCommand) {
+				t.Errorf("%q: the %q after %q is %c, want %c", program[:min(len(program), 40)], c, string(text[max(0, i-30):i]), letters[marks[i]], letters[k])
+			}
+			offset += uint(utf8.RuneLen(c))
+		}
 	}
 }
