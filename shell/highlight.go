@@ -41,6 +41,9 @@ type highlighter struct {
 // Paint returns the line with colours; they take no place on the screen. What readline appends when the line
 // is interrupted is no part of it.
 func (h *highlighter) Paint(line []rune, _ int) []rune {
+	if h.pens == (pens{}) {
+		return line
+	}
 	typed := len(line)
 	if n := len(interruptPrompt + "\n"); strings.HasSuffix(string(line[max(0, typed-n):]), interruptPrompt+"\n") {
 		typed -= n
@@ -60,20 +63,20 @@ func (h *highlighter) paint(before, line []rune) []rune {
 	for i, c := range line {
 		if p := h.pens[marks[i]]; p != pen {
 			if pen != "" {
-				out = write(out, penUp)
+				out = appendString(out, penUp)
 			}
-			out = write(out, p)
+			out = appendString(out, p)
 			pen = p
 		}
 		out = append(out, c)
 	}
 	if pen != "" {
-		out = write(out, penUp)
+		out = appendString(out, penUp)
 	}
 	return out
 }
 
-func write(out []rune, text string) []rune {
+func appendString(out []rune, text string) []rune {
 	for _, c := range text {
 		out = append(out, c)
 	}

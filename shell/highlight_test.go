@@ -154,7 +154,7 @@ func FuzzHighlight(f *testing.F) {
 		if i := strings.LastIndexByte(got, 0x1b); i >= 0 && !strings.HasPrefix(got[i:], penUp) {
 			t.Errorf("%q ends in a colour: %q", line, got)
 		}
-		if colours.ReplaceAllString(string((&highlighter{known: h.known}).paint([]rune(before), []rune(line))), "x") != line {
+		if string((&highlighter{}).Paint([]rune(line), 0)) != line {
 			t.Errorf("%q is changed by no colours", line)
 		}
 	})
@@ -165,6 +165,7 @@ func BenchmarkHighlight(b *testing.B) {
 	s := New(Config{})
 	h := testHighlighter()
 	h.known = s.knows
+	s.words.wanted = true
 	s.words.gather(&interp.Runner{Dir: "/"})
 	for name, unit := range map[string]string{
 		"loop": `for i in 1 2; do echo "$i ${x:-a}" | lss 'a b' >>c; done; `, "commands": "a;", "substitutions": "$(", "quoted": `"$(`, "arrays": "a=(", "braces": "${", "backquotes": "`\\", "paths": "/a/b;",

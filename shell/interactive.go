@@ -49,7 +49,9 @@ func (s *Shell) Interactive() int {
 		}
 		defer term.Restore(int(s.cfg.Stdin.Fd()), old)
 	}
-	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete, &highlighter{pens: pensFor(s.cfg.Stdout, s.cfg.Color), known: s.knows})
+	paint := &highlighter{pens: pensFor(s.cfg.Stdout, s.cfg.Color), known: s.knows}
+	s.words.wanted = paint.pens != pens{}
+	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete, paint)
 	if err != nil {
 		s.errorf("terminal: %v", err)
 		return 1

@@ -14,6 +14,7 @@ import (
 // words are the names that a command typed now may have, beside those that are always there. They are told
 // apart with each key, so that they are gathered when the prompt appears.
 type words struct {
+	wanted    bool       // there are colours that show them
 	mu        sync.Mutex // guards what follows
 	aliases   map[string]bool
 	functions map[string]bool
@@ -40,6 +41,9 @@ func (s *Shell) knows(name string) bool {
 
 // gather takes the words of the interpreter of a prompt, and looks at PATH in the background.
 func (w *words) gather(r *interp.Runner) {
+	if !w.wanted {
+		return
+	}
 	path := os.Getenv("PATH")
 	if v, ok := r.Vars["PATH"]; ok {
 		path = v.String()
