@@ -11,8 +11,8 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// words are the names that a command typed now may have, beside those that are always there. They are told
-// apart with each key, so that they are gathered when the prompt appears.
+// words are the names that a command typed now may have, beside those that are always there. They are looked up
+// with each key, and so are gathered when the prompt appears.
 type words struct {
 	wanted    bool       // there are colours that show them
 	mu        sync.Mutex // guards what follows
