@@ -116,7 +116,7 @@ ipc-cases: images
 
 # For how long each: a time, or how many inputs with x behind it. What is found is not made smaller, which would take most of it.
 FUZZ_TIME ?= 30s
-FUZZED := engine/files/FuzzServer elf/FuzzParseImage elf/FuzzSymbols elf/FuzzRecord elf/FuzzLink elf/FuzzReplace tui/FuzzFilter \
+FUZZED := engine/files/FuzzServer elf/FuzzParseImage elf/FuzzSymbols elf/FuzzRecord elf/FuzzLink elf/FuzzReplace tui/FuzzFilter shell/FuzzHighlight \
 	ipc/netif/FuzzArea engine/netswitch/FuzzClassify engine/netswitch/FuzzAnswerName
 fuzz:
 	@for target in $(FUZZED); do \

@@ -17,8 +17,8 @@ var errInterrupt = errors.New("interrupt")
 // editor is line editing, as much of it as the shell needs.
 type editor interface {
 	// ReadLine returns the next line: io.EOF at Ctrl-D, errInterrupt at Ctrl-C. A pasted line may
-	// hold newlines.
-	ReadLine(prompt string) (string, error)
+	// hold newlines. before is the program that the line goes on with, as far as it has been read.
+	ReadLine(prompt, before string) (string, error)
 	// Remember adds an entry to the history.
 	Remember(line string)
 	Close()
@@ -26,8 +26,9 @@ type editor interface {
 
 // readlineEditor is chzyer/readline's editing.
 type readlineEditor struct {
-	rl  *readline.Instance
-	out *promptWriter
+	rl    *readline.Instance
+	out   *promptWriter
+	paint *highlighter
 }
 
 // promptWriter takes out the blank that readline puts behind the prompt of an empty line and at once
@@ -48,8 +49,11 @@ func (p *promptWriter) Write(b []byte) (int, error) {
 
 func (p *promptWriter) Close() error { return nil }
 
+// interruptPrompt is what is written behind a line that is interrupted.
+const interruptPrompt = "^C"
+
 // newEditor makes an editor. readline leaves raw mode whenever no line is being edited.
-func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int)) (editor, error) {
+func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int), paint *highlighter) (editor, error) {
 	w := &promptWriter{w: out}
 	w.prompt.Store("")
 	var rl *readline.Instance
@@ -62,7 +66,8 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 		DisableAutoSaveHistory: true,
 		HistorySearchFold:      true,
 		AutoComplete:           completer(complete),
-		InterruptPrompt:        "^C",
+		Painter:                paint,
+		InterruptPrompt:        interruptPrompt,
 		EOFPrompt:              "exit",
 		FuncFilterInputRune: func(r rune) (rune, bool) {
 			if r == readline.CharInterrupt && rl.Operation.IsInCompleteMode() {
@@ -74,11 +79,12 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 	if err != nil {
 		return nil, err
 	}
-	return &readlineEditor{rl: rl, out: w}, nil
+	return &readlineEditor{rl: rl, out: w, paint: paint}, nil
 }
 
-func (e *readlineEditor) ReadLine(prompt string) (string, error) {
+func (e *readlineEditor) ReadLine(prompt, before string) (string, error) {
 	e.out.prompt.Store(prompt)
+	e.paint.before.Store([]rune(before))
 	e.rl.SetPrompt(prompt)
 	if !dumb() {
 		fmt.Fprint(e.out, pasteOn)

@@ -57,6 +57,8 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 		}
 	case "unset":
 		s.unsetFuncs(args[1:])
+	case "alias", "unalias":
+		s.words.alias(args)
 	case "eval":
 		if s.declared("eval") {
 			return args, nil

@@ -49,7 +49,9 @@ func (s *Shell) Interactive() int {
 		}
 		defer term.Restore(int(s.cfg.Stdin.Fd()), old)
 	}
-	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete)
+	paint := &highlighter{pens: pensFor(s.cfg.Stdout, s.cfg.Color), known: s.knows}
+	s.words.wanted = paint.pens != pens{}
+	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete, paint)
 	if err != nil {
 		s.errorf("terminal: %v", err)
 		return 1
@@ -95,6 +97,7 @@ func (s *Shell) session(r *interp.Runner, ed editor) (status int, _ *interp.Runn
 	warned := false
 	for {
 		s.printJobs(s.cfg.Stderr, true, false, false)
+		s.words.gather(r)
 		list, err := s.readProgram(ed)
 		leaves := errors.Is(err, io.EOF)
 		switch {
@@ -179,7 +182,7 @@ func (s *Shell) readProgram(ed editor) ([]*syntax.Stmt, error) {
 			prompt = "> "
 		}
 		s.reading.Store(true)
-		line, err := ed.ReadLine(prompt)
+		line, err := ed.ReadLine(prompt, text)
 		s.reading.Store(false)
 		if err == io.EOF && text != "" {
 			return nil, errors.New("unexpected end of file")

@@ -3,6 +3,7 @@ package shell
 import (
 	"io"
 	"os"
+	"strings"
 
 	"charm.land/lipgloss/v2"
 )
@@ -26,6 +27,26 @@ func styleFor(w io.Writer, color string) style {
 		head: render(lipgloss.NewStyle().Bold(true)),
 		key:  render(lipgloss.NewStyle().Foreground(lipgloss.Color("6"))),
 	}
+}
+
+// pensFor chooses the colours of a line that is typed at the terminal w, as styleFor does; without colours all
+// are "". There is no background: readline erases to the end of a line.
+func pensFor(w io.Writer, color string) (p pens) {
+	if !colorOn(w, color) {
+		return p
+	}
+	for k, s := range map[kind]lipgloss.Style{
+		kindCommand:  lipgloss.NewStyle().Bold(true),
+		kindUnknown:  lipgloss.NewStyle().Foreground(lipgloss.Color("1")),
+		kindKeyword:  lipgloss.NewStyle().Foreground(lipgloss.Color("5")),
+		kindOperator: lipgloss.NewStyle().Foreground(lipgloss.Color("5")),
+		kindQuote:    lipgloss.NewStyle().Foreground(lipgloss.Color("2")),
+		kindVariable: lipgloss.NewStyle().Foreground(lipgloss.Color("6")),
+		kindComment:  lipgloss.NewStyle().Faint(true),
+	} {
+		p[k], _, _ = strings.Cut(s.Render("|"), "|")
+	}
+	return p
 }
 
 func colorOn(w io.Writer, color string) bool {

@@ -125,6 +125,37 @@ func TestSessionOnATerminal(t *testing.T) {
 	term.exit(7)
 }
 
+// What is typed has colours where they are asked for; without, there is nothing of them.
+func TestColoursOfTheLine(t *testing.T) {
+	h := newHome(t)
+	for _, args := range [][]string{{"--color", "always"}, {"--color", "auto"}} { // and NO_COLOR
+		shown := newOutput()
+		raw := func() string {
+			shown.mu.Lock()
+			defer shown.mu.Unlock()
+			return shown.buf.String()
+		}
+		term := h.terminalOf(t, &pty.Winsize{Rows: 12, Cols: 40}, shown, args...)
+		term.expect(prompt)
+		term.send(`ps --no-headers "$HOME" | nosuchcommand && echo 'in a line that is wrapped'`)
+		term.expect("wrapped")
+		const known, quoted, unknown = "\x1b[1mps\x1b[m --no-headers", "\x1b[32m\"\x1b[m\x1b[36m$HOME\x1b[m\x1b[32m\"\x1b[m", "\x1b[31mnosuchcommand\x1b[m"
+		painted := args[1] == "always"
+		for end := time.Now().Add(patience); painted && !strings.Contains(raw(), unknown) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			term.send("\x01\x05") // until PATH has been read
+		}
+		for _, part := range []string{known, quoted, unknown} {
+			if strings.Contains(raw(), part) != painted {
+				t.Errorf("%s: %q is shown: %v, want %v, in %q", args[1], part, !painted, painted, raw())
+			}
+		}
+		term.send("\x03")
+		term.expect(`\^C`)
+		term.typed("exit 3")
+		term.exit(3)
+	}
+}
+
 func TestCtrlCReachesThePVM(t *testing.T) {
 	h := newHome(t)
 	term := h.terminal(t)
