@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +15,8 @@ import (
 
 // stat is the states of the programs named name that descend from the shell, and whether they are the terminal's, as ps has it: T, S+.
 func (s *screen) stat(name string) string {
-	out, _ := exec.Command("ps", "-o", "stat=,comm=", "-t", strings.TrimPrefix(s.tty, "/dev/")).Output()
 	var list []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(s.processes("stat=,comm=")) {
 		if f := strings.Fields(line); len(f) == 2 && f[1] == name {
 			list = append(list, strings.NewReplacer("s", "", "l", "", "<", "", "N", "").Replace(f[0]))
 		}
@@ -234,6 +234,39 @@ func TestStopToldOnce(t *testing.T) {
 	j.markStopped(3, false)
 	if j.stopTold {
 		t.Error("a stop behind the prompt is not to be shown")
+	}
+}
+
+// A program that joins its group when Ctrl-Z has just come stops like those that were there.
+func TestStopWhileStarting(t *testing.T) {
+	g, x := &group{}, &execution{shell: New(fakeConfig())}
+	x.shell.main = newJob(0, 0, "", false)
+	x.job, x.ctx = x.shell.main, context.Background()
+	x.shell.control = &jobControl{front: newJob(1, 0, "another", false)}
+	var all []*exec.Cmd
+	start := func() {
+		t.Helper()
+		cmd := exec.Command("sleep", "100")
+		if err := g.start(cmd, nil, false); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cmd)
+	}
+	start()
+	g.kill(syscall.SIGTSTP)
+	start()
+	for _, cmd := range all {
+		go x.follow(cmd.Process.Pid, g)
+	}
+	for end := time.Now().Add(20 * time.Second); x.job.stoppedAs() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if x.job.stoppedAs() == 0 {
+		t.Error("the second goes on")
+	}
+	g.kill(syscall.SIGKILL)
+	for _, cmd := range all {
+		cmd.Wait()
 	}
 }
 

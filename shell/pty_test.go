@@ -116,7 +116,13 @@ func (s *screen) appears(re string, nudge func()) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	s.t.Fatalf("%q does not appear in %q", re, rest)
+	s.t.Fatalf("%q does not appear in %q\n%s", re, rest, s.processes("pid,ppid,pgid,tpgid,stat,wchan:20,args"))
+}
+
+// processes is what ps says of those on the terminal.
+func (s *screen) processes(columns string) string {
+	out, _ := exec.Command("ps", "-o", columns, "-t", strings.TrimPrefix(s.tty, "/dev/")).Output()
+	return string(out)
 }
 
 // keys waits until the terminal is a pVM's, of which has appeared that it is to be started: the shell's own is given back before that.
