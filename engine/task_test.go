@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -233,21 +234,31 @@ func TestTaskWaits(t *testing.T) {
 	if took := time.Since(begin); took > lookAgain/2 {
 		t.Errorf("two messages took %v", took)
 	}
+	before := connections(t, api)
 	cancel()
 	if r := <-got; r != context.Canceled.Error() {
 		t.Errorf("the third receives %q", r)
 	}
-	time.Sleep(50 * time.Millisecond)
+	eventually(t, "the engine has heard of it", func() bool { return connections(t, api) < before })
 	if _, err := api.IPC(context.Background(), pid, IPCRequest{Op: IPCSend, ID: 1, Type: 7, Data: []byte("c")}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
 	if r, err := api.IPC(context.Background(), pid, IPCRequest{Op: IPCReceive, ID: 1}); err != nil || string(r.Data) != "c" {
 		t.Errorf("after that: %+v, %v", r, err)
 	}
 	if _, err := api.IPC(context.Background(), pid, IPCRequest{Op: IPCReceive, ID: 1}); codeOf(err) != CodeBusy {
 		t.Errorf("of nothing: %v", err)
 	}
+}
+
+// connections counts the sockets at an engine's path: that of a request which was given up goes when the engine has given it up, too.
+func connections(t *testing.T, api API) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), " "+api.(*Client).socket+"\n")
 }
 
 // Results that make no sense are errors, or bounded.

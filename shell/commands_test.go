@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,7 +50,7 @@ var commandTests = []struct {
 
 	// ps and its relatives
 	{`run -d --name web spin.kx >/dev/null; ps`, "PID PPID FAM STAT %CPU  MEM  SHR  TIME NAME\n  1    0   1 R     1.5 1.2M 4.0K 00:03 web\n", "", 0},
-	{`run -d spin.kx >/dev/null; run -d hello.kx >/dev/null; sleep 0.1; ps --no-headers -o pid,name,stat; ps -e --no-headers -o pid,name,exit --sort -pid`,
+	{`run -d spin.kx >/dev/null; run -d hello.kx >/dev/null; wait 2; ps --no-headers -o pid,name,stat; ps -e --no-headers -o pid,name,exit --sort -pid`,
 		"1 spin R\n2 hello 0\n1 spin  -\n", "", 0},
 	{`ps --json; run -d spin.kx >/dev/null; ps --json | grep -E '"(pid|time_ns|memory)"'`, "\\[\\]\n +\"pid\": 1,\n +\"time_ns\": 3000000000,\n +\"memory\": 1258291,\n", "", 0},
 	{`run -d --name web spin.kx >/dev/null; ps -o mem,shr,%shr --sort -%shr`, " MEM  SHR %SHR\n1.2M 4.0K    0\n", "", 0},
@@ -104,7 +105,7 @@ var commandTests = []struct {
 		"ipcrm: \\(11\\): no such segment\nipcrm: \\(9\\): no such semaphores\nipcrm: \\(20\\): no such object\nipcrm: usage: .*\nipcrm: \\(0\\): no such queue\n", 0},
 	{`run -d --name a spin.kx >/dev/null; run -d spin.kx >/dev/null; fork a; pipe a 3; pipe 1 2; echo $?; pipe a 9; pipe nosuch 1; pipe 9 1; pipe 1; echo $?`, "3\n14\n1\n2\n",
 		"pipe: 1 and 2 are of different families\npipe: \\(9\\): no such pVM\npipe: \\(nosuch\\): no such pVM\npipe: \\(9\\): no such pVM\npipe: usage: .*\n", 0},
-	{`run -d spin.kx >/dev/null; { sleep 0.3; kill -INT $$; } & trap 'echo stopped' INT; msgrcv 11; echo $?`, "stopped\n130\n", "", 0},
+	{`run -d spin.kx >/dev/null; trap 'by=INT' INT; { while kill -INT $$; do sleep 0.1; done; } & msgrcv 11; echo $? $by; kill $!`, "130 INT\n", "", 0},
 
 	// kill and wait
 	{`kill 7`, "", "kill: \\(7\\): no such pVM\n", 1},
@@ -149,7 +150,7 @@ var commandTests = []struct {
 	{`run -d spin.kx >/dev/null; limit --family 16 %1; inspect 1 | grep ^family; limit --family 0 1`, "family +1 members of at most 16\n", "limit: --family 0: at least 1.*\n", 2},
 
 	// The others
-	{`run -d hello.kx >/dev/null; sleep 0.1; logs -n 1 1; logs --since 1h 1 2>/dev/null; logs -t 1 2>/dev/null`, "Hello from a pVM\n20..-..-..T..:..:..\\.... Hello from a pVM\n", "and its stderr\n", 0},
+	{`run -d hello.kx >/dev/null; wait 1; logs -n 1 1; logs --since 1h 1 2>/dev/null; logs -t 1 2>/dev/null`, "Hello from a pVM\n20..-..-..T..:..:..\\.... Hello from a pVM\n", "and its stderr\n", 0},
 	{`run -d --name lossy hello.kx >/dev/null; logs lossy; logs; logs 9; logs --since yesterday 1`, "Hello from a pVM\n",
 		"logs: \\(1\\): the first 2.0K were rotated away\nand its stderr\nlogs: usage: .*\nlogs: \\(9\\): no such pVM\nlogs: --since yesterday: neither.*\n", 2},
 	{`run -d --name web spin.kx a 'b c' >/dev/null; inspect web; inspect nosuch`, "(?s)pid +1, parent 0, family 1\nname +web\nstate +R, running\n.*args +spin.kx a 'b c'\n.*", "inspect: \\(nosuch\\): no such pVM\n", 1},
@@ -222,34 +223,39 @@ func TestSignalsFromOutside(t *testing.T) {
 	for _, c := range []struct {
 		sig    syscall.Signal
 		args   []string
+		first  string // its output when the signal comes
 		status int
-		out    string
+		then   string
 	}{
-		{syscall.SIGINT, []string{"run", "spin.kx"}, 130, ""},
-		{syscall.SIGTERM, []string{"run", "spin.kx"}, 143, ""},
-		{syscall.SIGTERM, []string{"-c", "run spin.kx; echo not reached"}, 143, ""},
-		{syscall.SIGINT, []string{"-c", "run spin.kx; echo not reached"}, 130, ""},
-		{syscall.SIGINT, []string{"-c", "run -d spin.kx; wait; echo not reached"}, 130, "1\n"},
-		{syscall.SIGTERM, []string{"-c", "while :; do :; done"}, 143, ""},
-		{syscall.SIGINT, []string{"-c", "trap 'echo cleanup' EXIT; while :; do :; done"}, 130, "cleanup\n"},
-		{syscall.SIGTERM, []string{"-c", "trap 'echo t; exit 3' TERM; run -d spin.kx; wait"}, 3, "1\nt\n"},
-		{syscall.SIGTERM, []string{"-c", "sleep 60"}, 143, ""},
-		{syscall.SIGINT, []string{"events", "-f"}, 130, ""},
-		{syscall.SIGHUP, []string{"-c", "run spin.kx"}, 129, ""},
+		{syscall.SIGINT, []string{"run", "deaf.kx"}, "ready\r\n", 130, ""},
+		{syscall.SIGTERM, []string{"run", "deaf.kx"}, "ready\r\n", 143, ""},
+		{syscall.SIGTERM, []string{"-c", "run deaf.kx; echo not reached"}, "ready\r\n", 143, ""},
+		{syscall.SIGINT, []string{"-c", "run deaf.kx; echo not reached"}, "ready\r\n", 130, ""},
+		{syscall.SIGINT, []string{"-c", "run -d spin.kx; wait; echo not reached"}, "1\n", 130, ""},
+		{syscall.SIGTERM, []string{"-c", "echo up; while :; do :; done"}, "up\n", 143, ""},
+		{syscall.SIGINT, []string{"-c", "trap 'echo cleanup' EXIT; echo up; while :; do :; done"}, "up\n", 130, "cleanup\n"},
+		{syscall.SIGTERM, []string{"-c", "trap 'echo t; exit 3' TERM; run -d spin.kx; wait"}, "1\n", 3, "t\n"},
+		{syscall.SIGTERM, []string{"-c", "echo up; sleep 60"}, "up\n", 143, ""},
+		{syscall.SIGINT, []string{"-c", "echo up; events -f"}, "up\n", 130, ""},
+		{syscall.SIGHUP, []string{"-c", "run deaf.kx"}, "ready\r\n", 129, ""},
 	} {
 		cmd := kxsh(t.TempDir(), c.args...)
-		var out strings.Builder
-		cmd.Stdout = &out
-		if err := cmd.Start(); err != nil {
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
-		cmd.Process.Signal(c.sig)
 		timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		first := make([]byte, len(c.first))
+		io.ReadFull(out, first)
+		cmd.Process.Signal(c.sig)
+		then, _ := io.ReadAll(out)
 		cmd.Wait()
 		timer.Stop()
-		if got := cmd.ProcessState.ExitCode(); got != c.status || out.String() != c.out {
-			t.Errorf("%v to %q: status %d %q, want %d %q", c.sig, c.args, got, out.String(), c.status, c.out)
+		if got := cmd.ProcessState.ExitCode(); got != c.status || string(first) != c.first || string(then) != c.then {
+			t.Errorf("%v to %q: status %d %q %q, want %d %q %q", c.sig, c.args, got, first, then, c.status, c.first, c.then)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package shell
 import (
 	"os"
 	"os/signal"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +16,19 @@ const stopTries = 16
 // returned function gives the terminal back. Started behind somebody's prompt, it stops until it is brought to the front.
 func takeForeground(tty *os.File) (giveBack func()) {
 	fd := int(tty.Fd())
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, unix.SIGCONT)
+	defer signal.Stop(goOn)
 	before, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	for range stopTries {
 		if err != nil || before == unix.Getpgrp() {
 			break
 		}
 		unix.Kill(0, unix.SIGTTIN)
+		select { // another thread may have to come to its turn to stop them all
+		case <-goOn:
+		case <-time.After(stopLook):
+		}
 		before, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	}
 	if err != nil || before != unix.Getpgrp() || before == os.Getpid() || unix.Setpgid(0, 0) != nil {

@@ -199,6 +199,8 @@ func (x *execution) follow(pid int, g *group) {
 			if g.note(pid, true) {
 				j.tellStop()
 				s.stopped(j)
+			} else if change.sig == syscall.SIGTSTP {
+				g.stopLate()
 			}
 		case cldContinued:
 			g.note(pid, false)

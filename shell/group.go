@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +14,22 @@ import (
 
 // group is the process group of a job's programs of the host, for as long as there are any.
 type group struct {
-	mu          sync.Mutex    // held while a program is started or reaped, so that the number is nobody else's
-	id          int           // 0: there is no program
-	tty         *os.File      // the shell's terminal
-	members     map[int]bool  // by PID: whether it is stopped
-	modes       *unix.Termios // of the terminal, when it was stopped in front
-	interrupted bool          // one of them has died of Ctrl-C
+	mu          sync.Mutex     // held while a program is started or reaped, so that the number is nobody else's
+	id          int            // 0: there is no program
+	tty         *os.File       // the shell's terminal
+	members     map[int]member // by PID
+	modes       *unix.Termios  // of the terminal, when it was stopped in front
+	interrupted bool           // one of them has died of Ctrl-C
 }
+
+// member is a program of a group.
+type member struct {
+	since   time.Time // it was started
+	stopped bool
+}
+
+// lateFor is for how long a program may have been in its group and not have heard of a Ctrl-Z: the others stop, and the shell hears of it, not at once.
+const lateFor = time.Second
 
 // start starts a program in the group. The first one of a group in front takes the terminal.
 func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
@@ -34,9 +44,9 @@ func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
 		return err
 	}
 	if g.id == 0 {
-		g.id, g.tty, g.members, g.interrupted = cmd.Process.Pid, tty, map[int]bool{}, false
+		g.id, g.tty, g.members, g.interrupted = cmd.Process.Pid, tty, map[int]member{}, false
 	}
-	g.members[cmd.Process.Pid] = false
+	g.members[cmd.Process.Pid] = member{since: time.Now()}
 	return nil
 }
 
@@ -82,13 +92,26 @@ func (g *group) number() int {
 func (g *group) note(pid int, stopped bool) (all bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.members[pid] = stopped
-	for _, is := range g.members {
-		if !is {
+	m := g.members[pid]
+	m.stopped = stopped
+	g.members[pid] = m
+	for _, m := range g.members {
+		if !m.stopped {
 			return false
 		}
 	}
 	return true
+}
+
+// stopLate stops those that Ctrl-Z may have come too early for: while a pipeline is started, the first of its programs have it alone.
+func (g *group) stopLate() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for pid, m := range g.members {
+		if !m.stopped && time.Since(m.since) < lateFor {
+			unix.Kill(pid, syscall.SIGTSTP)
+		}
+	}
 }
 
 // interruptedFirst reports whether nobody has asked since the group was begun: Ctrl-C reaches all of it, and counts once.

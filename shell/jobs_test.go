@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +15,8 @@ import (
 
 // stat is the states of the programs named name that descend from the shell, and whether they are the terminal's, as ps has it: T, S+.
 func (s *screen) stat(name string) string {
-	out, _ := exec.Command("ps", "-o", "stat=,comm=", "-t", strings.TrimPrefix(s.tty, "/dev/")).Output()
 	var list []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(s.processes("stat=,comm=")) {
 		if f := strings.Fields(line); len(f) == 2 && f[1] == name {
 			list = append(list, strings.NewReplacer("s", "", "l", "", "<", "", "N", "").Replace(f[0]))
 		}
@@ -28,7 +28,7 @@ func (s *screen) stat(name string) string {
 func (s *screen) becomes(name, want string) {
 	s.t.Helper()
 	var got string
-	for range 500 {
+	for range 1000 {
 		if got = s.stat(name); got == want {
 			return
 		}
@@ -37,27 +37,9 @@ func (s *screen) becomes(name, want string) {
 	s.t.Fatalf("%s is %q, not %q", name, got, want)
 }
 
-// onTTY starts kxsh on a pty whose name is known.
-func onTTY(t *testing.T) *screen {
-	t.Helper()
-	cmd := kxsh(t.TempDir(), "-i")
-	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin")
-	f, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tty.Close()
-	pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 100})
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	s := screenOn(t, cmd, f, cmd.Start())
-	s.tty = tty.Name()
-	return s
-}
-
 // Programs of the host are jobs as under any shell: a pipeline is one.
 func TestJobControlOfPrograms(t *testing.T) {
-	s := onTTY(t)
+	s := screens(t, t.TempDir(), "-i")
 	s.line("sleep 100")
 	s.becomes("sleep", "S+")
 	s.send("\x1a")
@@ -84,8 +66,8 @@ func TestJobControlOfPrograms(t *testing.T) {
 	s.becomes("sleep", "S+ S")
 	s.send("\x03")
 	s.expect("status 130\r\n")
-	s.line("kill -STOP %2; sleep 0.3")
-	s.expect(`\[2\]\+  Stopped    sleep 200 \| cat\r\n`) // of itself, before the prompt
+	s.line("kill -STOP %2")
+	s.told(`\[2\]\+  Stopped    sleep 200 \| cat\r\n`) // of itself, before the prompt
 	s.becomes("cat", "T")
 	s.line("kill %2; wait %2; echo status $?")
 	s.expect("status 143\r\n")
@@ -106,7 +88,7 @@ func TestJobControlOfPrograms(t *testing.T) {
 
 // What waits for a program that stops goes on when that does, and knows what it knew.
 func TestJobControlOfLists(t *testing.T) {
-	s := onTTY(t)
+	s := screens(t, t.TempDir(), "-i")
 	s.line("A=before; f() { sleep 0.2; echo $A $1; }")
 	s.line("sleep 3 && f list")
 	s.becomes("sleep", "S+")
@@ -114,27 +96,39 @@ func TestJobControlOfLists(t *testing.T) {
 	s.expect(`\[1\]\+  Stopped    sleep 3 && f list`)
 	s.line("A=after; fg")
 	s.expect("before list\r\n")
-	s.line("for i in 1 2 3; do sleep 1; echo turn $i; done")
+	s.line("held() { sh -c 'until [ -e go'$1' ]; do sleep 0.05; done'; }")
+	letGo := func(n string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(s.cmd.Dir, "go"+n), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.line("for i in 1 2 3; do held $i; echo turn $i; done")
+	letGo("1")
 	s.expect("turn 1\r\n")
-	s.becomes("sleep", "S+")
+	s.becomes("sh", "S+")
 	s.send("\x1a")
 	s.expect(`Stopped    for i in 1 2 3`)
 	s.line("echo $A; bg")
 	s.expect("after\r\n")
+	s.expect("> $")
+	letGo("2")
+	letGo("3")
 	s.expect("turn 2\r\nturn 3\r\n")
 	s.send("\r")
-	s.line("for i in 1 2; do sleep 0.5; read x; echo read $x; done")
-	s.becomes("sleep", "S+")
+	s.line("for i in 1 2; do held 4; read x; echo read $x; done")
+	s.becomes("sh", "S+")
 	s.send("\x1a")
 	s.expect(`\[3\]\+  Stopped    for i`)
-	s.line("bg; sleep 1")
-	s.expect(`\[3\]\+  Stopped    for i`) // it wants to read the terminal
+	s.line("bg")
+	letGo("4")
+	s.told(`\[3\]\+  Stopped    for i`) // it wants to read the terminal
 	s.line("fg")
 	s.expect("echo read")
 	s.send("one\rtwo\r")
 	s.expect("(?s)read one\r\n.*read two\r\n")
-	s.line("i=0; while :; do i=1; done")
-	time.Sleep(200 * time.Millisecond)
+	s.line("echo in; while :; do i=1; done")
+	s.expect("in\r\n")
 	s.send("\x1a")
 	s.expect(`\[4\]\+  Stopped    while :`)
 	s.line("kill %4; wait %4; echo status $?")
@@ -154,7 +148,7 @@ func TestJobControlOfLists(t *testing.T) {
 
 // A program has the terminal when it asks for it, and a stopped one leaves it as the shell had it.
 func TestTerminalOfJobs(t *testing.T) {
-	s := onTTY(t)
+	s := screens(t, t.TempDir(), "-i")
 	s.line(`sh -c 'stty -echo -icanon; sleep 100'`)
 	s.becomes("sleep", "S+")
 	s.send("\x1a")
@@ -200,11 +194,12 @@ func TestStartedBehind(t *testing.T) {
 	s.expect("ready> ")
 	s.send(cmd.Path + " -i &\r")
 	s.expect(`\[1\] \d+\r\n`)
-	s.send("sleep 0.5\r")
-	s.expect("Stopped")
+	s.told("Stopped")
+	s.expect("ready> $")
 	s.send("fg\r")
+	s.expect("fg\r\n")
 	s.line("sleep 100")
-	time.Sleep(300 * time.Millisecond)
+	s.becomes("sleep", "S+")
 	s.send("\x1a")
 	s.expect(`\[1\]\+  Stopped    sleep 100`)
 	s.line("kill %1; exit 3")
@@ -239,6 +234,39 @@ func TestStopToldOnce(t *testing.T) {
 	j.markStopped(3, false)
 	if j.stopTold {
 		t.Error("a stop behind the prompt is not to be shown")
+	}
+}
+
+// A program that joins its group when Ctrl-Z has just come stops like those that were there.
+func TestStopWhileStarting(t *testing.T) {
+	g, x := &group{}, &execution{shell: New(fakeConfig())}
+	x.shell.main = newJob(0, 0, "", false)
+	x.job, x.ctx = x.shell.main, context.Background()
+	x.shell.control = &jobControl{front: newJob(1, 0, "another", false)}
+	var all []*exec.Cmd
+	start := func() {
+		t.Helper()
+		cmd := exec.Command("sleep", "100")
+		if err := g.start(cmd, nil, false); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cmd)
+	}
+	start()
+	g.kill(syscall.SIGTSTP)
+	start()
+	for _, cmd := range all {
+		go x.follow(cmd.Process.Pid, g)
+	}
+	for end := time.Now().Add(20 * time.Second); x.job.stoppedAs() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if x.job.stoppedAs() == 0 {
+		t.Error("the second goes on")
+	}
+	g.kill(syscall.SIGKILL)
+	for _, cmd := range all {
+		cmd.Wait()
 	}
 }
 

@@ -21,7 +21,8 @@ func TestPager(t *testing.T) {
 	s.expect("Commands about pVMs")
 	s.line("export PAGER='exec false'; help; echo status $?") // nobody reads: no error of the command's
 	s.expect("status 0\r\n")
-	s.line("export PAGER='read x </dev/tty; echo read $x'; help; echo status $?")
+	s.line("export PAGER='echo asks; read x </dev/tty; echo read $x'; help; echo status $?")
+	s.expect("asks\r\n")
 	s.send("q\r")
 	s.expect("read q\r\nstatus 0\r\n")
 	s.line("export KXSH_PAGER=cat; help")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 // screen is kxsh on a pty.
@@ -21,7 +22,7 @@ type screen struct {
 	f    *os.File
 	cmd  *exec.Cmd
 	done chan int
-	tty  string // its terminal, if somebody asks
+	tty  string // its terminal
 
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -39,8 +40,17 @@ func screens(t *testing.T, dir string, args ...string) *screen {
 // screenOf starts a command on a pty.
 func screenOf(t *testing.T, cmd *exec.Cmd) *screen {
 	t.Helper()
-	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
-	return screenOn(t, cmd, f, err)
+	f, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 100})
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	s := screenOn(t, cmd, f, cmd.Start())
+	s.tty = tty.Name()
+	return s
 }
 
 // screenOn is a command that has been started on a pty, or has not.
@@ -75,9 +85,21 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`)
 // expect waits until re has appeared after what was matched before.
 func (s *screen) expect(re string) {
 	s.t.Helper()
+	s.appears(re, func() {})
+}
+
+// told is expect for what is told before a prompt: Enter asks for another one.
+func (s *screen) told(re string) {
+	s.t.Helper()
+	s.appears(re, func() { s.send("\r") })
+}
+
+// appears waits until re has appeared after what was matched before; now and then it nudges.
+func (s *screen) appears(re string, nudge func()) {
+	s.t.Helper()
 	want := regexp.MustCompile(re)
 	var rest string
-	for range 1000 {
+	for i := range 2000 {
 		s.mu.Lock()
 		text := escapes.ReplaceAllString(s.out.String(), "")
 		rest = text[min(s.seen, len(text)):]
@@ -89,9 +111,30 @@ func (s *screen) expect(re string) {
 		if loc != nil {
 			return
 		}
+		if i%50 == 49 {
+			nudge()
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	s.t.Fatalf("%q does not appear in %q", re, rest)
+	s.t.Fatalf("%q does not appear in %q\n%s", re, rest, s.processes("pid,ppid,pgid,tpgid,stat,wchan:20,args"))
+}
+
+// processes is what ps says of those on the terminal.
+func (s *screen) processes(columns string) string {
+	out, _ := exec.Command("ps", "-o", columns, "-t", strings.TrimPrefix(s.tty, "/dev/")).Output()
+	return string(out)
+}
+
+// keys waits until the terminal is a pVM's, of which has appeared that it is to be started: the shell's own is given back before that.
+func (s *screen) keys() {
+	s.t.Helper()
+	for range 2000 {
+		if m, err := unix.IoctlGetTermios(int(s.f.Fd()), unix.TCGETS); err == nil && m.Lflag&unix.ICANON == 0 { // either side has the modes of both
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.t.Fatal("the terminal does not become raw")
 }
 
 func (s *screen) send(text string) {
@@ -263,16 +306,17 @@ func TestHangup(t *testing.T) {
 // The console of a pVM: raw mode, Ctrl-C, Ctrl-D, Ctrl-], size.
 func TestConsole(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
-	s.line("run cat.kx")
-	s.expect("") // it is up when it echoes
-	time.Sleep(200 * time.Millisecond)
+	s.line("echo up; run cat.kx")
+	s.expect("up\r\n")
+	s.keys()
 	s.send("typed\r")
 	s.expect("typed\r\n")
 	s.send("\x03")
 	s.line("echo status $?")
 	s.expect("status 130\r\n")
-	s.line("run cat.kx")
-	time.Sleep(200 * time.Millisecond)
+	s.line("echo up; run cat.kx")
+	s.expect("up\r\n")
+	s.keys()
 	s.send("\x04")
 	s.line("echo status $?")
 	s.expect("status 0\r\n")
@@ -288,18 +332,20 @@ func TestConsole(t *testing.T) {
 	s.expect("sizes\r\n")
 	s.line("console sizes")
 	s.expect(`\[attached to 3; Ctrl-\] detaches\]`)
-	time.Sleep(200 * time.Millisecond)
+	s.keys()
 	s.send("\x1d")
 	s.expect(`\[detached from 3\]`)
 	s.line("kill sizes; wait; echo status $?")
 	s.expect("status 143\r\n")
-	s.line("for i in 1 2 3; do run cat.kx; done")
-	time.Sleep(300 * time.Millisecond)
+	s.line("for i in 1 2 3; do echo turn $i; run cat.kx; done")
+	s.expect("turn 1\r\n")
+	s.keys()
 	s.send("\x03") // ends the loop, not one turn of it
 	s.line("ps -e --no-headers | wc -l")
 	s.expect("4\r\n")
-	s.line("run cat.kx")
-	time.Sleep(200 * time.Millisecond)
+	s.line("echo up; run cat.kx")
+	s.expect("up\r\n")
+	s.keys()
 	s.send("\x1d")
 	s.expect(`\[detached from 5\]`)
 	s.line("console 5")
@@ -318,12 +364,12 @@ func TestInterrupt(t *testing.T) {
 	s.line("sleep 100 &")
 	s.expect(`\[1\] \d+\r\n`)
 	s.line("sleep 50; echo not reached")
-	time.Sleep(200 * time.Millisecond)
+	s.becomes("sleep", "S S+")
 	s.send("\x03")
 	s.line("echo status $?")
 	s.expect("status 130\r\n")
-	s.line("while :; do :; done")
-	time.Sleep(200 * time.Millisecond)
+	s.line("echo in; while :; do :; done")
+	s.expect("in\r\n")
 	s.send("\x03")
 	s.line("read -p 'name? ' x")
 	s.expect(`name\? `)
@@ -335,10 +381,10 @@ func TestInterrupt(t *testing.T) {
 	s.line("run spin.kx &")
 	s.expect(`\[2\] 1\r\n`)
 	s.expect(`kxsh@\S+ 1> `)
-	s.send("kill $!; sleep 0.2\r")
-	s.expect(`\[2\]\+  SIGTERM    run spin.kx &`)
+	s.send("kill $!\r")
+	s.told(`\[2\]\+  SIGTERM    run spin.kx &`)
 	s.line("trap 'echo trapped' INT; sleep 50")
-	time.Sleep(200 * time.Millisecond)
+	s.becomes("sleep", "S+")
 	s.send("\x03")
 	s.expect("> $")
 	s.send("echo next\r")
@@ -353,12 +399,12 @@ func TestInterruptUnheard(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
 	s.line("run polite.kx; echo went on $?")
 	s.expect("ready\r\n")
-	time.Sleep(300 * time.Millisecond) // not just started
+	s.keys()
 	s.send("\x03")
 	s.expect("went on 0\r\n")
 	s.line("run deaf.kx; echo not reached")
 	s.expect("ready\r\n")
-	time.Sleep(300 * time.Millisecond)
+	s.keys()
 	s.send("\x03")
 	s.line("echo status $?")
 	s.expect("status 130\r\n")
@@ -375,7 +421,7 @@ func TestForegroundGroup(t *testing.T) {
 	sh.Env, sh.Dir = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "PATH=/usr/bin:/bin"), dir
 	s := screenOf(t, sh)
 	s.line("sleep 50; echo not reached")
-	time.Sleep(200 * time.Millisecond)
+	s.becomes("sleep", "S+")
 	s.send("\x03")
 	s.line("echo status $?")
 	s.expect("status 130\r\n")

@@ -4,7 +4,7 @@ import "testing"
 
 // watch runs a line of ours, and leaves the screen as it was.
 func TestWatch(t *testing.T) {
-	s := onTTY(t)
+	s := screens(t, t.TempDir(), "-i")
 	s.line("run -d --name watched spin.kx")
 	s.expect("1\r\n")
 	s.line("watch -n 0.1 'ps --no-headers -o name; echo twice | tr t T'")

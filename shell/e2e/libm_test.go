@@ -89,12 +89,11 @@ func TestUpdateLibm(t *testing.T) {
 		t.Errorf("with a thread in it: status %d\n%s", code, errs)
 	}
 	want(2, 1)
-	out, errs, code := h.run(t, "-c", fmt.Sprintf("update --json %s %s libm.so & sleep 0.2; kill -USR2 %s; wait $!", pid, next, pid))
-	if code != 0 {
-		t.Fatalf("when it leaves: status %d\n%s%s", code, out, errs)
-	}
+	s := h.waiting(t, "-c", "update --json $0 $1 libm.so >said", pid, next)
+	h.output(t, "kill", "-USR2", pid)
+	s.exit(0)
 	var list []updated
-	unmarshal(t, out, &list)
+	unmarshal(t, h.output(t, "-c", "cat said"), &list)
 	if u := list[0]; u.New.Path != next || u.Functions < 261 || u.Variables < 111 || u.Pointers < 111 || u.Pinned == 0 || u.Pause <= 0 {
 		t.Errorf("%+v", u)
 	}

@@ -158,29 +158,32 @@ func TestReceiveFromOutside(t *testing.T) {
 			t.Errorf("later: %q", got)
 		}
 	}
+	h.awaitClients(t, 0)
 	waiter := h.start(t, "msgrcv", "-t", "60", s.queue)
 	term := h.terminal(t, "msgrcv", "-t", "60", s.queue)
-	time.Sleep(time.Duration(slowness) * 300 * time.Millisecond)
+	h.awaitClients(t, 2)
 	waiter.cmd.Process.Signal(syscall.SIGINT)
 	waiter.exit(130)
 	term.send("\x03")
 	term.exit(130)
-	time.Sleep(time.Duration(slowness) * 50 * time.Millisecond) // the engine hears of it
+	h.awaitClients(t, 0) // the engine has heard of it
 	s.output(t, "msgsnd", s.queue, "60", "still there")
 	if got := s.output(t, "msgrcv", "-n", "-t", "60", s.queue); got != "still there\n" {
 		t.Errorf("after the interrupted: %q", got)
 	}
 	// One that waits while the member that would tell it ends is served by the other.
+	h.awaitClients(t, 0)
 	waiter = h.start(t, "msgrcv", s.queue)
-	time.Sleep(time.Duration(slowness) * 200 * time.Millisecond)
+	h.awaitClients(t, 1)
 	h.output(t, "kill", "-KILL", strconv.Itoa(s.root))
 	s.output(t, s.in("msgsnd", s.queue, "4", "to whom it may concern")...)
 	waiter.exit(0)
 	if got := waiter.out.String(); got != "to whom it may concern\n" {
 		t.Errorf("received %q", got)
 	}
+	h.awaitClients(t, 0)
 	waiter = h.start(t, "msgrcv", s.queue)
-	time.Sleep(time.Duration(slowness) * 100 * time.Millisecond)
+	h.awaitClients(t, 1)
 	h.output(t, "kill", "-KILL", strconv.Itoa(s.child))
 	waiter.exit(1)
 	if got := waiter.errs.String(); !strings.HasPrefix(got, "msgrcv: ") || strings.Count(got, "\n") != 1 {

@@ -171,10 +171,11 @@ func TestRecycleEnds(t *testing.T) {
 		}
 	}
 	// It is started anew as it was.
-	out := h.output(t, "-c", "run -d --name again --restart on-failure:2 --recycle "+app+"; sleep 1.5; ps -e --no-headers -o name,stat,image")
-	if n := len(regexp.MustCompile(`(?m)^again +X .*libjob\.so$`).FindAllString(out, -1)); n != 3 {
-		t.Errorf("%d runs, want 3: %s", n, out)
-	}
+	h.output(t, "run", "-d", "--name", "again", "--restart", "on-failure:2", "--recycle", app)
+	await(t, "three runs that have ended", func() (bool, string) {
+		out := h.output(t, "ps", "-e", "--no-headers", "-o", "name,stat,image")
+		return len(regexp.MustCompile(`(?m)^again +X .*libjob\.so$`).FindAllString(out, -1)) == 3, out
+	})
 }
 
 // pool is what pool list says of placeholders.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"kxsh/elf"
 )
@@ -174,8 +173,7 @@ func TestSwapped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := h.start(t, "update", "--timeout", "60s", pid, "good.so", "libcounter.so")
-	time.Sleep(300 * time.Millisecond * time.Duration(slowness)) // it waits
+	s := h.waiting(t, "update", "--timeout", fmt.Sprint(2*patience), pid, "good.so", "libcounter.so")
 	bad("good.so")
 	bad("server.kx")
 	h.output(t, "kill", "-USR2", pid)

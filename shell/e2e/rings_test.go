@@ -26,10 +26,7 @@ func TestRingsWithoutEngine(t *testing.T) {
 	}
 	h.output(t, "kill", "-9", worker(1))
 	worker(2)
-	away := 3 * time.Second
-	if slowness > 1 {
-		away *= 2
-	}
+	away := 3 * time.Second * time.Duration(min(slowness, 4))
 	time.Sleep(away / 3) // first contact is behind them
 	h.killEngine(t)
 	time.Sleep(away)
@@ -65,12 +62,13 @@ func TestFloodOfRings(t *testing.T) {
 	h := newHome(t)
 	root := h.launch(t, h.compileFork(t, "wakes"), "flood")
 	h.logged(t, strconv.Itoa(root), "worker")
-	time.Sleep(3 * time.Second)
+	during := 3 * time.Second * time.Duration(min(slowness, 4))
+	time.Sleep(during)
 	h.output(t, "kill", strconv.Itoa(root))
 	out := h.output(t, "-c", fmt.Sprintf("wait %[1]d; logs -n 1 %[1]d", root))
 	t.Log(out)
 	for _, r := range rounds(t, out) {
-		if r.n < 30 || r.longest > time.Second*time.Duration(min(slowness, 2)) {
+		if r.n < 30 || r.longest > during/3 {
 			t.Error(out)
 		}
 	}

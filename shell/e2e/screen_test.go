@@ -21,6 +21,8 @@ var updateScreens = flag.Bool("update-screens", false, "write what the screens a
 // screen is a terminal as a person sees it.
 type screen struct {
 	*terminal
+	cols, rows int
+
 	mu sync.Mutex
 	vt *vt.Emulator
 }
@@ -34,7 +36,7 @@ func (s *screen) Write(p []byte) (int, error) {
 
 func (h *home) screen(t *testing.T, cols, rows int, args ...string) *screen {
 	t.Helper()
-	s := &screen{vt: vt.NewEmulator(cols, rows)}
+	s := &screen{cols: cols, rows: rows, vt: vt.NewEmulator(cols, rows)}
 	s.terminal = h.terminalOf(t, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)}, s, args...)
 	go io.Copy(s.pty, s.vt) // what a terminal answers when it is asked
 	t.Cleanup(func() { s.vt.InputPipe().(io.Closer).Close() })
@@ -70,7 +72,7 @@ func (s *screen) text() string {
 // shows waits until the screen is that of a file.
 func (s *screen) shows(name string) {
 	s.t.Helper()
-	file := filepath.Join("testdata", "screens", fmt.Sprintf("%s-%dx%d.txt", name, s.vt.Width(), s.vt.Height()))
+	file := filepath.Join("testdata", "screens", fmt.Sprintf("%s-%dx%d.txt", name, s.cols, s.rows))
 	if *updateScreens {
 		time.Sleep(2 * time.Second)
 		if err := os.WriteFile(file, []byte(s.text()), 0o644); err != nil {

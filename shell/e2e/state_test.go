@@ -91,6 +91,19 @@ func (h *home) nothingLeft(t testing.TB, before engineState) {
 	})
 }
 
+// awaitClients waits until the engine has so many connections: a request that has been given up is over in the engine when its connection has gone.
+func (h *home) awaitClients(t testing.TB, n int) {
+	t.Helper()
+	await(t, fmt.Sprint(n, " clients of the engine"), func() (bool, string) {
+		b, err := os.ReadFile("/proc/net/unix")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets := strings.Count(string(b), " "+h.socket()+"\n") // one of them listens
+		return sockets == n+1, fmt.Sprint(sockets - 1)
+	})
+}
+
 // unmarshal reads JSON that must be what v describes, no more.
 func unmarshal(t testing.TB, text string, v any) {
 	t.Helper()

@@ -31,6 +31,9 @@ func TestTopKillsATree(t *testing.T) {
 func TestTopLooksAndMarks(t *testing.T) {
 	h := newHome(t)
 	h.output(t, "-c", "run -d --name one $APPS/tick.kx; run -d --name two $APPS/tick.kx; run -d --name three $APPS/tick.kx")
+	for _, name := range []string{"one", "two"} { // from then on it sleeps
+		h.logged(t, name, "tick 1\n")
+	}
 	term := h.terminal(t, "top", "-d", "0.2")
 	term.expect("three")
 	term.send("fname~o & mem<1G & stat=S\rd")

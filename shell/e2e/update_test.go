@@ -3,9 +3,9 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"kxsh/engine"
 )
@@ -50,6 +50,14 @@ func (h *home) sees(t *testing.T, pid string, n int) string {
 func (h *home) thread(t *testing.T, pid, where string) {
 	t.Helper()
 	h.output(t, "-c", fmt.Sprintf("kill -USR2 %s; for i in $(seq 500); do logs %s | grep -q '^%s' && break; sleep 0.02; done", pid, pid, where))
+}
+
+// waiting starts an update, or the way back, of a library that a thread is in, and returns when it says so, which it does on a terminal.
+func (h *home) waiting(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	term := h.terminal(t, args...)
+	term.expect("waits for thread")
+	return term
 }
 
 // counted is what it says in a round, with a total, by a version of the library. What points to text of the first version keeps that.
@@ -119,10 +127,10 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("with a thread in it: status %d\n%s%s", code, out, errs)
 	}
 	h.wantSeen(t, pid, 4, 207, 2)
-	out, errs, code = h.run(t, "-c", fmt.Sprintf("rollback %s libcounter.so & sleep 0.2; kill -USR2 %s; wait $!", pid, pid))
-	if code != 0 || !strings.Contains(out, "/libcounter.so instead of "+next) {
-		t.Errorf("when it leaves: status %d\n%s%s", code, out, errs)
-	}
+	back := h.waiting(t, "rollback", pid, "libcounter.so")
+	h.output(t, "kill", "-USR2", pid)
+	back.expect(regexp.QuoteMeta("/libcounter.so instead of " + next))
+	back.exit(0)
 	h.wantSeen(t, pid, 5, 208, 1)
 	if out := h.output(t, "events"); strings.Count(out, "updated") != 2 || !strings.Contains(out, "update refused") {
 		t.Errorf("events:\n%s", out)
@@ -212,8 +220,7 @@ func TestUpdateEngineKilled(t *testing.T) {
 	pid := h.server(t, app)
 	h.wantSeen(t, pid, 1, 6, 1)
 	h.thread(t, pid, "inside")
-	s := h.start(t, "update", "--timeout", "60s", pid, next, "libcounter.so")
-	time.Sleep(300 * time.Millisecond) // it waits
+	s := h.waiting(t, "update", "--timeout", fmt.Sprint(2*patience), pid, next, "libcounter.so")
 	h.killEngine(t)
 	s.exit(1)
 	h.wantSeen(t, pid, 2, 7, 1)

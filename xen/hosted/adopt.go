@@ -145,15 +145,34 @@ func older(id xen.DomID, a, b stray, key string) stray {
 	return stays
 }
 
-// dying tells whether a process has been killed, though its memory may still be being taken apart.
+// dying tells whether a process has been killed, though its memory may still be being taken apart, or it may not have heard of it yet.
 func (s stray) dying() bool {
 	const exiting = 4 // PF_EXITING, include/linux/sched.h; the ninth field
+	if killPending(s.pid) {
+		return true
+	}
 	fields, err := procStat(s.pid)
 	if err != nil || startOf(fields) != s.start || fields[0][0] == 'Z' || fields[0][0] == 'X' {
 		return true
 	}
 	flags, _ := strconv.ParseUint(string(fields[9-3]), 10, 64)
 	return flags&exiting != 0
+}
+
+// killPending tells whether a SIGKILL waits for a process's turn: on a busy machine that can take a while.
+func killPending(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(status)) {
+		if name, set, _ := strings.Cut(line, ":"); name == "SigPnd" || name == "ShdPnd" { // of its first thread, and of all
+			if n, _ := strconv.ParseUint(strings.TrimSpace(set), 16, 64); n&(1<<(unix.SIGKILL-1)) != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // endStub kills a process that is no domain, if it is still the one that was seen.

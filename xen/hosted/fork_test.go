@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -175,6 +176,45 @@ func TestForkUnborn(t *testing.T) {
 	xentest.AsForker(t, c).Born()
 	d.Tell(int64(c.ID()))
 	remove(t, d.Child())
+}
+
+// TestDying holds that a process which has been killed is known for dying at once, though it has not come to its turn to hear of it: its engine took it for
+// dead, and let another go on in its place.
+func TestDying(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil { // the other has it, too, and waits for it
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &all)
+	for range 20 {
+		cmd := exec.Command("sleep", "100")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := cmd.Process.Pid
+		start, err := startTime(pid)
+		if err == nil {
+			err = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+		}
+		s := stray{pid, start}
+		before := s.dying()
+		unix.Kill(pid, unix.SIGKILL)
+		after := s.dying()
+		cmd.Wait()
+		if err != nil || before || !after {
+			t.Fatalf("dying: %v before and %v after it was killed; %v", before, after, err)
+		}
+	}
 }
 
 // TestForkDelay has a domain that was told to fork not come to it, and one whose child does not come to rest: forks of another

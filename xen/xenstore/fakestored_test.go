@@ -200,7 +200,7 @@ func (s *stored) with(f func()) {
 func (s *stored) becomes(t *testing.T, want map[string]string) {
 	t.Helper()
 	var got map[string]string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if got = s.content(); maps.Equal(got, want) {
 			return
 		}
