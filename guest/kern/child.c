@@ -12,6 +12,7 @@
 struct child {
 	struct list_node node;
 	int pid;
+	int group; /* of its birth: a group of its own that it makes is not told to us */
 	int dead;
 	int news;  /* status is worth a report */
 	int early; /* it has told its end itself, and the engine has not */
@@ -46,6 +47,7 @@ void child_born(struct child *c, int pid)
 {
 	parent_once = 1;
 	c->pid = pid;
+	c->group = process_group();
 	list_add_tail(&children, &c->node);
 }
 
@@ -187,10 +189,10 @@ void signal_family(int sig)
 
 /* ---- waiting ---- */
 
-/* pid as waitpid(2) has it. Children are all of one group as long as they make none of their own. */
+/* pid as waitpid(2) has it. */
 static int matches(const struct child *c, long pid)
 {
-	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || pid == 0 || -pid == process_group();
+	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || c->group == (pid ? -pid : process_group());
 }
 
 static int wanted_news(const struct child *c, long options)

@@ -287,6 +287,11 @@ static uint32_t look(struct queue *q, int64_t wanted, long flags, uint32_t *befo
 	for (uint32_t n = 0, at = RELAXED(q->first); n < ALL_UNITS && (u = unit_at(q, at)); n++, last = at, at = RELAXED(u->link)) {
 		int64_t type = type_of(u);
 
+		if (flags & MSG_COPY) { /* wanted is a number, from 0 */
+			if (wanted == n)
+				return at;
+			continue;
+		}
 		if (!matches(type, wanted, flags) || (found && type >= least))
 			continue;
 		*before = last;
@@ -317,11 +322,15 @@ static long take(struct object *o, char *message, size_t room, int64_t wanted, l
 		return -EIO;
 	if (size > room && !(flags & MSG_NOERROR))
 		return -E2BIG;
+	if (size > room && flags & MSG_COPY)
+		return -EINVAL; /* as Linux: the copy is whole */
 	if (copy_out(message, &type, sizeof(type)))
 		return -EFAULT;
 	err = copy(q, u, message + sizeof(type), MIN(size, room), true);
 	if (err)
 		return err;
+	if (flags & MSG_COPY)
+		return (long)size;
 	link = RELAXED(u->link);
 	if (previous)
 		ipc_set(&previous->link, link);
@@ -347,8 +356,8 @@ long sys_msgrcv(long id, long message, long size, long type, long flags)
 	id = (int)id;
 	if (id < 0 || size < 0)
 		return -EINVAL;
-	if (flags & MSG_COPY)
-		return flags & IPC_NOWAIT && !(flags & MSG_EXCEPT) ? -ENOSYS : -EINVAL;
+	if (flags & MSG_COPY && (!(flags & IPC_NOWAIT) || flags & MSG_EXCEPT))
+		return -EINVAL;
 	for (;; waited = true) {
 		r = ipc_begin();
 		if (r)
@@ -363,7 +372,7 @@ long sys_msgrcv(long id, long message, long size, long type, long flags)
 		if (r)
 			return r;
 	}
-	if (r >= 0) {
+	if (r >= 0 && !(flags & MSG_COPY)) {
 		if (RELAXED(queue_of(o)->full)) { /* else those who wait want messages, not room */
 			ipc_set(&queue_of(o)->full, 0);
 			ipc_happened(o);

@@ -1,4 +1,4 @@
-/* ipccases.c: cases of pipes, signals, waits and forks that the manual pages name and no other file has (see cases.txt). */
+/* ipccases.c: cases of pipes, signals, waits and forks that the manual pages name and no other file has (see ipc-cases.txt). */
 #include "test.h"
 
 #include <limits.h>
@@ -148,6 +148,74 @@ void test_pipe_wakes_readers(void)
 	EQ(write(p[1], "b", 1), 1);
 	for (int r = 0; r < 2; r++)
 		EQ(ended(pids[r]), 0);
+	/* The last writer goes: that wakes both at once. */
+	for (int r = 0; r < 2; r++)
+		IN_CHILD(pids[r]) {
+			close(p[1]);
+			EQ(read(p[0], page, 1), 0);
+		}
+	sleep_ms(10);
+	close(p[1]);
+	for (int r = 0; r < 2; r++)
+		EQ(ended(pids[r]), 0);
+}
+
+/* The bytes of several writers, in blocks of one letter each, read without waiting or with it. Blocks of at most PIPE_BUF stay whole. */
+static void read_blocks(const int *p, size_t size, int blocks)
+{
+	enum { WRITERS = 5 };
+	static char block[5000];
+	size_t got[WRITERS] = {0}, at = 0;
+	pid_t pids[WRITERS];
+	char letter = 0;
+	ssize_t n;
+
+	for (int w = 0; w < WRITERS; w++)
+		IN_CHILD(pids[w]) {
+			close(p[0]);
+			memset(block, 'a' + w, size);
+			for (int i = 0; i < blocks; i++)
+				EQ(write(p[1], block, size), size);
+		}
+	close(p[1]);
+	while ((n = read(p[0], block, size)) != 0) {
+		if (n < 0) {
+			EQ(errno, EAGAIN);
+			sleep_ms(1);
+			continue;
+		}
+		for (ssize_t i = 0; i < n; i++, at++) {
+			CHECK(block[i] >= 'a' && block[i] < 'a' + WRITERS);
+			if (at % size && size <= PIPE_BUF)
+				EQ(block[i], letter);
+			letter = block[i];
+			got[letter - 'a']++;
+		}
+	}
+	for (int w = 0; w < WRITERS; w++) {
+		EQ(ended(pids[w]), 0);
+		EQ(got[w], size * (size_t)blocks);
+	}
+	close(p[0]);
+}
+
+/* Pipes with and without a name. */
+void test_pipe_io(void)
+{
+	int p[2];
+
+	EQ(mkfifo("named", 0600), 0);
+	for (int i = 0; i < 8; i++) {
+		if (i & 1) {
+			EQ(pipe(p), 0);
+		} else {
+			p[0] = open("named", O_RDONLY | O_NONBLOCK);
+			p[1] = open("named", O_WRONLY);
+			CHECK(p[0] >= 0 && p[1] >= 0);
+		}
+		EQ(fcntl(p[0], F_SETFL, i & 2 ? O_NONBLOCK : 0), 0);
+		read_blocks(p, i & 4 ? 5000 : 4090, i & 4 ? 10 : 100);
+	}
 }
 
 void test_wait_errors(void)
@@ -187,6 +255,13 @@ void test_fork_numbers(void)
 	for (int i = 0; i < MANY; i++) {
 		EQ(kill(pids[i], SIGTERM), 0);
 		EQ(ended(pids[i]), SIGTERM);
+	}
+	/* Nor has the next one the number of the last. */
+	for (int i = 0; i < MANY; i++) {
+		IN_CHILD(pids[i])
+			;
+		EQ(ended(pids[i]), 0);
+		CHECK(!i || pids[i] != pids[i - 1]);
 	}
 }
 

@@ -204,7 +204,14 @@ extern int children;              /* how many fork_many makes: -n */
 	/* ipccases.c */                                                                          \
 	T(kill_each, NAMED) T(kill_cannot_be_caught, NAMED) T(pipe_no_descriptors, NAMED)                \
 	T(pipe_readers, NAMED) T(pipe_wakes_readers, NAMED) T(wait_errors, NAMED) T(fork_numbers, NAMED)   \
-	T(fork_environment, NAMED)
+	T(fork_environment, NAMED) T(pipe_io, NAMED)                                                       \
+	/* waitcases.c */                                                                         \
+	T(wait_many, NAMED) T(wait_groups, NAMED) T(wait_busy, NAMED) T(waitid_which, NAMED)             \
+	T(kill_caught, NAMED) T(vfork_same, NAMED)                                                \
+	/* sysvcases.c */                                                                         \
+	T(msg_copy, NAMED) T(sem_permissions, NAMED) T(sem_undo_thread, NAMED) T(shm_addresses, NAMED)   \
+	T(shm_both, NAMED) T(shm_permissions, NAMED) T(msg_no_room, NAMED) T(sem_no_room, NAMED)         \
+	T(shm_no_room, NAMED)
 
 #define DECLARE_TEST(name, where) void test_##name(void);
 TESTS(DECLARE_TEST)

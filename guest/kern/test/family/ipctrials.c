@@ -17,6 +17,8 @@ long sys_shmdt(long va), sys_shmctl(long id, long cmd, long user);
 #define GETVAL 12
 #define SETVAL 16
 #define UNDO 0x1000
+#define MSG_NOERROR 010000
+#define MSG_COPY 040000
 
 static struct {
 	int64_t type;
@@ -142,7 +144,7 @@ static void act(long *ids)
 	for (int i = 0; i < 3; i++)
 		ops[i].index = (uint16_t)random_below_(200), ops[i].by = (int16_t)(random_below_(5) - 2), ops[i].flags = UNDO | (random_below_(2) ? IPC_NOWAIT : 0);
 	m.type = 1 + random_below_(5);
-	switch (random_below_(14)) {
+	switch (random_below_(15)) {
 	case 0: case 1: case 2:
 		sys_msgsnd(ids[0], (long)&m, random_below_(sizeof(m.text)), random_below_(2) ? IPC_NOWAIT : 0);
 		break;
@@ -175,6 +177,10 @@ static void act(long *ids)
 	case 12:
 		sys_semctl(ids[1], 0, IPC_RMID, 0);
 		ids[1] = sys_semget(7, 200, IPC_CREAT | 0600);
+		break;
+	case 13:
+		sys_msgrcv(ids[0], (long)&m, random_below_(2) ? sizeof(m.text) : 0, (long)random_below_(9) - 4,
+			IPC_NOWAIT | MSG_COPY | (random_below_(2) ? MSG_NOERROR : 0));
 		break;
 	default:
 		sys_shmctl(ids[2], IPC_RMID, 0);
