@@ -85,8 +85,13 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return fmt.Errorf("(%s): the job has ended", arg)
 		}
 		j.deliver(sig)
-		if j.stoppedAs() != 0 && !stops(sig) {
-			c.shell.letGo(j, false)
+		switch {
+		case !stops(sig):
+			if j.stoppedAs() != 0 {
+				c.shell.letGo(j, false)
+			}
+		case sig != 0 && c.shell.control != nil && j.stop() && j.programs().number() == 0: // which would tell when they have stopped
+			c.shell.stopped(j)
 		}
 		return nil
 	}

@@ -19,6 +19,8 @@ type Config struct {
 	Peek func() (engine.API, error)
 	// CC is the C compiler driver, guest.CC.
 	CC func(args, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	// Self is the command line that runs a command of Own; nil: they run here.
+	Self []string
 	// Version is what kxsh version prints.
 	Version string
 	// StateDir holds the history and the roots made by run --root DIR.
