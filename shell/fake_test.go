@@ -69,7 +69,7 @@ func fakeConfig() Config {
 	}
 	return Config{
 		Engine: get, Peek: get, Version: "test", StateDir: os.Getenv("KXSH_TEST_STATE"), Color: "auto",
-		CC: func(args, env []string, dir string, _ io.Reader, stdout, _ io.Writer) int {
+		CC: func(_ context.Context, args, env []string, dir string, _ io.Reader, stdout, _ io.Writer) int {
 			fmt.Fprintln(stdout, "cc", strings.Join(args, " "))
 			return len(args)
 		},

@@ -337,6 +337,6 @@ var ccCommand = Command{
 			c.shell.helpOn(c.Stdout, c.cmd, c.style())
 			return nil
 		}
-		return Status(c.shell.cfg.CC(c.Args, c.Environ, c.Dir, c.Stdin, streamOf(c.Stdout).(io.Writer), streamOf(c.Stderr).(io.Writer)))
+		return Status(c.shell.cfg.CC(c, c.Args, c.Environ, c.Dir, c.Stdin, streamOf(c.Stdout).(io.Writer), streamOf(c.Stderr).(io.Writer)))
 	},
 }
