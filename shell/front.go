@@ -88,6 +88,7 @@ func newJobControl(tty *os.File, main *job) *jobControl {
 	if err != nil || group != unix.Getpgrp() {
 		return nil
 	}
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))) // one is taken while a program is being started, by which startQuietly must not be kept from its look
 	return &jobControl{tty: tty, own: group, front: main}
 }
 

@@ -120,8 +120,14 @@ func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 			front := control.inFront(j)
 			if err = g.start(cmd, control.tty, front); err != nil && front && g.number() == 0 {
 				control.give(control.own) // the child had it already
-			} else if err == nil && j.stoppedAs() != 0 { // just now
+			} else if j := x.whole(); err == nil && j.stoppedAs() != 0 { // just now, and the program may have taken the terminal since
 				g.kill(syscall.SIGTSTP)
+				if front && !control.inFront(j) && control.has(g.number()) {
+					control.give(control.own)
+				}
+				if x.whole().stoppedAs() == 0 { // and it has gone on
+					g.kill(syscall.SIGCONT)
+				}
 			}
 		} else {
 			if x.job.id != 0 {

@@ -232,6 +232,9 @@ func (j *job) deliver(sig syscall.Signal) {
 	if g := j.programs(); g.number() != 0 {
 		if sig != syscall.SIGINT || !g.isTerminals() {
 			g.kill(sig)
+			if !harmless(sig) { // of which what is stopped would not hear
+				g.kill(syscall.SIGCONT)
+			}
 		}
 	} else if !fromTerminal {
 		for _, p := range procs {
