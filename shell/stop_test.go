@@ -101,6 +101,8 @@ func TestJobControlOfReaders(t *testing.T) {
 	s.stopHere("read x")
 	s.line("bg; sleep 0.3")
 	s.expect(`\[3\]\+  Stopped    read x\r\n`) // there is nobody to read
+	s.line("wait %3; echo status $?; wait; echo all $?")
+	s.expect(`wait: \(%3\): is stopped: fg or bg lets it go on\r\nstatus 148\r\nwait: \(%3\): is stopped.*\r\nall 0\r\n`)
 	s.line("kill %3; wait %3; echo status $?")
 	s.expect("status 143\r\n")
 	s.line("exit")
