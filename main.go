@@ -176,6 +176,7 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		},
 		Peek:      func() (engine.API, error) { return dial(nil) },
 		CC:        guest.CC,
+		Self:      []string{self, "--hypervisor", s.hypervisor, "--color", s.color},
 		Version:   version,
 		StateDir:  s.state,
 		Libraries: guest.Libraries(),
@@ -265,6 +266,7 @@ func topCommand(theme, layout string) shell.Command {
 				o.ASCII = true
 			}
 			if !o.Batch {
+				o.Out = shell.Terminal(c.Stdout)
 				c.StopsBySignal()
 			}
 			return tui.Top(c, api, o)
@@ -280,6 +282,7 @@ func benchCommand(self, hypervisor string) shell.Command {
 			"redis and web ask servers in pVMs, and the same ones as processes, by redis-benchmark (apt-get install redis-tools) and wrk (apt-get install wrk); they\n" +
 			"need the programs that make ports builds.",
 		Examples: []string{"bench boot", "bench --json boot fork | jq .series", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --quick --html report.html all", "bench --prepare programs"},
+		Own:      true,
 		Args:     shell.Choice, Choices: append(bench.Names(), bench.All), Several: true, About: bench.About(),
 		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},
 		Flags: func(f *pflag.FlagSet) {

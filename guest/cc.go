@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,16 +56,16 @@ var (
 //	-kx-memory=SIZE   RAM that the program wants
 //	-kx-root=DIR|TAR  root file system, appended to the image
 //
-// It runs in dir (empty: here) with the environment env and returns the exit status.
-func CC(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int {
-	status, err := cc(args, env, dir, stdin, stdout, stderr)
-	if err != nil {
+// It runs in dir (empty: here) with the environment env and returns the exit status. The end of ctx interrupts it.
+func CC(ctx context.Context, args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int {
+	status, err := cc(ctx, args, env, dir, stdin, stdout, stderr)
+	if err != nil && ctx.Err() == nil {
 		fmt.Fprintf(stderr, "cc: %v\n", err)
 	}
 	return status
 }
 
-func cc(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+func cc(ctx context.Context, args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	a, err := parseCC(args, dir)
 	if err != nil {
 		return exitUsage, err
@@ -85,7 +86,8 @@ func cc(args []string, env []string, dir string, stdin io.Reader, stdout, stderr
 	if err != nil {
 		return exitFailed, fmt.Errorf("%s -print-file-name=include: %w", gcc, err)
 	}
-	cmd := exec.Command(gcc, a.gccArgs(sdk, strings.TrimSpace(string(include)))...)
+	cmd := exec.CommandContext(ctx, gcc, a.gccArgs(sdk, strings.TrimSpace(string(include)))...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // on which it takes away what it has begun
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, dir, stdout, stderr
 	if a.stdin {
 		cmd.Stdin = stdin

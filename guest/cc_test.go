@@ -3,6 +3,7 @@ package guest
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	debugelf "debug/elf"
 	"io"
 	"os"
@@ -19,7 +20,7 @@ import (
 func cant(t *testing.T, dir string, env []string, args ...string) (int, string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	status := CC(args, env, dir, nil, &stdout, &stderr)
+	status := CC(context.Background(), args, env, dir, nil, &stdout, &stderr)
 	if status == 0 || stdout.Len() > 0 {
 		t.Errorf("cc %s: status %d, stdout %q", strings.Join(args, " "), status, stdout.String())
 	}
@@ -184,7 +185,7 @@ func parseLibrary(t *testing.T, path string) *elf.Library {
 func TestStdin(t *testing.T) {
 	dir := t.TempDir()
 	var stderr bytes.Buffer
-	status := CC([]string{"-x", "c", "-", "-o", "a.kx"}, os.Environ(), dir, strings.NewReader("int main(void) { return 0; }"), io.Discard, &stderr)
+	status := CC(context.Background(), []string{"-x", "c", "-", "-o", "a.kx"}, os.Environ(), dir, strings.NewReader("int main(void) { return 0; }"), io.Discard, &stderr)
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr.String())
 	}
@@ -236,7 +237,7 @@ func TestFailures(t *testing.T) {
 		"-x c /dev/null -oa": "main",
 	} {
 		var stdout, stderr bytes.Buffer
-		status := CC(strings.Fields(args), os.Environ(), dir, nil, &stdout, &stderr)
+		status := CC(context.Background(), strings.Fields(args), os.Environ(), dir, nil, &stdout, &stderr)
 		if status != 1 || !strings.Contains(stderr.String(), want) {
 			t.Errorf("cc %s: status %d\n%s", args, status, stderr.String())
 		}

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 func compile(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if status := CC(args, os.Environ(), dir, nil, &stdout, &stderr); status != 0 || stderr.Len() > 0 {
+	if status := CC(context.Background(), args, os.Environ(), dir, nil, &stdout, &stderr); status != 0 || stderr.Len() > 0 {
 		t.Fatalf("cc %s: status %d\n%s", strings.Join(args, " "), status, stderr.String())
 	}
 	return stdout.String()

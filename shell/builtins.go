@@ -269,18 +269,16 @@ func (x *execution) read() error {
 		args = append(args, a)
 	}
 	if f, ok := x.hc.Stdin.(*os.File); ok && f != nil {
-		x.inFrontToRead(f)
 		ctx, cancel := context.WithCancelCause(x.ctx)
 		defer cancel(nil)
-		c := &Call{Context: ctx, cancel: cancel}
+		c := &Call{Context: ctx, cancel: cancel, shell: x.shell, job: x.job}
 		x.job.enter(c)
-		err := readable(ctx, f)
-		jobNow(x.ctx, x.job).leave(c)
-		x.shell.takeTerminal(f)
+		err := c.execution().readable(f)
+		x.job.leave(c)
 		var sig signalled
 		if err != nil && errors.As(context.Cause(ctx), &sig) {
-			if syscall.Signal(sig) == syscall.SIGINT && !x.job.hasTrap(syscall.SIGINT) {
-				x.job.doom(128 + int(sig))
+			if j := jobNow(ctx, x.job); syscall.Signal(sig) == syscall.SIGINT && !j.hasTrap(syscall.SIGINT) {
+				j.doom(128 + int(sig))
 			}
 			return x.statusOf(128 + int(sig))
 		}

@@ -77,7 +77,9 @@ func (c *Call) Path(p string) string {
 func Terminal(w any) *os.File { return terminalOf(w) }
 
 // takeSignals hands the signals that would cancel the call to f until the call ends. f reports whether it took one: what comes too late is left to the shell.
+// A stop is one of them from then on; in a job that is stopped already the call waits here.
 func (c *Call) takeSignals(f func(syscall.Signal) (took bool)) {
+	c.hold()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.onSignal = f
@@ -95,6 +97,17 @@ func (c *Call) StopsBySignal() {
 		}
 		return true
 	})
+}
+
+// execution is what the call serves.
+func (c *Call) execution() *execution { return &execution{ctx: c.Context, shell: c.shell, job: c.job} }
+
+// hold waits while the job is stopped, unless the command sees to that itself. It returns an error if the call has been ended meanwhile.
+func (c *Call) hold() error {
+	if c.takesSignals() {
+		return nil
+	}
+	return c.execution().hold()
 }
 
 // endsSoon tells whether a signal ends the call: the commands of a pipeline get it one after the other, and one's end may be seen before.
@@ -130,18 +143,20 @@ func (s *Shell) runCommand(c *Call, cmd *Command, args []string) int {
 	c.cmd, c.words = cmd, args
 	c.Context, c.cancel = context.WithCancelCause(c.Context)
 	defer c.cancel(nil)
-	out := &pipeWriter{w: c.Stdout}
-	if terminalOf(c.Stdout) == nil {
-		c.Stdout = out
-	}
+	out := &output{c: c, w: c.Stdout}
+	c.Stdout, c.Stderr = out, &output{c: c, w: c.Stderr}
 	if err := c.parse(args); err != nil {
 		return c.report(err)
 	}
-	defer func() { jobNow(c, c.job).leave(c) }()
+	defer c.job.leave(c)
 	c.job.enter(c)
-	endPage := c.paged()
-	err := cmd.Run(c)
-	endPage()
+	err := c.hold()
+	if err == nil {
+		endPage := c.paged()
+		err = cmd.Run(c)
+		c.hold() // a job that is stopped does not end
+		endPage()
+	}
 	if cause := context.Cause(c.Context); c.Err() != nil && err != nil {
 		var sig signalled
 		if errors.As(cause, &sig) {
@@ -235,25 +250,37 @@ func codeOf(err error) engine.Code {
 	return ""
 }
 
-// pipeWriter remembers that its reader has gone.
-type pipeWriter struct {
+// output is where a command writes to. What is written waits while its job is stopped, and it remembers that the reader of a pipe has gone.
+type output struct {
+	c      *Call
 	w      io.Writer
 	mu     sync.Mutex
 	broken bool
 }
 
-func (p *pipeWriter) Write(b []byte) (int, error) {
-	n, err := p.w.Write(b)
+func (o *output) Write(b []byte) (int, error) {
+	if err := o.c.hold(); err != nil {
+		return 0, err
+	}
+	n, err := o.w.Write(b)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		p.mu.Lock()
-		p.broken = true
-		p.mu.Unlock()
+		o.mu.Lock()
+		o.broken = true
+		o.mu.Unlock()
 	}
 	return n, err
 }
 
-func (p *pipeWriter) isBroken() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.broken
+func (o *output) isBroken() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.broken
+}
+
+// streamOf is what a command's output goes to: a program of the host gets that itself.
+func streamOf(w any) any {
+	if o, ok := w.(*output); ok {
+		return o.w
+	}
+	return w
 }

@@ -241,7 +241,13 @@ func (s *session) followSize(ctx context.Context, out *os.File) {
 func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 	in := s.call.Stdin
 	if f, ok := in.(*os.File); ok && f != nil {
-		in = &reader{ctx: ctx, f: f, ready: func() { s.call.shell.takeTerminal(f) }}
+		in = &reader{f: f, wait: func(f *os.File) error {
+			if err := readable(ctx, f); err != nil {
+				return err
+			}
+			s.call.shell.takeTerminal(f)
+			return nil
+		}}
 	}
 	if in == nil {
 		s.con.CloseSend()

@@ -26,6 +26,7 @@ var born = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 //	cat     copies standard input until its end; on a terminal echoes and takes Ctrl-C, Ctrl-D
 //	spin    runs until a signal ends it
 //	flood   writes until a signal ends it
+//	tick    counts until a signal ends it
 //	crash   dies of SIGSEGV with a report on the kernel stream
 //	foreign is a domain that somebody else made
 //	size    prints its terminal's size, and again when it changes
@@ -68,7 +69,7 @@ func fakeConfig() Config {
 	}
 	return Config{
 		Engine: get, Peek: get, Version: "test", StateDir: os.Getenv("KXSH_TEST_STATE"), Color: "auto",
-		CC: func(args, env []string, dir string, _ io.Reader, stdout, _ io.Writer) int {
+		CC: func(_ context.Context, args, env []string, dir string, _ io.Reader, stdout, _ io.Writer) int {
 			fmt.Fprintln(stdout, "cc", strings.Join(args, " "))
 			return len(args)
 		},
@@ -244,6 +245,14 @@ func (f *fake) program(p *fakePVM, word string, r engine.RunRequest) {
 		}
 	case "flood":
 		for say(engine.Stdout, "%s\n", strings.Repeat("x", 1000)) {
+		}
+	case "tick":
+		for n := 1; say(engine.Stdout, "tick %d\n", n); n++ {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-p.done:
+				return
+			}
 		}
 	case "cat":
 		f.cat(p, say, r)
@@ -463,15 +472,15 @@ func (f *fake) Logs(_ context.Context, pid int, o engine.LogOptions) (engine.Log
 	}
 	p.keptMu.Lock()
 	defer p.keptMu.Unlock()
-	list := slices.Clone(p.kept)
+	l := &fakeLog{p: p, follow: o.Follow, closed: make(chan struct{})}
 	if o.Lines >= 0 {
-		list = list[max(0, len(list)-o.Lines):]
+		l.next = max(0, len(p.kept)-o.Lines)
 	}
-	return &fakeLog{list: list, p: p, follow: o.Follow, closed: make(chan struct{})}, nil
+	return l, nil
 }
 
 type fakeLog struct {
-	list   []engine.Chunk
+	next   int
 	p      *fakePVM
 	follow bool
 	closed chan struct{}
@@ -480,20 +489,29 @@ type fakeLog struct {
 }
 
 func (l *fakeLog) Recv() (engine.Chunk, error) {
-	if len(l.list) > 0 {
-		c := l.list[0]
-		l.list = l.list[1:]
-		return c, nil
-	}
-	if l.follow {
+	for {
+		ended := !l.follow
 		select {
 		case <-l.p.done:
+			ended = true
 		case <-l.closed:
 			return engine.Chunk{}, io.ErrClosedPipe
+		default:
 		}
+		l.p.keptMu.Lock()
+		kept := l.p.kept
+		l.p.keptMu.Unlock()
+		if l.next < len(kept) {
+			l.next++
+			return kept[l.next-1], nil
+		}
+		if ended {
+			return engine.Chunk{}, io.EOF
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
-	return engine.Chunk{}, io.EOF
 }
+
 func (l *fakeLog) Lost() int64 {
 	if l.p.Name == "lossy" {
 		return 2048

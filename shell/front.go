@@ -34,6 +34,43 @@ func jobNow(ctx context.Context, j *job) *job {
 	return j
 }
 
+// whole is the job that x is a part of, and stops with: also what a subshell runs, or a script without #!.
+func (x *execution) whole() *job {
+	o := x.outer()
+	j := o.job
+	for j.within != nil {
+		j = j.within
+	}
+	return jobNow(o.ctx, j)
+}
+
+// canStop reports whether somebody would let x go on: it was typed, or began with &. A start file and the trap of EXIT were not.
+func (x *execution) canStop() bool {
+	return x.whole().id != 0 || x.outer().ctx.Value(statementKey{}) != nil
+}
+
+// gate is closed when x goes on; nil: it is not stopped.
+func (x *execution) gate() <-chan struct{} {
+	if !x.canStop() {
+		return nil
+	}
+	return x.whole().held()
+}
+
+// hold waits while x is stopped. It returns an error if x has been ended meanwhile.
+func (x *execution) hold() error {
+	for gate := x.gate(); gate != nil; gate = x.gate() {
+		select {
+		case <-gate:
+		case <-x.ctx.Done():
+		}
+		if x.ctx.Err() != nil {
+			return context.Cause(x.ctx)
+		}
+	}
+	return nil
+}
+
 // jobControl is the terminal of a shell that has job control.
 type jobControl struct {
 	tty *os.File
@@ -51,6 +88,7 @@ func newJobControl(tty *os.File, main *job) *jobControl {
 	if err != nil || group != unix.Getpgrp() {
 		return nil
 	}
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))) // one is taken while a program is being started, by which startQuietly must not be kept from its look
 	return &jobControl{tty: tty, own: group, front: main}
 }
 
@@ -148,8 +186,7 @@ func (s *Shell) typed(r *interp.Runner, st *syntax.Stmt, text string) (int, *int
 	}
 	j := s.startJob(s.main, text, false)
 	j.name(0)
-	s.main.moveTo(j)
-	run.job.Store(j)
+	s.main.moveTo(j, run)
 	go func() { j.finish(s.status(<-done)) }()
 	fmt.Fprintf(s.cfg.Stderr, "\n%s\n", s.jobLine(j, '+', false, true))
 	return s.setStatus(before, 128+int(syscall.SIGTSTP)), before
@@ -189,10 +226,14 @@ func (x *execution) follow(pid int, g *group) {
 		change := nextChange(pid)
 		switch change.code {
 		case cldStopped:
-			j := jobNow(x.ctx, x.job)
+			j := x.whole()
 			wants := change.sig == syscall.SIGTTIN || change.sig == syscall.SIGTTOU
 			if wants && s.control.inFront(j) {
 				s.control.give(g.number())
+				g.kill(syscall.SIGCONT)
+				continue
+			}
+			if !x.canStop() {
 				g.kill(syscall.SIGCONT)
 				continue
 			}
@@ -204,21 +245,36 @@ func (x *execution) follow(pid int, g *group) {
 			}
 		case cldContinued:
 			g.note(pid, false)
-			jobNow(x.ctx, x.job).markGoing()
+			x.whole().markGoing()
 		default:
 			return
 		}
 	}
 }
 
-// inFrontToRead stops a job that would read the terminal from behind the prompt, until fg brings it to the front.
-func (x *execution) inFrontToRead(f *os.File) {
-	control := x.shell.control
-	if control == nil || terminalOf(f) == nil {
-		return
+// readable waits until a read of f would not block. A job that would read the terminal from behind the prompt is stopped, until fg brings it to the front: what is
+// typed meanwhile is for somebody else.
+func (x *execution) readable(f *os.File) error {
+	s := x.outer().shell
+	mayRead := func() bool {
+		return s.control == nil || terminalOf(f) == nil || s.control.inFront(x.whole()) && x.gate() == nil
 	}
-	for j := jobNow(x.ctx, x.job); !control.inFront(j); j.hold() {
-		x.shell.stopped(j)
+	for {
+		for !mayRead() {
+			if j := x.whole(); j.stoppedAs() == 0 {
+				s.stopped(j)
+			}
+			if err := x.hold(); err != nil {
+				return err
+			}
+		}
+		if err := readable(x.ctx, f); err != nil {
+			return err
+		}
+		if mayRead() {
+			s.takeTerminal(f)
+			return nil
+		}
 	}
 }
 
@@ -247,7 +303,7 @@ func (x *execution) end(cmd *exec.Cmd, g *group) error {
 	if last && x.shell.control.has(id) {
 		x.shell.control.takeBack(st.Signaled())
 	}
-	j := jobNow(x.ctx, x.job)
+	j := x.whole()
 	if st.Signaled() && st.Signal() == syscall.SIGINT && x.shell.control.inFront(j) && g.interruptedFirst() {
 		j.deliver(syscall.SIGINT)
 	}

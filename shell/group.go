@@ -2,8 +2,13 @@ package shell
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,7 +45,7 @@ func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
 		attr.Foreground, attr.Ctty = true, int(tty.Fd())
 	}
 	cmd.SysProcAttr = attr
-	if err := cmd.Start(); err != nil {
+	if err := startQuietly(cmd); err != nil {
 		return err
 	}
 	if g.id == 0 {
@@ -48,6 +53,36 @@ func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
 	}
 	g.members[cmd.Process.Pid] = member{since: time.Now()}
 	return nil
+}
+
+// startLook is how long a program may take to start before it is looked after.
+const startLook = 20 * time.Millisecond
+
+// startQuietly is cmd.Start for a program that the terminal's signals reach from before its exec, which Start waits for with its thread: one that Ctrl-Z stops
+// then is let go on.
+func startQuietly(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	list := fmt.Sprintf("/proc/self/task/%d/children", unix.Gettid())
+	before, _ := os.ReadFile(list)
+	started := make(chan struct{})
+	defer close(started)
+	go func() {
+		for {
+			select {
+			case <-started:
+				return
+			case <-time.After(startLook):
+			}
+			now, _ := os.ReadFile(list)
+			for _, child := range strings.Fields(string(now)) {
+				if pid, err := strconv.Atoi(child); err == nil && !slices.Contains(strings.Fields(string(before)), child) {
+					unix.Kill(pid, unix.SIGCONT)
+				}
+			}
+		}
+	}()
+	return cmd.Start()
 }
 
 // reap waits for a program that has ended. It reports whether it was the last of the group, and which group that was.

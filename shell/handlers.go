@@ -31,7 +31,7 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 	if name == callEnd {
 		return args, nil
 	}
-	s.jobOf(ctx, hc).hold()
+	(&execution{ctx: ctx, shell: s, job: s.jobOf(ctx, hc)}).hold()
 	j := s.jobOf(ctx, hc)
 	if j.ending() != 0 {
 		return []string{callDie}, nil
@@ -148,6 +148,9 @@ func (s *Shell) execHandler(interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 			if args[0] != "run" {
 				x.job.name(0)
 			}
+			if cmd.Own && s.cfg.Self != nil && x.outer().shell.control != nil {
+				return x.own()
+			}
 			return x.command(cmd)
 		}
 		defer x.job.name(0)
@@ -205,8 +208,8 @@ func (x *execution) command(cmd *Command) error {
 	}
 	n := x.shell.runCommand(c, cmd, x.args[1:])
 	x.job.name(0)
-	if n == 128+int(syscall.SIGINT) && context.Cause(c.Context) == signalled(syscall.SIGINT) && !x.job.hasTrap(syscall.SIGINT) {
-		x.job.doom(n)
+	if j := jobNow(c, x.job); n == 128+int(syscall.SIGINT) && context.Cause(c.Context) == signalled(syscall.SIGINT) && !j.hasTrap(syscall.SIGINT) {
+		j.doom(n)
 	}
 	return x.status(n)
 }
@@ -251,6 +254,7 @@ func (x *execution) internal() error {
 	case callSub:
 		j := s.startJob(x.job, "", false)
 		j.name(0)
+		x.job.lockNow(x.ctx).adopt(j)
 		return x.set(varJob, strconv.Itoa(j.id))
 	case callLeave:
 		n := x.args[1]

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -113,13 +115,19 @@ func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 		var g *group
 		o := x.outer()
 		if control := o.shell.control; control != nil {
-			j := jobNow(o.ctx, o.job)
+			j := x.whole()
 			g = j.programs()
 			front := control.inFront(j)
 			if err = g.start(cmd, control.tty, front); err != nil && front && g.number() == 0 {
 				control.give(control.own) // the child had it already
-			} else if err == nil && j.stoppedAs() != 0 { // just now
+			} else if j := x.whole(); err == nil && j.stoppedAs() != 0 { // just now, and the program may have taken the terminal since
 				g.kill(syscall.SIGTSTP)
+				if front && !control.inFront(j) && control.has(g.number()) {
+					control.give(control.own)
+				}
+				if x.whole().stoppedAs() == 0 { // and it has gone on
+					g.kill(syscall.SIGCONT)
+				}
 			}
 		} else {
 			if x.job.id != 0 {
@@ -196,7 +204,43 @@ func (x *execution) script(path string) error {
 		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], err)
 		return interp.ExitStatus(126)
 	}
-	return x.statusOf(sub.program(r, string(data), x.hc.Stderr))
+	c := &Call{Context: x.ctx, shell: x.shell, job: x.job}
+	var interrupted atomic.Bool
+	c.takeSignals(func(sig syscall.Signal) bool {
+		switch sig {
+		case syscall.SIGTSTP, syscall.SIGCONT:
+			sub.main.tell(sig)
+		default:
+			sub.main.deliver(sig)
+		}
+		if sig == syscall.SIGINT {
+			interrupted.Store(true)
+		}
+		return true
+	})
+	x.job.enter(c)
+	n := sub.program(r, string(data), x.hc.Stderr)
+	x.job.leave(c)
+	if j := jobNow(x.ctx, x.job); interrupted.Load() && n == 128+int(syscall.SIGINT) && !j.hasTrap(syscall.SIGINT) {
+		j.doom(n)
+	}
+	return x.statusOf(n)
+}
+
+// own runs a command of ours as a program of the host.
+func (x *execution) own() error {
+	y := *x
+	y.args = append(slices.Clone(x.shell.cfg.Self), x.args...)
+	cmd, g, err := y.start(y.args[0])
+	if err != nil {
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: %v\n", x.args[0], errno(err))
+		return interp.ExitStatus(126)
+	}
+	err = x.await(cmd, g)
+	if cmd.ProcessState.ExitCode() == 128+int(syscall.SIGINT) { // of which it does not die, as others do
+		x.whole().deliver(syscall.SIGINT)
+	}
+	return err
 }
 
 // subshell is a shell with the engine and the terminal of the one that runs it, and nothing else of it.

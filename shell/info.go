@@ -330,12 +330,13 @@ var ccCommand = Command{
 		"existing projects, and -kx-stack=SIZE, -kx-memory=SIZE and -kx-root=DIR|TAR, which go into the image.",
 	Examples: []string{"cc -O2 -o hello.kx hello.c -lm", "make CC='kxsh cc'"},
 	Raw:      true,
+	Own:      true,
 	Args:     File,
 	Run: func(c *Call) error {
 		if len(c.Args) == 1 && (c.Args[0] == "--help" || c.Args[0] == "-h") {
 			c.shell.helpOn(c.Stdout, c.cmd, c.style())
 			return nil
 		}
-		return Status(c.shell.cfg.CC(c.Args, c.Environ, c.Dir, c.Stdin, c.Stdout, c.Stderr))
+		return Status(c.shell.cfg.CC(c, c.Args, c.Environ, c.Dir, c.Stdin, streamOf(c.Stdout).(io.Writer), streamOf(c.Stderr).(io.Writer)))
 	},
 }

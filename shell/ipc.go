@@ -305,7 +305,7 @@ func parseNumber(s string) (uint64, error) {
 func (c *Call) input(max int) ([]byte, error) {
 	in := c.Stdin
 	if f, ok := in.(*os.File); ok && f != nil {
-		in = &reader{ctx: c, f: f}
+		in = &reader{f: f, wait: c.execution().readable}
 	} else if ok || in == nil {
 		return nil, nil
 	}

@@ -1,7 +1,9 @@
 package shell
 
 import (
+	"context"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +17,8 @@ const jobBase = 1 << 22
 type job struct {
 	id     int
 	parent int    // id of the job it was started in
+	within *job   // the one that it is a subshell of; nil: none
+	subs   []*job // its subshells that have traps of their own, those that have ended among them
 	text   string // as typed
 	simple bool   // one simple command: if that is run, $! is the pVM's PID
 
@@ -64,10 +68,22 @@ func (j *job) name(number int) {
 	close(j.named)
 }
 
+// lockNow is jobNow, locked.
+func (j *job) lockNow(ctx context.Context) *job {
+	for {
+		now := jobNow(ctx, j)
+		now.mu.Lock()
+		if now == jobNow(ctx, j) {
+			return now
+		}
+		now.mu.Unlock() // moveTo was quicker
+	}
+}
+
 // enter puts a command among those that the job's signals reach. One that came just before reaches it
 // too.
 func (j *job) enter(c *Call) {
-	j.mu.Lock()
+	j = j.lockNow(c)
 	j.calls[c] = true
 	sig := j.killedBy
 	j.mu.Unlock()
@@ -77,7 +93,7 @@ func (j *job) enter(c *Call) {
 }
 
 func (j *job) leave(c *Call) {
-	j.mu.Lock()
+	j = j.lockNow(c)
 	defer j.mu.Unlock()
 	delete(j.calls, c)
 }
@@ -183,6 +199,7 @@ func (j *job) deliver(sig syscall.Signal) {
 	for p := range j.procs {
 		procs = append(procs, p)
 	}
+	subs := j.subs
 	if trapped && trap != "" {
 		j.pending = append(j.pending, sig)
 	}
@@ -199,6 +216,9 @@ func (j *job) deliver(sig syscall.Signal) {
 	if !trapped && !harmless(sig) && !mayTake {
 		j.doom(128 + int(sig))
 	}
+	for _, sub := range subs {
+		sub.deliver(sig)
+	}
 	took := false
 	for _, c := range calls {
 		if !harmless(sig) && c.signal(sig) {
@@ -212,6 +232,9 @@ func (j *job) deliver(sig syscall.Signal) {
 	if g := j.programs(); g.number() != 0 {
 		if sig != syscall.SIGINT || !g.isTerminals() {
 			g.kill(sig)
+			if !harmless(sig) { // of which what is stopped would not hear
+				g.kill(syscall.SIGCONT)
+			}
 		}
 	} else if !fromTerminal {
 		for _, p := range procs {
@@ -231,17 +254,21 @@ func (j *job) programs() *group {
 	return j.group
 }
 
-// stop tells the commands that take signals of Ctrl-Z. It reports whether the job can be stopped: there is none that cannot, and none that sees to it itself.
+// stop tells the commands that take signals of Ctrl-Z. It reports whether the job is to be stopped: there is none that sees to that itself.
 func (j *job) stop() bool {
 	j.tellStop()
+	return !j.stopsItself()
+}
+
+func (j *job) stopsItself() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for c := range j.calls {
-		if !c.takesSignals() || c.stopsItself.Load() {
-			return false
+		if c.stopsItself.Load() {
+			return true
 		}
 	}
-	return true
+	return slices.ContainsFunc(j.subs, (*job).stopsItself)
 }
 
 // tellStop tells the commands that take signals of a stop.
@@ -258,6 +285,16 @@ func (j *job) tell(sig syscall.Signal) {
 			c.signal(sig)
 		}
 	}
+	for _, sub := range j.subs {
+		sub.tell(sig)
+	}
+}
+
+// adopt is for a job that is locked, which it unlocks: sub is a subshell of it.
+func (j *job) adopt(sub *job) {
+	defer j.mu.Unlock()
+	sub.within = j
+	j.subs = append(j.subs, sub)
 }
 
 // markStopped is a stop, the seq-th of all jobs'. A job may be stopped again that has not gone on: a program that was about to start when Ctrl-Z came. That
@@ -287,14 +324,11 @@ func (j *job) markGoing() {
 	}
 }
 
-// hold waits while the job is stopped.
-func (j *job) hold() {
+// held is closed when the job goes on; nil: it is not stopped.
+func (j *job) held() <-chan struct{} {
 	j.mu.Lock()
-	gate := j.gate
-	j.mu.Unlock()
-	if gate != nil {
-		<-gate
-	}
+	defer j.mu.Unlock()
+	return j.gate
 }
 
 // stoppedAs is which stop of all jobs' it has not gone on from; 0: it runs or has ended.
@@ -316,18 +350,20 @@ func (j *job) resetStop() {
 	}
 }
 
-// moveTo makes another job of all that runs in this one, which has stopped.
-func (j *job) moveTo(to *job) {
+// moveTo makes another job of a statement, which has stopped, and of all that runs in it.
+func (j *job) moveTo(to *job, run *statement) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	to.calls, j.calls = j.calls, map[*Call]bool{}
 	to.procs, j.procs = j.procs, map[*os.Process]bool{}
+	to.subs, j.subs = j.subs, nil
 	to.group, j.group = j.group, &group{}
 	to.gate, j.gate = j.gate, nil
 	to.stopSeq, j.stopSeq = j.stopSeq, 0
 	to.stopTold = true
+	run.job.Store(to)
 }
 
 // takePending returns the next trapped signal and its trap, or 0.

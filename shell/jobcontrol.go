@@ -31,7 +31,9 @@ var fgCommand = Command{
 	Synopsis: "[%JOB]",
 	Short:    "let a job go on, in the foreground",
 	Long: `Without an argument: the one that stopped last, else the newest. Ctrl-Z stops what is in the foreground, the pVM with its family, if it does not
-take the key itself, and makes a job of it, which jobs shows and bg lets go on. A job that began with & reads
+take the key itself, and makes a job of it, which jobs shows and bg lets go on. A command of kxsh itself, such as logs -f or wait, stops as well: what it has
+asked of the engine is done, and what it has to say waits for fg or bg. What a statement sets after it was stopped is its own: the prompt went on with all
+as it was before the statement. A job that began with & reads
 no terminal, but gets its keys: fg waits for it. The exit status is the job's, 148 when it has been stopped again.
 %JOB is %N, %+ for the newest, %- for the one before it, or %TEXT for the one whose line begins so.`,
 	Examples: []string{"fg", "fg %2"},
@@ -67,6 +69,9 @@ func fg(c *Call) error {
 			return true
 		})
 	}
+	if c.Err() != nil { // just before
+		return c.Err()
+	}
 	fmt.Fprintln(c.Stdout, j.text)
 	if j.console == nil {
 		return c.waitInFront(j)
@@ -99,8 +104,6 @@ func (c *Call) waitInFront(j *job) error {
 		fmt.Fprintf(c.Stderr, "\n%s\n", c.shell.jobLine(j, '+', false, true))
 		return Status(128 + int(syscall.SIGTSTP))
 	case <-j.done:
-	case <-c.Done():
-		return c.Err()
 	}
 	status, err := c.waitJob(j)
 	if err != nil {

@@ -225,7 +225,7 @@ func TestErrorsAtThePrompt(t *testing.T) {
 func TestStopToldOnce(t *testing.T) {
 	main, j := newJob(0, 0, "", false), newJob(1, 0, "sleep 100", false)
 	main.markStopped(1, true)
-	main.moveTo(j)
+	main.moveTo(j, &statement{})
 	j.markStopped(2, false)
 	if !j.stopTold {
 		t.Error("a stop that was shown is to be shown again")
@@ -273,7 +273,7 @@ func TestStopWhileStarting(t *testing.T) {
 // An interrupt between the end of a run's pVM and the end of the command is the shell's.
 func TestInterruptAfterTheEnd(t *testing.T) {
 	j, s := newJob(0, 0, "", false), &session{}
-	c := &Call{job: j}
+	c := &Call{Context: context.Background(), shell: &Shell{}, job: j}
 	c.takeSignals(s.forward)
 	j.enter(c)
 	if s.interrupted() {

@@ -85,8 +85,13 @@ func (c *Call) killOne(arg string, sig syscall.Signal) error {
 			return fmt.Errorf("(%s): the job has ended", arg)
 		}
 		j.deliver(sig)
-		if j.stoppedAs() != 0 && !stops(sig) {
-			c.shell.letGo(j, false)
+		switch {
+		case !stops(sig):
+			if j.stoppedAs() != 0 {
+				c.shell.letGo(j, false)
+			}
+		case sig != 0 && c.shell.control != nil && j.stop() && j.programs().number() == 0: // which would tell when they have stopped
+			c.shell.stopped(j)
 		}
 		return nil
 	}
@@ -205,7 +210,8 @@ var waitCommand = Command{
 	Synopsis: "[PID…]",
 	Short:    "wait for pVMs and jobs to end",
 	Long: "Without arguments: for all pVMs that this session started and for its jobs. The exit status is that of the last\n" +
-		"pVM waited for (127: there is none such); without arguments and without pVMs it is 0.",
+		"pVM waited for (127: there is none such); without arguments and without pVMs it is 0.\n" +
+		"A job that is stopped is not waited for: that is said, and its status is 148.",
 	Examples: []string{"p=$(run -d x.kx); wait $p; echo $?", "run x.kx & wait $!"},
 	Args:     PVM,
 	Run:      wait,
@@ -237,6 +243,9 @@ func (c *Call) waitFor(arg string) (int, error) {
 	j, err := c.jobArg(arg)
 	if err != nil {
 		return 0, err
+	}
+	if j != nil && c.warnStopped(j) {
+		return 128 + int(syscall.SIGTSTP), nil
 	}
 	if j != nil {
 		return c.waitJob(j)
@@ -270,6 +279,20 @@ func (c *Call) waitPVM(api engine.API, pid int) (int, error) {
 	return exit.Code, nil
 }
 
+// warnStopped reports whether a job is stopped, and says so: to wait for it might be for ever.
+func (c *Call) warnStopped(j *job) bool {
+	if j.stoppedAs() == 0 {
+		return false
+	}
+	if api := c.shell.peek(); api != nil && j.isPVM() { // somebody else may have let it go on
+		if snap, err := api.Snapshot(c, false); err == nil && !stoppedIn(snap, j.pid()) {
+			return false
+		}
+	}
+	c.warnf("(%%%d): is stopped: fg or bg lets it go on", j.id)
+	return true
+}
+
 func (c *Call) waitJob(j *job) (int, error) {
 	select {
 	case <-j.done:
@@ -286,7 +309,7 @@ func (c *Call) waitJob(j *job) (int, error) {
 func (c *Call) waitAll() error {
 	status := 0
 	for _, j := range c.shell.jobList() {
-		if j.parent != c.job.id || j == c.job {
+		if j.parent != c.job.id || j == c.job || c.warnStopped(j) {
 			continue
 		}
 		st, err := c.waitJob(j)

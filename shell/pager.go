@@ -33,7 +33,7 @@ type page struct {
 func (c *Call) paged() (end func()) {
 	nothing := func() {}
 	tty := terminalOf(c.Stdout)
-	if !c.cmd.Pages || tty == nil || terminalOf(c.Stdin) == nil || dumb() || jobNow(c, c.job).id != 0 || !c.shell.interactive && !c.shell.single {
+	if !c.cmd.Pages || tty == nil || terminalOf(c.Stdin) == nil || dumb() || c.execution().whole().id != 0 || !c.shell.interactive && !c.shell.single {
 		return nothing
 	}
 	if f := c.Flags.Lookup("follow"); f != nil && f.Changed {
@@ -44,7 +44,7 @@ func (c *Call) paged() (end func()) {
 	if err != nil || cols < 1 || rows < 2 || p.pager == "" {
 		return nothing
 	}
-	c.Stdout = p
+	c.Stdout = &output{c: c, w: p}
 	return p.end
 }
 
@@ -113,11 +113,12 @@ func (p *page) start() error {
 	}
 	defer r.Close()
 	cmd := exec.Command("/bin/sh", "-c", p.pager)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.c.Dir, r, p.tty, p.c.Stderr
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.c.Dir, r, p.tty, streamOf(p.c.Stderr).(io.Writer)
 	cmd.Env = append([]string{"LESS=FRX"}, p.c.Environ...) // what is set goes first
 	if control := p.c.shell.control; control != nil {
-		p.grp = jobNow(p.c, p.c.job).programs()
-		err = p.grp.start(cmd, control.tty, control.inFront(jobNow(p.c, p.c.job)))
+		j := p.c.execution().whole()
+		p.grp = j.programs()
+		err = p.grp.start(cmd, control.tty, control.inFront(j))
 	} else {
 		err = cmd.Start()
 	}
@@ -139,7 +140,7 @@ func (p *page) end() {
 	}
 	p.in.Close()
 	if p.grp != nil {
-		(&execution{ctx: p.c.Context, shell: p.c.shell, job: p.c.job}).end(p.cmd, p.grp)
+		p.c.execution().end(p.cmd, p.grp)
 		return
 	}
 	p.c.takeSignals(func(syscall.Signal) bool { return true }) // Ctrl-C is a key of pagers

@@ -68,10 +68,7 @@ func (w *rewriter) mark(c *syntax.CallExpr, side string) {
 type pipeID struct{ dev, ino uint64 }
 
 func pipeOf(stream any) (id pipeID, ok bool) {
-	if p, wrapped := stream.(*pipeWriter); wrapped {
-		stream = p.w
-	}
-	f, isFile := stream.(*os.File)
+	f, isFile := streamOf(stream).(*os.File)
 	if !isFile || f == nil {
 		return id, false
 	}

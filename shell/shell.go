@@ -18,7 +18,9 @@ type Config struct {
 	// Peek returns the engine only if one is running; prompt and completion use it. May be nil.
 	Peek func() (engine.API, error)
 	// CC is the C compiler driver, guest.CC.
-	CC func(args, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	CC func(ctx context.Context, args, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+	// Self is the command line that runs a command of Own; nil: they run here.
+	Self []string
 	// Version is what kxsh version prints.
 	Version string
 	// StateDir holds the history and the roots made by run --root DIR.

@@ -42,6 +42,8 @@ type Command struct {
 	Leading bool
 	// Pages is for output that may be longer than a screen and ends by itself, unless --follow is given.
 	Pages bool
+	// Own is for what starts programs of the host: where there is job control it is run as one itself, so that all of it is stopped.
+	Own bool
 	// Prepare rewrites the arguments before the flags are parsed, such as kill's -9.
 	Prepare func(args []string) []string
 

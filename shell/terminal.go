@@ -12,6 +12,7 @@ import (
 
 // terminalOf returns the terminal that a reader or writer is, or nil.
 func terminalOf(v any) *os.File {
+	v = streamOf(v)
 	if p, ok := v.(*page); ok {
 		return p.tty
 	}
@@ -67,20 +68,16 @@ func (s *Shell) restoreTerminal() {
 	}
 }
 
-// reader reads a file and gives up, having taken nothing, when its context ends: what is typed next
+// reader reads a file when a read does not block, and gives up, having taken nothing, when wait does: what is typed next
 // belongs to somebody else.
 type reader struct {
-	ctx   context.Context
-	f     *os.File
-	ready func() // called before a read that does not block; may be nil
+	f    *os.File
+	wait func(f *os.File) error
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	if err := readable(r.ctx, r.f); err != nil {
+	if err := r.wait(r.f); err != nil {
 		return 0, err
-	}
-	if r.ready != nil {
-		r.ready()
 	}
 	return r.f.Read(p)
 }

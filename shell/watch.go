@@ -77,7 +77,7 @@ func watch(c *Call) error {
 	w.hide(false)
 	defer w.hide(true)
 	for c.Err() == nil {
-		jobNow(c, c.job).hold()
+		c.execution().hold()
 		var out bytes.Buffer
 		r, err := sub.runner(c.Environ, c.Dir, nil, &out, &out, nil)
 		if err != nil {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ var ports = []string{
 func portsBeside(self string) string { return filepath.Join(filepath.Dir(self), "guest/ports") }
 
 // CC compiles a program into a pVM image, as kxsh cc does.
-type CC func(args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
+type CC func(ctx context.Context, args []string, env []string, dir string, stdin io.Reader, stdout, stderr io.Writer) int
 
 // Prepare builds the programs into a folder, for a machine that has no compiler, and copies the ports there that are beside self.
 func Prepare(dir, self string, cc CC, stderr io.Writer) error {
@@ -122,7 +123,7 @@ func build(dir, name string, cc CC, stderr io.Writer) error {
 	}
 	defer os.Remove(src)
 	if p.image {
-		if code := cc(append([]string{"-O2", "-o", out, src}, p.flags...), os.Environ(), dir, nil, stderr, stderr); code != 0 {
+		if code := cc(context.Background(), append([]string{"-O2", "-o", out, src}, p.flags...), os.Environ(), dir, nil, stderr, stderr); code != 0 {
 			return fmt.Errorf("cc: exit status %d", code)
 		}
 		return nil

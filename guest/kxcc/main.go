@@ -3,11 +3,12 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"kxsh/guest"
 )
 
 func main() {
-	os.Exit(guest.CC(os.Args[1:], os.Environ(), "", os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(guest.CC(context.Background(), os.Args[1:], os.Environ(), "", os.Stdin, os.Stdout, os.Stderr))
 }

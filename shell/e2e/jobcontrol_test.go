@@ -171,6 +171,69 @@ func TestJobControlOfConsole(t *testing.T) {
 	term.exit(0)
 }
 
+// Commands of ours stop as programs do: what they would have said comes with fg.
+func TestJobControlOfCommands(t *testing.T) {
+	h := newHome(t)
+	apps := root + "/guest/apps/"
+	term := h.terminal(t)
+	term.typed("run -d --name ticks " + apps + "tick.kx")
+	term.typed("logs -f ticks")
+	term.expect(`tick 2\r?\n`)
+	term.send("\x1a")
+	term.expect(`\[1\]\+  Stopped    logs -f ticks\r?\n`)
+	if got := h.stat(t, "ticks"); got != "S" {
+		t.Errorf("the pVM has become %q", got)
+	}
+	term.typed("sleep 2; echo quiet")
+	term.expect(`^[^\n]*\nquiet`)
+	term.typed("fg; echo status $?")
+	term.expect(`tick 3\r?\ntick 4\r?\n`)
+	term.send("\x03")
+	term.expect("status 130")
+
+	term.typed("events -f | grep --line-buffered -e ticks -e greeter")
+	term.expect(`\d ticks`)
+	term.send("\x1a")
+	term.expect(`\[2\]\+  Stopped    events -f \| grep`)
+	term.typed("run --name greeter " + apps + "hello.kx; jobs")
+	term.expect(`Stopped    events -f`)
+	term.typed("bg")
+	term.expect(`exited +\d+ greeter`)
+	term.send("\r")
+	term.typed("kill %2; wait %2; echo status $?")
+	term.expect("status 143")
+
+	term.typed("{ echo waits; wait ticks || echo is over $?; }")
+	term.expect(`(?m)^waits`)
+	term.send("\x1a")
+	term.expect(`\[3\]\+  Stopped    { echo waits`)
+	term.typed("kill -9 ticks; fg")
+	term.expect(`(?m)^is over 137`)
+
+	term.typed("cc -c -x c -o made.o -") // gcc reads the terminal
+	term.expect("\n")
+	term.send("int x;\r")
+	term.expect("int x;\r?\n")
+	term.send("\x1a")
+	term.expect(`\[4\]\+  Stopped    cc -c -x c -o made.o -`)
+	term.typed("echo between; fg; echo status $?")
+	term.expect("(?m)^between")
+	term.expect("(?m)^cc -c")
+	term.send("int y;\r")
+	term.expect("int y;\r?\n")
+	term.send("\x04")
+	term.expect("status 0")
+	term.typed("cc -c -x c -o made.o -; echo not reached")
+	term.expect("\n")
+	term.send("int x;\r")
+	term.expect("int x;\r?\n")
+	term.send("\x03")
+	term.typed("echo status $?")
+	term.expect("status 130")
+	term.typed("exit")
+	term.exit(0)
+}
+
 // top is left alone with Ctrl-Z, too.
 func TestJobControlOfTop(t *testing.T) {
 	h := newHome(t)
