@@ -102,8 +102,11 @@ func (x *execution) outer() *execution {
 }
 
 // start starts the program. Under job control it is in its job's process group, which is returned. Without, a job's programs have one of their own each:
-// Ctrl-C is for the foreground.
+// Ctrl-C is for the foreground. Signals of the job reach it from then on.
 func (x *execution) start(path string) (*exec.Cmd, *group, error) {
+	starting := &x.outer().shell.starting
+	starting.RLock()
+	defer starting.RUnlock()
 	// A file that another process of ours still writes to, because it was forked meanwhile, is busy
 	// for a moment: golang.org/issue/22315.
 	for delay := time.Millisecond; ; delay *= 2 {
@@ -135,6 +138,9 @@ func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 			}
 			err = cmd.Start()
 		}
+		if err == nil {
+			x.job.enterProcess(cmd.Process)
+		}
 		if !errors.Is(err, syscall.ETXTBSY) || delay > 100*time.Millisecond {
 			return cmd, g, err
 		}
@@ -144,7 +150,6 @@ func (x *execution) start(path string) (*exec.Cmd, *group, error) {
 
 // await waits for the program and returns its status. g is its group; nil: there is no job control.
 func (x *execution) await(cmd *exec.Cmd, g *group) error {
-	x.job.enterProcess(cmd.Process)
 	x.job.name(0)
 	var err error
 	if g != nil {

@@ -241,7 +241,9 @@ func TestStopToldOnce(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	g, x := &group{}, &execution{shell: New(fakeConfig())}
 	x.shell.main = newJob(0, 0, "", false)
-	x.job, x.ctx = x.shell.main, context.Background()
+	run := &statement{}
+	run.job.Store(x.shell.main)
+	x.job, x.ctx = x.shell.main, context.WithValue(context.Background(), statementKey{}, run)
 	x.shell.control = &jobControl{front: newJob(1, 0, "another", false)}
 	var all []*exec.Cmd
 	start := func() {

@@ -218,6 +218,9 @@ func (s *Shell) leave(r *interp.Runner, status int) int {
 	if text := s.main.exitTrap(); text != "" {
 		run(text)
 	}
+	if s.under == nil {
+		s.starting.Lock() // and nothing is started any more: kill %1 was for what would have been
+	}
 	s.Close()
 	return status
 }

@@ -58,6 +58,8 @@ type Shell struct {
 	resizes  map[chan struct{}]bool
 	joints   map[pipeID]*joint
 
+	starting sync.RWMutex // read: a program of the host is being started that a signal to its job is to reach; written: the shell leaves
+
 	main        *job // the shell itself
 	interactive bool
 	single      bool        // one command, without a shell around it
