@@ -12,8 +12,8 @@
 // # Limits
 //
 //   - No coproc, read -t, wait -n, PIPESTATUS, or file descriptors above 2.
-//   - A statement that Ctrl-Z has stopped goes on as in a subshell: what it sets, the session does not see. A command of ours that has no pVM in front
-//     (wait, logs -f) is not stopped.
+//   - A statement that Ctrl-Z has stopped goes on as in a subshell: what it sets, the session does not see. What a command of ours has asked the
+//     engine for goes on meanwhile; it says nothing, and takes no key.
 //   - $! of a job that is not one run command is a number above 4194304, which is neither a Linux PID
 //     nor a domain ID; kill, wait and jobs take it. A number equal to $$ names the shell itself.
 //   - A compound job ({ a; b; } &) ends with the shell; a host program or pVM it started goes on.
