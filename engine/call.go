@@ -114,17 +114,21 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 }
 
 // callStop is a pVM that a signal stops: nothing of it runs any more. It has its answer first: an engine that dies in between leaves nothing that another
-// one would do after a SIGCONT.
+// one would do after a SIGCONT. While commands wait for it the answer is to take them, for one may be SIGCONT.
 func (e *Engine) callStop(p *pvm, call ipc.Call) {
+	p.still.Lock()
+	defer p.still.Unlock()
 	s, result := unix.Signal(call.A[1]), int64(0)
-	stops := s == unix.SIGSTOP || s == unix.SIGTSTP || s == unix.SIGTTIN || s == unix.SIGTTOU
-	if !stops {
+	switch stops := s == unix.SIGSTOP || s == unix.SIGTSTP || s == unix.SIGTTIN || s == unix.SIGTTOU; {
+	case !stops:
 		result = -int64(unix.EINVAL)
+	case p.cmds.Left():
+		result = -int64(unix.EAGAIN)
 	}
 	p.calls.Answer(call, result)
 	p.dom.Notify()
-	if stops {
-		e.pause(p, s) // if it has gone: tend will see
+	if result == 0 {
+		e.pauseStill(p, s) // if it has gone: tend will see
 	}
 }
 

@@ -267,6 +267,42 @@ func TestSignalTreeOfNobody(t *testing.T) {
 	})
 }
 
+// A pVM that is about to stop when SIGCONT comes goes on: it has to take that first.
+func TestStopOvertaken(t *testing.T) {
+	e, _ := familyEngine(t, map[string]func(body){
+		"stopper": func(b body) {
+			ring := &b.k.Control.Cmds
+			stop := func() int64 { return b.call(abi.CallKill, uint64(b.ID), uint64(unix.SIGTSTP)) }
+			b.printf("ready 1\n")
+			for atomic.LoadUint32(&ring.Prod) == atomic.LoadUint32(&ring.Cons) {
+				time.Sleep(time.Millisecond) // an event would interrupt the next call
+			}
+			early := stop()
+			cmd := b.command()
+			b.printf("overtaken %d, signal %d\n", early, cmd.Arg0)
+			stop()
+			b.printf("went on after %d\n", b.signal())
+			b.sleep()
+		},
+	})
+	ctx := context.Background()
+	pid := launch(t, e, "stopper")
+	saidNumber(t, e, pid, "ready ")
+	if err := e.Signal(ctx, pid, int(unix.SIGCONT)); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(t, e, pid, "overtaken "); !strings.HasPrefix(got, fmt.Sprintf("%d, signal %d", -int(unix.EAGAIN), unix.SIGCONT)) {
+		t.Fatal(got)
+	}
+	for process(t, e, pid, false).Stat != "T" {
+		time.Sleep(time.Millisecond)
+	}
+	if err := e.Signal(ctx, pid, int(unix.SIGCONT)); err != nil {
+		t.Fatal(err)
+	}
+	saidNumber(t, e, pid, "went on after ")
+}
+
 // kill(2) of a pVM reaches its family and nobody else.
 func TestKillCall(t *testing.T) {
 	e, _ := familyEngine(t, map[string]func(body){

@@ -63,16 +63,18 @@ func (e *Engine) deliver(p *pvm, s unix.Signal, sender int) error {
 		return p.dom.Destroy()
 	case unix.SIGSTOP:
 		return e.pause(p, s)
-	case unix.SIGCONT:
+	}
+	c, send := abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(s), A: [3]uint64{uint64(sender)}}, p.command
+	if sender != 0 {
+		send = p.tell
+	}
+	err := send(c)
+	if s == unix.SIGCONT { // only then: callStop sees that it waits, or has paused the domain before
 		if err := e.resume(p); err != nil {
 			return err
 		}
 	}
-	c := abi.KxCmd{Op: abi.CmdSignal, Arg0: uint32(s), A: [3]uint64{uint64(sender)}}
-	if sender != 0 {
-		return p.tell(c)
-	}
-	return p.command(c)
+	return err
 }
 
 // noteUserStop remembers that a user meant the pVM to end, so that no restart policy undoes it.
@@ -89,6 +91,11 @@ func (e *Engine) noteUserStop(p *pvm, s unix.Signal) {
 func (e *Engine) pause(p *pvm, s unix.Signal) error {
 	p.still.Lock()
 	defer p.still.Unlock()
+	return e.pauseStill(p, s)
+}
+
+// pauseStill is pause for a caller that holds p.still.
+func (e *Engine) pauseStill(p *pvm, s unix.Signal) error {
 	if err := p.dom.Pause(); err != nil {
 		return err
 	}

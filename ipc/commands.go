@@ -69,12 +69,19 @@ func (c *Commands) Sleep() (bool, error) {
 	return false, nil
 }
 
-// Close is when the pVM has ended: from now on nothing is queued. It tells whether commands wait that the pVM has not taken, which is the pVM's own word.
-func (c *Commands) Close() (left bool) {
+// Left tells whether commands wait that the pVM has not taken. It is the pVM's own word.
+func (c *Commands) Left() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
 	return atomic.LoadUint32(&c.ring.Cons) != c.prod
+}
+
+// Close is when the pVM has ended: from now on nothing is queued. It tells what Left would.
+func (c *Commands) Close() (left bool) {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	return c.Left()
 }
 
 // Signal sends a signal in the name of a process.

@@ -16,7 +16,8 @@ const interruptKey = 3
 type interrupts struct {
 	mu      sync.Mutex
 	over    bool           // the pVM has ended, and nothing is passed on any more
-	telling sync.WaitGroup // signals on their way
+	telling sync.WaitGroup // signals on their way, each after the one before
+	last    chan struct{}  // closed when that has arrived; nil: there was none
 	sent    uint32         // bytes of input, modulo 2^32
 	typed   bool           // Ctrl-C, at byte typedAt of the input
 	typedAt uint32
@@ -32,7 +33,13 @@ func (i *interrupts) passOn(sig syscall.Signal, tell func() bool) (passed bool) 
 		return false
 	}
 	i.sig = i.sig || sig == syscall.SIGINT
+	before, done := i.last, make(chan struct{})
+	i.last = done
 	i.telling.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		if !tell() && sig == syscall.SIGINT {
 			i.mu.Lock()
 			defer i.mu.Unlock()

@@ -286,3 +286,25 @@ func TestInterruptAfterTheEnd(t *testing.T) {
 		t.Errorf("the shell goes on: %d", got)
 	}
 }
+
+// Ctrl-Z and fg reach a pVM in the order in which they were, however long the first takes.
+func TestSignalsInOrder(t *testing.T) {
+	var i interrupts
+	var got []syscall.Signal
+	slow := make(chan struct{})
+	for _, sig := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGCONT} {
+		i.passOn(sig, func() bool {
+			if sig == syscall.SIGTSTP {
+				<-slow
+			}
+			got = append(got, sig)
+			return true
+		})
+	}
+	time.Sleep(10 * time.Millisecond) // for the second to go first, if it may
+	close(slow)
+	i.telling.Wait()
+	if len(got) != 2 || got[0] != syscall.SIGTSTP {
+		t.Errorf("they arrive as %v", got)
+	}
+}

@@ -107,10 +107,16 @@ static void finish_switch(void)
 	set_fs_base(cur->fs_base);
 }
 
-/* The engine stops the domain, and tells the parent. SIGCONT is a command, which may come a moment after the domain goes on. */
+/*
+ * The engine stops the domain, and tells the parent; not while commands wait, of which one may be SIGCONT. That may also come a moment after the domain
+ * goes on.
+ */
 static void stay_stopped(void)
 {
-	engine_call(KX_CALL_KILL, 0, control->domid, (uint64_t)stopped, 0);
+	if (engine_call(KX_CALL_KILL, 0, control->domid, (uint64_t)stopped, 0) == -EAGAIN) {
+		events_handle(0);
+		return;
+	}
 	while (stopped)
 		idle();
 }

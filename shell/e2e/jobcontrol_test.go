@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -137,6 +138,22 @@ func TestJobControlOfPipelines(t *testing.T) {
 	term.expect("status 0")
 	term.typed("exit")
 	term.exit(0)
+}
+
+// What goes on as soon as it is stopped does go on, though it has just begun to stop.
+func TestStopAndGoOn(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "run", "-d", "--name", "sleeper", root+"/guest/apps/tick.kx")
+	h.output(t, "run", "-d", "--name", "spinner", root+"/guest/apps/spin.kx")
+	h.output(t, "-c", fmt.Sprintf("for i in $(seq %d); do kill -TSTP sleeper spinner; kill -CONT sleeper spinner; sleep 0.0$((i %% 3)); done", max(100/slowness, 20)))
+	await(t, "the one that sleeps goes on", func() (bool, string) { got := h.stat(t, "sleeper"); return got == "S", got })
+	await(t, "the one that computes goes on", func() (bool, string) { got := h.stat(t, "spinner"); return got == "R", got })
+	h.output(t, "kill", "-TSTP", "sleeper", "spinner")
+	await(t, "both stop", func() (bool, string) {
+		got := h.stat(t, "sleeper") + h.stat(t, "spinner")
+		return got == "TT", got
+	})
+	h.output(t, "kill", "-KILL", "sleeper", "spinner")
 }
 
 // A console is left when Ctrl-Z stops its pVM, and fg comes back to it.
