@@ -84,8 +84,10 @@ func (s *scanner) take(n int, k kind) {
 }
 
 // mark marks what has been taken, from there on.
-func (s *scanner) mark(from int, k kind) {
-	for i := from; i < s.at; i++ {
+func (s *scanner) mark(from int, k kind) { s.markTo(from, s.at, k) }
+
+func (s *scanner) markTo(from, to int, k kind) {
+	for i := from; i < to; i++ {
 		s.marks[i] = k
 	}
 }
@@ -252,9 +254,7 @@ func (s *scanner) use(from int, text string, bare bool, next after, cases *int) 
 // command marks a word where a command is expected.
 func (s *scanner) command(from int, text string, bare bool, cases *int) after {
 	if n := assignment(s.text[from:s.at]); n > 0 {
-		for i := from; i < from+n; i++ {
-			s.marks[i] = kindVariable
-		}
+		s.markTo(from, from+n, kindVariable)
 		return aCommand
 	}
 	if !bare {
@@ -272,9 +272,7 @@ func (s *scanner) command(from int, text string, bare bool, cases *int) after {
 	}
 	end := s.at
 	if s.parentheses() {
-		for i := from; i < end; i++ {
-			s.marks[i] = kindCommand
-		}
+		s.markTo(from, end, kindCommand)
 		s.funcs[text] = true
 		return aCommand
 	}

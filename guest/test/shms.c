@@ -6,7 +6,7 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-static int segment(size_t size)
+int segment_of(size_t size)
 {
 	int id = shmget(IPC_PRIVATE, size, 0600);
 
@@ -14,7 +14,7 @@ static int segment(size_t size)
 	return id;
 }
 
-static char *attach(int id)
+char *attach(int id)
 {
 	char *p = shmat(id, NULL, 0);
 
@@ -22,7 +22,7 @@ static char *attach(int id)
 	return p;
 }
 
-static struct shmid_ds state(int id)
+struct shmid_ds segment_state(int id)
 {
 	struct shmid_ds ds;
 
@@ -32,7 +32,7 @@ static struct shmid_ds state(int id)
 
 static void until(int id, unsigned long attached)
 {
-	while (state(id).shm_nattch != attached)
+	while (segment_state(id).shm_nattch != attached)
 		sleep_ms(1);
 }
 
@@ -58,7 +58,7 @@ void test_shm_get(void)
 	EQ(shmget(key, 5000, 0), a);
 	FAILS(shmget(key, 5001, 0), EINVAL);
 	FAILS(shmget(key, 5000, IPC_CREAT | IPC_EXCL), EEXIST);
-	ds = state(a);
+	ds = segment_state(a);
 	EQ(ds.shm_segsz, 5000);
 	EQ(ds.shm_cpid, getpid());
 	EQ(ds.shm_lpid, 0);
@@ -73,9 +73,9 @@ void test_shm_get(void)
 
 void test_shm_attach(void)
 {
-	int id = segment(10000);
+	int id = segment_of(10000);
 	char *p = attach(id);
-	struct shmid_ds ds = state(id);
+	struct shmid_ds ds = segment_state(id);
 
 	for (int i = 0; i < 10000; i++)
 		CHECK(!p[i]);
@@ -89,7 +89,7 @@ void test_shm_attach(void)
 	FAILS(shmdt(NULL), EINVAL);
 	EQ(shmdt(p), 0);
 	FAILS(shmdt(p), EINVAL);
-	ds = state(id);
+	ds = segment_state(id);
 	EQ(ds.shm_nattch, 0);
 	CHECK(ds.shm_dtime >= time(NULL) - 5);
 	p = shmat(id, NULL, SHM_RDONLY);
@@ -108,7 +108,7 @@ void test_shm_attach(void)
 /* A place that is asked for: the one where it is anyway is the only one here. */
 void test_shm_place(void)
 {
-	int id = segment(8192);
+	int id = segment_of(8192);
 	char *p = attach(id);
 
 	EQ(shmdt(p), 0);
@@ -119,7 +119,7 @@ void test_shm_place(void)
 	FAILS((long)shmat(id, p + 4096, 0), EINVAL);
 	FAILS((long)shmat(id, p, SHM_EXEC), EINVAL);
 	CHECK(shmat(id, NULL, 0) == p && shmat(id, NULL, 0) == p);
-	EQ(state(id).shm_nattch, 2);
+	EQ(segment_state(id).shm_nattch, 2);
 	EQ(shmdt(p), 0);
 	EQ(shmdt(p), 0);
 	FAILS(shmdt(p), EINVAL);
@@ -151,7 +151,7 @@ static int refuses(volatile char *p)
 void test_shm_read_only(void)
 {
 	struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
-	int id = segment(3 * 4096), fds[2], status;
+	int id = segment_of(3 * 4096), fds[2], status;
 	char *p = attach(id), *more;
 	pid_t pid;
 
@@ -202,7 +202,7 @@ void test_shm_read_only(void)
 	EQ(shmctl(id, IPC_RMID, NULL), 0);
 	EQ(shmdt(p), 0);
 	/* Its pages may be others' now. */
-	id = segment(3 * 4096);
+	id = segment_of(3 * 4096);
 	p = attach(id);
 	CHECK(!refuses(p) && !refuses(p + 2 * 4096));
 	EQ(shmdt(p), 0);
@@ -214,28 +214,28 @@ void test_shm_read_only(void)
 
 void test_shm_fork(void)
 {
-	int id = segment(10000);
+	int id = segment_of(10000);
 	volatile char *p = attach(id);
 	pid_t pid, killed, grandchild;
 
 	IN_CHILD(pid) {
-		EQ(state(id).shm_nattch, 2);
+		EQ(segment_state(id).shm_nattch, 2);
 		while (p[1] != 'x')
 			sleep_ms(1);
 		p[9999] = 'y';
 		IN_CHILD(grandchild)
-			EQ(state(id).shm_nattch, 3);
+			EQ(segment_state(id).shm_nattch, 3);
 		EQ(ended(grandchild), 0);
 		EQ(shmdt((void *)p), 0);
-		EQ(state(id).shm_nattch, 1);
-		EQ(state(id).shm_lpid, getpid());
+		EQ(segment_state(id).shm_nattch, 1);
+		EQ(segment_state(id).shm_lpid, getpid());
 		CHECK(shmat(id, NULL, 0) != (void *)-1);
 	}
 	p[1] = 'x';
 	EQ(ended(pid), 0);
 	EQ(p[9999], 'y');
 	until(id, 1);
-	EQ(state(id).shm_lpid, pid);
+	EQ(segment_state(id).shm_lpid, pid);
 	IN_CHILD(killed)
 		pause();
 	until(id, 2);
@@ -254,13 +254,13 @@ void test_shm_removed(void)
 	pid_t pid;
 
 	EQ(shmctl(id, IPC_RMID, NULL), 0);
-	CHECK(state(id).shm_perm.mode & 01000);
-	EQ(state(id).shm_perm.__key, IPC_PRIVATE);
+	CHECK(segment_state(id).shm_perm.mode & 01000);
+	EQ(segment_state(id).shm_perm.__key, IPC_PRIVATE);
 	FAILS(shmget(key, 0, 0), ENOENT);
 	other = shmget(key, 4096, IPC_CREAT | 0600);
 	CHECK(other >= 0 && other != id);
 	IN_CHILD(pid) {
-		EQ(state(id).shm_nattch, 2);
+		EQ(segment_state(id).shm_nattch, 2);
 		p[0] = 'c';
 	}
 	EQ(ended(pid), 0);
@@ -275,7 +275,7 @@ void test_shm_removed(void)
 void test_shm_removed_at_birth(void)
 {
 	for (int i = 0; i < (children + 1) / 2; i++) {
-		int id = segment(4096);
+		int id = segment_of(4096);
 		volatile char *p = attach(id);
 		pid_t pid;
 
@@ -295,18 +295,18 @@ void test_shm_removed_at_birth(void)
 
 void test_shm_control(void)
 {
-	int id = segment(4096), last, found = 0;
-	struct shmid_ds ds = state(id);
+	int id = segment_of(4096), last, found = 0;
+	struct shmid_ds ds = segment_state(id);
 	struct shm_info info;
 	struct shminfo limits;
 
 	ds.shm_perm.mode = 0644;
 	EQ(shmctl(id, IPC_SET, &ds), 0);
-	EQ(state(id).shm_perm.mode & 0777, 0644);
+	EQ(segment_state(id).shm_perm.mode & 0777, 0644);
 	EQ(shmctl(id, SHM_LOCK, NULL), 0);
-	CHECK(state(id).shm_perm.mode & 02000);
+	CHECK(segment_state(id).shm_perm.mode & 02000);
 	EQ(shmctl(id, SHM_UNLOCK, NULL), 0);
-	CHECK(!(state(id).shm_perm.mode & 02000));
+	CHECK(!(segment_state(id).shm_perm.mode & 02000));
 	CHECK(shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) >= 0);
 	EQ(limits.shmmin, 1);
 	last = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
@@ -321,7 +321,7 @@ void test_shm_control(void)
 /* Calls move bytes in and out of it like of any other memory. */
 void test_shm_calls(void)
 {
-	int id = segment(8192), p[2];
+	int id = segment_of(8192), p[2];
 	char *m = attach(id);
 
 	EQ(pipe(p), 0);
@@ -341,7 +341,7 @@ void test_shm_calls(void)
 void test_shm_cycles(void)
 {
 	for (int i = 0; i < 3000; i++) {
-		int id = segment(i % 50 ? 4096 : 1 << 20);
+		int id = segment_of(i % 50 ? 4096 : 1 << 20);
 		char *p = attach(id);
 
 		CHECK(!p[100]);
@@ -533,7 +533,7 @@ void test_shared_semaphore(void)
 	FAILS(sem_timedwait(&b->sem, &ts), ETIMEDOUT);
 	/* In a segment, too. */
 	munmap(b, sizeof(*b));
-	int id = segment(4096);
+	int id = segment_of(4096);
 	sem_t *s = (sem_t *)attach(id);
 
 	EQ(sem_init(s, 1, 0), 0);

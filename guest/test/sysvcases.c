@@ -156,42 +156,18 @@ void test_sem_undo_thread(void)
 
 /* ---- shared memory ---- */
 
-static int segment(size_t size)
-{
-	int id = shmget(IPC_PRIVATE, size, 0600);
-
-	CHECK(id >= 0);
-	return id;
-}
-
-static char *attach(int id)
-{
-	char *p = shmat(id, NULL, 0);
-
-	CHECK(p != (void *)-1);
-	return p;
-}
-
-static unsigned long attachments(int id)
-{
-	struct shmid_ds ds;
-
-	EQ(shmctl(id, IPC_STAT, &ds), 0);
-	return ds.shm_nattch;
-}
-
 /* Places that are asked for, twice the same memory, and one place for two memories. */
 void test_shm_addresses(void)
 {
-	int id = segment(8192), other = segment(8192);
+	int id = segment_of(8192), other = segment_of(8192);
 	char *p = attach(id), *q = attach(id);
 
 	strcpy(p, "once");
 	STR(q, "once");
-	EQ(attachments(id), 2);
+	EQ(segment_state(id).shm_nattch, 2);
 	EQ(shmdt(p), 0);
 	EQ(shmdt(q), 0);
-	EQ(attachments(id), 0);
+	EQ(segment_state(id).shm_nattch, 0);
 	CHECK(shmat(id, p, 0) == p);
 	STR(p, "once");
 	FAILS((long)shmat(other, p, 0), EINVAL);
@@ -221,14 +197,14 @@ void test_shm_both(void)
 		for (int i = 0; i < 500; i++)
 			EQ(shmdt(attach(id)), 0);
 	}
-	id = segment(4096);
+	id = segment_of(4096);
 	p = attach(id);
 	strcpy(p, "from the parent");
 	EQ(write(told[1], &id, sizeof(id)), sizeof(id));
 	for (int i = 0; i < 500; i++)
 		EQ(shmdt(attach(id)), 0);
 	EQ(ended(pid), 0);
-	EQ(attachments(id), 1);
+	EQ(segment_state(id).shm_nattch, 1);
 	EQ(shmdt(p), 0);
 	EQ(shmctl(id, IPC_RMID, NULL), 0);
 }

@@ -74,6 +74,9 @@ void hold_signal(int sig);        /* blocks it, for await_signal */
 siginfo_t await_signal(int sig);  /* takes a held signal, and fails if none comes for long */
 /* Whether a line of /proc/sysvipc/NAME has this number in its second column. */
 bool in_sysvipc(const char *name, int id);
+int segment_of(size_t size);      /* of shared memory, a new one: its id */
+char *attach(int id);
+struct shmid_ds segment_state(int id);
 extern int children;              /* how many fork_many makes: -n */
 
 /* Every test once: name, and ALL, PVM (does not hold on Linux) or NAMED (takes its time: only who asks for it gets it). */
