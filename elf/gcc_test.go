@@ -26,7 +26,7 @@ const (
 	.long 3, 24, 1
 	.asciz "KX"
 	.balign 4
-	.long 11, 0
+	.long 12, 0
 	.quad 0x20000, 0x400000
 	.text
 	.globl start

@@ -10,7 +10,7 @@ import (
 const (
 	ImageVA    = 0x00400000
 	ImageEnd   = 0x10000000
-	ABIVersion = 11
+	ABIVersion = 12
 )
 
 // Error says in one line why a file was refused.

@@ -75,8 +75,8 @@ func reasonCases(t *testing.T) []reasonCase {
 
 		{"no note segment", seg(1, func(p *prog) { p.typ = 0 }), "no ABI note: not built by kxsh cc"},
 		{"no ABI note", notes(entry, hypercall), "no ABI note: not built by kxsh cc"},
-		{"ABI version", notes(entry, hypercall, kx(ABIVersion-1, 0, 0, 0)), "for guest ABI 10, this kxsh speaks 11: build it again with this kxsh's cc"},
-		{"later ABI, other size", notes(entry, hypercall, note("KX", 1, []byte{12, 0, 0, 0})), "for guest ABI 12, this kxsh speaks 11: build it again with this kxsh's cc"},
+		{"ABI version", notes(entry, hypercall, kx(ABIVersion-1, 0, 0, 0)), "for guest ABI 11, this kxsh speaks 12: build it again with this kxsh's cc"},
+		{"later ABI, other size", notes(entry, hypercall, note("KX", 1, []byte{13, 0, 0, 0})), "for guest ABI 13, this kxsh speaks 12: build it again with this kxsh's cc"},
 		{"short ABI note", notes(entry, hypercall, note("KX", 1, []byte{ABIVersion, 0, 0, 0})), "damaged ABI note: 4 bytes, want 24"},
 		{"empty ABI note", notes(entry, hypercall, note("KX", 1, nil)), "damaged ABI note: 0 bytes, want 24"},
 		{"reserved word", notes(entry, hypercall, kx(ABIVersion, 5, 0, 0)), "damaged ABI note: its reserved word is 0x5, want 0"},

@@ -63,6 +63,8 @@ func (e *Engine) serve(p *pvm) {
 		}
 	case abi.CallUpdate:
 		result = e.callUpdate(p, call)
+	case abi.CallGroup:
+		result = e.callGroup(p, call.A[0], call.A[1], call.A[2])
 	case abi.CallReap:
 		result = e.callReap(p, call.A[0])
 	default:
@@ -72,23 +74,36 @@ func (e *Engine) serve(p *pvm) {
 	p.dom.Notify() // if it has gone: tend will see
 }
 
-// callKill is kill(2) by a member of a family: it reaches the family, and nobody else, whose PIDs it learns nothing of. No PID is a group
-// of its own: 0, -1 and every other group mean the family but the caller.
+// callKill is kill(2) by a member of a family: it reaches the family, and nobody else, whose PIDs it learns nothing of. The caller itself is
+// left out; the result is 1 if it is one of the group.
 func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 	if sig > maxSignal {
 		return -int64(unix.EINVAL)
 	}
 	s := unix.Signal(sig)
 	e.mu.Lock()
+	group := -pid
+	if pid == 0 {
+		group = int64(p.group())
+	}
 	found := e.those(func(q *pvm) bool {
-		if q.rec.Family != p.rec.Family || q.rec.Exit != nil && !q.rec.zombie() {
+		switch {
+		case !p.knows(q):
 			return false
+		case pid > 0:
+			return int64(q.pid) == pid
+		case pid == -1:
+			return q != p && q.rec.Exit == nil
 		}
-		return pid > 0 && int64(q.pid) == pid || pid <= 0 && q != p && q.rec.Exit == nil
+		return int64(q.group()) == group
 	})
+	var result int64
 	var living []*pvm
 	for _, q := range found {
-		if q.rec.Exit == nil {
+		switch {
+		case q == p:
+			result = 1
+		case q.rec.Exit == nil:
 			living = append(living, q)
 			q.doomed = q.doomed || s == unix.SIGKILL
 		}
@@ -102,7 +117,7 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 		return -int64(unix.ESRCH)
 	}
 	if s == 0 {
-		return 0
+		return result
 	}
 	for _, q := range living {
 		if s == unix.SIGKILL { // else an end that nobody here has caused
@@ -110,7 +125,7 @@ func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
 		}
 		e.deliver(q, s, p.pid) // who has gone meanwhile would have taken it, as a zombie does
 	}
-	return 0
+	return result
 }
 
 // callStop is a pVM that a signal stops: nothing of it runs any more. It has its answer first: an engine that dies in between leaves nothing that another

@@ -303,6 +303,49 @@ func TestStopOvertaken(t *testing.T) {
 	saidNumber(t, e, pid, "went on after ")
 }
 
+// Groups are of one family: a stranger's is not there, whatever the number says. Which one a member is in outlives the engine.
+func TestGroupCall(t *testing.T) {
+	host, state := bodies(map[string]func(body){
+		"stranger": body.sleep,
+		"parent": func(b body) {
+			group := func(pid, what, g uint64) int64 { return b.call(abi.CallGroup, pid, what, g) }
+			stranger := uint64(b.signal()) // its PID, for once
+			b.printf("stranger %d %d %d, joined %d, killed %d, odd %d %d\n", group(stranger, abi.GroupOf, 0), group(stranger, abi.GroupSession, 0),
+				group(stranger, abi.GroupJoin, 0), group(0, abi.GroupJoin, stranger), b.call(abi.CallKill, -stranger, 15), group(0, 4, 0), group(1<<63, abi.GroupOf, 0))
+			own := int64(b.ID)
+			b.printf("leads %t %t, leaves %d %d\n", group(0, abi.GroupOf, 0) == own, group(uint64(own), abi.GroupSession, 0) == own, group(0, abi.GroupLeave, 0), group(0, abi.GroupJoin, 0))
+			one := b.fork(func(c body) { c.call(abi.CallGroup, 0, abi.GroupLeave, 0); c.sleep() })
+			two := b.fork(body.sleep)
+			b.printf("moved %d\n", group(uint64(two), abi.GroupJoin, 0))
+			for group(uint64(one), abi.GroupSession, 0) != int64(one) {
+				time.Sleep(time.Millisecond)
+			}
+			b.signal()
+			b.printf("later %t %t %t %d\n", group(uint64(one), abi.GroupOf, 0) == int64(one), group(uint64(one), abi.GroupSession, 0) == int64(one),
+				group(uint64(two), abi.GroupOf, 0) == int64(two), b.call(abi.CallKill, 0, 15))
+			b.sleep()
+		},
+	}), t.TempDir()
+	e := newEngine(t, host, state)
+	stranger, pid := launch(t, e, "stranger"), launch(t, e, "parent")
+	e.Signal(context.Background(), pid, stranger)
+	for prefix, want := range map[string]string{"stranger ": "-3 -3 -3, joined -1, killed -3, odd -22 -3", "leads ": "true true, leaves -1 -1", "moved ": "0"} {
+		if got := said(t, e, pid, prefix); got != want {
+			t.Errorf("%s%s, not %s", prefix, got, want)
+		}
+	}
+	e.Stop()
+	e = newEngine(t, host, state)
+	t.Cleanup(func() {
+		e.Shutdown(context.Background(), true)
+		e.Stop()
+	})
+	e.Signal(context.Background(), pid, int(unix.SIGUSR1))
+	if got := said(t, e, pid, "later "); got != "true true true 1" {
+		t.Errorf("later %s", got)
+	}
+}
+
 // kill(2) of a pVM reaches its family and nobody else.
 func TestKillCall(t *testing.T) {
 	e, _ := familyEngine(t, map[string]func(body){
@@ -354,7 +397,7 @@ func TestKillCall(t *testing.T) {
 		}
 	}
 	want := []string{
-		"stranger -3, nobody -3, odd -22, zombie 0, alone -3", "there 0, term 0", "ended true 15", "stop 0", "stopped true 0x137f",
+		"stranger -3, nobody -3, odd -22, zombie 0, alone 1", "there 0, term 0", "ended true 15", "stop 0", "stopped true 0x137f",
 		"cont 0", "continued true 0xffff", "all 0", "ended true 10", "kill 0", "killed true 9",
 	}
 	if !slices.Equal(mine, want) {

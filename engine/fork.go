@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,7 +139,8 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 			Mounts: parent.Request.Mounts,
 		},
 		ImageSHA: parent.ImageSHA, Placeholder: parent.Placeholder, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,
-		Requested: requested, Call: call.N, Outside: outside, FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
+		Requested: requested, Call: call.N, Outside: outside, Group: cmp.Or(parent.Group, p.pid), Session: cmp.Or(parent.Session, p.pid),
+		FamilyLimit: parent.FamilyLimit, NoSpin: parent.NoSpin,
 	}
 	// The child runs before its parent's part is over. An engine that dies before the parent has its answer is
 	// followed by one that ends the child.

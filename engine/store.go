@@ -64,6 +64,9 @@ type record struct {
 	// outside, so that the parent does not wait for it.
 	Call    uint32 `json:"call,omitempty"`
 	Outside bool   `json:"outside,omitempty"`
+	// Its group of processes and its session, as setpgid(2) and setsid(2) know them; 0: its own.
+	Group   int `json:"group,omitempty"`
+	Session int `json:"session,omitempty"`
 	// The limit of its family, of which each member has a copy because the root may be forgotten; 0: the engine's.
 	FamilyLimit int `json:"family_limit,omitempty"`
 	// NoSpin forbids it to look for what relatives do before it sleeps.

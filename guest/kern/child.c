@@ -12,7 +12,6 @@
 struct child {
 	struct list_node node;
 	int pid;
-	int group; /* of its birth: a group of its own that it makes is not told to us */
 	int dead;
 	int news;  /* status is worth a report */
 	int early; /* it has told its end itself, and the engine has not */
@@ -47,7 +46,6 @@ void child_born(struct child *c, int pid)
 {
 	parent_once = 1;
 	c->pid = pid;
-	c->group = process_group();
 	list_add_tail(&children, &c->node);
 }
 
@@ -183,16 +181,16 @@ void children_settle(int most)
 void signal_family(int sig)
 {
 	if (parent_once)
-		engine_call(KX_CALL_KILL, 0, 0, (uint64_t)sig, 0);
+		engine_call(KX_CALL_KILL, 0, -1UL, (uint64_t)sig, 0);
 	signal_process(sig, NULL);
 }
 
 /* ---- waiting ---- */
 
-/* pid as waitpid(2) has it. */
+/* pid as waitpid(2) has it, but not 0. */
 static int matches(const struct child *c, long pid)
 {
-	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || c->group == (pid ? -pid : process_group());
+	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || process_group(c->pid) == -pid;
 }
 
 static int wanted_news(const struct child *c, long options)
@@ -225,6 +223,8 @@ static long await(long pid, long options, struct child **found)
 {
 	long err = 0;
 
+	if (!pid)
+		pid = -process_group(0);
 	for (;;) {
 		int any = 0;
 

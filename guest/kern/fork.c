@@ -38,8 +38,6 @@ long fork_woken(void)
 
 static void become_child(void)
 {
-	int parent = own_pid;
-
 	cow_forked();
 	own_pid = (int)control->domid;
 	random_init();
@@ -54,7 +52,6 @@ static void become_child(void)
 	tty_forked();
 	signals_discard(~0UL);
 	children_forked();
-	identity_forked(parent);
 	cpu_time_forked();
 	proc_forked();
 	addresses_write();

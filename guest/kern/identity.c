@@ -1,4 +1,4 @@
-/* identity.c: who the process is: a session and group of its own, and root in its own machine. */
+/* identity.c: who the process is: a member of a group and a session, and root in its own machine. */
 #include <sys/utsname.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -22,62 +22,47 @@ long sys_getppid(void)
 	return control->ppid;
 }
 
-/* The group and the session of a family's root are its own; children inherit them. 0: our own. */
-static int group, session;
-
-static int own_or(int id)
+/* The engine knows who is in which group: it is who reaches them. */
+static long group_call(long pid, uint64_t what, long group)
 {
-	return id ? id : own_pid;
+	pid = (int)pid;
+	return pid < 0 || child_waited((int)pid) ? -ESRCH : engine_call(KX_CALL_GROUP, 0, (uint64_t)pid, what, (uint64_t)group);
 }
 
-int process_group(void)
+int process_group(int pid)
 {
-	return own_or(group);
+	return (int)group_call(pid, KX_GROUP_OF, 0);
 }
 
-void identity_forked(int parent)
+int process_session(void)
 {
-	if (!group)
-		group = parent;
-	if (!session)
-		session = parent;
+	return (int)group_call(0, KX_GROUP_SESSION, 0);
 }
 
 long sys_getpgrp(void)
 {
-	return process_group();
+	return process_group(0);
 }
 
 long sys_getpgid(long pid)
 {
-	return pid && pid != own_pid ? -ESRCH : process_group();
+	return process_group((int)pid);
 }
 
 long sys_getsid(long pid)
 {
-	return pid && pid != own_pid ? -ESRCH : own_or(session);
+	return group_call(pid, KX_GROUP_SESSION, 0);
 }
 
-/* Of itself only, and only a group of its own: which others there are is not known here. */
 long sys_setpgid(long pid, long pgid)
 {
-	if (pgid < 0)
-		return -EINVAL;
-	if (pid && pid != own_pid)
-		return -ESRCH;
-	if (!session || (pgid && pgid != own_pid && pgid != process_group()))
-		return -EPERM;
-	if (!pgid || pgid == own_pid)
-		group = 0;
-	return 0;
+	pgid = (int)pgid;
+	return pgid < 0 ? -EINVAL : group_call(pid, KX_GROUP_JOIN, pgid);
 }
 
 long sys_setsid(void)
 {
-	if (!group)
-		return -EPERM; /* leads a group */
-	group = session = 0;
-	return own_pid;
+	return group_call(0, KX_GROUP_LEAVE, 0);
 }
 
 /* ---- users and groups ---- */

@@ -108,11 +108,11 @@ void children_forked(void);    /* there are none */
 
 /* ---- identity.c ---- */
 
-int process_group(void);
+int process_group(int pid); /* of a member of the family, 0: of ours; -ESRCH */
+int process_session(void);
 uint32_t effective_uid(void);
 uint32_t effective_gid(void);
 bool in_group(uint32_t gid); /* its effective group, or a supplementary one */
-void identity_forked(int parent);
 
 /* ---- call.c ---- */
 

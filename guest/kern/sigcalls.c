@@ -129,26 +129,23 @@ static siginfo_t from_us(int sig, int code)
 	return info;
 }
 
-/* Relatives are in the engine's reach. A family counts as one group. */
+/* Relatives are in the engine's reach. Of a group that is ours we are the one that is not. */
 long sys_kill(long pid, long sig)
 {
 	siginfo_t info = from_us((int)sig, SI_USER);
-	long r = -ESRCH;
+	long r;
 
 	pid = (int)pid;
 	if (sig < 0 || sig >= KX_NSIG)
 		return -EINVAL;
-	if (pid < -1 && -pid != process_group())
-		return -ESRCH;
 	if (pid > 0 && child_waited((int)pid))
 		return -ESRCH;
+	if (pid < -1)
+		children_settle(0); /* the engine may not know yet that the last of a group has been waited for */
 	if (pid != own_pid && member_signal(pid, (int)sig))
 		return 0;
-	if (pid != own_pid)
-		r = engine_call(KX_CALL_KILL, 0, (uint64_t)(pid < -1 ? 0 : pid), (uint64_t)sig, 0);
-	if (pid > 0 && pid != own_pid)
-		return r;
-	if (pid == -1)
+	r = pid == own_pid ? 1 : engine_call(KX_CALL_KILL, 0, (uint64_t)pid, (uint64_t)sig, 0);
+	if (r <= 0)
 		return r;
 	if (sig)
 		signal_process((int)sig, &info);

@@ -329,12 +329,13 @@ long tty_ioctl(unsigned long request, void *user)
 	case TIOCSWINSZ:
 		return set_winsize(user);
 	case TIOCGPGRP:
+		return out_int(user, process_group(0));
 	case TIOCGSID:
-		return out_int(user, own_pid);
+		return out_int(user, process_session());
 	case TIOCSPGRP:
 	case TIOCSCTTY:
 	case TIOCNOTTY:
-		return 0; /* the pVM is its terminal's only session and group */
+		return 0; /* its terminal's foreground is all of the family */
 	case TIOCOUTQ:
 		return out_int(user, 0);
 	case TCFLSH:

@@ -210,7 +210,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(fork_environment, NAMED) T(pipe_io, NAMED)                                                       \
 	/* waitcases.c */                                                                         \
 	T(wait_many, NAMED) T(wait_groups, NAMED) T(wait_busy, NAMED) T(waitid_which, NAMED)             \
-	T(kill_caught, NAMED) T(vfork_same, NAMED)                                                \
+	T(kill_caught, NAMED) T(vfork_same, NAMED) T(kill_group, NAMED) T(set_group, NAMED)         \
 	/* sysvcases.c */                                                                         \
 	T(msg_copy, NAMED) T(sem_permissions, NAMED) T(sem_undo_thread, NAMED) T(shm_addresses, NAMED)   \
 	T(shm_both, NAMED) T(shm_permissions, NAMED) T(msg_no_room, NAMED) T(sem_no_room, NAMED)         \

@@ -232,3 +232,132 @@ void test_vfork_same(void)
 	await_signal(SIGUSR1);
 	EQ(umask(mask), 027);
 }
+
+/* Members of the caller's group: each writes a byte, and lives until a signal comes. */
+static void start_group(const int *ready)
+{
+	pid_t pid;
+
+	for (int i = 0; i < 5; i++)
+		IN_CHILD(pid) {
+			EQ(write(ready[1], "r", 1), 1);
+			for (;;)
+				pause();
+		}
+	for (int i = 0; i < 5; i++)
+		EQ(read(ready[0], page, 1), 1);
+}
+
+/* A signal to a group reaches all of it, and nobody else: neither the parent of its leader, nor a child that leads another one. */
+void test_kill_group(void)
+{
+	int ready[2];
+	pid_t pid;
+
+	for (int round = 0; round < 2; round++) {
+		EQ(pipe(ready), 0);
+		IN_CHILD(pid) {
+			EQ(setpgid(0, 0), 0);
+			start_group(ready);
+			EQ(kill(round ? 0 : -getpgrp(), SIGKILL), 0);
+			pause();
+		}
+		EQ(ended(pid), SIGKILL);
+		close(ready[1]);
+		EQ(read(ready[0], page, 1), 0); /* none of them is left */
+		close(ready[0]);
+	}
+	EQ(pipe(ready), 0);
+	IN_CHILD(pid) {
+		pid_t same, own;
+
+		EQ(setpgid(0, 0), 0);
+		IN_CHILD(same) {
+			EQ(write(ready[1], "r", 1), 1);
+			pause();
+		}
+		IN_CHILD(own) {
+			EQ(setpgid(0, 0), 0);
+			EQ(write(ready[1], "r", 1), 1);
+			pause();
+		}
+		EQ(read(ready[0], page, 1), 1);
+		EQ(read(ready[0], page, 1), 1);
+		signal(SIGUSR1, SIG_IGN);
+		EQ(kill(0, SIGUSR1), 0);
+		EQ(ended(same), SIGUSR1);
+		EQ(waitpid(own, NULL, WNOHANG), 0);
+		EQ(kill(-own, 0), 0);
+		EQ(kill(-own, SIGTERM), 0);
+		EQ(ended(own), SIGTERM);
+		FAILS(kill(-own, 0), ESRCH);
+	}
+	EQ(ended(pid), 0);
+	FAILS(kill(-0x3ffffff0, 0), ESRCH);
+}
+
+/* A child asks what is asked of it, and lives until its parent says so. */
+static pid_t asks(int *go, bool lead, bool leave)
+{
+	int ready[2];
+	pid_t pid;
+
+	EQ(pipe(go), 0);
+	EQ(pipe(ready), 0);
+	IN_CHILD(pid) {
+		close(go[1]);
+		if (lead)
+			EQ(setpgid(0, 0), 0);
+		if (leave) {
+			EQ(setsid(), getpid());
+			EQ(getsid(0), getpid());
+			FAILS(setsid(), EPERM);
+			FAILS(setpgid(0, getppid()), EPERM);
+		}
+		EQ(write(ready[1], "r", 1), 1);
+		EQ(read(go[0], page, 1), 0);
+	}
+	close(go[0]), close(ready[1]);
+	EQ(read(ready[0], page, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* Who may put whom into which group, and what its parent and its children see of it. */
+void test_set_group(void)
+{
+	int first[2], second[2], gone[2];
+	pid_t pid, one, two, away;
+
+	IN_CHILD(pid) {
+		EQ(setpgid(0, 0), 0);
+		one = asks(first, false, false);
+		two = asks(second, true, false);
+		away = asks(gone, false, true);
+		EQ(getpgid(one), getpid());
+		EQ(getpgid(two), two);
+		EQ(getpgid(away), away);
+		EQ(getsid(one), getsid(0));
+		EQ(getsid(away), away);
+		FAILS(setsid(), EPERM);
+		FAILS(setpgid(one, one + 1000), EPERM);
+		FAILS(setpgid(one, -1), EINVAL);
+		FAILS(setpgid(getppid(), 0), ESRCH);
+		FAILS(setpgid(away, 0), EPERM);
+		FAILS(setpgid(one, away), EPERM);
+		FAILS(getpgid(0x3ffffff0), ESRCH);
+		FAILS(getpgid(-1), ESRCH);
+
+		EQ(setpgid(one, two), 0); /* as a shell puts a pipeline together */
+		EQ(getpgid(one), two);
+		FAILS(waitpid(0, NULL, WNOHANG), ECHILD);
+		EQ(waitpid(-two, NULL, WNOHANG), 0);
+		EQ(kill(-two, SIGTERM), 0);
+		EQ(waitpid(-two, NULL, 0) + waitpid(-two, NULL, 0), one + two);
+		FAILS(waitpid(-two, NULL, 0), ECHILD);
+		EQ(waitpid(away, NULL, WNOHANG), 0);
+		close(gone[1]);
+		EQ(ended(away), 0);
+	}
+	EQ(ended(pid), 0);
+}

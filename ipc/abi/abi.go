@@ -14,7 +14,7 @@ package abi
 // then uses it; a pVM that breaks the protocol is destroyed and harms nobody else.
 
 const (
-	AbiVersion = 11
+	AbiVersion = 12
 	PageSize   = 4096
 )
 
@@ -164,15 +164,24 @@ const (
 // nothing but block until done equals asked; result is valid then. A negative result is -errno.
 const (
 	CallFork   = 1  // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
-	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; to the caller itself only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them
+	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; 1: the caller is one of the group, and has to take it itself. To the caller's PID only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them
 	CallReap   = 3  // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4  // a[0]: how many pages the family area should have; how many it has
 	CallGuard  = 7  // a[0]: page of the family area; a[1]: how many from there; a[2]: 1: the pVM may only read them from now on, 0: write, too. On Xen, where it cannot change those entries itself, but has to flush its TLB then
 	CallSettle = 6  // a[0]: an address in a region whose bit in kx_control.lazy is set: when it is answered with 0 the bit is not
 	CallLoad   = 8  // a[0]: how many bytes of struct kx_task's data are the name of a library; 0: an application, whenever there is one; a[1]: KX_LOAD_*; see below
 	CallLoaded = 9  // a[0]: 0: the libraries of the last KX_CALL_LOAD are in use; -errno: nothing has changed, and they are not wanted
+	CallGroup  = 11 // of groups of processes, and of sessions: a[0]: a PID, 0: the caller; a[1]: KX_GROUP_*; what that says
 	CallUpdate = 10 // a[0]: how many bytes of struct kx_task's data are names, each with its NUL: of a library's file and of the library that it is to replace; a[1]: for how many milliseconds that may be in use. 0: it will be tried
 	CallTask   = 5  // a[0]: number of the task that it has done, or 0; a[1]: its result; a[2]: 1: see KX_TASK_RECEIVE; the number of the next task, or 0
+)
+
+// As the calls of POSIX that are named here, errors included.
+const (
+	GroupOf      = 0 // getpgid
+	GroupJoin    = 1 // setpgid: a[2]: the group, 0: one of its own; 0
+	GroupSession = 2 // getsid
+	GroupLeave   = 3 // setsid, of the caller
 )
 
 // Libraries that come while the program runs: the one that KX_CALL_LOAD asks for, and those that it needs. The result is

@@ -41,7 +41,7 @@ func TestUsertestsOfIPC(t *testing.T) {
 	for _, tests := range []string{
 		"robust_thread robust_given_up robust_ends robust_waiters robust_read_only robust_lists robust_threads robust_not robust_count",
 		"shm_read_only kill_each kill_cannot_be_caught pipe_no_descriptors pipe_readers pipe_wakes_readers wait_errors fork_numbers fork_environment pipe_io",
-		"wait_many wait_groups wait_busy waitid_which kill_caught vfork_same",
+		"wait_many wait_groups wait_busy waitid_which kill_caught vfork_same kill_group set_group",
 		"msg_copy sem_permissions sem_undo_thread shm_addresses shm_both shm_permissions msg_no_room sem_no_room shm_no_room",
 		"cycles_queues cycles_semaphores cycles_segments cycles_mappings",
 		"cycles_pipes cycles_pairs cycles_eventfds cycles_files",
