@@ -91,7 +91,7 @@ func New(o Options) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(o.State, "logs"), 0o700); err != nil {
 		return nil, stateError(o.State, err)
 	}
-	st, fresh, err := openStore(o.State)
+	st, fresh, err := openStore(o.State, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func New(o Options) (*Engine, error) {
 	e.files.Max = filesBudget()
 	e.placeholders = newPlaceholders(e)
 	e.images, e.libs = newFileCache(e.loadImage), newFileCache(e.loadLibrary)
-	if e.events, err = newEvents(st, o.State); err != nil {
+	if e.events, err = newEvents(st); err != nil {
 		st.close()
 		return nil, err
 	}

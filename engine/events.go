@@ -13,48 +13,27 @@ import (
 const eventsKept = 4096
 
 // events is the list of what happened: appended to by the engine, read by any number of readers.
-// Writing to the store happens behind, so that an event costs its cause no more than a line in the journal.
 type events struct {
-	store   *store
-	journal *journal // under mu
+	store *store
 
 	mu     sync.Mutex
 	list   []Event           // the newest eventsKept, by Seq
 	count  map[string]uint64 // of this engine's, by Type
 	next   uint64
-	saved  uint64 // Seq up to which the store has them
 	grown  chan struct{}
-	dirty  chan struct{}
 	closed chan struct{}
-	idle   sync.WaitGroup
 }
 
-func newEvents(s *store, dir string) (*events, error) {
+func newEvents(s *store) (*events, error) {
 	old, err := s.events()
 	if err != nil {
 		return nil, err
 	}
-	j, left, err := openJournal(dir)
-	if err != nil {
-		return nil, err
-	}
-	e := &events{store: s, journal: j, list: old, count: map[string]uint64{}, next: 1, grown: make(chan struct{}), dirty: make(chan struct{}, 1), closed: make(chan struct{})}
+	e := &events{store: s, list: old, count: map[string]uint64{}, next: 1, grown: make(chan struct{}), closed: make(chan struct{})}
 	if n := len(old); n > 0 {
-		e.saved = old[n-1].Seq
+		// An engine may have shown some that it could not write, for want of room: whoever follows must not take ours for those.
+		e.next = old[n-1].Seq + 1 + eventsKept
 	}
-	for _, ev := range left { // of an engine that was killed
-		if ev.Seq > e.saved {
-			e.list = append(e.list, ev)
-		}
-	}
-	if n := len(e.list); n > 0 {
-		// It may have shown some that it could not write, for want of room: whoever follows must not take ours for those.
-		e.next = e.list[n-1].Seq + 1 + eventsKept
-	}
-	e.flush()
-	e.trim() // what was half written, too
-	e.idle.Add(1)
-	go e.save()
 	return e, nil
 }
 
@@ -64,17 +43,13 @@ func (e *events) add(ev Event) {
 	e.next++
 	e.count[ev.Type]++
 	e.list = append(e.list, ev)
-	e.journal.add(ev)
+	e.store.addEvent(ev, e.list[max(0, len(e.list)-eventsKept)].Seq) // numbers have gaps
 	if len(e.list) >= 2*eventsKept {
 		e.list = append([]Event(nil), e.list[len(e.list)-eventsKept:]...)
 	}
 	close(e.grown)
 	e.grown = make(chan struct{})
 	e.mu.Unlock()
-	select {
-	case e.dirty <- struct{}{}:
-	default:
-	}
 }
 
 func (e *events) addf(typ string, p *Process, format string, args ...any) {
@@ -92,57 +67,8 @@ func (e *events) counts() map[string]uint64 {
 	return maps.Clone(e.count)
 }
 
-// save writes new events to the store, many at a time.
-func (e *events) save() {
-	defer e.idle.Done()
-	for {
-		select {
-		case <-e.dirty:
-		case <-e.closed:
-			e.flush()
-			return
-		}
-		e.flush()
-		select { // a busy engine writes ten times a second, not ten thousand
-		case <-time.After(100 * time.Millisecond):
-		case <-e.closed:
-		}
-	}
-}
-
-func (e *events) flush() {
-	e.mu.Lock()
-	var batch []Event
-	for i := len(e.list); i > 0 && e.list[i-1].Seq > e.saved; i-- {
-		batch = e.list[i-1:]
-	}
-	if len(batch) == 0 {
-		e.mu.Unlock()
-		return
-	}
-	batch = append([]Event(nil), batch...)
-	oldest := e.list[max(0, len(e.list)-eventsKept)].Seq // numbers have gaps
-	e.mu.Unlock()
-	if e.store.putEvents(batch, oldest) == nil {
-		e.mu.Lock()
-		e.saved = batch[len(batch)-1].Seq
-		e.trim()
-		e.mu.Unlock()
-	}
-}
-
-// trim leaves in the journal what the store does not have. The caller holds e.mu.
-func (e *events) trim() {
-	e.journal.keep(e.list[sort.Search(len(e.list), func(i int) bool { return e.list[i].Seq > e.saved }):])
-}
-
-func (e *events) close() {
-	close(e.closed)
-	e.idle.Wait()
-	e.mu.Lock()
-	e.journal.f.Close() // what comes now is said to nobody
-	e.mu.Unlock()
-}
+// close ends those who follow.
+func (e *events) close() { close(e.closed) }
 
 // reader reads the events after seq.
 func (e *events) reader(seq uint64, follow bool) *eventReader {

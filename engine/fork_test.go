@@ -334,7 +334,7 @@ func TestFailedForkLeavesNothing(t *testing.T) {
 	if evs := eventsOf(t, e, "refused"); len(evs) == 0 || len(evs) > n || !strings.Contains(evs[0].Text, "fork: ") {
 		t.Errorf("events %+v", evs)
 	}
-	e.store.db.Close()
+	e.store.fail()
 	fails("the record", unix.EAGAIN)
 }
 

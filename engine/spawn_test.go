@@ -30,7 +30,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 		}
 	}
 	host.Fail(nil)
-	e.store.db.Close() // the record cannot be written
+	e.store.fail() // the record cannot be written
 	if _, err := e.Run(context.Background(), RunRequest{Image: xentest.GuestPath(t), Args: []string{"sleep"}}); err == nil {
 		t.Error("started without a record")
 	}

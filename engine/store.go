@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,9 +24,27 @@ import (
 // store is what outlives an engine: one record a pVM, and the newest events. It is a bbolt file
 // written without fsync: the page cache survives a killed engine, and after a power cut no pVM is
 // left to remember, so a store from before the host's last boot is only good for its history and a
-// damaged one is set aside.
+// damaged one is set aside. What is new goes to a journal, and into the file behind, many changes at a time.
 type store struct {
-	db *bolt.DB
+	db  *bolt.DB
+	log *slog.Logger
+
+	mu      sync.Mutex
+	journal *journal
+	pending changes
+
+	flushing sync.Mutex // held by who brings pending into db
+	dirty    chan struct{}
+	closed   chan struct{}
+	idle     sync.WaitGroup
+}
+
+// changes are what the journal has and the file does not: records by PID, nil for one that goes; events, and the number of the oldest that is
+// to be kept.
+type changes struct {
+	records map[int][]byte
+	events  []Event
+	oldest  uint64
 }
 
 var (
@@ -32,6 +53,7 @@ var (
 	bucketMeta   = []byte("meta")
 	keyBoot      = []byte("boot")
 	keyFormat    = []byte("format")
+	keyJournal   = []byte("journal") // number of the last line that is in the file
 )
 
 const storeFormat = "1"
@@ -89,7 +111,7 @@ func (r *record) zombie() bool { return r.Exit != nil && r.Stat == "Z" }
 
 // openStore opens or makes the store in the state folder. fresh tells that the host has booted
 // since it was last used, so that no pVM in it can be running.
-func openStore(dir string) (s *store, fresh bool, err error) {
+func openStore(dir string, log *slog.Logger) (s *store, fresh bool, err error) {
 	path := filepath.Join(dir, "engine.db")
 	db, err := openBolt(path)
 	if err != nil {
@@ -107,7 +129,7 @@ func openStore(dir string) (s *store, fresh bool, err error) {
 			return nil, false, stateError(dir, err)
 		}
 	}
-	s = &store{db: db}
+	s = &store{db: db, log: log, pending: changes{records: map[int][]byte{}}, dirty: make(chan struct{}, 1), closed: make(chan struct{})}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		db.Close()
@@ -129,11 +151,59 @@ func openStore(dir string) (s *store, fresh bool, err error) {
 		}
 		return meta.Put(keyBoot, boot)
 	})
+	if err == nil {
+		err = s.replay(dir)
+	}
 	if err != nil {
 		db.Close()
 		return nil, false, stateError(dir, err)
 	}
+	s.idle.Add(1)
+	go s.write()
 	return s, fresh, nil
+}
+
+// replay brings what a killed engine has left in the journal into the file.
+func (s *store) replay(dir string) error {
+	j, left, err := openJournal(dir)
+	if err != nil {
+		return err
+	}
+	s.journal = j
+	err = s.db.View(func(tx *bolt.Tx) error {
+		if n := tx.Bucket(bucketMeta).Get(keyJournal); len(n) == 8 {
+			j.last = binary.BigEndian.Uint64(n)
+		}
+		return nil
+	})
+	for _, e := range left {
+		if e.N <= j.last {
+			continue
+		}
+		j.last = e.N
+		for pid, rec := range e.Put {
+			s.pending.records[pid] = rec
+		}
+		for _, pid := range e.Drop {
+			s.pending.records[pid] = nil
+		}
+		if e.Event != nil {
+			s.pending.events = append(s.pending.events, *e.Event)
+		}
+	}
+	if err == nil {
+		err = s.flush()
+	}
+	for range j.files { // what is left is old, or not whole
+		if err == nil {
+			j.turn()
+			err = j.clear()
+		}
+	}
+	if err != nil {
+		j.close()
+	}
+	return err
 }
 
 // stateError is an error about the state folder, with the mend.
@@ -168,33 +238,154 @@ func openBolt(path string) (*bolt.DB, error) {
 	})
 }
 
-func (s *store) close() error { return s.db.Close() }
+// close brings everything into the file. What comes later is kept by nobody.
+func (s *store) close() error {
+	close(s.closed)
+	s.idle.Wait()
+	err := s.flush()
+	s.mu.Lock()
+	s.journal.close()
+	s.mu.Unlock()
+	return errors.Join(err, s.db.Close())
+}
 
 func pidKey(pid int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(pid)) }
 
 // change writes records and deletes others, all or none.
 func (s *store) change(put []record, drop []int) error {
-	vals := make([][]byte, len(put))
+	vals := make(map[int][]byte, len(put)+len(drop))
+	line := []byte(`"put":{`)
 	for i := range put {
+		val, err := json.Marshal(&put[i])
+		if err != nil {
+			return err
+		}
+		vals[put[i].PID] = val
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = append(fmt.Appendf(line, `"%d":`, put[i].PID), val...)
+	}
+	line = append(line, '}')
+	if len(drop) > 0 {
+		list, err := json.Marshal(drop)
+		if err != nil {
+			return err
+		}
+		line = append(append(line, `,"drop":`...), list...)
+	}
+	for _, pid := range drop {
+		vals[pid] = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.journal.add(line); err != nil {
+		return err
+	}
+	maps.Copy(s.pending.records, vals)
+	s.wake()
+	return nil
+}
+
+// addEvent keeps an event, and drops those before number oldest. Where the disk is full it is kept as soon as there is room.
+func (s *store) addEvent(ev Event, oldest uint64) {
+	line, err := json.Marshal(&ev)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.journal.add(append([]byte(`"event":`), line...))
+	s.pending.events, s.pending.oldest = append(s.pending.events, ev), oldest
+	s.wake()
+}
+
+// wake tells that there is something to write. The caller holds s.mu.
+func (s *store) wake() {
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// write brings changes into the file, many at a time: a busy engine writes ten times a second, not ten thousand.
+func (s *store) write() {
+	defer s.idle.Done()
+	for {
+		select {
+		case <-s.dirty:
+		case <-s.closed:
+			return
+		}
+		if err := s.flush(); err != nil { // it is tried again with the next change
+			s.log.Error("store", "err", err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-s.closed:
+			return
+		}
+	}
+}
+
+// flush brings what is pending into the file.
+func (s *store) flush() error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.mu.Lock()
+	c := s.pending
+	last := s.journal.turn()
+	s.pending = changes{records: map[int][]byte{}, oldest: c.oldest}
+	s.mu.Unlock()
+	if len(c.records)+len(c.events) == 0 {
+		return nil
+	}
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		return errors.Join(c.putRecords(tx.Bucket(bucketPVMs)), c.putEvents(tx.Bucket(bucketEvents)),
+			tx.Bucket(bucketMeta).Put(keyJournal, binary.BigEndian.AppendUint64(nil, last)))
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		return s.journal.clear()
+	}
+	maps.Copy(c.records, s.pending.records)
+	s.pending = changes{c.records, append(c.events, s.pending.events...), s.pending.oldest}
+	return err
+}
+
+func (c *changes) putRecords(b *bolt.Bucket) error {
+	for pid, rec := range c.records {
 		var err error
-		if vals[i], err = json.Marshal(&put[i]); err != nil {
+		if rec == nil {
+			err = b.Delete(pidKey(pid))
+		} else {
+			err = b.Put(pidKey(pid), rec)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketPVMs)
-		for _, pid := range drop {
-			if err := b.Delete(pidKey(pid)); err != nil {
-				return err
-			}
+	return nil
+}
+
+func (c *changes) putEvents(b *bolt.Bucket) error {
+	for _, ev := range c.events {
+		v, err := json.Marshal(ev)
+		if err != nil {
+			return err
 		}
-		for i := range put {
-			if err := b.Put(pidKey(put[i].PID), vals[i]); err != nil {
-				return err
-			}
+		if err := b.Put(binary.BigEndian.AppendUint64(nil, ev.Seq), v); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	cur := b.Cursor()
+	for k, _ := cur.First(); k != nil && binary.BigEndian.Uint64(k) < c.oldest; k, _ = cur.First() {
+		if err := cur.Delete(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // save writes the records of pVMs as they are now, and deletes those of the PIDs in drop that are nobody's
@@ -231,6 +422,9 @@ func (e *Engine) saved(drop []int, ps ...*pvm) {
 
 // all returns every record. One that cannot be read is left out and named in bad.
 func (s *store) all() (recs []*record, bad []string, err error) {
+	if err := s.flush(); err != nil {
+		return nil, nil, err
+	}
 	err = s.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketPVMs).ForEach(func(k, v []byte) error {
 			r := new(record)
@@ -243,29 +437,6 @@ func (s *store) all() (recs []*record, bad []string, err error) {
 		})
 	})
 	return recs, bad, err
-}
-
-// putEvents keeps events, and drops those before number oldest.
-func (s *store) putEvents(evs []Event, oldest uint64) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketEvents)
-		for _, ev := range evs {
-			v, err := json.Marshal(ev)
-			if err != nil {
-				return err
-			}
-			if err := b.Put(binary.BigEndian.AppendUint64(nil, ev.Seq), v); err != nil {
-				return err
-			}
-		}
-		c := b.Cursor()
-		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) < oldest; k, _ = c.First() {
-			if err := c.Delete(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 func (s *store) events() (evs []Event, err error) {
