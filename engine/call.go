@@ -39,11 +39,11 @@ func (e *Engine) serve(p *pvm) {
 		e.callLoaded(p, call)
 		return
 	case abi.CallKill:
-		if int64(call.A[0]) == int64(p.pid) {
+		if int64(call.A[0]) == int64(p.pid) && call.A[2] == 0 {
 			e.callStop(p, call)
 			return
 		}
-		result = e.callKill(p, int64(call.A[0]), call.A[1])
+		result = e.callKill(p, int64(call.A[0]), call.A[1], call.A[2] == 1)
 	case abi.CallFamily:
 		result = e.callFamily(p, call.A[0])
 	case abi.CallGuard:
@@ -75,15 +75,18 @@ func (e *Engine) serve(p *pvm) {
 }
 
 // callKill is kill(2) by a member of a family: it reaches the family, and nobody else, whose PIDs it learns nothing of. The caller itself is
-// left out; the result is 1 if it is one of the group.
-func (e *Engine) callKill(p *pvm, pid int64, sig uint64) int64 {
+// left out; the result is 1 if it is one of the group. With isGroup pid is the number of a group.
+func (e *Engine) callKill(p *pvm, pid int64, sig uint64, isGroup bool) int64 {
 	if sig > maxSignal {
 		return -int64(unix.EINVAL)
 	}
 	s := unix.Signal(sig)
 	e.mu.Lock()
 	group := -pid
-	if pid == 0 {
+	switch {
+	case isGroup:
+		group, pid = pid, 0
+	case pid == 0:
 		group = int64(p.group())
 	}
 	found := e.those(func(q *pvm) bool {

@@ -310,8 +310,8 @@ func TestGroupCall(t *testing.T) {
 		"parent": func(b body) {
 			group := func(pid, what, g uint64) int64 { return b.call(abi.CallGroup, pid, what, g) }
 			stranger := uint64(b.signal()) // its PID, for once
-			b.printf("stranger %d %d %d, joined %d, killed %d, odd %d %d\n", group(stranger, abi.GroupOf, 0), group(stranger, abi.GroupSession, 0),
-				group(stranger, abi.GroupJoin, 0), group(0, abi.GroupJoin, stranger), b.call(abi.CallKill, -stranger, 15), group(0, 4, 0), group(1<<63, abi.GroupOf, 0))
+			b.printf("stranger %d %d %d, joined %d, killed %d, odd %d %d, by number %d %d\n", group(stranger, abi.GroupOf, 0), group(stranger, abi.GroupSession, 0),
+				group(stranger, abi.GroupJoin, 0), group(0, abi.GroupJoin, stranger), b.call(abi.CallKill, -stranger, 15), group(0, 4, 0), group(1<<63, abi.GroupOf, 0), b.call(abi.CallKill, uint64(b.ID), 0, 1), b.call(abi.CallKill, stranger, 0, 1))
 			own := int64(b.ID)
 			b.printf("leads %t %t, leaves %d %d\n", group(0, abi.GroupOf, 0) == own, group(uint64(own), abi.GroupSession, 0) == own, group(0, abi.GroupLeave, 0), group(0, abi.GroupJoin, 0))
 			one := b.fork(func(c body) { c.call(abi.CallGroup, 0, abi.GroupLeave, 0); c.sleep() })
@@ -329,7 +329,7 @@ func TestGroupCall(t *testing.T) {
 	e := newEngine(t, host, state)
 	stranger, pid := launch(t, e, "stranger"), launch(t, e, "parent")
 	e.Signal(context.Background(), pid, stranger)
-	for prefix, want := range map[string]string{"stranger ": "-3 -3 -3, joined -1, killed -3, odd -22 -3", "leads ": "true true, leaves -1 -1", "moved ": "0"} {
+	for prefix, want := range map[string]string{"stranger ": "-3 -3 -3, joined -1, killed -3, odd -22 -3, by number 1 -3", "leads ": "true true, leaves -1 -1", "moved ": "0"} {
 		if got := said(t, e, pid, prefix); got != want {
 			t.Errorf("%s%s, not %s", prefix, got, want)
 		}

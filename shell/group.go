@@ -1,11 +1,13 @@
 package shell
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,15 +61,17 @@ func (g *group) start(cmd *exec.Cmd, tty *os.File, front bool) error {
 const startLook = 20 * time.Millisecond
 
 // startQuietly is cmd.Start for a program that the terminal's signals reach from before its exec, which Start waits for with its thread: one that Ctrl-Z stops
-// then is let go on.
+// then is let go on, and stopped when it is that program. No garbage is collected meanwhile: that would wait for the thread, and who looks after it for that.
 func startQuietly(cmd *exec.Cmd) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which waits for the end of a collection
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	list := fmt.Sprintf("/proc/self/task/%d/children", unix.Gettid())
 	before, _ := os.ReadFile(list)
-	started := make(chan struct{})
-	defer close(started)
+	started, looked := make(chan struct{}), make(chan struct{})
+	stopped := false
 	go func() {
+		defer close(looked)
 		for {
 			select {
 			case <-started:
@@ -76,13 +80,27 @@ func startQuietly(cmd *exec.Cmd) error {
 			}
 			now, _ := os.ReadFile(list)
 			for _, child := range strings.Fields(string(now)) {
-				if pid, err := strconv.Atoi(child); err == nil && !slices.Contains(strings.Fields(string(before)), child) {
+				if pid, err := strconv.Atoi(child); err == nil && !slices.Contains(strings.Fields(string(before)), child) && isStopped(pid) {
+					stopped = true
 					unix.Kill(pid, unix.SIGCONT)
 				}
 			}
 		}
 	}()
-	return cmd.Start()
+	err := cmd.Start()
+	close(started)
+	<-looked
+	if err == nil && stopped {
+		unix.Kill(cmd.Process.Pid, unix.SIGTSTP)
+	}
+	return err
+}
+
+// isStopped tells whether a process is stopped (proc(5)).
+func isStopped(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	name := bytes.LastIndexByte(stat, ')') // which may have any bytes
+	return name >= 0 && bytes.HasPrefix(stat[name:], []byte(") T"))
 }
 
 // reap waits for a program that has ended. It reports whether it was the last of the group, and which group that was.

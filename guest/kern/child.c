@@ -178,19 +178,20 @@ void children_settle(int most)
 		;
 }
 
-void signal_family(int sig)
+void signal_group(int group, int sig)
 {
-	if (parent_once)
-		engine_call(KX_CALL_KILL, 0, -1UL, (uint64_t)sig, 0);
-	signal_process(sig, NULL);
+	long r = parent_once ? engine_call(KX_CALL_KILL, 0, (uint64_t)group, (uint64_t)sig, 1) : 1;
+
+	if (r) /* we are of it, or it has gone, and somebody should hear what is typed */
+		signal_process(sig, NULL);
 }
 
 /* ---- waiting ---- */
 
-/* pid as waitpid(2) has it, but not 0. */
-static int matches(const struct child *c, long pid)
+/* One child, or those of a group, or with neither all. */
+static int matches(const struct child *c, int pid, int group)
 {
-	return c->over ? 0 : pid > 0 ? c->pid == pid : pid == -1 || process_group(c->pid) == -pid;
+	return !c->over && (!pid || c->pid == pid) && (!group || process_group(c->pid) == group);
 }
 
 static int wanted_news(const struct child *c, long options)
@@ -203,13 +204,13 @@ static int wanted_news(const struct child *c, long options)
 }
 
 /* Those that are waited for will be able to wake us, as many as find room. */
-static void offer_lines(long pid)
+static void offer_lines(int pid, int group)
 {
 	int left = OFFERS;
 
 	for (struct list_node *n = children.next; family_in() && n != &children && left; n = n->next) {
 		const struct child *c = CONTAINER_OF(n, struct child, node);
-		uint32_t place = c->dead || !matches(c, pid) ? 0 : family_find(c->pid);
+		uint32_t place = c->dead || !matches(c, pid, group) ? 0 : family_find(c->pid);
 
 		if (!place)
 			continue;
@@ -219,18 +220,16 @@ static void offer_lines(long pid)
 }
 
 /* The child that there is news of: 0 and *found; *found is NULL with WNOHANG if there is none. */
-static long await(long pid, long options, struct child **found)
+static long await(int pid, int group, long options, struct child **found)
 {
 	long err = 0;
 
-	if (!pid)
-		pid = -process_group(0);
 	for (;;) {
 		int any = 0;
 
 		for (struct list_node *n = children.next; n != &children; n = n->next) {
 			*found = CONTAINER_OF(n, struct child, node);
-			if (!matches(*found, pid))
+			if (!matches(*found, pid, group))
 				continue;
 			if (wanted_news(*found, options))
 				return 0;
@@ -241,9 +240,14 @@ static long await(long pid, long options, struct child **found)
 			return -ECHILD;
 		if (options & WNOHANG || err)
 			return err;
-		offer_lines(pid);
+		offer_lines(pid, group);
 		err = wait_on(&child_q, FOREVER);
 	}
+}
+
+static int group_or_ours(long group)
+{
+	return group ? (int)group : process_group(0);
 }
 
 /* The news has been told. */
@@ -273,7 +277,7 @@ long sys_wait4(long pid, long status, long options, long usage)
 		return -EINVAL;
 	if (pid == INT_MIN) /* as Linux: no group has that number */
 		return -ESRCH;
-	r = await(pid, options | WEXITED, &c);
+	r = await(pid > 0 ? (int)pid : 0, pid > 0 || pid == -1 ? 0 : group_or_ours(-pid), options | WEXITED, &c);
 	if (r || !c)
 		return r;
 	if ((status && copy_out((void *)status, &c->status, sizeof(c->status))) || usage_out(c, usage))
@@ -285,14 +289,14 @@ long sys_wait4(long pid, long status, long options, long usage)
 
 long sys_waitid(long type, long id, long uinfo, long options, long usage)
 {
-	long pid = type == P_ALL ? -1 : type == P_PID ? id : id ? -id : 0, r;
 	siginfo_t info = {0};
 	struct child *c;
+	long r;
 
 	if (options & ~KNOWN_OPTIONS || !(options & (WEXITED | WUNTRACED | WCONTINUED)) || type < P_ALL || type > P_PGID ||
 	    (type == P_PID && id <= 0) || (type == P_PGID && id < 0))
 		return -EINVAL;
-	r = await(pid, options, &c);
+	r = await(type == P_PID ? (int)id : 0, type == P_PGID ? group_or_ours(id) : 0, options, &c);
 	if (r)
 		return r;
 	if (c)

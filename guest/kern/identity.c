@@ -39,6 +39,13 @@ int process_session(void)
 	return (int)group_call(0, KX_GROUP_SESSION, 0);
 }
 
+int group_check(int group)
+{
+	long r = engine_call(KX_CALL_KILL, 0, (uint64_t)group, 0, 1);
+
+	return r < 0 ? (int)r : 0;
+}
+
 long sys_getpgrp(void)
 {
 	return process_group(0);

@@ -175,7 +175,7 @@ struct thread;
 /* Both tell whether the signal is now pending (not ignored, not there already). info NULL: SI_KERNEL. */
 int signal_thread(struct thread *t, int sig, const siginfo_t *info);
 int signal_process(int sig, const siginfo_t *info);
-void signal_family(int sig); /* child.c: what the terminal does to its foreground group */
+void signal_group(int group, int sig); /* child.c: what the terminal does to its foreground group */
 /* True if a signal that would end wait_on is pending for cur. */
 int signal_pending(void);
 /*

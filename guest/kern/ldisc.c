@@ -278,7 +278,7 @@ void ldisc_input(uint8_t c)
 			ldisc_flush_input();
 		echo(c);
 		ldisc_echo_end(); /* the signal may be the end */
-		signal_family(sig);
+		signal_group(tty.foreground, sig);
 		return;
 	}
 	if (c == '\r' && iflag(IGNCR))

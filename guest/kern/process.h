@@ -110,6 +110,7 @@ void children_forked(void);    /* there are none */
 
 int process_group(int pid); /* of a member of the family, 0: of ours; -ESRCH */
 int process_session(void);
+int group_check(int group); /* 0, or -ESRCH: nobody of the family is in it */
 uint32_t effective_uid(void);
 uint32_t effective_gid(void);
 bool in_group(uint32_t gid); /* its effective group, or a supplementary one */

@@ -26,6 +26,7 @@ void tty_init(void)
 
 	is_tty = !!(flags & KX_F_TTY);
 	tty.hung_up = !(flags & (KX_F_STDIN | KX_F_TTY));
+	tty.foreground = (int)control->domid;
 	if (!is_tty)
 		return;
 	tty.mem = kmalloc(sizeof(*tty.mem));
@@ -268,6 +269,19 @@ void tty_winsize(unsigned rows, unsigned cols)
 		signal_process(SIGWINCH, NULL);
 }
 
+/* What is typed comes to one member, the family's root: of those that say which group is in the foreground, its word counts. */
+static long set_foreground(const void *user)
+{
+	int group, r;
+
+	if (copy_in(&group, user, sizeof(group)))
+		return -EFAULT;
+	r = group > 0 ? group_check(group) : -EINVAL;
+	if (!r)
+		tty.foreground = group;
+	return r;
+}
+
 static long set_winsize(const void *user)
 {
 	uint16_t ws[4];
@@ -329,13 +343,14 @@ long tty_ioctl(unsigned long request, void *user)
 	case TIOCSWINSZ:
 		return set_winsize(user);
 	case TIOCGPGRP:
-		return out_int(user, process_group(0));
+		return out_int(user, tty.foreground);
 	case TIOCGSID:
 		return out_int(user, process_session());
 	case TIOCSPGRP:
+		return set_foreground(user);
 	case TIOCSCTTY:
 	case TIOCNOTTY:
-		return 0; /* its terminal's foreground is all of the family */
+		return 0; /* the terminal is that of the family's only session that can read it */
 	case TIOCOUTQ:
 		return out_int(user, 0);
 	case TCFLSH:

@@ -19,6 +19,7 @@ struct tty {
 	uint16_t winsize[4]; /* rows, columns, pixels */
 	int hung_up;         /* no more input will come */
 	int stopped;         /* by VSTOP */
+	int foreground;      /* the group of processes that is interrupted by what is typed */
 	int literal;         /* the next character is no control character */
 	unsigned column;     /* where the cursor is, for erasing tabs */
 	unsigned line_column; /* where the line that is being typed began */

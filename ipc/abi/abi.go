@@ -164,7 +164,7 @@ const (
 // nothing but block until done equals asked; result is valid then. A negative result is -errno.
 const (
 	CallFork   = 1  // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
-	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; 1: the caller is one of the group, and has to take it itself. To the caller's PID only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them
+	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; a[2]: 1: a[0] is a group's number, which may be 1. The result is 1 if the caller is one of the group, and has to take it itself. To the caller's PID only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them
 	CallReap   = 3  // a[0]: PID of a child that has been waited for: nobody needs its status any more
 	CallFamily = 4  // a[0]: how many pages the family area should have; how many it has
 	CallGuard  = 7  // a[0]: page of the family area; a[1]: how many from there; a[2]: 1: the pVM may only read them from now on, 0: write, too. On Xen, where it cannot change those entries itself, but has to flush its TLB then

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -237,6 +239,34 @@ func TestHangup(t *testing.T) {
 	term.exit(129)
 	if out, _, code := h.run(t, "pidof", "stays"); code != 0 || out == "" {
 		t.Errorf("pidof after a hangup: %q, status %d", out, code)
+	}
+}
+
+// Ctrl-C reaches the foreground group of a family's terminal, and nobody else.
+func TestForegroundGroup(t *testing.T) {
+	h := newHome(t)
+	var shown bytes.Buffer
+	term := h.terminalOf(t, &pty.Winsize{Rows: 24, Cols: 100}, &shown, "run", "-m", "16M", h.compileFork(t, "foreground"))
+	both := func(a, b string) {
+		t.Helper()
+		term.expect(fmt.Sprintf(`%[1]s\r\n(.*\r\n)*?%[2]s\r\n|%[2]s\r\n(.*\r\n)*?%[1]s\r\n`, a, b))
+	}
+	both("job in the background", "relative in the foreground")
+	term.expect("shell ready\r\n")
+	term.send("\x03")
+	both("shell interrupted", "relative interrupted")
+	term.send("f\r")
+	term.expect("shell behind\r\n")
+	term.send("\x03")
+	term.expect("job interrupted\r\n")
+	term.send("b\r")
+	term.expect("shell in front\r\n")
+	term.send("\x03")
+	both("shell interrupted", "relative interrupted")
+	term.send("\x04")
+	term.exit(0)
+	if out := shown.String(); strings.Count(out, "job interrupted") != 1 || strings.Contains(out, "lost") || strings.Contains(out, "not there") {
+		t.Errorf("in all:\n%s", out)
 	}
 }
 

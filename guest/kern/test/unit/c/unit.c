@@ -29,7 +29,7 @@ int own_pid;
 struct thread main_thread, *cur = &main_thread;
 struct list_node threads = {&threads, &threads};
 struct waitq poll_q = WAITQ_INIT(poll_q);
-static int last_signal, sleeps;
+static int last_signal, last_group, sleeps;
 static struct waitq *sleeping_on;
 static void (*on_sleep)(void); /* what the engine does while the pVM waits */
 
@@ -84,8 +84,19 @@ int64_t deadline_after(int64_t ns)
 
 int signal_process(int sig, const siginfo_t *info);
 
-void signal_family(int sig)
+int process_session(void)
 {
+	return 1;
+}
+
+int group_check(int group)
+{
+	return group == 7 ? 0 : -ESRCH;
+}
+
+void signal_group(int group, int sig)
+{
+	last_group = group;
 	signal_process(sig, NULL);
 }
 
@@ -404,6 +415,7 @@ static void type(const char *s, size_t n)
 static void test_lines(void)
 {
 	char buf[100];
+	int group;
 
 	control->flags = KX_F_TTY | KX_F_STDIN;
 	tty_init();
@@ -420,6 +432,15 @@ static void test_lines(void)
 	CHECK(last_signal == SIGINT);
 	type("\034", 1);
 	CHECK(last_signal == SIGQUIT);
+	CHECK(!tty_ioctl(TIOCGPGRP, &group) && group == (int)control->domid && last_group == group);
+	group = 8;
+	CHECK(tty_ioctl(TIOCSPGRP, &group) == -ESRCH);
+	group = -7;
+	CHECK(tty_ioctl(TIOCSPGRP, &group) == -EINVAL);
+	group = 7;
+	CHECK(!tty_ioctl(TIOCSPGRP, &group));
+	type("\003", 1);
+	CHECK(last_signal == SIGINT && last_group == 7);
 	CHECK(tty_read(buf, sizeof(buf), 1) == -EAGAIN);
 	/* Two lines typed are two reads; a short read leaves the rest of its line. */
 	type("ab\ncd\n", 6);
