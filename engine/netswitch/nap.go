@@ -12,15 +12,12 @@ import (
 // napTime is how long a nap lasts at most. Go interrupts what seems to run for 10 ms, and what keeps it from collecting garbage.
 const napTime = time.Millisecond
 
-var (
-	napping  atomic.Int32
-	mostNaps int32 // before the first thread begins; 0: none does
-)
+var napping, mostNaps atomic.Int32
 
 // nap calls sleep, which takes no longer than napTime and makes no system call that the scheduler hears of; false: too many nap already.
 func nap(sleep func()) bool {
 	defer napping.Add(-1)
-	if napping.Add(1) > mostNaps {
+	if napping.Add(1) > mostNaps.Load() {
 		return false
 	}
 	sleep()
