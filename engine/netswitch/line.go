@@ -64,6 +64,8 @@ type line struct {
 	since time.Duration // owed
 	delay time.Duration // that it may wait
 	alone bool          // the last one has gone alone
+	eager int           // bytes that come yet of which two segments do not wait for it
+	said  bool          // the last segment ends what the pVM had to send
 	grant int           // scale of our windows
 	fin   bool          // the pVM sends no more
 	shut  bool          // and the socket has been told
@@ -99,6 +101,10 @@ const (
 	// they come later, and the pVM did not wait for it before it said more (Nagle).
 	ackDelay  = time.Millisecond
 	mostDelay = 40 * time.Millisecond
+	// Until a pVM has sent so much its window of congestion is small, and an acknowledgement of each two segments widens it. Then only one that has more to
+	// send, or mostUntold bytes on the way, has it before others.
+	eagerBytes = 64 << 10
+	mostUntold = lineBuffer / 8
 
 	leastRead = 4 << 10
 	mostRead  = 64 << 10
@@ -125,7 +131,7 @@ func newLine(p *port, remote uint16) *line {
 	return &line{
 		ends: ends{fromMAC: p.sw.mac, toMAC: p.MAC, from: p.sw.ip, to: p.IP},
 		port: p, remote: remote, opened: make(chan struct{}), fd: -1, una: rand.Uint32(),
-		delay: ackDelay, mss: defaultMSS, ask: leastRead, patience: resendFirst, heard: clock(),
+		delay: ackDelay, eager: eagerBytes, mss: defaultMSS, ask: leastRead, patience: resendFirst, heard: clock(),
 	}
 }
 
@@ -139,19 +145,22 @@ func (l *line) segment(flags byte, seq uint32, data []byte) *segment {
 	return s
 }
 
-// control sends a segment without data. It is never held up: there may be some that waits for room.
-func (l *line) control(flags byte, seq uint32) {
+// control sends a segment without data, of which the pVM is told with the next kick. It is never held up: there may be some that waits for room.
+func (l *line) control(flags byte, seq uint32) { l.post(l.segment(flags, seq, nil)) }
+
+func (l *line) post(s *segment) {
 	f := frames.Get().(*[netif.MaxFrame]byte)
 	defer frames.Put(f)
-	l.port.deliver(l.frame(f, l.segment(flags, seq, nil)))
+	frame := l.frame(f, s)
+	l.port.mu.Lock()
+	defer l.port.mu.Unlock()
+	l.port.post(frame)
 }
 
 func (l *line) acknowledge() { l.control(flagACK, l.una+uint32(l.most)) }
 
 func (l *line) syn() {
-	f := frames.Get().(*[netif.MaxFrame]byte)
-	defer frames.Put(f)
-	l.port.deliver(l.frame(f, &segment{from: l.local, to: l.remote, seq: l.una - 1, flags: flagSYN, window: 1<<16 - 1, mss: lineMSS, scale: lineScale}))
+	l.post(&segment{from: l.local, to: l.remote, seq: l.una - 1, flags: flagSYN, window: 1<<16 - 1, mss: lineMSS, scale: lineScale})
 }
 
 // send sends n bytes of out. It returns false if the pVM has no room: the line goes on when there is.
@@ -424,9 +433,10 @@ func (l *line) take(s *segment) {
 		}
 		return
 	}
-	if l.alone {
-		l.alone, l.delay = false, ackDelay
+	if l.alone { // it has waited for that
+		l.alone, l.delay, l.eager = false, ackDelay, eagerBytes
 	}
+	l.said = s.flags&flagPSH != 0
 	l.owe()
 	old := int(int32(l.rcv - s.seq))
 	if old < 0 || old > len(data) || l.fin {
@@ -439,6 +449,7 @@ func (l *line) take(s *segment) {
 	}
 	l.back.add(data)
 	l.rcv += uint32(len(data))
+	l.eager = max(l.eager-len(data), 0)
 	if fin {
 		l.fin = true
 		l.rcv++
@@ -460,7 +471,8 @@ func (l *line) settle() time.Duration {
 	if l.state != lineOpen || !l.owed {
 		return 0
 	}
-	if l.fin || l.since == 0 || l.rcv-l.told >= 2*uint32(l.mss) {
+	untold := int(l.rcv - l.told)
+	if l.fin || l.since == 0 || untold >= 2*l.mss && (l.eager > 0 || !l.said) || untold >= mostUntold {
 		l.acknowledge()
 		return 0
 	}
@@ -496,6 +508,7 @@ func (l *line) resume() {
 func (l *line) look(now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.port.kick()
 	silent := now - l.heard
 	switch {
 	case l.state == lineOver || l.orphan:
@@ -513,7 +526,6 @@ func (l *line) look(now time.Duration) {
 			l.send(0, 1)
 		}
 		l.push()
-		l.port.kick()
 	case silent > lineIdle && now-l.asked > time.Minute:
 		l.asked = now
 		l.control(flagACK, l.una-1)

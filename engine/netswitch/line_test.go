@@ -292,6 +292,60 @@ func TestLineDelay(t *testing.T) {
 	}
 }
 
+// TestLineSaid holds that two segments are acknowledged at once if there is more behind them or much was not acknowledged, and else with what goes to the pVM next; and that one which
+// has waited for an acknowledgement has them at once again.
+func TestLineSaid(t *testing.T) {
+	g := newRawGuest(t, 1000)
+	set := func(delay time.Duration) {
+		g.line.mu.Lock()
+		defer g.line.mu.Unlock()
+		g.line.eager, g.line.delay = 0, delay
+	}
+	full := string(random(1, lineMSS))
+	say := func(n int, flags byte) {
+		for range n {
+			g.say(flags, full)
+		}
+	}
+	acknowledged := func(when string) {
+		t.Helper()
+		for g.next(); len(g.last.data) == 0 && g.last.ack != g.seq; g.next() {
+		}
+		if len(g.last.data) != 0 {
+			t.Fatalf("%s: %+v comes", when, g.last)
+		}
+	}
+	say(2, flagPSH)
+	acknowledged("at the beginning")
+	set(time.Second)
+	say(2, 0)
+	acknowledged("there is more")
+	g.say(0, full)
+	g.say(flagPSH, full)
+	select {
+	case s := <-g.heard:
+		t.Errorf("the pVM had no more to say: %+v comes", s)
+	case <-time.After(50 * time.Millisecond):
+	}
+	g.host.Write([]byte("question"))
+	if g.next(); string(g.last.data) != "question" || g.last.ack != g.seq {
+		t.Errorf("%+v comes", g.last)
+	}
+	say(mostUntold/lineMSS+1, flagPSH)
+	for g.next(); g.last.ack+mostUntold < g.seq; g.next() {
+	}
+	set(ackDelay)
+	g.say(flagPSH, "head")
+	acknowledged("after a while")
+	g.say(flagPSH, "body")
+	acknowledged("after a while")
+	g.line.mu.Lock()
+	defer g.line.mu.Unlock()
+	if want := eagerBytes - len("body"); g.line.eager != want {
+		t.Errorf("%d bytes are acknowledged at once, and not %d", g.line.eager, want)
+	}
+}
+
 // TestLineTime holds how long a pVM may be silent: asked after lineIdle, and given up lineSilence later, sooner if it owes an answer.
 func TestLineTime(t *testing.T) {
 	g := newRawGuest(t, 1000)

@@ -12,6 +12,7 @@ func (l *line) open() {
 		l.arm()
 		l.timing, l.mark, l.markAt = true, l.una, l.waiting
 		l.syn()
+		l.port.kick()
 	}
 }
 
@@ -22,6 +23,7 @@ func (l *line) giveUp() bool {
 	if l.state == lineOpening {
 		l.reset(l.una)
 		l.over(true)
+		l.port.kick()
 	}
 	return l.state == lineOpen || l.back.len() > 0
 }
@@ -30,6 +32,7 @@ func (l *line) giveUp() bool {
 func (l *line) join(fd int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.port.kick()
 	l.fd = fd
 	switch {
 	case fd < 0:
@@ -50,7 +53,6 @@ func (l *line) join(fd int) {
 	l.readable = true
 	l.flush()
 	l.pump()
-	l.port.kick()
 }
 
 // end is called when the port ends: what the pVM has sent to its end is still delivered, and all others are reset.

@@ -179,10 +179,10 @@ func (p *port) run() {
 		seen := atomic.LoadUint32(p.bell)
 		manners.look(clock())
 		n, err := p.take(frame)
-		if err == nil {
-			err = p.drain()
-		}
 		limit := p.settle(manners)
+		if err == nil {
+			err = p.drain() // and tells the pVM of all of it
+		}
 		sleep := n == 0
 		if err == nil && sleep {
 			sleep, err = p.tx.Sleep()
@@ -192,9 +192,23 @@ func (p *port) run() {
 			return
 		}
 		if sleep && !p.stop.Load() {
-			bell.Wait(p.bell, seen, limit)
+			p.sleep(seen, limit)
 		}
 	}
+}
+
+// sleep waits until the bell is not as it was seen, at most for limit; 0: for ever. It may return sooner.
+func (p *port) sleep(seen uint32, limit time.Duration) {
+	short := napTime
+	if limit != 0 {
+		short = min(limit, napTime)
+	}
+	if nap(func() { bell.Nap(p.bell, seen, short) }) {
+		if limit -= short; limit == 0 || atomic.LoadUint32(p.bell) != seen {
+			return
+		}
+	}
+	bell.Wait(p.bell, seen, max(limit, 0))
 }
 
 // take passes on at most a batch of frames; n is how many requests there were.
@@ -334,6 +348,13 @@ func (p *port) flush() error {
 func (p *port) deliver(frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.post(frame); !p.closed && p.link == nil && p.rx.Push() {
+		p.events.ring()
+	}
+}
+
+// post is deliver without telling the pVM, which the next kick does; p.mu is held.
+func (p *port) post(frame []byte) {
 	if p.closed {
 		return
 	}
@@ -352,11 +373,7 @@ func (p *port) deliver(frame []byte) {
 		ok, err = p.rx.Put(frame)
 	}
 	switch {
-	case err != nil:
-	case ok:
-		if p.rx.Push() {
-			p.events.ring()
-		}
+	case err != nil, ok:
 	case len(p.queue) >= maxQueue:
 		p.dropped.Add(1)
 		return

@@ -1,9 +1,35 @@
 package netswitch
 
-// queue is bytes that wait, the oldest first.
+import (
+	"math/bits"
+	"sync"
+	"unsafe"
+)
+
+// queue is bytes that wait, the oldest first. Its memory is a block of a power of two, which goes from queue to queue: one that is filled and emptied for each request leaves
+// nothing to the garbage collector.
 type queue struct {
 	p  []byte
 	at int // those before are no longer there
+}
+
+const leastBlock = 12 // bits: leastRead
+
+// blocks are those of 1<<n bytes that nobody has.
+var blocks [32]sync.Pool
+
+func newBlock(size int) []byte {
+	n := max(bits.Len(uint(size-1)), leastBlock)
+	if p, ok := blocks[n].Get().(*byte); ok {
+		return unsafe.Slice(p, 1<<n)[:0]
+	}
+	return make([]byte, 0, 1<<n)
+}
+
+func freeBlock(p []byte) {
+	if cap(p) > 0 {
+		blocks[bits.Len(uint(cap(p)-1))].Put(unsafe.SliceData(p))
+	}
 }
 
 func (q *queue) bytes() []byte { return q.p[q.at:] }
@@ -11,9 +37,14 @@ func (q *queue) len() int      { return len(q.p) - q.at }
 
 // room is where n more bytes can be put, which took then counts.
 func (q *queue) room(n int) []byte {
-	if cap(q.p)-len(q.p) < n {
-		q.p = append(make([]byte, 0, q.len()+max(n, q.len())), q.bytes()...)
-		q.at = 0
+	switch {
+	case cap(q.p)-len(q.p) >= n:
+	case q.at >= q.len() && cap(q.p) >= q.len()+n: // to move what is left costs no more than what is gone did
+		q.p, q.at = q.p[:copy(q.p, q.bytes())], 0
+	default:
+		bigger := append(newBlock(q.len()+max(n, q.len())), q.bytes()...)
+		freeBlock(q.p)
+		q.p, q.at = bigger, 0
 	}
 	return q.p[len(q.p) : len(q.p)+n]
 }
@@ -28,8 +59,9 @@ func (q *queue) drop(n int) {
 	if q.at < len(q.p) {
 		return
 	}
-	q.p, q.at = q.p[:0], 0
-	if cap(q.p) > leastRead {
+	if q.at = 0; cap(q.p) > leastRead {
+		freeBlock(q.p)
 		q.p = nil
 	}
+	q.p = q.p[:0]
 }

@@ -85,7 +85,7 @@ func (r *relay) run() {
 	var told []*port
 	next := time.Duration(0)
 	for !r.stop.Load() {
-		n := epollNow(r.epoll, events)
+		n := epollNow(r.epoll, events, 0)
 		if n == 0 {
 			n = r.sleep(events, next)
 		}
@@ -133,6 +133,10 @@ func (r *relay) sleep(events []unix.EpollEvent, next time.Duration) int {
 		limit = int(max(0, next-lately()).Milliseconds()) + 1
 	case r.count() > 0:
 		limit = int(relayRest.Milliseconds())
+	}
+	n := 0
+	if nap(func() { n = epollNow(r.epoll, events, napTime) }) && n > 0 {
+		return n
 	}
 	n, err := unix.EpollWait(r.epoll, events, limit)
 	if err != nil { // EINTR
@@ -352,9 +356,9 @@ func sendNow(fd int, p []byte) (int, error) {
 	return int(n), nil
 }
 
-// epollNow is the number of events that there are.
-func epollNow(epoll int, events []unix.EpollEvent) int {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+// epollNow is the number of events that there are, or come within limit, a nap.
+func epollNow(epoll int, events []unix.EpollEvent, limit time.Duration) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(limit.Milliseconds()), 0, 0)
 	if errno != 0 {
 		return 0
 	}

@@ -69,6 +69,7 @@ func run(args []string) error {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	// A thread that waits for a bell keeps its processor until the scheduler notices; others must find one.
 	runtime.GOMAXPROCS(4 * runtime.NumCPU())
+	mostNaps.Store(int32(2 * runtime.NumCPU()))
 	return serve(ctx, ln.(*net.UnixListener), args[0], Config{
 		Gateway: gateway, Loopback: args[2] == "true", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -59,7 +59,7 @@ for dir in "$up"/src/*/x86_64 "$up/crt/x86_64"; do
 	cp -rs "$dir" "$src${dir#"$up"}/../kx64"
 done
 # Replaced by the overlay, or by musl's own portable C (vfork, exp2l, expm1l).
-rm "$src"/src/thread/kx64/*.s "$src/src/signal/kx64/restore.s" "$src/src/process/kx64/vfork.s" \
+rm "$src"/src/thread/kx64/*.s "$src/src/signal/kx64/restore.s" "$src/src/process/kx64/vfork.s" "$src"/src/string/kx64/mem[cm]*.s \
 	"$src/src/fenv/kx64/fenv.s" "$src/src/math/kx64/exp2l.s" "$src/src/math/kx64/expm1l.s"
 cp -rL "$here/musl/." "$src/"
 

@@ -67,6 +67,14 @@ void net_free(void *p);
 
 #define LWIP_STATS 0
 
+/* checksum.c: lwIP's own takes two bytes at a time. */
+uint16_t net_checksum(const void *data, int n);
+#define LWIP_CHKSUM net_checksum
+/* Else calls, since what is built freestanding has no functions that the compiler knows: of sizes that are constants, mostly, and less than a header's. */
+#define SMEMCPY(to, from, n) __builtin_memcpy(to, from, n)
+#define lwip_htons(v) __builtin_bswap16(v)
+#define lwip_htonl(v) __builtin_bswap32(v)
+
 uint32_t net_random(void);
 #define LWIP_RAND() net_random()
 

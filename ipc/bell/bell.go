@@ -61,6 +61,12 @@ func Wait(word *uint32, val uint32, d time.Duration) {
 	syscall.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(val), uintptr(unsafe.Pointer(limit)), 0, 0)
 }
 
+// Nap is Wait without telling Go's scheduler, and so for a moment only: the thread keeps its processor as if it ran. Go interrupts it when it wants that to collect garbage.
+func Nap(word *uint32, val uint32, d time.Duration) {
+	ts := unix.NsecToTimespec(d.Nanoseconds())
+	syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(val), uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
 // Wake wakes one sleeper.
 func Wake(word *uint32) {
 	syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 1, 1, 0, 0, 0)

@@ -506,6 +506,27 @@ static void fuzz(int rounds)
 	settle(5000);
 }
 
+/* Against the sum by its definition, at each alignment and of many lengths. */
+static void test_checksum(void)
+{
+	static uint8_t data[1600];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(rnd(3) ? rnd(256) : 0xff);
+	for (int n = 0; n < 1520; n += n < 80 ? 1 : 47)
+		for (int at = 0; at < 16; at++) {
+			uint32_t sum = 0;
+			uint16_t got = net_checksum(data + at, n);
+
+			for (int i = 0; i < n; i++)
+				sum += (uint32_t)data[at + i] << 8 * (i & 1);
+			sum = (sum >> 16) + (sum & 0xffff);
+			CHECK(got == (sum >> 16) + (sum & 0xffff));
+		}
+	memset(data, 0xff, sizeof(data));
+	CHECK(net_checksum(data, 1500) == 0xffff && net_checksum(data, 0) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 2 ? atoi(argv[2]) : 3000;
@@ -519,6 +540,7 @@ int main(int argc, char **argv)
 	sys_close(make(SOCK_STREAM));
 	sys_close(sys_open((long)"/etc/resolv.conf", (long)O_RDONLY, 0L)); /* which makes the root */
 	before = shim_allocations;
+	test_checksum();
 	test_rest();
 	test_time_waits();
 	test_unaccepted();
