@@ -45,6 +45,7 @@ type Bench struct {
 	notes   []string // what that had to leave out
 	paper   paper    // what the paper has of it
 	printed bool     // something before it
+	dog     *watchdog
 }
 
 func (b *Bench) rounds(n int) int {
@@ -250,9 +251,11 @@ func (b *Bench) engine(name string, pool int) (*engine.Engine, error) {
 	return e, nil
 }
 
-// stop ends an engine and every pVM in it.
+// stop ends an engine and every pVM in it, also when the benchmark has ended.
 func stop(e *engine.Engine) error {
-	return errors.Join(e.Shutdown(context.Background(), true), e.Stop())
+	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
+	defer cancel()
+	return errors.Join(e.Shutdown(ctx, true), e.Stop())
 }
 
 // engines are one with a pool of blanks and one without, and what waits until both rest.

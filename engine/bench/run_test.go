@@ -52,7 +52,7 @@ func TestCrun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := b.crun(program)
+	s, err := b.crun(t.Context(), program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestCrun(t *testing.T) {
 	}
 	t.Setenv("PATH", "")
 	b.notes = nil
-	if s, err := b.crun(program); s != nil || err != nil || !slices.Equal(b.notes, []string{"without crun: not found: install it: apt-get install crun"}) {
+	if s, err := b.crun(t.Context(), program); s != nil || err != nil || !slices.Equal(b.notes, []string{"without crun: not found: install it: apt-get install crun"}) {
 		t.Errorf("%v, %v, %q", s, err, b.notes)
 	}
 }

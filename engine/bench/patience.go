@@ -1,0 +1,62 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// patience is how long a benchmark may go on without a sign of progress. An emulated machine takes minutes for the longest round.
+const patience = 10 * time.Minute
+
+// watchdog ends a benchmark that makes no progress.
+type watchdog struct {
+	limit time.Duration
+	timer *time.Timer
+	end   context.CancelCauseFunc
+}
+
+// watch is ended, with a cause that says so, when nothing has progressed for so long. The caller calls stop.
+func watch(ctx context.Context, limit time.Duration) (context.Context, *watchdog) {
+	ctx, end := context.WithCancelCause(ctx)
+	return ctx, &watchdog{limit, time.AfterFunc(limit, func() {
+		end(fmt.Errorf("given up: nothing was finished in %v", limit))
+	}), end}
+}
+
+// progress is said at the beginning of each round. A nil watchdog waits for nobody.
+func (w *watchdog) progress() {
+	if w != nil {
+		w.timer.Reset(w.limit)
+	}
+}
+
+func (w *watchdog) stop() {
+	w.timer.Stop()
+	w.end(nil)
+}
+
+// command is one that is told what to do, and answers: with ctx it ends, and all that it has started, and whoever reads its answers goes on.
+func command(ctx context.Context, argv ...string) (cmd *exec.Cmd, in io.WriteCloser, out io.ReadCloser, err error) {
+	cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if in, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	if out, err = cmd.StdoutPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	cmd.Cancel = func() error {
+		out.Close() // one that has left the group may hold the other end
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		if err == syscall.ESRCH {
+			err = os.ErrProcessDone
+		}
+		return err
+	}
+	return cmd, in, out, nil
+}
