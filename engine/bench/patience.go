@@ -6,6 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -40,10 +43,10 @@ func (w *watchdog) stop() {
 	w.end(nil)
 }
 
-// command is one that is told what to do, and answers: with ctx it ends, and all that it has started, and whoever reads its answers goes on.
+// command is one that is told what to do, and answers: with ctx it ends, and all that it has started, and whoever reads its answers goes on. It stays in our process group, which
+// Ctrl-Z stops as a whole.
 func command(ctx context.Context, argv ...string) (cmd *exec.Cmd, in io.WriteCloser, out io.ReadCloser, err error) {
 	cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if in, err = cmd.StdinPipe(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -51,12 +54,25 @@ func command(ctx context.Context, argv ...string) (cmd *exec.Cmd, in io.WriteClo
 		return nil, nil, nil, err
 	}
 	cmd.Cancel = func() error {
-		out.Close() // one that has left the group may hold the other end
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		if err == syscall.ESRCH {
-			err = os.ErrProcessDone
-		}
-		return err
+		out.Close() // an orphan may hold the other end
+		return killTree(cmd.Process.Pid)
 	}
 	return cmd, in, out, nil
+}
+
+// killTree kills a process and its descendants. Each is stopped first, so that it neither forks nor reaps while its children are looked for.
+func killTree(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return os.ErrProcessDone
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list) // the thread may have ended
+		for _, child := range strings.Fields(string(children)) {
+			if child, err := strconv.Atoi(child); err == nil {
+				killTree(child)
+			}
+		}
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
 }
