@@ -219,6 +219,7 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 			if m.p.child == nil {
 				continue
 			}
+			b.dog.progress() // a round takes minutes where memory is large and the machine an emulated one
 			if err := e.quiet.wait(ctx); err != nil {
 				return err
 			}
