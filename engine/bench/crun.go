@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,7 +58,7 @@ func (b *Bench) crun(ctx context.Context, program string) (*spawner, error) {
 		apart = []string{"unshare", "--mount", "sh", "-c", "umount " + hybrid + ` && exec "$@"`, "sh"}
 	}
 	trial := slices.Concat(apart, argv)
-	if text, err := exec.CommandContext(ctx, trial[0], trial[1:]...).CombinedOutput(); err != nil {
+	if text, err := waited(ctx, trial...).CombinedOutput(); err != nil {
 		b.without("crun: %v: %s", err, lastLine(string(text)))
 		return nil, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -165,7 +164,7 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 
 // lines returns how long a whole command took, from exec to exit, that must print at least n lines.
 func lines(ctx context.Context, n int, name string, args ...string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := waited(ctx, append([]string{name}, args...)...)
 	start := time.Now()
 	out, err := cmd.Output()
 	took := time.Since(start)

@@ -43,6 +43,13 @@ func (w *watchdog) stop() {
 	w.end(nil)
 }
 
+// waited is one that is only waited for: with ctx it ends, and its caller goes on, also if something that it has started keeps its output.
+func waited(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
 // command is one that is told what to do, and answers: with ctx it ends, and all that it has started, and whoever reads its answers goes on. It stays in our process group, which
 // Ctrl-Z stops as a whole.
 func command(ctx context.Context, argv ...string) (cmd *exec.Cmd, in io.WriteCloser, out io.ReadCloser, err error) {

@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,7 +60,7 @@ func TestSilentPeer(t *testing.T) {
 	dir := t.TempDir()
 	b := &Bench{Stderr: io.Discard, Programs: dir}
 	silent := "#!/bin/sh\nsleep 1000 &\necho $! >" + filepath.Join(dir, "child") + ".new; mv " + filepath.Join(dir, "child") + ".new " + filepath.Join(dir, "child") + "\nsleep 1000\n"
-	for _, name := range []string{"forks", "spawn", "stamp"} {
+	for _, name := range []string{"forks", "silent", "spawn", "stamp"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(silent), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -66,6 +68,10 @@ func TestSilentPeer(t *testing.T) {
 	for name, ask := range map[string]func(context.Context) error{
 		"forks": func(ctx context.Context) error {
 			_, err := b.process(ctx, "forks")
+			return err
+		},
+		"client": func(ctx context.Context) error {
+			_, err := output(ctx, filepath.Join(dir, "silent"))
 			return err
 		},
 		"spawn": func(ctx context.Context) error {
@@ -94,6 +100,13 @@ func TestSilentPeer(t *testing.T) {
 			t.Fatalf("%s goes on", name)
 		}
 		os.Remove(filepath.Join(dir, "child"))
+		if name == "client" { // what it has started is its own affair
+			pid, err := strconv.Atoi(strings.TrimSpace(string(child)))
+			if err := errors.Join(err, syscall.Kill(pid, syscall.SIGKILL)); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
 		stat := filepath.Join("/proc", strings.TrimSpace(string(child)), "comm")
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			if comm, err := os.ReadFile(stat); err != nil || string(comm) != "sleep\n" || zombie(stat) {

@@ -291,7 +291,7 @@ func byHand(ctx context.Context, pid int, ip string) error {
 		{"addr", "replace", dom0Address + "/32", "dev", dev},
 		{"route", "replace", ip + "/32", "dev", dev, "src", dom0Address},
 	} {
-		if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		if out, err := waited(ctx, append([]string{program}, args...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %v: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 		}
 	}
@@ -315,7 +315,7 @@ func output(ctx context.Context, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, fmt.Errorf("not over after %v", loadTime))
 	defer cancel()
 	var errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := waited(ctx, argv...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if cause := context.Cause(ctx); cause != nil {

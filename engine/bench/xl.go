@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,7 +34,7 @@ func (b *Bench) newXL(ctx context.Context, hv xen.Hypervisor, image string, memo
 	if !ok {
 		return nil, nil
 	}
-	if text, err := exec.CommandContext(ctx, "xl", "list").CombinedOutput(); err != nil {
+	if text, err := waited(ctx, "xl", "list").CombinedOutput(); err != nil {
 		b.without("xl: %v %s", err, strings.TrimSpace(string(text)))
 		return nil, nil
 	}
@@ -58,7 +57,7 @@ func (x *xl) once(ctx context.Context) (created time.Duration, err error) {
 // create has xl create a domain; a failure leaves none. It ends at the image's entry point, which finds that kxsh did not
 // build it, leaves the counter in rbx and shuts down: what the LibOS does before main is not in it.
 func (x *xl) create(ctx context.Context, name string) (created time.Duration, err error) {
-	cmd := exec.CommandContext(ctx, "xl", "create", "-q", x.config, fmt.Sprintf("name=%q", name))
+	cmd := waited(ctx, "xl", "create", "-q", x.config, fmt.Sprintf("name=%q", name))
 	before := rdtsc()
 	text, failed := cmd.CombinedOutput()
 	defer func() {
@@ -66,7 +65,7 @@ func (x *xl) create(ctx context.Context, name string) (created time.Duration, er
 			x.destroy(name) // if it is there
 		}
 	}()
-	out, err := exec.CommandContext(ctx, "xl", "domid", name).Output()
+	out, err := waited(ctx, "xl", "domid", name).Output()
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("xl create: %v: %s", failed, text), err)
 	}
@@ -88,7 +87,7 @@ func (x *xl) create(ctx context.Context, name string) (created time.Duration, er
 func (x *xl) destroy(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "xl", "destroy", name).CombinedOutput(); err != nil {
+	if out, err := waited(ctx, "xl", "destroy", name).CombinedOutput(); err != nil {
 		return fmt.Errorf("xl destroy: %v: %s", err, out)
 	}
 	return nil
