@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -150,6 +152,14 @@ type Value struct {
 	Target float64 `json:"target,omitempty"` // at most this
 }
 
+// number is a value for people: four digits of it at least, and all before the point.
+func number(v float64) string {
+	if math.Abs(v) >= 1e4 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
 // Report is what a benchmark prints.
 type Report struct {
 	Bench   string    `json:"bench"`
@@ -202,7 +212,7 @@ func (b *Bench) print(r *Report) error {
 		if v.Target > 0 {
 			target = fmt.Sprintf("≤ %g", v.Target)
 		}
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t\n", v.Name, v.Value, v.Unit, target)
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t\n", v.Name, number(v.Value), v.Unit, target)
 	}
 	return w.Flush()
 }
