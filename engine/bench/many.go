@@ -53,6 +53,13 @@ func (b *Bench) many(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop(e)) }()
 
+	spawned, pvms, created := &Series{Name: "posix_spawn", peer: 1}, &Series{Name: "pVM"}, &Series{Name: "xl create", peer: 3}
+	clock := startClock()
+	if x != nil {
+		if err := b.domains(ctx, hv, &info, x, created); err != nil {
+			return err
+		}
+	}
 	n := manyHosted
 	if info.Name == "xen" {
 		n = manyXen
@@ -65,8 +72,6 @@ func (b *Bench) many(ctx context.Context) (err error) {
 		return err
 	}
 	next := b.begin(n, "one pVM after another")
-	spawned, pvms, created := &Series{Name: "posix_spawn", peer: 1}, &Series{Name: "pVM"}, &Series{Name: "xl create", peer: 3}
-	clock := startClock()
 	for i := range n {
 		next()
 		if short, err := memoryShort(hv); err != nil {
@@ -84,26 +89,6 @@ func (b *Bench) many(ctx context.Context) (err error) {
 	}
 	if len(pvms.All) == 0 {
 		return errors.New(shortOf(&info))
-	}
-	if x != nil {
-		next := b.begin(manyXL, "one domain by xl after another")
-		defer func() {
-			for i := range created.All {
-				err = errors.Join(err, x.destroy(manyName(i)))
-			}
-		}()
-		for i := range manyXL {
-			next()
-			if short, err := memoryShort(hv); err != nil {
-				return err
-			} else if short {
-				b.without("domains by xl beyond %d: %s", i, shortOf(&info))
-				break
-			}
-			if err := created.once(func() (time.Duration, error) { return x.create(ctx, manyName(i)) }); err != nil {
-				return err
-			}
-		}
 	}
 	clock.scale(spawned, pvms, created)
 	r := &Report{Bench: "boot-many", Time: time.Now(), Machine: machine(&info)}
@@ -126,6 +111,31 @@ func (b *Bench) many(ctx context.Context) (err error) {
 		}
 	}
 	return b.print(r)
+}
+
+// domains has xl create some, one after another, and destroys them: pVMs will want their memory.
+func (b *Bench) domains(ctx context.Context, hv xen.Hypervisor, info *xen.Info, x *xl, created *Series) (err error) {
+	defer func() {
+		for i := range created.All {
+			err = errors.Join(err, x.destroy(manyName(i)))
+		}
+	}()
+	next := b.begin(manyXL, "one domain by xl after another")
+	for i := range manyXL {
+		next()
+		short, err := memoryShort(hv)
+		if err != nil {
+			return err
+		}
+		if short {
+			b.without("domains by xl beyond %d: %s", i, shortOf(info))
+			return nil
+		}
+		if err := created.once(func() (time.Duration, error) { return x.create(ctx, manyName(i)) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inAll are curves of what it took to start so many, as the paper's figure 5; with logarithmic axes where one takes more than ten times as long as another.
