@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -45,6 +47,7 @@ type Bench struct {
 	notes   []string // what that had to leave out
 	paper   paper    // what the paper has of it
 	printed bool     // something before it
+	dog     *watchdog
 }
 
 func (b *Bench) rounds(n int) int {
@@ -149,6 +152,14 @@ type Value struct {
 	Target float64 `json:"target,omitempty"` // at most this
 }
 
+// number is a value for people: four digits of it at least, and all before the point.
+func number(v float64) string {
+	if math.Abs(v) >= 1e4 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
 // Report is what a benchmark prints.
 type Report struct {
 	Bench   string    `json:"bench"`
@@ -201,7 +212,7 @@ func (b *Bench) print(r *Report) error {
 		if v.Target > 0 {
 			target = fmt.Sprintf("≤ %g", v.Target)
 		}
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t\n", v.Name, v.Value, v.Unit, target)
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t\n", v.Name, number(v.Value), v.Unit, target)
 	}
 	return w.Flush()
 }
@@ -250,9 +261,11 @@ func (b *Bench) engine(name string, pool int) (*engine.Engine, error) {
 	return e, nil
 }
 
-// stop ends an engine and every pVM in it.
+// stop ends an engine and every pVM in it, also when the benchmark has ended.
 func stop(e *engine.Engine) error {
-	return errors.Join(e.Shutdown(context.Background(), true), e.Stop())
+	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
+	defer cancel()
+	return errors.Join(e.Shutdown(ctx, true), e.Stop())
 }
 
 // engines are one with a pool of blanks and one without, and what waits until both rest.

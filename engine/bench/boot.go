@@ -30,7 +30,7 @@ func (b *Bench) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x, err := b.newXL(hv, image, engine.DefaultMemory)
+	x, err := b.newXL(ctx, hv, image, engine.DefaultMemory)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (b *Bench) boot(ctx context.Context) error {
 
 // starts measures each way to start a program in turn, each on a machine at rest.
 func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *xl, spawn, contained, created, pooled, bare *Series) (err error) {
-	spawner, err := b.spawner("spawn", "stamp")
+	spawner, err := b.spawner(ctx, "spawn", "stamp")
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 	if err != nil {
 		return err
 	}
-	containers, err := b.crun(stamp)
+	containers, err := b.crun(ctx, stamp)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (b *Bench) starts(ctx context.Context, hv xen.Hypervisor, image string, x *
 		}{
 			{spawn, spawner.once},
 			{contained, containers.once},
-			{created, x.once},
+			{created, func() (time.Duration, error) { return x.once(ctx) }},
 			{pooled, func() (time.Duration, error) { return bootOnce(ctx, e.pooled, engine.RunRequest{Image: image}) }},
 			{bare, func() (time.Duration, error) { return bootOnce(ctx, e.bare, engine.RunRequest{Image: image}) }},
 		} {
@@ -171,6 +171,9 @@ type settler struct {
 
 func (s *settler) wait(ctx context.Context) error {
 	for range 10000 {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		p, err := s.pooled.Pool(ctx)
 		if err != nil {
 			return err
@@ -217,7 +220,7 @@ type spawner struct {
 }
 
 // spawner starts a build of spawn.c that starts a build of stamp.c.
-func (b *Bench) spawner(name, spawned string) (*spawner, error) {
+func (b *Bench) spawner(ctx context.Context, name, spawned string) (*spawner, error) {
 	bin, err := b.program(name)
 	if err != nil {
 		return nil, err
@@ -226,21 +229,17 @@ func (b *Bench) spawner(name, spawned string) (*spawner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.spawning("posix_spawn", []string{bin, child})
+	return b.spawning(ctx, "posix_spawn", []string{bin, child})
 }
 
 // spawning starts a command that becomes a build of spawn.c.
-func (b *Bench) spawning(what string, argv []string) (s *spawner, err error) {
-	s = &spawner{what: what, cmd: exec.Command(argv[0], argv[1:]...)}
-	s.cmd.Stderr = b.Stderr
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
+func (b *Bench) spawning(ctx context.Context, what string, argv []string) (s *spawner, err error) {
+	s = &spawner{what: what}
+	var out io.Reader
+	if s.cmd, s.in, out, err = command(ctx, argv...); err != nil {
 		return nil, err
 	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.out = bufio.NewReader(out)
+	s.cmd.Stderr, s.out = b.Stderr, bufio.NewReader(out)
 	return s, s.cmd.Start()
 }
 

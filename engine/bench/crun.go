@@ -1,11 +1,11 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +38,7 @@ type namespace struct {
 const hybrid = "/sys/fs/cgroup/unified"
 
 // crun starts a spawner of containers, from crun's own start to the first instruction of main of the same static program. nil, and says why, where there is no working crun.
-func (b *Bench) crun(program string) (*spawner, error) {
+func (b *Bench) crun(ctx context.Context, program string) (*spawner, error) {
 	path, err := tool("crun", "crun")
 	if err != nil {
 		b.without("%v", err)
@@ -58,11 +58,11 @@ func (b *Bench) crun(program string) (*spawner, error) {
 		apart = []string{"unshare", "--mount", "sh", "-c", "umount " + hybrid + ` && exec "$@"`, "sh"}
 	}
 	trial := slices.Concat(apart, argv)
-	if text, err := exec.Command(trial[0], trial[1:]...).CombinedOutput(); err != nil {
+	if text, err := waited(ctx, trial...).CombinedOutput(); err != nil {
 		b.without("crun: %v: %s", err, lastLine(string(text)))
 		return nil, nil
 	}
-	return b.spawning("crun run", slices.Concat(apart, []string{spawn}, argv))
+	return b.spawning(ctx, "crun run", slices.Concat(apart, []string{spawn}, argv))
 }
 
 // makeBundle makes a folder that crun runs the program from.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,12 +27,24 @@ var (
 	crowdXen    = crowd{pvms: 200, part: 20, slower: 1.2}
 )
 
+// of is the crowd that there is where it is smaller than was wanted. What it is asked for is for all of it.
+func (c crowd) of(n int) crowd {
+	if n < c.pvms {
+		c = crowd{pvms: n, part: min(c.part, (n+1)/2), slower: c.slower, weight: c.weight}
+	}
+	return c
+}
+
 // perSession is how many ps a session makes to time one of them.
 const perSession = 10
 
 // density keeps many pVMs resident: what the last ones cost, what an idle one weighs, how long ps
 // takes, beside xl list where there is one.
 func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervisor, x *xl) (err error) {
+	info, err := hv.Info()
+	if err != nil {
+		return err
+	}
 	image, err := b.program("idle.kx")
 	if err != nil {
 		return err
@@ -52,9 +63,7 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	go srv.Serve()
 	defer srv.Close()
 
-	b.say("%d resident pVMs", c.pvms)
-	first := &Series{Name: fmt.Sprintf("create, first %d", c.part)}
-	last := &Series{Name: fmt.Sprintf("create, last %d", c.part)}
+	next := b.begin(c.pvms, "resident pVMs")
 	warm, err := e.Run(ctx, engine.RunRequest{Image: image}) // the image is read and prepared once
 	if err != nil {
 		return err
@@ -66,23 +75,31 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	if err != nil {
 		return err
 	}
+	var took []time.Duration
 	for i := range c.pvms {
+		next()
+		if short, err := memoryShort(hv); err != nil {
+			return err
+		} else if short {
+			b.without("resident pVMs beyond %d: %s", i, shortOf(&info))
+			break
+		}
 		start := time.Now()
 		p, err := e.Run(ctx, engine.RunRequest{Image: image})
 		if err != nil {
 			return fmt.Errorf("pVM %d of %d: %w", i+1, c.pvms, err)
 		}
-		took := time.Since(start)
+		took = append(took, time.Since(start))
 		if err := untilIdle(ctx, e, p.PID); err != nil {
 			return err
 		}
-		switch {
-		case i < c.part:
-			first.add(took)
-		case i >= c.pvms-c.part:
-			last.add(took)
-		}
 	}
+	c = c.of(len(took))
+	if c.pvms == 0 {
+		return errors.New(shortOf(&info))
+	}
+	first := &Series{Name: fmt.Sprintf("create, first %d", c.part), All: took[:c.part]}
+	last := &Series{Name: fmt.Sprintf("create, last %d", c.part), All: took[c.pvms-c.part:]}
 	after, err := available(hv)
 	if err != nil {
 		return err
@@ -98,7 +115,7 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 	ps := &Series{Name: fmt.Sprintf("ps of %d, whole command", c.pvms)}
 	list := &Series{Name: "xl list, whole command", peer: 3}
 	n := b.rounds(30)
-	next := b.begin(n, "ps")
+	next = b.begin(n, "ps")
 	for range n {
 		next()
 		start := time.Now()
@@ -147,7 +164,7 @@ func (b *Bench) density(ctx context.Context, r *Report, c crowd, hv xen.Hypervis
 
 // lines returns how long a whole command took, from exec to exit, that must print at least n lines.
 func lines(ctx context.Context, n int, name string, args ...string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := waited(ctx, append([]string{name}, args...)...)
 	start := time.Now()
 	out, err := cmd.Output()
 	took := time.Since(start)
@@ -182,6 +199,15 @@ func available(hv xen.Hypervisor) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	free, err := memAvailable()
+	if info.Name == "xen" {
+		free += int64(info.FreeMemory)
+	}
+	return free, err
+}
+
+// memAvailable is Linux's MemAvailable, in bytes.
+func memAvailable() (int64, error) {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0, err
@@ -189,9 +215,6 @@ func available(hv xen.Hypervisor) (int64, error) {
 	for line := range strings.Lines(string(b)) {
 		var kib int64
 		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
-			if info.Name == "xen" {
-				return kib<<10 + int64(info.FreeMemory), nil
-			}
 			return kib << 10, nil
 		}
 	}

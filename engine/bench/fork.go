@@ -175,7 +175,7 @@ func forkPlots(rows []*forkRows) []plot {
 func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) {
 	n := b.rounds(100)
 	clock := startClock()
-	native, err := b.native(r.mib)
+	native, err := b.native(ctx, r.mib)
 	if err != nil {
 		return err
 	}
@@ -219,6 +219,7 @@ func (b *Bench) forks(ctx context.Context, r *forkRows, e *engines) (err error) 
 			if m.p.child == nil {
 				continue
 			}
+			b.dog.progress() // a round takes minutes where memory is large and the machine an emulated one
 			if err := e.quiet.wait(ctx); err != nil {
 				return err
 			}
@@ -282,6 +283,7 @@ func (b *Bench) idleChild(ctx context.Context, e *engines, hv xen.Hypervisor, n 
 	// What the first forks take for good is not counted, nor what the pool takes.
 	var free [2]int64
 	for i, children := range []int{forksToWarm, forksToWarm + n} {
+		b.say("%d idle children", children)
 		if err := f.tell(fmt.Sprint("i ", children)); err != nil {
 			return 0, err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -29,7 +28,9 @@ type split struct {
 }
 
 // native starts forks as a Linux process.
-func (b *Bench) native(mib int) (*forker, error) { return b.process("forks", fmt.Sprint(mib)) }
+func (b *Bench) native(ctx context.Context, mib int) (*forker, error) {
+	return b.process(ctx, "forks", fmt.Sprint(mib))
+}
 
 // pvm starts it as a pVM.
 func (b *Bench) pvm(ctx context.Context, e *engine.Engine, mib int) (*forker, error) {
@@ -37,21 +38,16 @@ func (b *Bench) pvm(ctx context.Context, e *engine.Engine, mib int) (*forker, er
 }
 
 // process starts a program as a Linux process.
-func (b *Bench) process(name string, args ...string) (*forker, error) {
+func (b *Bench) process(ctx context.Context, name string, args ...string) (*forker, error) {
 	bin, err := b.program(name)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(bin, args...)
+	cmd, in, out, err := command(ctx, append([]string{bin}, args...)...)
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stderr = b.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -75,7 +71,9 @@ func (b *Bench) domain(ctx context.Context, e *engine.Engine, memory uint64, nam
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	f := &forker{consoleWriter{c}, bufio.NewReader(&consoleReader{c: c}), func() error {
+		defer stop()
 		err := c.CloseSend()
 		x, e := e.Wait(ctx, p.PID)
 		if e == nil && x.Code != 0 {

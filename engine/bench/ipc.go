@@ -59,7 +59,7 @@ func (b *Bench) ipc(ctx context.Context) (err error) {
 		return err
 	}
 	defer e.stop()
-	native, err := b.process("ipc")
+	native, err := b.process(ctx, "ipc")
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,11 @@ func facts(hv *xen.Info) []fact {
 		memory = gibibytes(hv.Memory) + ", dom0 has " + memory
 		over = fmt.Sprintf("Xen %s on %d processors, scheduler %s", hv.Version, hv.CPUs, hv.Scheduler)
 	}
-	list := []fact{{"Processors", cpus}, {"Memory", memory}, {"System", system}, {"Hypervisor", over}}
+	var list []fact
+	if maker, model := firstLine("/sys/class/dmi/id/sys_vendor"), firstLine("/sys/class/dmi/id/product_name"); maker != "" && model != "" {
+		list = append(list, fact{"Machine", maker + " " + model})
+	}
+	list = append(list, []fact{{"Processors", cpus}, {"Memory", memory}, {"System", system}, {"Hypervisor", over}}...)
 	if load := strings.Fields(firstLine("/proc/loadavg")); len(load) >= 3 {
 		list = append(list, fact{"Load at the start", strings.Join(load[:3], ", ") + " of 1, 5 and 15 minutes"})
 	}

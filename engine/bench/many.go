@@ -20,8 +20,11 @@ const (
 	manyXL     = 10
 )
 
-// spare is what a host must have left of its memory, bytes.
-const spare = 512 << 20
+// What must be left of the host's memory, of Xen's, and on Xen of dom0's, which pVMs hardly take any of, bytes.
+const (
+	spare     = 512 << 20
+	spareDom0 = 128 << 20
+)
 
 // many measures the start of one after another that all stay, to the first instruction of main, without a pool, beside posix_spawn of the same source and on Xen xl create: the
 // paper's figure 5. The nth is a sample of the series that has n in its name.
@@ -35,11 +38,11 @@ func (b *Bench) many(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	x, err := b.newXL(hv, image, engine.DefaultMemory)
+	x, err := b.newXL(ctx, hv, image, engine.DefaultMemory)
 	if err != nil {
 		return err
 	}
-	spawner, err := b.spawner("spawn-many", "stay")
+	spawner, err := b.spawner(ctx, "spawn-many", "stay")
 	if err != nil {
 		return err
 	}
@@ -50,12 +53,16 @@ func (b *Bench) many(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop(e)) }()
 
+	spawned, pvms, created := &Series{Name: "posix_spawn", peer: 1}, &Series{Name: "pVM"}, &Series{Name: "xl create", peer: 3}
+	clock := startClock()
+	if x != nil {
+		if err := b.domains(ctx, hv, &info, x, created); err != nil {
+			return err
+		}
+	}
 	n := manyHosted
 	if info.Name == "xen" {
 		n = manyXen
-		if b.Quick {
-			n /= 10
-		}
 	}
 	warm, err := e.Run(ctx, engine.RunRequest{Image: image}) // the image is read and prepared once
 	if err != nil {
@@ -64,14 +71,13 @@ func (b *Bench) many(ctx context.Context) (err error) {
 	if err := untilIdle(ctx, e, warm.PID); err != nil {
 		return err
 	}
-	b.say("%d pVMs, one after another", n)
-	spawned, pvms, created := &Series{Name: "posix_spawn", peer: 1}, &Series{Name: "pVM"}, &Series{Name: "xl create", peer: 3}
-	clock := startClock()
+	next := b.begin(n, "one pVM after another")
 	for i := range n {
+		next()
 		if short, err := memoryShort(hv); err != nil {
 			return err
 		} else if short {
-			b.say("memory allows %d", i)
+			b.without("pVMs beyond %d: %s", i, shortOf(&info))
 			break
 		}
 		if err := spawned.once(spawner.once); err != nil {
@@ -81,18 +87,8 @@ func (b *Bench) many(ctx context.Context) (err error) {
 			return fmt.Errorf("pVM %d of %d: %w", i+1, n, err)
 		}
 	}
-	if x != nil {
-		b.say("%d domains by xl, one after another", manyXL)
-		defer func() {
-			for i := range created.All {
-				err = errors.Join(err, x.destroy(manyName(i)))
-			}
-		}()
-		for i := range manyXL {
-			if err := created.once(func() (time.Duration, error) { return x.create(manyName(i)) }); err != nil {
-				return err
-			}
-		}
+	if len(pvms.All) == 0 {
+		return errors.New(shortOf(&info))
 	}
 	clock.scale(spawned, pvms, created)
 	r := &Report{Bench: "boot-many", Time: time.Now(), Machine: machine(&info)}
@@ -115,6 +111,31 @@ func (b *Bench) many(ctx context.Context) (err error) {
 		}
 	}
 	return b.print(r)
+}
+
+// domains has xl create some, one after another, and destroys them: pVMs will want their memory.
+func (b *Bench) domains(ctx context.Context, hv xen.Hypervisor, info *xen.Info, x *xl, created *Series) (err error) {
+	defer func() {
+		for i := range created.All {
+			err = errors.Join(err, x.destroy(manyName(i)))
+		}
+	}()
+	next := b.begin(manyXL, "one domain by xl after another")
+	for i := range manyXL {
+		next()
+		short, err := memoryShort(hv)
+		if err != nil {
+			return err
+		}
+		if short {
+			b.without("domains by xl beyond %d: %s", i, shortOf(info))
+			return nil
+		}
+		if err := created.once(func() (time.Duration, error) { return x.create(ctx, manyName(i)) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inAll are curves of what it took to start so many, as the paper's figure 5; with logarithmic axes where one takes more than ten times as long as another.
@@ -142,9 +163,25 @@ func inAll(list ...*Series) curves {
 
 func manyName(i int) string { return fmt.Sprintf("%s-%d", xlName, i) }
 
+// memoryShort tells that another one should not be started.
 func memoryShort(hv xen.Hypervisor) (bool, error) {
-	free, err := available(hv)
+	info, err := hv.Info()
+	if err != nil {
+		return false, err
+	}
+	free, err := memAvailable()
+	if err == nil && info.Name == "xen" {
+		return info.FreeMemory < spare || free < spareDom0, nil
+	}
 	return free < spare, err
+}
+
+// shortOf says why another one is not started.
+func shortOf(info *xen.Info) string {
+	if info.Name == "xen" {
+		return fmt.Sprintf("Xen has less than %d MiB left, or dom0 less than %d", spare>>20, spareDom0>>20)
+	}
+	return fmt.Sprintf("the host has less than %d MiB left", spare>>20)
 }
 
 // once adds what it measures.
@@ -168,6 +205,7 @@ func stayOnce(ctx context.Context, e *engine.Engine, image string) (time.Duratio
 		return 0, err
 	}
 	defer lr.Close()
+	defer context.AfterFunc(ctx, func() { lr.Close() })()
 	c, err := lr.Recv()
 	if err != nil {
 		return 0, fmt.Errorf("stay: printed nothing: %w", err)

@@ -42,8 +42,8 @@ func (b *Bench) memory(ctx context.Context) error {
 	}
 	var weights [2]float64
 	for i, library := range []string{small, large} {
-		b.say("%d resident pVMs with a library of %s", n, librarySizes[i])
-		if weights[i], err = b.weigh(ctx, hv, n, filepath.Dir(library)); err != nil {
+		next := b.begin(n+1, "resident pVMs with a library of %s", librarySizes[i])
+		if weights[i], err = b.weigh(ctx, hv, n, filepath.Dir(library), next); err != nil {
 			return err
 		}
 	}
@@ -60,8 +60,8 @@ func (b *Bench) memory(ctx context.Context) error {
 	return b.print(r)
 }
 
-// weigh is what each of n pVMs takes of the host's memory, beside the first, KiB.
-func (b *Bench) weigh(ctx context.Context, hv xen.Hypervisor, n int, libraries string) (kib float64, err error) {
+// weigh is what each of n pVMs takes of the host's memory, beside the first, KiB. next is called before each.
+func (b *Bench) weigh(ctx context.Context, hv xen.Hypervisor, n int, libraries string, next func()) (kib float64, err error) {
 	image, err := b.program("update.kx")
 	if err != nil {
 		return 0, err
@@ -73,6 +73,7 @@ func (b *Bench) weigh(ctx context.Context, hv xen.Hypervisor, n int, libraries s
 	defer func() { err = errors.Join(err, stop(e)) }()
 	var before int64
 	for i := range n + 1 {
+		next()
 		p, err := e.Run(ctx, engine.RunRequest{Image: image, LibPath: []string{libraries}, Stdin: true})
 		if err != nil {
 			return 0, fmt.Errorf("pVM %d of %d: %w", i+1, n, err)

@@ -70,7 +70,7 @@ func (s *section) inShort() (text string) {
 	}
 	for _, v := range s.report.Values {
 		if v.Name == s.kind.head {
-			text = fmt.Sprintf("%s: %.4g %s", v.Name, v.Value, v.Unit)
+			text = fmt.Sprintf("%s: %s %s", v.Name, number(v.Value), v.Unit)
 		}
 	}
 	return text
@@ -152,7 +152,7 @@ func (r *Report) tables(b *strings.Builder) {
 	b.WriteString("<div class=\"wide\"><table>\n<tr><th></th><th>value</th><th>target</th></tr>\n")
 	for _, v := range r.Values {
 		unit := html.EscapeString(v.Unit)
-		fmt.Fprintf(b, "<tr><td>%s</td>%s</tr>\n", html.EscapeString(v.Name), against(v.Value, v.Target, "≤ ", func(x float64) string { return strings.TrimSpace(fmt.Sprintf("%.4g %s", x, unit)) }))
+		fmt.Fprintf(b, "<tr><td>%s</td>%s</tr>\n", html.EscapeString(v.Name), against(v.Value, v.Target, "≤ ", func(x float64) string { return strings.TrimSpace(number(x) + " " + unit) }))
 	}
 	b.WriteString("</table></div>\n")
 }
@@ -190,7 +190,7 @@ func (r *Report) targets() (list []target) {
 	}
 	for _, v := range r.Values {
 		if v.Target > 0 {
-			list = append(list, target{v.Name, fmt.Sprintf("%.4g, ≤ %.4g %s", v.Value, v.Target, v.Unit), v.Value / v.Target})
+			list = append(list, target{v.Name, fmt.Sprintf("%s, ≤ %s %s", number(v.Value), number(v.Target), v.Unit), v.Value / v.Target})
 		}
 	}
 	return list

@@ -137,3 +137,11 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%v: %v", left, err)
 	}
 }
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.0123456: "0.01235", 111: "111", 9999.4: "9999", 146913.6: "146914", -80620: "-80620"} {
+		if got := number(v); got != want {
+			t.Errorf("%g: %s, want %s", v, got, want)
+		}
+	}
+}

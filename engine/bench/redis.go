@@ -60,7 +60,7 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop(e)) }()
-	floor, routed := redisHosted, (func(int, string) error)(nil)
+	floor, routed := redisHosted, (func(context.Context, int, string) error)(nil)
 	if info.Name == "xen" {
 		floor, routed = redisXen, byHand
 	}
@@ -85,16 +85,20 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 	}
 	r := &Report{Bench: "redis", Time: time.Now(), Machine: machine(&info)}
 	bench, turns := redisBench{client, time.Second}, 10
+	together := time.Second // the start of the clients is in it
 	if b.Quick {
-		bench.lasts, turns = time.Second/10, 3
+		bench.lasts, together, turns = time.Second/10, time.Second/3, 3
+	}
+	if info.Name == "xen" { // an emulated machine takes a second to start one
+		bench.lasts, together = time.Second, 3*time.Second
 	}
 	for _, pipeline := range []int{1, ahead} {
 		least := floor.single
 		if pipeline > 1 {
 			least = floor.ahead
 		}
-		b.say("%d clients, -P %d, %d rounds", clients, pipeline, turns)
-		list, err := bench.one(ctx, kinds, pipeline, turns, least)
+		next := b.begin(turns*len(kinds), "%d clients, -P %d", clients, pipeline)
+		list, err := bench.one(ctx, kinds, pipeline, turns, least, next)
 		if err != nil {
 			return err
 		}
@@ -106,12 +110,9 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 		return err
 	}
 	weighed := weightBars(r.Values, kinds)
-	if b.Quick {
-		turns = 1
-	}
-	b.say("%v servers, %d clients each, %d rounds", counts, clients, turns)
-	bench.lasts = max(bench.lasts, time.Second/3) // the start of the clients is in it
-	list, err := bench.many(ctx, kinds, counts, turns)
+	next := b.begin(turns*len(counts)*len(kinds), "%v servers, %d clients each", counts, clients)
+	bench.lasts = together
+	list, err := bench.many(ctx, kinds, counts, turns, next)
 	if err != nil {
 		return err
 	}
@@ -120,8 +121,8 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 	return b.print(r)
 }
 
-// one measures what clients get of one server of each kind, in turns.
-func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turns int, least float64) (list []*Series, err error) {
+// one measures what clients get of one server of each kind, in turns. next is called before each load.
+func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turns int, least float64, next func()) (list []*Series, err error) {
 	suffix := ""
 	if pipeline > 1 {
 		suffix = fmt.Sprintf(", -P %d", pipeline)
@@ -140,6 +141,7 @@ func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turn
 	}
 	for range turns {
 		for i, k := range kinds {
+			next()
 			got, err := r.load(ctx, k.servers[0].addr, pipeline, requests[i], redisTests)
 			if err != nil {
 				return nil, k.failed(k.servers[0], err)
@@ -155,8 +157,8 @@ func (r *redisBench) one(ctx context.Context, kinds []*contender, pipeline, turn
 	return list, nil
 }
 
-// many measures what some servers of a kind do together, each with a client of its own: so many commands until the last of them has ended.
-func (r *redisBench) many(ctx context.Context, kinds []*contender, counts []int, turns int) (list []*scaled, err error) {
+// many measures what some servers of a kind do together, each with a client of its own: so many commands until the last of them has ended. next is called before each load.
+func (r *redisBench) many(ctx context.Context, kinds []*contender, counts []int, turns int, next func()) (list []*scaled, err error) {
 	test := redisTests[:1]
 	requests := make([]int, len(kinds))
 	for i, k := range kinds {
@@ -168,6 +170,7 @@ func (r *redisBench) many(ctx context.Context, kinds []*contender, counts []int,
 	for range turns {
 		for j, n := range counts {
 			for i, k := range kinds {
+				next()
 				each := max(requests[i]/n, clients)
 				start := time.Now()
 				if err := k.together(n, func(addr string) error {

@@ -63,7 +63,7 @@ func (b *Bench) Run(ctx context.Context, names ...string) (err error) {
 		if len(list) > 1 {
 			b.say("%d of %d: %s: %s", i+1, len(list), k.name, k.short)
 		}
-		s := b.measure(ctx, k)
+		s := b.measure(ctx, k, patience)
 		if s.err == nil {
 			s.err = ctx.Err() // it came when nothing was left to do
 		}
@@ -99,13 +99,20 @@ func (b *Bench) facts() ([]fact, error) {
 	return facts(&info), hv.Close()
 }
 
-// measure runs one, in a folder of its own.
-func (b *Bench) measure(ctx context.Context, k kind) section {
+// measure runs one, in a folder of its own, until it is over or has finished nothing for as long as limit.
+func (b *Bench) measure(ctx context.Context, k kind, limit time.Duration) section {
 	s := section{kind: k}
 	b.dir, b.paper, b.report, b.notes = filepath.Join(b.root, k.name), k.paper, nil, nil
 	begun := time.Now()
 	if s.err = os.Mkdir(b.dir, 0o700); s.err == nil {
-		s.err = k.run(b, ctx)
+		var watched context.Context
+		watched, b.dog = watch(ctx, limit)
+		s.err = k.run(b, watched)
+		if s.err != nil && watched.Err() != nil && ctx.Err() == nil {
+			s.err = context.Cause(watched)
+		}
+		b.dog.stop()
+		b.dog = nil
 		os.RemoveAll(b.dir) // of what it needs as disk the next one needs some, too
 	}
 	s.took, s.report, s.notes = time.Since(begun), b.report, b.notes
@@ -114,6 +121,7 @@ func (b *Bench) measure(ctx context.Context, k kind) section {
 
 // say prints progress, which is said about the data and so goes to standard error.
 func (b *Bench) say(format string, args ...any) {
+	b.dog.progress()
 	fmt.Fprintf(b.Stderr, "bench: "+format+"\n", args...)
 }
 
@@ -133,6 +141,7 @@ func (b *Bench) begin(n int, format string, args ...any) (next func()) {
 	b.say("%s, %d rounds", what, n)
 	round, said := 0, time.Now()
 	return func() {
+		b.dog.progress()
 		round++
 		if time.Since(said) >= newsEvery {
 			said = time.Now()

@@ -52,7 +52,7 @@ func TestCrun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := b.crun(program)
+	s, err := b.crun(t.Context(), program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestCrun(t *testing.T) {
 	}
 	t.Setenv("PATH", "")
 	b.notes = nil
-	if s, err := b.crun(program); s != nil || err != nil || !slices.Equal(b.notes, []string{"without crun: not found: install it: apt-get install crun"}) {
+	if s, err := b.crun(t.Context(), program); s != nil || err != nil || !slices.Equal(b.notes, []string{"without crun: not found: install it: apt-get install crun"}) {
 		t.Errorf("%v, %v, %q", s, err, b.notes)
 	}
 }
@@ -89,6 +89,9 @@ func TestFacts(t *testing.T) {
 			if f.value == "" || strings.ContainsAny(f.value, "\n\"") {
 				t.Errorf("%+v", f)
 			}
+		}
+		if names[0] == "Machine" { // where the firmware tells
+			names, list = names[1:], list[1:]
 		}
 		if !slices.Equal(names, []string{"Processors", "Memory", "System", "Hypervisor", "Load at the start"}) || list[3].value != want {
 			t.Errorf("%+v", list)

@@ -205,13 +205,13 @@ func inMemory(pid int) (all, own float64, err error) {
 
 // pvmServer starts a server as a pVM that listens on a port of its own. The client is on the host: it comes by a published port, or, if routed is not nil, by what that does
 // to reach the pVM itself.
-func pvmServer(e *engine.Engine, r engine.RunRequest, port string, routed func(pid int, ip string) error) func(context.Context) (*server, error) {
+func pvmServer(e *engine.Engine, r engine.RunRequest, port string, routed func(ctx context.Context, pid int, ip string) error) func(context.Context) (*server, error) {
 	return func(ctx context.Context) (*server, error) {
 		r := r
 		if routed != nil {
 			r.Net = "user"
 			return runServer(ctx, e, r, func(d *engine.Detail) (string, error) {
-				return net.JoinHostPort(d.IP, port), routed(d.PID, d.IP)
+				return net.JoinHostPort(d.IP, port), routed(ctx, d.PID, d.IP)
 			})
 		}
 		free, err := freePort()
@@ -281,7 +281,7 @@ func logged(ctx context.Context, e *engine.Engine, pid int) string {
 }
 
 // byHand is how dom0 reaches a pVM without anything in between, on Xen: an address on its end of the pVM's device, which goes with that.
-func byHand(pid int, ip string) error {
+func byHand(ctx context.Context, pid int, ip string) error {
 	program, err := tool("ip", "iproute2")
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func byHand(pid int, ip string) error {
 		{"addr", "replace", dom0Address + "/32", "dev", dev},
 		{"route", "replace", ip + "/32", "dev", dev, "src", dom0Address},
 	} {
-		if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		if out, err := waited(ctx, append([]string{program}, args...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %v: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 		}
 	}
@@ -315,7 +315,7 @@ func output(ctx context.Context, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTime, fmt.Errorf("not over after %v", loadTime))
 	defer cancel()
 	var errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := waited(ctx, argv...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if cause := context.Cause(ctx); cause != nil {

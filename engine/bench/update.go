@@ -60,7 +60,7 @@ func (b *Bench) calls(ctx context.Context, e *engine.Engine, r *Report, clock cl
 		if err := errors.Join(err, f.end()); err != nil {
 			return err
 		}
-		if f, err = b.process("update"); err != nil && peer {
+		if f, err = b.process(ctx, "update"); err != nil && peer {
 			b.without("a Linux process to compare calls with: %v", err)
 			peer = false
 		}

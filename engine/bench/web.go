@@ -65,7 +65,7 @@ func (b *Bench) web(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop(e)) }()
-	least, routed := webHosted, (func(int, string) error)(nil)
+	least, routed := webHosted, (func(context.Context, int, string) error)(nil)
 	if info.Name == "xen" {
 		least, routed = webXen, byHand
 	}
@@ -80,10 +80,12 @@ func (b *Bench) web(ctx context.Context) (err error) {
 	bench := webBench{client, script, 1}
 	turns, counts := 10, b.counts(&info)
 	if b.Quick {
-		turns = 1 // a load lasts a second at least, and longer on an emulated machine
+		turns = 3 // a load lasts a second at least, and longer on an emulated machine
 	}
 	most := slices.Max(counts)
+	loads := 0
 	for _, w := range list {
+		loads += turns * len(counts) * len(w.kinds)
 		b.say("%s, %d of each kind", w.name, most)
 		defer down(w.kinds)
 		if err := up(ctx, w.kinds, most, hello{"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "}); err != nil {
@@ -95,11 +97,12 @@ func (b *Bench) web(ctx context.Context) (err error) {
 		}
 	}
 	r := &Report{Bench: "web", Time: time.Now(), Machine: machine(&info)}
-	b.say("%v servers, %d clients each, %d rounds", counts, clients, turns)
+	next := b.begin(loads, "%v servers, %d clients each", counts, clients)
 	for range turns {
 		for j, n := range counts {
 			for _, w := range list {
 				for i, k := range w.kinds {
+					next()
 					all, err := bench.load(ctx, k, n)
 					if err != nil {
 						return err
@@ -197,7 +200,7 @@ func parseWrk(out string) (l load, err error) {
 }
 
 // webServers are both, with a page to serve.
-func (b *Bench) webServers(e *engine.Engine, routed func(int, string) error) ([]*webServers, error) {
+func (b *Bench) webServers(e *engine.Engine, routed func(context.Context, int, string) error) ([]*webServers, error) {
 	page := bytes.Repeat([]byte("<p>page\n"), pageSize/8)
 	folder := filepath.Join(b.dir, "www")
 	if err := os.Mkdir(folder, 0o755); err != nil {

@@ -1,10 +1,10 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,12 +29,12 @@ type registers interface {
 const xlName = "kxsh-bench"
 
 // newXL is nil, and says why, where there is no working xl.
-func (b *Bench) newXL(hv xen.Hypervisor, image string, memory uint64) (*xl, error) {
+func (b *Bench) newXL(ctx context.Context, hv xen.Hypervisor, image string, memory uint64) (*xl, error) {
 	regs, ok := hv.(registers)
 	if !ok {
 		return nil, nil
 	}
-	if text, err := exec.Command("xl", "list").CombinedOutput(); err != nil {
+	if text, err := waited(ctx, "xl", "list").CombinedOutput(); err != nil {
 		b.without("xl: %v %s", err, strings.TrimSpace(string(text)))
 		return nil, nil
 	}
@@ -46,8 +46,8 @@ func (b *Bench) newXL(hv xen.Hypervisor, image string, memory uint64) (*xl, erro
 }
 
 // once has xl create the domain, and destroy it.
-func (x *xl) once() (created time.Duration, err error) {
-	created, err = x.create(xlName)
+func (x *xl) once(ctx context.Context) (created time.Duration, err error) {
+	created, err = x.create(ctx, xlName)
 	if err != nil {
 		return 0, err
 	}
@@ -56,8 +56,8 @@ func (x *xl) once() (created time.Duration, err error) {
 
 // create has xl create a domain; a failure leaves none. It ends at the image's entry point, which finds that kxsh did not
 // build it, leaves the counter in rbx and shuts down: what the LibOS does before main is not in it.
-func (x *xl) create(name string) (created time.Duration, err error) {
-	cmd := exec.Command("xl", "create", "-q", x.config, fmt.Sprintf("name=%q", name))
+func (x *xl) create(ctx context.Context, name string) (created time.Duration, err error) {
+	cmd := waited(ctx, "xl", "create", "-q", x.config, fmt.Sprintf("name=%q", name))
 	before := rdtsc()
 	text, failed := cmd.CombinedOutput()
 	defer func() {
@@ -65,7 +65,7 @@ func (x *xl) create(name string) (created time.Duration, err error) {
 			x.destroy(name) // if it is there
 		}
 	}()
-	out, err := exec.Command("xl", "domid", name).Output()
+	out, err := waited(ctx, "xl", "domid", name).Output()
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("xl create: %v: %s", failed, text), err)
 	}
@@ -83,8 +83,11 @@ func (x *xl) create(name string) (created time.Duration, err error) {
 	return time.Duration(r.Rbx - before), nil
 }
 
+// destroy is done also when the benchmark has ended, and waits for xl for loadTime at most.
 func (x *xl) destroy(name string) error {
-	if out, err := exec.Command("xl", "destroy", name).CombinedOutput(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
+	defer cancel()
+	if out, err := waited(ctx, "xl", "destroy", name).CombinedOutput(); err != nil {
 		return fmt.Errorf("xl destroy: %v: %s", err, out)
 	}
 	return nil

@@ -7,6 +7,7 @@ fail() { echo "lab: $*"; poweroff -f; }
 export PATH=/bin:/usr/bin:/usr/sbin:/usr/lib/xen-4.17/bin HOME=/root TERM=linux
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup # as on a Debian that systemd has booted
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm /run /tmp /root /var/run
 mount -t devpts devpts /dev/pts
