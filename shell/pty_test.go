@@ -254,6 +254,28 @@ func TestPaste(t *testing.T) {
 	s.leaves(0)
 }
 
+// Ctrl-C leaves a search with an empty line, and what has to be several lines comes back from the history as such.
+func TestSearch(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("echo sought")
+	s.expect("^sought\r\n")
+	s.expect("> $")
+	s.send("\x12soug\x12")
+	s.expect("search: soug")
+	s.send("\x03echo other\r")
+	s.expect("\nother\r\n")
+	s.line("cat <<E")
+	s.send("a\rE\r")
+	s.expect("\na\r\n")
+	s.expect("> $")
+	s.send("\x1b[A")
+	s.expect("cat <<E␊a␊E")
+	s.send("\r")
+	s.expect("\na\r\n")
+	s.line("exit")
+	s.leaves(0)
+}
+
 func TestCompletion(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "my image.kx"), nil, 0o644)
