@@ -2,6 +2,7 @@ package shell
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,5 +38,34 @@ func TestInterruptWhileStarting(t *testing.T) {
 				s.leaves(130)
 			}
 		})
+	}
+}
+
+// Ctrl-\ ends what is in the foreground, and the line goes on. At the prompt it is no part of the line, as are other keys without a meaning.
+func TestQuit(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("run -d --name ticks tick.kx")
+	s.expect("1\r\n")
+	for _, line := range []string{"logs -f ticks", "run tick.kx </dev/null", "(trap : USR1; logs -f ticks)", "run tick.kx | cat", "logs -f ticks & fg"} {
+		s.line(line + "; echo next $?")
+		s.expect(`tick \d+\r\n`)
+		s.send("\x1c")
+		s.expect("next 131\r\n")
+	}
+	s.expect("> $")
+	s.send("\x00ec\x1c\x0f\x00ho ke\x1fpt\r")
+	s.expect("\nkept\r\n")
+	s.line("exit")
+	s.leaves(0)
+
+	for _, line := range []string{"logs -f ticks", "run tick.kx | cat"} {
+		s := screens(t, t.TempDir(), "-c", "run -d --name ticks tick.kx; "+line)
+		s.expect(`tick \d+\r\n`)
+		s.send("\x1c")
+		s.leaves(131)
+		if s.mu.Lock(); strings.Contains(s.out.String(), "goroutine") {
+			t.Error(s.out.String())
+		}
+		s.mu.Unlock()
 	}
 }

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -297,6 +298,23 @@ func (j *job) endInterrupted() {
 		for _, p := range procs {
 			p.Signal(syscall.SIGINT)
 		}
+	}
+}
+
+// quit is Ctrl-\ for what runs in the foreground of a session, whose line goes on.
+func (j *job) quit() {
+	j.mu.Lock()
+	calls := slices.Collect(maps.Keys(j.calls))
+	subs := j.subs
+	j.mu.Unlock()
+	for _, c := range calls {
+		c.signal(syscall.SIGQUIT)
+	}
+	for _, sub := range subs {
+		sub.deliver(syscall.SIGQUIT)
+	}
+	if g := j.programs(); !g.isTerminals() {
+		g.kill(syscall.SIGQUIT)
 	}
 }
 
