@@ -254,6 +254,17 @@ func TestPaste(t *testing.T) {
 	s.leaves(0)
 }
 
+// A narrow terminal shows what a pVM is called.
+func TestNarrow(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	pty.Setsize(s.f, &pty.Winsize{Rows: 12, Cols: 40})
+	s.line("run -d spin.kx; run -d --name twelve-chars spin.kx; ps")
+	s.expect(`PID STAT %CPU  MEM NAME\r\n(?s:.*)twelve-chars\r\n`)
+	s.line("ps -o pid,fam; ps | cat; exit")
+	s.expect(`PID FAM\r\n(?s:.*)PID PPID FAM STAT`)
+	s.leaves(0)
+}
+
 // Ctrl-C leaves a search with an empty line, and what has to be several lines comes back from the history as such.
 func TestSearch(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
