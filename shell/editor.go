@@ -76,7 +76,7 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 			if r == readline.CharInterrupt && rl.Operation.IsSearchMode() {
 				rl.Operation.ExitSearchMode(false)
 			}
-			return r, r != readline.CharCtrlZ // there is nothing to come back to
+			return r, true
 		},
 	})
 	if err != nil {

@@ -55,6 +55,12 @@ func TestQuit(t *testing.T) {
 	s.expect("> $")
 	s.send("\x00ec\x1c\x0f\x00ho ke\x1fpt\r")
 	s.expect("\nkept\r\n")
+	s.expect("> $")
+	s.send("\x1a\x00head -n 1\r") // nor do they have the prompt read what is for the next command
+	s.expect("head -n 1\r\n")
+	s.becomes("head", "S+")
+	s.send("typed\r")
+	s.expect("^typed\r\ntyped\r\n")
 	s.line("exit")
 	s.leaves(0)
 
@@ -68,4 +74,33 @@ func TestQuit(t *testing.T) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// Ctrl-C as fg lets a job go on, and Ctrl-Z just after, are heard by one or the other.
+func TestInterruptWhileGoingOn(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("run -d --name ticks tick.kx")
+	s.expect("1\r\n")
+	for i := range 40 {
+		s.line("logs -f -n 1 ticks")
+		s.expect(`tick \d+\r\n`)
+		s.send("\x1a")
+		s.expect("Stopped")
+		s.line("fg")
+		time.Sleep(time.Duration(i%20) * 200 * time.Microsecond)
+		if i%2 == 0 {
+			s.send("\x03")
+			s.expect(`\^C(tick \d+\r\n)*\r\n`) // the prompt does not write over it
+			s.line("kill %% 2>/dev/null; wait %% 2>/dev/null; echo over")
+			s.expect("over\r\n")
+		} else {
+			s.send("\x1a")
+			s.expect("Stopped")
+			s.line("fg")
+			s.expect(`tick \d+\r\n`)
+			s.send("\x03")
+		}
+	}
+	s.line("exit 0")
+	s.leaves(0)
 }

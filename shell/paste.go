@@ -17,8 +17,9 @@ const (
 // pastedNewline stands for a newline within a paste, which must not submit the line.
 const pastedNewline = '␊'
 
-// unused are control characters that mean nothing to readline: most would become part of the line, and the first be its end.
-const unused = "\x00\x0f\x11\x16\x18\x1c\x1d\x1e\x1f"
+// unused are control characters that mean nothing at the prompt. readline would make most of them part of the line, take the first for its end, and after that
+// or Ctrl-Z read what is typed for the next command.
+const unused = "\x00\x0f\x11\x16\x18\x1a\x1c\x1d\x1e\x1f"
 
 // pasteReader takes the brackets off pastes, replaces newlines inside by pastedNewline and tabs by
 // a space, which would otherwise complete. Keys that mean nothing it leaves out.

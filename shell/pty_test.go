@@ -46,6 +46,10 @@ func screenOf(t *testing.T, cmd *exec.Cmd) *screen {
 	}
 	defer tty.Close()
 	pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 100})
+	if m, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS); err == nil { // or Ctrl-C and Ctrl-Z take with them what has yet to be read
+		m.Lflag |= unix.NOFLSH
+		unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, m)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	s := screenOn(t, cmd, f, cmd.Start())
