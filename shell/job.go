@@ -196,12 +196,9 @@ func (j *job) deliver(sig syscall.Signal) {
 	for c := range j.calls {
 		calls = append(calls, c)
 	}
-	var procs, young []*os.Process
-	for p, since := range j.procs {
+	var procs []*os.Process
+	for p := range j.procs {
 		procs = append(procs, p)
-		if time.Since(since) < lateFor {
-			young = append(young, p)
-		}
 	}
 	subs := j.subs
 	if trapped && trap != "" {
@@ -238,7 +235,7 @@ func (j *job) deliver(sig syscall.Signal) {
 	fromTerminal := sig == syscall.SIGINT && j.id == 0 // it reaches the shell's children from there, unless they were started only just
 	switch g := j.programs(); {
 	case sig == syscall.SIGINT && g.isTerminals() || g.number() == 0 && fromTerminal && hasTerminal():
-		for _, p := range young {
+		for _, p := range procs {
 			if !catches(p, sig) { // or it may have heard, and need not hear twice
 				p.Signal(sig)
 			}
@@ -282,6 +279,8 @@ func (j *job) endInterrupted() {
 	for p, since := range j.procs {
 		if since.After(j.gotINT.Add(-lateFor)) {
 			procs = append(procs, p)
+		} else if !catches(p, syscall.SIGINT) {
+			p.Signal(syscall.SIGINT)
 		}
 	}
 	subs, g := j.subs, j.group
