@@ -46,7 +46,7 @@ func TestABIDiff(t *testing.T) {
 		{"old.so none", "", "none: no such file or directory", 1},
 		{"old.so .", "", ".: not a regular file", 1},
 		{"old.so", "", "usage: abidiff", 2},
-		{"--what old.so new.so", "", "unknown flag: --what", 2},
+		{"--what old.so new.so", "", "--what: no such flag", 2},
 	} {
 		out, errs, status := direct(t, dir, &abidiffCommand, strings.Fields(c.args)...)
 		if out != c.out || status != c.status || !strings.Contains(errs, c.errs) || (c.errs == "") != (errs == "") {

@@ -277,8 +277,8 @@ func (x *execution) read() error {
 		x.job.leave(c)
 		var sig signalled
 		if err != nil && errors.As(context.Cause(ctx), &sig) {
-			if j := jobNow(ctx, x.job); syscall.Signal(sig) == syscall.SIGINT && !j.hasTrap(syscall.SIGINT) {
-				j.doom(128 + int(sig))
+			if syscall.Signal(sig) == syscall.SIGINT {
+				jobNow(ctx, x.job).endInterrupted()
 			}
 			return x.statusOf(128 + int(sig))
 		}

@@ -184,10 +184,32 @@ func (c *Call) parse(args []string) error {
 			c.shell.helpOn(c.Stdout, c.cmd, styleFor(c.Stdout, c.shell.cfg.Color))
 			return Status(0)
 		}
-		return UsageError(err.Error())
+		return flagError(c.Flags, err)
 	}
 	c.Args = c.Flags.Args()
 	return nil
+}
+
+// flagError words what is wrong with a flag.
+func flagError(f *pflag.FlagSet, err error) error {
+	var unknown *pflag.NotExistError
+	var bad *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return usagef("-%.1s: no such flag", unknown.GetSpecifiedName())
+	case errors.As(err, &unknown):
+		var names []string
+		f.VisitAll(func(flag *pflag.Flag) { names = append(names, "--"+flag.Name) })
+		name := "--" + unknown.GetSpecifiedName()
+		return usagef("%s: no such flag%s", name, DidYouMean(name, names))
+	case errors.As(err, &bad):
+		why := map[string]string{"int": "not a whole number", "int64": "not a whole number", "intSlice": "not whole numbers", "uint64": "not a whole number of 0 or more", "float64": "not a number", "bool": "true or false",
+			"duration": "not a time such as 500ms or 10s"}[bad.GetFlag().Value.Type()]
+		if why != "" {
+			return usagef("--%s %s: %s", bad.GetFlag().Name, bad.GetValue(), why)
+		}
+	}
+	return UsageError(err.Error())
 }
 
 // flagSet declares the command's flags anew.

@@ -13,9 +13,9 @@ import (
 // so that a broken pipe is an error of the write, which the writer turns into 141.
 func (s *Shell) catchSignals() (stop func()) {
 	ch := make(chan os.Signal, 16)
-	list := []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, unix.SIGWINCH}
+	list := []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGWINCH}
 	if s.interactive {
-		list = append(list, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+		list = append(list, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 	}
 	signal.Notify(ch, list...)
 	s.mu.Lock()
@@ -58,8 +58,11 @@ func (s *Shell) caught(sig syscall.Signal) {
 			}
 		}
 	case syscall.SIGTERM, syscall.SIGQUIT:
-		if s.interactive && !s.main.hasTrap(sig) {
-			return // as an interactive sh does
+		if s.interactive && !s.main.hasTrap(sig) { // as an interactive sh does
+			if sig == syscall.SIGQUIT {
+				s.main.quit()
+			}
+			return
 		}
 		s.end(sig)
 	case syscall.SIGHUP:

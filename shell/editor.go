@@ -73,7 +73,10 @@ func newEditor(in, out *os.File, history string, complete func(line string, pos 
 			if r == readline.CharInterrupt && rl.Operation.IsInCompleteMode() {
 				rl.Operation.ExitCompleteMode(true) // or it would do only that, and keep the line
 			}
-			return r, r != readline.CharCtrlZ // there is nothing to come back to
+			if r == readline.CharInterrupt && rl.Operation.IsSearchMode() {
+				rl.Operation.ExitSearchMode(false)
+			}
+			return r, true
 		},
 	})
 	if err != nil {

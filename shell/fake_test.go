@@ -91,7 +91,10 @@ func (f *fake) Info(context.Context) (*engine.Info, error) {
 		HVVersion: "1", Scheduler: "none", CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Running: len(f.pvms), Pool: f.pool}, nil
 }
 
-func (f *fake) Run(_ context.Context, r engine.RunRequest) (*engine.RunReply, error) {
+func (f *fake) Run(ctx context.Context, r engine.RunRequest) (*engine.RunReply, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	word := strings.TrimSuffix(r.Image[strings.LastIndex(r.Image, "/")+1:], ".kx")
 	switch word {
 	case "missing":

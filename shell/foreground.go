@@ -1,8 +1,12 @@
 package shell
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,4 +47,23 @@ func takeForeground(tty *os.File) (giveBack func()) {
 	return func() {
 		unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, before)
 	}
+}
+
+// hasTerminal reports whether what is typed at the terminal is for this process and its children.
+func hasTerminal() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// catches reports whether a program of the host has a handler for a signal, or has ended.
+func catches(p *os.Process, sig syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	_, rest, _ := strings.Cut(string(status), "\nSigCgt:\t")
+	mask, bad := strconv.ParseUint(rest[:min(16, len(rest))], 16, 64)
+	return err != nil || bad != nil || mask>>(sig-1)&1 != 0
 }

@@ -295,7 +295,7 @@ func (s *Shell) letGo(j *job, front bool) {
 	j.tellGo()
 }
 
-// end waits for a program's end and takes the terminal back from the last one of a group. One that died of Ctrl-C has had the shell's share of it too.
+// end waits for a program's end and takes the terminal back from the last one of a group. One that died of Ctrl-C or Ctrl-\ has had the shell's share of it too.
 func (x *execution) end(cmd *exec.Cmd, g *group) error {
 	x.follow(cmd.Process.Pid, g)
 	last, id, err := g.reap(cmd)
@@ -304,8 +304,12 @@ func (x *execution) end(cmd *exec.Cmd, g *group) error {
 		x.shell.control.takeBack(st.Signaled())
 	}
 	j := x.whole()
-	if st.Signaled() && st.Signal() == syscall.SIGINT && x.shell.control.inFront(j) && g.interruptedFirst() {
-		j.deliver(syscall.SIGINT)
+	if key := st.Signal(); (key == syscall.SIGINT || key == syscall.SIGQUIT) && x.shell.control.inFront(j) && g.interruptedFirst() {
+		if key == syscall.SIGINT {
+			j.deliver(key)
+		} else {
+			j.quit()
+		}
 	}
 	return err
 }

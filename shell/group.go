@@ -35,7 +35,7 @@ type member struct {
 	stopped bool
 }
 
-// lateFor is for how long a program may have been in its group and not have heard of a Ctrl-Z: the others stop, and the shell hears of it, not at once.
+// lateFor is for how long a program may have been in its job and not have heard of a Ctrl-Z or Ctrl-C: the others stop or end, and the shell hears of it, not at once.
 const lateFor = time.Second
 
 // start starts a program in the group. The first one of a group in front takes the terminal.

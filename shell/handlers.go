@@ -70,6 +70,10 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 		return []string{"eval", text}, nil
 	case "source", ".":
 		return s.sourceArgs(hc, args), nil
+	case "return":
+		if len(args) == 1 {
+			return []string{"return", strconv.Itoa(hc.LastExitStatus)}, nil
+		}
 	case "exec":
 		s.asksToLeave.Store(j.id == 0)
 	case "exit":
@@ -208,8 +212,8 @@ func (x *execution) command(cmd *Command) error {
 	}
 	n := x.shell.runCommand(c, cmd, x.args[1:])
 	x.job.name(0)
-	if j := jobNow(c, x.job); n == 128+int(syscall.SIGINT) && context.Cause(c.Context) == signalled(syscall.SIGINT) && !j.hasTrap(syscall.SIGINT) {
-		j.doom(n)
+	if n == 128+int(syscall.SIGINT) && context.Cause(c.Context) == signalled(syscall.SIGINT) {
+		jobNow(c, x.job).endInterrupted()
 	}
 	return x.status(n)
 }

@@ -20,7 +20,7 @@ const letters = ".CUKOQV#"
 // marked writes the kinds of a program, in which blanks are blanks.
 func marked(program string) string {
 	known := func(name string) bool {
-		return slices.Contains(strings.Fields("ls echo test [ ps cat exit ./here"), name)
+		return slices.Contains(strings.Fields("ls echo test [ ps cat exit ./here command exec builtin"), name)
 	}
 	text := []rune(program)
 	var b strings.Builder
@@ -74,6 +74,9 @@ func TestHighlight(t *testing.T) {
 		{`[[ -f x && $y == (a|b) ]] && ls`, `KK .. . OO VV .. O.O.O KK OO CC`},
 		{`[ a ] && !(ls)`, `C . . OO KOCCO`},
 		{`time -p ls !(a|b)`, `KKKK .. CC .O...O`},
+		{`command ls if; exec -l >x no a | builtin if`, `CCCCCCC CC ..O CCCC .. O. UU . O CCCCCCC UU`},
+		{`command -v no; exec "$x" ls; exec 2>x`, `CCCCCCC .. ..O CCCC QVVQ ..O CCCC OO.`},
+		{`time ! command exec ls; command no`, `KKKK K CCCCCCC CCCC CCO CCCCCCC UU`},
 		{`cat <(ls) >(no)`, `CCC VVCCV VVUUV`},
 		{`cat <<<"a" b`, `CCC OOOQQQ .`},
 		{"cat <<E; ps\na $x 'b\nE\nls", "CCC OO.O CC\nQQVVQQQ\nO\nCC"},
@@ -200,6 +203,9 @@ func parsed(t *testing.T, program string) map[uint]kind {
 		case *syntax.CallExpr:
 			if len(n.Args) > 0 && len(n.Args[0].Parts) == 1 && n.Args[0].Lit() != "" && !strings.ContainsAny(n.Args[0].Lit(), "*?{") {
 				put(kindCommand, n.Args[0].Pos())
+				for i := 1; i < len(n.Args) && namers[n.Args[i-1].Lit()] && !strings.HasPrefix(n.Args[i].Lit(), "-"); i++ {
+					put(kindCommand, n.Args[i].Pos())
+				}
 			}
 		case *syntax.DeclClause:
 			put(kindCommand, n.Pos())

@@ -39,23 +39,20 @@ func readHistory(path string) []string {
 }
 
 // historyLine makes one line of an entry of several, so that it can be edited again. What cannot be
-// one line, such as a here-document, is not kept: "".
+// one line, such as a here-document, has its newlines as a paste shows them.
 func historyLine(text string) string {
 	text = strings.TrimSpace(text)
 	if !strings.Contains(text, "\n") {
 		return text
 	}
-	f, err := syntax.NewParser(syntax.KeepComments(false)).Parse(strings.NewReader(text), "")
-	if err != nil {
-		return ""
-	}
 	var b strings.Builder
-	if err := syntax.NewPrinter(syntax.SingleLine(true)).Print(&b, f); err != nil {
-		return ""
+	f, err := syntax.NewParser(syntax.KeepComments(false)).Parse(strings.NewReader(text), "")
+	if err == nil {
+		err = syntax.NewPrinter(syntax.SingleLine(true)).Print(&b, f)
 	}
 	line := strings.TrimSpace(b.String())
-	if strings.Contains(line, "\n") {
-		return ""
+	if err != nil || strings.Contains(line, "\n") {
+		return strings.ReplaceAll(text, "\n", string(pastedNewline))
 	}
 	return line
 }

@@ -169,8 +169,8 @@ func (x *execution) await(cmd *exec.Cmd, g *group) error {
 		return x.statusOf(cmd.ProcessState.ExitCode())
 	}
 	sig := st.Signal()
-	if sig == syscall.SIGINT && j.id == 0 && !j.hasTrap(sig) && (g != nil || j.awaitInterrupt()) {
-		j.doom(128 + int(sig))
+	if sig == syscall.SIGINT && j.id == 0 && (g != nil || j.awaitInterrupt()) {
+		j.endInterrupted()
 	}
 	if sig == syscall.SIGPIPE {
 		return x.status(128 + int(sig))
@@ -226,8 +226,8 @@ func (x *execution) script(path string) error {
 	x.job.enter(c)
 	n := sub.program(r, string(data), x.hc.Stderr)
 	x.job.leave(c)
-	if j := jobNow(x.ctx, x.job); interrupted.Load() && n == 128+int(syscall.SIGINT) && !j.hasTrap(syscall.SIGINT) {
-		j.doom(n)
+	if interrupted.Load() && n == 128+int(syscall.SIGINT) {
+		jobNow(x.ctx, x.job).endInterrupted()
 	}
 	return x.statusOf(n)
 }

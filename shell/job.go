@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -34,23 +35,23 @@ type job struct {
 	dying    int            // the status to leave with at the next command; 0: go on
 	killedBy syscall.Signal // why it is dying
 	waited   bool
-	reported bool // its end has been shown
-	calls    map[*Call]bool
-	procs    map[*os.Process]bool
-	traps    map[string]string // by name without SIG; EXIT among them
-	pending  []syscall.Signal  // trapped signals whose traps have yet to run
-	gotINT   bool              // an interrupt came during this command
-	group    *group            // its programs of the host, where there is job control
-	stopSeq  int               // which stop of all it was that it has not gone on from; 0: it runs
-	stopTold bool              // its stop has been shown
-	gate     chan struct{}     // closed when it goes on; nil: it runs
+	reported bool                      // its end has been shown
+	calls    map[*Call]bool            // whether they have been told of an interrupt
+	procs    map[*os.Process]time.Time // since when
+	traps    map[string]string         // by name without SIG; EXIT among them
+	pending  []syscall.Signal          // trapped signals whose traps have yet to run
+	gotINT   time.Time                 // when the last interrupt of this command came; zero: none did
+	group    *group                    // its programs of the host, where there is job control
+	stopSeq  int                       // which stop of all it was that it has not gone on from; 0: it runs
+	stopTold bool                      // its stop has been shown
+	gate     chan struct{}             // closed when it goes on; nil: it runs
 }
 
 func newJob(id, parent int, text string, simple bool) *job {
 	return &job{
 		id: id, parent: parent, text: text, simple: simple,
 		named: make(chan struct{}), done: make(chan struct{}), stops: make(chan struct{}, 1), group: &group{},
-		calls: map[*Call]bool{}, procs: map[*os.Process]bool{}, traps: map[string]string{},
+		calls: map[*Call]bool{}, procs: map[*os.Process]time.Time{}, traps: map[string]string{},
 	}
 }
 
@@ -84,8 +85,8 @@ func (j *job) lockNow(ctx context.Context) *job {
 // too.
 func (j *job) enter(c *Call) {
 	j = j.lockNow(c)
-	j.calls[c] = true
 	sig := j.killedBy
+	j.calls[c] = sig == syscall.SIGINT
 	j.mu.Unlock()
 	if sig != 0 {
 		c.signal(sig)
@@ -101,7 +102,7 @@ func (j *job) leave(c *Call) {
 // enterProcess is enter for a program of the host.
 func (j *job) enterProcess(p *os.Process) {
 	j.mu.Lock()
-	j.procs[p] = true
+	j.procs[p] = time.Now()
 	sig := j.killedBy
 	j.mu.Unlock()
 	if sig != 0 {
@@ -138,14 +139,14 @@ func (j *job) ending() int {
 func (j *job) revive() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dying, j.killedBy, j.gotINT = 0, 0, false
+	j.dying, j.killedBy, j.gotINT = 0, 0, time.Time{}
 }
 
 // interrupted reports whether an interrupt came during this command.
 func (j *job) interrupted() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.gotINT
+	return !j.gotINT.IsZero()
 }
 
 // awaitInterrupt is interrupted, for a program of the host that died of SIGINT: the terminal sends it
@@ -204,7 +205,10 @@ func (j *job) deliver(sig syscall.Signal) {
 		j.pending = append(j.pending, sig)
 	}
 	if sig == syscall.SIGINT {
-		j.gotINT = true
+		j.gotINT = time.Now()
+		for c := range j.calls {
+			j.calls[c] = true
+		}
 	}
 	j.mu.Unlock()
 	if trapped && trap == "" {
@@ -228,22 +232,88 @@ func (j *job) deliver(sig syscall.Signal) {
 	if trapped {
 		return
 	}
-	fromTerminal := sig == syscall.SIGINT && j.id == 0 // it reaches the shell's children from there
-	if g := j.programs(); g.number() != 0 {
-		if sig != syscall.SIGINT || !g.isTerminals() {
-			g.kill(sig)
-			if !harmless(sig) { // of which what is stopped would not hear
-				g.kill(syscall.SIGCONT)
+	fromTerminal := sig == syscall.SIGINT && j.id == 0 // it reaches the shell's children from there, unless they were started only just
+	switch g := j.programs(); {
+	case sig == syscall.SIGINT && g.isTerminals() || g.number() == 0 && fromTerminal && hasTerminal():
+		for _, p := range procs {
+			if !catches(p, sig) { // or it may have heard, and need not hear twice
+				p.Signal(sig)
 			}
 		}
-	} else if !fromTerminal {
+	case g.number() != 0:
+		g.kill(sig)
+		if !harmless(sig) { // of which what is stopped would not hear
+			g.kill(syscall.SIGCONT)
+		}
+	case !fromTerminal:
 		for _, p := range procs {
 			p.Signal(sig)
 		}
 	}
 	// Somebody who takes the interrupt may survive it: then so does the script, as under bash.
 	if mayTake && !took && len(procs) == 0 {
-		j.doom(128 + int(sig))
+		j.endInterrupted()
+	}
+}
+
+// endInterrupted is when an interrupt has ended something in the job, which then ends as well, if it has no trap. Those hear of the interrupt, too, that it came too
+// early for: while a pipeline is started, the first of its commands have it alone.
+func (j *job) endInterrupted() {
+	j.mu.Lock()
+	trap, trapped := j.traps[trapName(syscall.SIGINT)]
+	j.mu.Unlock()
+	if !trapped {
+		j.doom(128 + int(syscall.SIGINT))
+	} else if trap == "" {
+		return
+	}
+	var calls []*Call
+	var procs []*os.Process
+	j.mu.Lock()
+	for c, told := range j.calls {
+		if !told {
+			j.calls[c] = true
+			calls = append(calls, c)
+		}
+	}
+	for p, since := range j.procs {
+		if since.After(j.gotINT.Add(-lateFor)) {
+			procs = append(procs, p)
+		} else if !catches(p, syscall.SIGINT) {
+			p.Signal(syscall.SIGINT)
+		}
+	}
+	subs, g := j.subs, j.group
+	j.mu.Unlock()
+	for _, c := range calls {
+		c.signal(syscall.SIGINT)
+	}
+	for _, sub := range subs {
+		if !sub.interrupted() {
+			sub.deliver(syscall.SIGINT)
+		}
+	}
+	if len(procs) > 0 && !g.kill(syscall.SIGINT) {
+		for _, p := range procs {
+			p.Signal(syscall.SIGINT)
+		}
+	}
+}
+
+// quit is Ctrl-\ for what runs in the foreground of a session, whose line goes on.
+func (j *job) quit() {
+	j.mu.Lock()
+	calls := slices.Collect(maps.Keys(j.calls))
+	subs := j.subs
+	j.mu.Unlock()
+	for _, c := range calls {
+		c.signal(syscall.SIGQUIT)
+	}
+	for _, sub := range subs {
+		sub.deliver(syscall.SIGQUIT)
+	}
+	if g := j.programs(); !g.isTerminals() {
+		g.kill(syscall.SIGQUIT)
 	}
 }
 
@@ -290,11 +360,15 @@ func (j *job) tell(sig syscall.Signal) {
 	}
 }
 
-// adopt is for a job that is locked, which it unlocks: sub is a subshell of it.
+// adopt is for a job that is locked, which it unlocks: sub is a subshell of it. What ends the job ends that too, if it came just before.
 func (j *job) adopt(sub *job) {
-	defer j.mu.Unlock()
 	sub.within = j
 	j.subs = append(j.subs, sub)
+	sig := j.killedBy
+	j.mu.Unlock()
+	if sig != 0 {
+		sub.deliver(sig)
+	}
 }
 
 // markStopped is a stop, the seq-th of all jobs'. A job may be stopped again that has not gone on: a program that was about to start when Ctrl-Z came. That
@@ -357,7 +431,7 @@ func (j *job) moveTo(to *job, run *statement) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	to.calls, j.calls = j.calls, map[*Call]bool{}
-	to.procs, j.procs = j.procs, map[*os.Process]bool{}
+	to.procs, j.procs = j.procs, map[*os.Process]time.Time{}
 	to.subs, j.subs = j.subs, nil
 	to.group, j.group = j.group, &group{}
 	to.gate, j.gate = j.gate, nil

@@ -109,6 +109,9 @@ func (c *Call) waitInFront(j *job) error {
 	if err != nil {
 		return err
 	}
+	if status == 128+int(syscall.SIGINT) { // the terminal has written ^C
+		fmt.Fprintln(c.Stderr)
+	}
 	return Status(status)
 }
 

@@ -92,6 +92,7 @@ var language = []struct {
 	{`x=$(echo sub); echo "$x" ${x%b} ${#x}`, "sub su 3\n", 0},
 	{`echo $0 $1 $#`, "arg0 one 2\n", 0},
 	{`f() { echo "$0" $1; return 4; }; f x; echo $?`, "arg0 x\n4\n", 0},
+	{`f() { false || return; echo no; }; f; echo $?; (exit 5) || (exit; ) || echo $?`, "1\n5\n", 0},
 	{`exit 3`, "", 3},
 	{`false`, "", 1},
 	{`set -e; false; echo not reached`, "", 1},

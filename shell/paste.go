@@ -3,6 +3,7 @@ package shell
 import (
 	"bytes"
 	"io"
+	"strings"
 )
 
 // The escape sequences of bracketed paste, and how it is switched on and off.
@@ -16,8 +17,12 @@ const (
 // pastedNewline stands for a newline within a paste, which must not submit the line.
 const pastedNewline = '␊'
 
+// unused are control characters that mean nothing at the prompt. readline would make most of them part of the line, take the first for its end, and after that
+// or Ctrl-Z read what is typed for the next command.
+const unused = "\x00\x0f\x11\x16\x18\x1a\x1c\x1d\x1e\x1f"
+
 // pasteReader takes the brackets off pastes, replaces newlines inside by pastedNewline and tabs by
-// a space, which would otherwise complete.
+// a space, which would otherwise complete. Keys that mean nothing it leaves out.
 type pasteReader struct {
 	r      io.Reader
 	inside bool
@@ -64,7 +69,7 @@ func (p *pasteReader) filter(data []byte) {
 			}
 		case p.inside && c == '\t':
 			p.out = append(p.out, ' ')
-		case p.inside && c < ' ':
+		case p.inside && c < ' ', strings.IndexByte(unused, c) >= 0:
 		default:
 			p.out = append(p.out, c)
 		}

@@ -54,7 +54,10 @@ var columns = []column{
 
 const (
 	defaultColumns = "pid,ppid,fam,stat,%cpu,mem,shr,time,name"
+	narrowColumns  = "pid,stat,%cpu,mem,name" // on a terminal where the others would leave no room for names
 	fullColumns    = "uid,pid,ppid,fam,stat,%cpu,mem,started,time,args"
+
+	narrow = 56 // columns of such a terminal
 )
 
 func number(name, head string, f func(*engine.Process) int) column {
@@ -239,6 +242,8 @@ func (c *Call) psColumns() ([]*column, error) {
 	switch {
 	case want == "" && c.flagBool("full"):
 		want = fullColumns
+	case want == "" && width(c.Stdout) > 0 && width(c.Stdout) < narrow:
+		want = narrowColumns
 	case want == "":
 		want = defaultColumns
 	}

@@ -46,6 +46,10 @@ func screenOf(t *testing.T, cmd *exec.Cmd) *screen {
 	}
 	defer tty.Close()
 	pty.Setsize(f, &pty.Winsize{Rows: 24, Cols: 100})
+	if m, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS); err == nil { // or Ctrl-C and Ctrl-Z take with them what has yet to be read
+		m.Lflag |= unix.NOFLSH
+		unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, m)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	s := screenOn(t, cmd, f, cmd.Start())
@@ -250,6 +254,39 @@ func TestPaste(t *testing.T) {
 	}
 	s.send("\r")
 	s.expect("one\r\ntwo\r\n")
+	s.line("exit")
+	s.leaves(0)
+}
+
+// A narrow terminal shows what a pVM is called.
+func TestNarrow(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	pty.Setsize(s.f, &pty.Winsize{Rows: 12, Cols: 40})
+	s.line("run -d spin.kx; run -d --name twelve-chars spin.kx; ps")
+	s.expect(`PID STAT %CPU  MEM NAME\r\n(?s:.*)twelve-chars\r\n`)
+	s.line("ps -o pid,fam; ps | cat; exit")
+	s.expect(`PID FAM\r\n(?s:.*)PID PPID FAM STAT`)
+	s.leaves(0)
+}
+
+// Ctrl-C leaves a search with an empty line, and what has to be several lines comes back from the history as such.
+func TestSearch(t *testing.T) {
+	s := screens(t, t.TempDir(), "-i")
+	s.line("echo sought")
+	s.expect("^sought\r\n")
+	s.expect("> $")
+	s.send("\x12soug\x12")
+	s.expect("search: soug")
+	s.send("\x03echo other\r")
+	s.expect("\nother\r\n")
+	s.line("cat <<E")
+	s.send("a\rE\r")
+	s.expect("\na\r\n")
+	s.expect("> $")
+	s.send("\x1b[A")
+	s.expect("cat <<E␊a␊E")
+	s.send("\r")
+	s.expect("\na\r\n")
 	s.line("exit")
 	s.leaves(0)
 }

@@ -344,12 +344,11 @@ func (c *Call) attend(s *session) error {
 		c.sayHowItEnded(s.image, s.pid, exit)
 	}
 	if s.interrupted() && (exit.Signal == int(syscall.SIGINT) || s.unheard(exit)) {
-		switch j := jobNow(c, c.job); {
-		case !j.hasTrap(syscall.SIGINT):
-			j.doom(128 + int(syscall.SIGINT))
-		case !j.interrupted(): // typed in raw mode: only the pVM has heard of it
+		j := jobNow(c, c.job)
+		if j.hasTrap(syscall.SIGINT) && !j.interrupted() { // typed in raw mode: only the pVM has heard of it
 			j.deliver(syscall.SIGINT)
 		}
+		j.endInterrupted()
 	}
 	return Status(exit.Code)
 }

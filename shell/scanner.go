@@ -7,6 +7,7 @@ type after uint8
 
 const (
 	aCommand after = iota // or a keyword or an assignment
+	aName                 // or a flag, after command and its like: no keyword and no assignment
 	anArgument
 	anEnd     // of a command around one that has ended, such as } after done
 	aTarget   // of a redirection
@@ -26,6 +27,9 @@ var keywords = map[string]after{
 	"case": caseWord, "esac": anEnd, "{": aCommand, "}": anEnd, "!": aCommand, "time": aCommand,
 	"function": aFunction, "[[": inTest,
 }
+
+// namers are the commands whose next word is a command as well.
+var namers = map[string]bool{"command": true, "exec": true, "builtin": true}
 
 // redirections are their operators, longest first; & before > is not one of separate.
 var redirections = []string{"&>>", "<<<", "<<-", "&>", "<<", "<&", "<>", ">>", ">|", ">&", "<", ">"}
@@ -206,6 +210,13 @@ func (s *scanner) use(from int, text string, bare bool, next after, cases *int) 
 	switch next {
 	case aCommand:
 		return s.command(from, text, bare, cases)
+	case aName:
+		switch {
+		case bare && text[0] != '-':
+			return s.name(from, s.at, text)
+		case !bare || strings.ContainsAny(text, "vV"): // command -v only asks for what there is
+			return anArgument
+		}
 	case anEnd:
 		if _, ok := keywords[text]; ok && bare {
 			return s.command(from, text, bare, cases)
@@ -276,13 +287,21 @@ func (s *scanner) command(from int, text string, bare bool, cases *int) after {
 		s.funcs[text] = true
 		return aCommand
 	}
+	return s.name(from, end, text)
+}
+
+// name marks the name of a command.
+func (s *scanner) name(from, to int, text string) after {
 	name := strings.ReplaceAll(text, `\`, "")
 	switch {
 	case name == "" || strings.ContainsAny(name, "*?[{") && name != "[": // who knows what that will be
 	case s.funcs[name] || s.known(name):
-		s.mark(from, kindCommand)
+		s.markTo(from, to, kindCommand)
 	default:
-		s.mark(from, kindUnknown)
+		s.markTo(from, to, kindUnknown)
+	}
+	if namers[name] {
+		return aName
 	}
 	return anArgument
 }

@@ -49,7 +49,7 @@ func TestSignRefusals(t *testing.T) {
 		{&signCommand, "--key k --need m script", "--need m: not NAME=N", 2},
 		{&signCommand, "--key k --need m=1 --need m=2 script", "--need m: twice", 2},
 		{&signCommand, "--key k --name a/b script", `--name "a/b": 1 to 63 letters`, 2},
-		{&signCommand, "--key k --version -1 script", "invalid argument", 2},
+		{&signCommand, "--key k --version -1 script", "--version -1: not a whole number of 0 or more", 2},
 		{&signCommand, "--key k", "usage: sign", 2},
 		{&verifyCommand, "--key k script", "--key k: a private key: give the public one, FILE.pub\n", 1},
 		{&verifyCommand, "--key not.pub script", "--key not.pub: not a key in PEM form: keygen makes one\n", 1},

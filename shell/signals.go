@@ -96,7 +96,8 @@ func prepareSignal(known string) func([]string) []string {
 				return append(out, args[i:]...)
 			}
 			isFlag := strings.HasPrefix(a, "--") || len(a) == 2 && strings.Contains(known, a[1:])
-			if _, err := parseSignal(a[1:]); err == nil && !isFlag {
+			// -FOO is taken for a signal as well, which is then said not to exist.
+			if _, err := parseSignal(a[1:]); !isFlag && (err == nil || len(a) > 2 && a == strings.ToUpper(a)) {
 				a = "--signal=" + a[1:]
 			}
 			out = append(out, a)

@@ -116,7 +116,7 @@ func (s *Shell) setTrap(j *job, name string, sig syscall.Signal, action string) 
 	case s.signals == nil:
 	case action == "": // host programs inherit it
 		signal.Ignore(sig)
-	case action == "-" && !s.takes(sig):
+	case action == "-" && !takes(sig):
 		signal.Reset(sig)
 	default:
 		signal.Notify(s.signals, sig)
@@ -124,8 +124,8 @@ func (s *Shell) setTrap(j *job, name string, sig syscall.Signal, action string) 
 }
 
 // takes reports whether the shell takes a signal without a trap.
-func (s *Shell) takes(sig os.Signal) bool {
-	return sig == unix.SIGINT || sig == unix.SIGTERM || sig == unix.SIGHUP || sig == unix.SIGPIPE || sig == unix.SIGWINCH || s.interactive && sig == unix.SIGQUIT
+func takes(sig os.Signal) bool {
+	return sig == unix.SIGINT || sig == unix.SIGTERM || sig == unix.SIGHUP || sig == unix.SIGQUIT || sig == unix.SIGPIPE || sig == unix.SIGWINCH
 }
 
 func (s *Shell) printTraps(j *job, w io.Writer, specs []string) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -141,6 +142,24 @@ func TestJobControlOfPipelines(t *testing.T) {
 	term.send("\x04")
 	term.typed("echo status $?")
 	term.expect("status 0")
+	term.typed("exit")
+	term.exit(0)
+}
+
+// Ctrl-C ends all of a pipeline that is just being started.
+func TestInterruptWhileStarting(t *testing.T) {
+	h := newHome(t)
+	apps := root + "/guest/apps/"
+	term := h.terminal(t)
+	for i := range max(20/slowness, 4) {
+		term.typed(fmt.Sprintf("echo begun; run %[1]sspin.kx | run %[1]scat.kx | sleep 1000 | run %[1]sspin.kx; echo not reached", apps))
+		term.expect(`(?m)^begun`)
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		term.send("\x03")
+		term.typed("echo status $?")
+		term.expect(`status 130\r?\n`)
+	}
+	await(t, "all have ended", func() (bool, string) { out := h.output(t, "ps", "--no-headers"); return out == "", out })
 	term.typed("exit")
 	term.exit(0)
 }
