@@ -58,7 +58,7 @@ func run(args []string) int {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
 		}
-		fmt.Fprintf(os.Stderr, "kxsh: %v: see kxsh --help\n", err)
+		fmt.Fprintf(os.Stderr, "kxsh: %v; see: kxsh --help\n", shell.FlagError(flags, err))
 		return 2
 	}
 	if show, _ := flags.GetBool("version"); show {
@@ -112,7 +112,7 @@ func serve(s *settings, args []string) int {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
 		}
-		fmt.Fprintf(os.Stderr, "engine: %v\n", err)
+		fmt.Fprintf(os.Stderr, "engine: %v; see: kxsh engine --help\n", shell.FlagError(flags, err))
 		return 2
 	}
 	if flags.NArg() > 0 {

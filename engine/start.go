@@ -44,8 +44,11 @@ func StartBackground(ctx context.Context, socket, state string, argv []string) e
 // cannotStart is for files that cannot be made.
 func cannotStart(err error) error {
 	mend := ""
-	if noRoom(err) {
+	switch {
+	case noRoom(err):
 		mend = ": make room, or name other places with --state and --socket"
+	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS), errors.Is(err, unix.ENOTDIR):
+		mend = ": name other places with --state and --socket"
 	}
 	return errf(CodeEngine, "engine: cannot start: %v%s", err, mend)
 }

@@ -184,14 +184,14 @@ func (c *Call) parse(args []string) error {
 			c.shell.helpOn(c.Stdout, c.cmd, styleFor(c.Stdout, c.shell.cfg.Color))
 			return Status(0)
 		}
-		return flagError(c.Flags, err)
+		return FlagError(c.Flags, err)
 	}
 	c.Args = c.Flags.Args()
 	return nil
 }
 
-// flagError words what is wrong with a flag.
-func flagError(f *pflag.FlagSet, err error) error {
+// FlagError words what Parse of f said is wrong with a flag.
+func FlagError(f *pflag.FlagSet, err error) error {
 	var unknown *pflag.NotExistError
 	var bad *pflag.InvalidValueError
 	switch {

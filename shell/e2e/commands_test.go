@@ -58,6 +58,9 @@ func TestHelp(t *testing.T) {
 			t.Errorf("kxsh %s --no-such-flag: status %d\n%s%s", m[1], code, out, errs)
 		}
 	}
+	if out, errs, code := h.run(t, "--stat", "x", "ps"); code != 2 || out != "" || errs != "kxsh: --stat: no such flag: did you mean --state?; see: kxsh --help\n" {
+		t.Errorf("kxsh --stat: status %d\n%s%s", code, out, errs)
+	}
 	if _, errs, code := h.run(t, "help", "rum"); code == 0 || errs != "help: rum: no such command: did you mean run?\n" {
 		t.Errorf("help rum: status %d: %s", code, errs)
 	}
