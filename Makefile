@@ -125,12 +125,11 @@ ipc-cases: images
 
 # For how long each: a time, or how many inputs with x behind it. What is found is not made smaller, which would take most of it.
 FUZZ_TIME ?= 30s
-FUZZED := engine/files/FuzzServer elf/FuzzParseImage elf/FuzzSymbols elf/FuzzRecord elf/FuzzLink elf/FuzzReplace tui/FuzzFilter shell/FuzzHighlight \
-	ipc/netif/FuzzArea engine/netswitch/FuzzClassify engine/netswitch/FuzzAnswerName
+FUZZED = $(shell grep -rE '^func Fuzz' --include='*_test.go' elf engine guest ipc shell tui xen | sed -E 's|/[^/]*:func (Fuzz[A-Za-z]+).*|/\1|' | sort)
 fuzz:
 	@for target in $(FUZZED); do \
 		echo "$$target"; \
-		$(GO) test -run '^$$' -fuzz "^$${target#*/}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x "./$${target%/*}" || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$${target##*/}\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 1x "./$${target%/*}" || exit 1; \
 	done
 
 generate:
