@@ -22,6 +22,7 @@ type stored struct {
 	partMax    int               // bytes of a list's part
 	conflicts  int               // so many transactions fail with EAGAIN
 	hang       bool              // nothing is answered any more
+	slow       time.Duration     // what an answer takes
 	requests   int               // how many there were
 	refuse     map[uint32]string // errors by operation
 }
@@ -66,6 +67,7 @@ func (s *stored) answer(m *message) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
+	time.Sleep(s.slow)
 	if s.hang {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kxsh/xen"
@@ -46,8 +47,9 @@ type Register struct {
 	changed, asked chan struct{} // of capacity 1
 	stop, done     chan struct{}
 
-	retry time.Duration
-	conn  *conn // run's alone
+	retry   time.Duration
+	conn    *conn         // run's alone
+	brought atomic.Uint64 // entries that xenstore has as they should be, since the beginning
 
 	mu      sync.Mutex
 	entries map[xen.DomID]*entry
@@ -176,12 +178,21 @@ func (r *Register) known(of map[xen.DomID]xen.UUID) (map[xen.DomID]Facts, <-chan
 	return facts, told
 }
 
-// Close writes what waits to be written, if that can be done soon.
+// Close writes what waits to be written, as long as that goes on.
 func (r *Register) Close() {
+	before := r.brought.Load()
 	close(r.stop)
-	select {
-	case <-r.done:
-	case <-time.After(patience):
+	for {
+		select {
+		case <-r.done:
+			return
+		case <-time.After(patience):
+		}
+		now := r.brought.Load()
+		if now == before {
+			return
+		}
+		before = now
 	}
 }
 
@@ -306,6 +317,7 @@ func (r *Register) flush() error {
 		if err != nil {
 			return err
 		}
+		r.brought.Add(1)
 	}
 }
 

@@ -113,6 +113,30 @@ func TestPutDrop(t *testing.T) {
 	}
 }
 
+// Close waits for a store that is slow, as long as it goes on: of a hundred domains that end with the engine none is left there.
+func TestCloseSlowly(t *testing.T) {
+	s := newStored()
+	r := testRegister(t, &host{}, s.dial)
+	all := map[string]string{}
+	for i := range byte(100) {
+		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "one"})
+		maps.Copy(all, entryOf(xen.DomID(10+i), uuid('k', 10+i), "one"))
+	}
+	s.becomes(t, all)
+	s.with(func() { s.slow = 4 * time.Millisecond })
+	for i := range byte(100) {
+		r.Drop(xen.DomID(10+i), uuid('k', 10+i))
+	}
+	begin := time.Now()
+	r.Close()
+	if took := time.Since(begin); took < patience {
+		t.Fatalf("it takes no more than %v", took)
+	}
+	if left := s.content(); len(left) > 0 {
+		t.Errorf("%d left", len(left))
+	}
+}
+
 // A pVM that ends at once costs xenstored nothing.
 func TestShortLived(t *testing.T) {
 	s := newStored()
