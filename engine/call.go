@@ -7,7 +7,6 @@ import (
 
 	"kxsh/ipc"
 	"kxsh/ipc/abi"
-	"kxsh/xen"
 )
 
 // serve answers the call that a pVM makes, if it makes one. There is at most one, and it rings for each. One
@@ -153,10 +152,7 @@ func (e *Engine) callStop(p *pvm, call ipc.Call) {
 // callReap is the end of a zombie: its parent has waited for it.
 func (e *Engine) callReap(p *pvm, pid uint64) int64 {
 	e.mu.Lock()
-	var c *pvm
-	if pid <= uint64(xen.MaxDomID) {
-		c = e.table[int(pid)]
-	}
+	c := e.numbered(pid)
 	if c == nil || c.rec.PPID != p.pid || c.rec.Exit == nil {
 		e.mu.Unlock()
 		return -int64(unix.ECHILD)

@@ -63,7 +63,7 @@ func (e *Engine) setFamilyLimit(p *pvm, limit int) error {
 	if f := e.families[p.rec.Family]; f != nil {
 		f.limit = limit
 	}
-	members := e.those(func(q *pvm) bool { return q.rec.Family == p.rec.Family && (q.rec.Exit == nil || q.rec.zombie()) })
+	members := e.those(p.knows)
 	for _, q := range members {
 		q.rec.FamilyLimit = limit
 	}

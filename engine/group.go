@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kxsh/ipc/abi"
+	"kxsh/xen"
 )
 
 // group is the number of the pVM's group of processes. The caller holds e.mu.
@@ -13,6 +14,14 @@ func (p *pvm) group() int { return cmp.Or(p.rec.Group, p.pid) }
 
 // session is the number of its session. The caller holds e.mu.
 func (p *pvm) session() int { return cmp.Or(p.rec.Session, p.pid) }
+
+// numbered is the pVM of the table that a pVM has named, or nil. The caller holds e.mu.
+func (e *Engine) numbered(pid uint64) *pvm {
+	if pid > uint64(xen.MaxDomID) {
+		return nil
+	}
+	return e.table[int(pid)]
+}
 
 // knows tells whether q is of p's family, and was not waited for yet. The caller holds e.mu.
 func (p *pvm) knows(q *pvm) bool {
@@ -24,12 +33,10 @@ func (e *Engine) callGroup(p *pvm, pid, what, group uint64) int64 {
 	e.mu.Lock()
 	q := p
 	if pid != 0 && pid != uint64(p.pid) {
-		found := e.those(func(q *pvm) bool { return uint64(q.pid) == pid && p.knows(q) })
-		if len(found) == 0 {
+		if q = e.numbered(pid); q == nil || !p.knows(q) {
 			e.mu.Unlock()
 			return -int64(unix.ESRCH)
 		}
-		q = found[0]
 	}
 	var result int64
 	changed := false
