@@ -96,6 +96,12 @@
 
 #define KX_PORT_MEMBER 0x10000
 
+/*
+ * SCHEDOP_block's argument, which Xen does not look at: events stay masked afterwards, without an upcall for the one that has come. On Xen there is one, to code
+ * that was about to look anyway.
+ */
+#define KX_BLOCK_MASKED 1
+
 /* kx_control.state, written by the pVM */
 #define KX_STATE_NEW 0
 #define KX_STATE_BOOT 1

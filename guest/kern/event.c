@@ -138,10 +138,15 @@ void events_clear(void)
 	}
 }
 
+void event_block(void)
+{
+	hyper_sched(SCHEDOP_block, (void *)KX_BLOCK_MASKED);
+	shared->vcpu_info[0].evtchn_upcall_mask = 1;
+}
+
 void event_wait_here(void)
 {
-	hyper_sched(SCHEDOP_block, NULL);
-	shared->vcpu_info[0].evtchn_upcall_mask = 1;
+	event_block();
 	events_clear();
 }
 

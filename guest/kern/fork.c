@@ -5,6 +5,7 @@
  */
 #include "family.h"
 #include "frame.h"
+#include "futex.h"
 #include "hyper.h"
 #include "mem.h"
 #include "network.h"
@@ -71,6 +72,7 @@ static void leave_behind(void)
 	}
 	cur->tid = own_pid;
 	cur->clear_child_tid = cur->robust_list = 0;
+	futexes_forked();
 	itimers_forked();
 	posix_timers_forked();
 }

@@ -11,6 +11,7 @@
 
 /* list.next is NULL until the bucket is first used. */
 static struct waitq buckets[BUCKETS];
+static int waiting; /* in all of them */
 
 static struct waitq *bucket(uint64_t addr)
 {
@@ -38,7 +39,9 @@ static int futex_wait(uint64_t addr, uint32_t val, int64_t deadline, uint32_t bi
 		return -EAGAIN;
 	cur->futex_addr = addr;
 	cur->futex_bits = bits;
+	waiting++;
 	r = wait_on(q, deadline);
+	waiting--;
 	cur->futex_addr = 0; /* it waits for nothing: update.c */
 	return r;
 }
@@ -53,7 +56,7 @@ static void wake_relatives(uint64_t addr)
 
 void futex_news(void)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; waiting && i < BUCKETS; i++) {
 		struct list_node *head = &buckets[i].waiters;
 
 		for (struct list_node *n = head->next, *next; n && n != head; n = next) {
@@ -65,6 +68,11 @@ void futex_news(void)
 				thread_wake(t, 0);
 		}
 	}
+}
+
+void futexes_forked(void)
+{
+	waiting = 0;
 }
 
 /* Walks the waiters of addr: the first `wake` that share a bit are woken, the next `move` go to `to`. */

@@ -5,6 +5,7 @@
 #include "kern.h"
 
 void futex_news(void); /* relatives may have woken somebody */
+void futexes_forked(void); /* who waited is not there any more */
 
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1

@@ -128,6 +128,7 @@ void events_init(void);
 /* Handles pending events; in_upcall: the program was interrupted, so who wakes may run at once. */
 void events_handle(int in_upcall);
 void events_clear(void); /* only takes note that events came; what they were about is for events_handle */
+void event_block(void);  /* sleeps until an event comes; what it was about is for events_handle */
 /*
  * Sleeps until an event comes without letting another thread run. What it was about is looked after when the kernel is left:
  * events_owed() must follow.
@@ -162,7 +163,7 @@ int signals_queue_full(void);
 void signal_fault(const struct fault *fault); /* the program faulted: handler or death */
 /* Everything to be done before the program goes on: turns, stops, signals, timers. */
 void leave_work(struct frame *f);
-int leave_pending(void); /* whether leave_work would find anything */
+int leave_pending(void); /* whether leave_work would find anything but a timer to set */
 void signals_thread_exit(struct thread *t);
 
 /* ---- sigframe.c ---- */

@@ -89,8 +89,7 @@ static void idle(void)
 	idling = 1;
 	timer_arm();
 	if (family_sleeps())
-		hyper_sched(SCHEDOP_block, NULL);
-	shared->vcpu_info[0].evtchn_upcall_mask = 1;
+		event_block();
 	family_awake();
 	events_handle(0);
 	idling = 0;

@@ -348,7 +348,7 @@ static int deliver(struct frame *f)
 
 int leave_pending(void)
 {
-	return stopped || resched || timer_new || cur->mask_borrowed || signal_pending();
+	return stopped || resched || cur->mask_borrowed || signal_pending();
 }
 
 void leave_work(struct frame *f)

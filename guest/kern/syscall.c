@@ -142,8 +142,11 @@ int syscall_enter(struct frame *f)
 		sys_rt_sigreturn();
 	else
 		f->rax = dispatch(f);
-	if (f->nr >= 0 && !leave_pending())
+	if (f->nr >= 0 && !leave_pending()) {
+		if (timer_new)
+			timer_arm();
 		return 0;
+	}
 	leave_work(f);
 	return 1;
 }

@@ -110,6 +110,12 @@ const (
 	PortMember = 0x10000
 )
 
+// SCHEDOP_block's argument, which Xen does not look at: events stay masked afterwards, without an upcall for the one that has come. On Xen there is one, to code
+// that was about to look anyway.
+const (
+	BlockMasked = 1
+)
+
 // kx_control.state, written by the pVM
 const (
 	StateNew    = 0

@@ -49,6 +49,7 @@ var constTable = []struct {
 	{"KX_F_LOOK", FLook},
 	{"KX_F_WAITS", FWaits},
 	{"KX_PORT_MEMBER", PortMember},
+	{"KX_BLOCK_MASKED", BlockMasked},
 	{"KX_STATE_NEW", StateNew},
 	{"KX_STATE_BOOT", StateBoot},
 	{"KX_STATE_MAIN", StateMain},

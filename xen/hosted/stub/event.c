@@ -72,9 +72,9 @@ static void sleep_till(uint32_t seq, volatile struct kx_member *m)
 /*
  * block sleeps until an event is due. The engine moves seq before it looks whether the vcpu
  * sleeps, and this side says that it sleeps before the kernel compares seq: an event that comes
- * in between is never slept through. SIGALRM interrupts the wait.
+ * in between is never slept through. SIGALRM interrupts the wait. how may be KX_BLOCK_MASKED.
  */
-static long block(void)
+static long block(uint64_t how)
 {
 	volatile struct kx_member *m = member();
 	uint32_t seq, order;
@@ -98,6 +98,7 @@ static long block(void)
 	__atomic_store_n(&STATE->sleeping, 0, __ATOMIC_SEQ_CST);
 	remap_if_ordered(); /* who has ordered it and then seen that the vcpu slept relies on this */
 	clock_refresh();
+	VCPU->evtchn_upcall_mask = how == KX_BLOCK_MASKED;
 	return 0;
 }
 
@@ -116,7 +117,7 @@ long do_sched_op(uint64_t cmd, uint64_t arg)
 		sys(__NR_sched_yield);
 		return 0;
 	case SCHEDOP_block:
-		return block();
+		return block(arg);
 	case SCHEDOP_shutdown:
 		if (!is_guest_va(arg, sizeof s) || copy_guest(&s, (const void *)arg, sizeof s))
 			return -XEN_EFAULT;
