@@ -63,7 +63,7 @@ func (e *Engine) serve(p *pvm) {
 	case abi.CallUpdate:
 		result = e.callUpdate(p, call)
 	case abi.CallGroup:
-		result = e.callGroup(p, call.A[0], call.A[1], call.A[2])
+		result = e.callGroup(p, call)
 	case abi.CallReap:
 		result = e.callReap(p, call.A[0])
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/ipc"
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -343,6 +344,23 @@ func TestGroupCall(t *testing.T) {
 	e.Signal(context.Background(), pid, int(unix.SIGUSR1))
 	if got := said(t, e, pid, "later "); got != "true true true 1" {
 		t.Errorf("later %s", got)
+	}
+	for _, p := range e.table { // had the first engine been killed before it answered, this one would be asked again
+		leave := ipc.Call{N: p.rec.Left, A: [3]uint64{0, abi.GroupLeave}}
+		if p.rec.Left == 0 {
+			continue
+		}
+		if got := e.callGroup(p, leave); got != int64(p.pid) {
+			t.Errorf("asked again: %d", got)
+		}
+		leave.N++
+		if got := e.callGroup(p, leave); got != -int64(unix.EPERM) {
+			t.Errorf("a leader leaves: %d", got)
+		}
+		pid = 0
+	}
+	if pid != 0 {
+		t.Error("nobody has left")
 	}
 }
 

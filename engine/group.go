@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/ipc"
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -28,8 +29,9 @@ func (p *pvm) knows(q *pvm) bool {
 	return q.rec.Family == p.rec.Family && (q.rec.Exit == nil || q.rec.zombie())
 }
 
-// callGroup is getpgid(2), setpgid(2), getsid(2) and setsid(2) of a pVM, what being one of KX_GROUP_*. Groups are of one family.
-func (e *Engine) callGroup(p *pvm, pid, what, group uint64) int64 {
+// callGroup is getpgid(2), setpgid(2), getsid(2) and setsid(2) of a pVM, by a[1], one of KX_GROUP_*, a[0] being the PID and a[2] the group. Groups are of one family.
+func (e *Engine) callGroup(p *pvm, call ipc.Call) int64 {
+	pid, what, group := call.A[0], call.A[1], call.A[2]
 	e.mu.Lock()
 	q := p
 	if pid != 0 && pid != uint64(p.pid) {
@@ -50,10 +52,12 @@ func (e *Engine) callGroup(p *pvm, pid, what, group uint64) int64 {
 			q.rec.Group, changed = int(group), true
 		}
 	case abi.GroupLeave:
-		if result = int64(p.pid); e.hasGroup(p, uint64(p.pid)) {
+		switch result = int64(p.pid); {
+		case p.rec.Left != 0 && p.rec.Left == call.N: // kept by an engine that was killed before it answered
+		case e.hasGroup(p, uint64(p.pid)):
 			result = -int64(unix.EPERM)
-		} else {
-			p.rec.Group, p.rec.Session, changed = 0, 0, true
+		default:
+			p.rec.Group, p.rec.Session, p.rec.Left, changed = 0, 0, call.N, true
 		}
 	default:
 		result = -int64(unix.EINVAL)

@@ -89,6 +89,8 @@ type record struct {
 	// Its group of processes and its session, as setpgid(2) and setsid(2) know them; 0: its own.
 	Group   int `json:"group,omitempty"`
 	Session int `json:"session,omitempty"`
+	// Number of the call by which it became the leader of its session.
+	Left uint32 `json:"left,omitempty"`
 	// The limit of its family, of which each member has a copy because the root may be forgotten; 0: the engine's.
 	FamilyLimit int `json:"family_limit,omitempty"`
 	// NoSpin forbids it to look for what relatives do before it sleeps.
