@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bytes"
 	"time"
 	"unsafe"
 
@@ -97,13 +98,10 @@ func wholePages(n int) int { return (n + abi.PageSize - 1) / abi.PageSize * abi.
 
 // holds tells whether a page begins with anything else than zeroes.
 func holds(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return true
-		}
-	}
-	return false
+	return !bytes.Equal(p, zeroes[:len(p)])
 }
+
+var zeroes [abi.PageSize]byte
 
 func sizeOf[T any](v T) int { return int(unsafe.Sizeof(v)) }
 
