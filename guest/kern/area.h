@@ -31,12 +31,12 @@ static inline uint32_t area_pages(void)
 	return MIN(control->family_pages, (uint32_t)KX_FAMILY_PAGES);
 }
 
-/* Whether it was set. */
+/* Of the word of a set that a place is in. Whether it was set. */
 static inline bool clear_bit(uint64_t *set, uint32_t place)
 {
 	uint64_t bit = 1UL << place % 64;
 
-	return __atomic_fetch_and(&set[place / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
+	return __atomic_fetch_and(set, ~bit, __ATOMIC_SEQ_CST) & bit;
 }
 
 /* Who has let go of an object may touch it only under the lock of the area: others take it apart, and use its page anew. */

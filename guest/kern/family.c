@@ -173,8 +173,8 @@ static void clean(uint32_t place)
 			continue;
 		__atomic_compare_exchange_n(&o->lock, &lock, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 		__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST); /* it may have been about to ring somebody */
-		__atomic_store_n(&o->waits, 1, __ATOMIC_SEQ_CST);
-		clear_bit(o->waiting, place);
+		__atomic_store_n(&o->waits, ALL_HOLDERS, __ATOMIC_SEQ_CST);
+		clear_bit(&o->members[place / 64].waiting, place);
 		object_drop_locked(i, END_READ, place);
 	}
 	for (uint32_t i = FIRST_PAGE, n = family_top(); i < n; i++) { /* only then: pipes_drop_all */

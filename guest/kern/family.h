@@ -11,6 +11,7 @@
 #include "file.h"
 
 #define HOLDERS (KX_MEMBERS / 64)
+#define ALL_HOLDERS ((1U << HOLDERS) - 1)
 
 enum kind { KIND_NONE, KIND_PIPE, KIND_FILE, KIND_OPEN, KIND_QUEUE, KIND_SEMAPHORES, KIND_SEGMENT, KIND_ROBUST };
 
@@ -20,12 +21,15 @@ enum end { END_READ, END_WRITE };
 struct object {
 	uint32_t kind;
 	uint32_t lock;    /* place of who works on it, plus 1 */
-	uint32_t waits;   /* waiting may have somebody */
+	uint32_t waits;   /* bit w: members[w].waiting may have somebody */
 	uint32_t changes; /* runs freely */
 	uint32_t kept;    /* it stays when nobody holds it */
 	uint32_t pad;
-	uint64_t holders[2][HOLDERS];
-	uint64_t waiting[HOLDERS];
+	/* 64 of them each. Those of a small family are in the lock's line of the cache: one that another CPU has written to is slow to get. */
+	struct {
+		uint64_t holders[2];
+		uint64_t waiting;
+	} members[HOLDERS];
 	char data[];
 };
 

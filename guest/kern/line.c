@@ -332,7 +332,7 @@ void lines_offer(const struct object *o)
 	if (RELAXED(o->kept)) /* anybody may use it: those that came first are likely to */
 		offer_to(0, (1 << OFFERS) - 1);
 	for (uint32_t w = 0; w < HOLDERS; w++)
-		offer_to(w * 64, RELAXED(o->holders[END_READ][w]) | RELAXED(o->holders[END_WRITE][w]));
+		offer_to(w * 64, RELAXED(o->members[w].holders[END_READ]) | RELAXED(o->members[w].holders[END_WRITE]));
 }
 
 void lines_offer_to(uint32_t place)

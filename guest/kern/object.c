@@ -15,7 +15,7 @@ unsigned objects_locked;
 
 static void set_bit(uint64_t *set, uint32_t place)
 {
-	__atomic_fetch_or(&set[place / 64], 1UL << place % 64, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(set, 1UL << place % 64, __ATOMIC_SEQ_CST);
 }
 
 /* ---- waiting ---- */
@@ -26,11 +26,13 @@ static void set_bit(uint64_t *set, uint32_t place)
  */
 void object_changed(struct object *o)
 {
-	if (!__atomic_load_n(&o->waits, __ATOMIC_SEQ_CST))
-		return;
-	__atomic_store_n(&o->waits, 0, __ATOMIC_SEQ_CST);
-	for (uint32_t w = 0; w < HOLDERS; w++) {
-		uint64_t set = RELAXED(o->waiting[w]) ? __atomic_exchange_n(&o->waiting[w], 0, __ATOMIC_SEQ_CST) : 0;
+	uint32_t words = __atomic_load_n(&o->waits, __ATOMIC_SEQ_CST);
+
+	if (words)
+		words = __atomic_exchange_n(&o->waits, 0, __ATOMIC_SEQ_CST) & ALL_HOLDERS;
+	for (; words; words &= words - 1) {
+		uint32_t w = (uint32_t)__builtin_ctz(words);
+		uint64_t set = __atomic_exchange_n(&o->members[w].waiting, 0, __ATOMIC_SEQ_CST);
 
 		if (set)
 			__atomic_fetch_add(&o->changes, 1, __ATOMIC_SEQ_CST);
@@ -41,8 +43,10 @@ void object_changed(struct object *o)
 
 void object_await(struct object *o)
 {
-	set_bit(o->waiting, my_place - 1);
-	__atomic_store_n(&o->waits, 1, __ATOMIC_SEQ_CST);
+	uint32_t place = my_place - 1;
+
+	set_bit(&o->members[place / 64].waiting, place);
+	__atomic_fetch_or(&o->waits, 1U << place / 64, __ATOMIC_SEQ_CST);
 	lines_offer(o);
 }
 
@@ -284,6 +288,13 @@ struct object *object_at(uint32_t page, enum kind kind)
 	return o && RELAXED(area->owner[page]) == page && RELAXED(o->kind) == (uint32_t)kind ? o : NULL;
 }
 
+static void hold(struct object *o, enum end end)
+{
+	uint32_t place = my_place - 1;
+
+	set_bit(&o->members[place / 64].holders[end], place);
+}
+
 uint32_t object_new(enum kind kind)
 {
 	uint32_t page = family_alloc(0);
@@ -292,7 +303,7 @@ uint32_t object_new(enum kind kind)
 	if (!o)
 		return FAMILY_NO_PAGE;
 	memset(o, 0, PAGE_SIZE);
-	set_bit(o->holders[END_READ], my_place - 1); /* before anybody can see it */
+	hold(o, END_READ); /* before anybody can see it */
 	__atomic_store_n(&o->kind, kind, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&area->owner[page], page, __ATOMIC_SEQ_CST);
 	return page;
@@ -301,7 +312,7 @@ uint32_t object_new(enum kind kind)
 bool object_held(const struct object *o, enum end end)
 {
 	for (uint32_t w = 0; w < HOLDERS; w++)
-		if (__atomic_load_n(&o->holders[end][w], __ATOMIC_SEQ_CST))
+		if (__atomic_load_n(&o->members[w].holders[end], __ATOMIC_SEQ_CST))
 			return true;
 	return false;
 }
@@ -311,7 +322,7 @@ uint32_t object_holders(const struct object *o, enum end end, uint32_t pids[KX_O
 	uint32_t n = 0;
 
 	for (uint32_t w = 0; w < HOLDERS; w++)
-		for (uint64_t set = RELAXED(o->holders[end][w]); set; set &= set - 1, n++)
+		for (uint64_t set = RELAXED(o->members[w].holders[end]); set; set &= set - 1, n++)
 			if (n < KX_OBJECT_PIDS)
 				pids[n] = family_pid(w * 64 + (uint32_t)__builtin_ctzl(set));
 	return n;
@@ -362,7 +373,7 @@ void object_hold(uint32_t page, enum end end)
 	struct object *o = family_page(page);
 
 	if (o)
-		set_bit(o->holders[end], my_place - 1);
+		hold(o, end);
 }
 
 bool object_join(uint32_t page, enum kind kind)
@@ -374,7 +385,7 @@ bool object_join(uint32_t page, enum kind kind)
 		return false;
 	there = object_at(page, kind) && held(o);
 	if (there)
-		set_bit(o->holders[END_READ], my_place - 1);
+		hold(o, END_READ);
 	free_lock(&area->lock);
 	return there;
 }
@@ -386,7 +397,7 @@ bool object_mine(const struct object *o)
 
 bool object_has(const struct object *o, uint32_t place)
 {
-	return RELAXED(o->holders[END_READ][place / 64]) >> place % 64 & 1;
+	return RELAXED(o->members[place / 64].holders[END_READ]) >> place % 64 & 1;
 }
 
 void object_release(uint32_t page)
@@ -407,7 +418,7 @@ void object_drop_locked(uint32_t page, enum end end, uint32_t place)
 {
 	struct object *o = family_page(page);
 
-	if (!o || RELAXED(area->owner[page]) != page || !RELAXED(o->kind) || !clear_bit(o->holders[end], place))
+	if (!o || RELAXED(area->owner[page]) != page || !RELAXED(o->kind) || !clear_bit(&o->members[place / 64].holders[end], place))
 		return;
 	object_changed(o);
 	object_take_apart(page);

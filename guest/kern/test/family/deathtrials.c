@@ -23,7 +23,7 @@ static uint32_t place_of(uint32_t pid, struct object *o)
 	while (members()[place].pid)
 		place++;
 	members()[place].pid = pid;
-	o->holders[END_READ][place / 64] |= 1UL << place % 64;
+	o->members[place / 64].holders[END_READ] |= 1UL << place % 64;
 	return place;
 }
 
