@@ -126,7 +126,7 @@ extern int children;              /* how many fork_many makes: -n */
 	/* times.c */                                                                             \
 	T(clocks, ALL) T(clock_monotonic, ALL) T(nanosleep_calls, ALL) T(nanosleep_eintr, ALL)     \
 	T(alarm_call, ALL) T(itimer, ALL) T(timer_signal, ALL) T(timer_overrun, ALL)               \
-	T(cpu_clock, ALL) T(time_calls, ALL)                                                      \
+	T(cpu_clock, ALL) T(time_calls, ALL) T(clock_interrupted, ALL)                            \
 	/* system.c */                                                                            \
 	T(stdio_files, ALL) T(stdio_big, ALL) T(identity, ALL) T(limits, ALL) T(uname_sysinfo, ALL) \
 	T(proc_self, ALL) T(proc_fd, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \
