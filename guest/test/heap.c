@@ -162,28 +162,6 @@ void test_heap_threads(void)
 	clear_places();
 }
 
-/* Threads that come and go keep nothing that others cannot have. */
-static void *come_and_go(void *arg)
-{
-	void *p[40];
-
-	for (size_t i = 0; i < COUNT(p); i++)
-		CHECK(p[i] = malloc(600));
-	for (size_t i = 0; i < COUNT(p); i++)
-		free(p[i]);
-	return arg;
-}
-
-void test_heap_threads_end(void)
-{
-	for (int i = 0; i < 3000; i++) {
-		pthread_t t;
-
-		EQ(pthread_create(&t, NULL, come_and_go, NULL), 0);
-		EQ(pthread_join(t, NULL), 0);
-	}
-}
-
 /* ---- mistakes ---- */
 
 /* What does it ends by a signal. The pointer is one that the compiler cannot follow. */

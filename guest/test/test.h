@@ -108,8 +108,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(no_write_exec, PVM) T(null_page, ALL) T(text_read_only, ALL) T(madvise_calls, ALL)       \
 	T(pages_are_zero, ALL) T(mmap_fixed, ALL) T(mmap_exhausted, PVM)                           \
 	/* heap.c */                                                                              \
-	T(heap_sizes, ALL) T(heap_aligned, ALL) T(heap_threads, ALL) T(heap_threads_end, ALL)      \
-	T(heap_double_free, ALL)                                                                  \
+	T(heap_sizes, ALL) T(heap_aligned, ALL) T(heap_threads, ALL) T(heap_double_free, ALL)      \
 	/* pointers.c */                                                                          \
 	T(bad_pointers, ALL) T(bad_pointer_edge, ALL) T(control_area, PVM) T(no_such_call, ALL)    \
 	/* threads.c */                                                                           \
