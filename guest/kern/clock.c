@@ -1,4 +1,5 @@
 /* clock.c: what time it is, from the hypervisor's time page and the CPU's counter. */
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/times.h>
 
@@ -7,16 +8,33 @@
 
 #define CLK_TCK 100
 
+/*
+ * Programs read clocks by a plain call (kx_clock_gettime), so all of this may be interrupted, by a fork from outside, too: the child goes on
+ * with another page, whose versions may be the same. Then own_pid is not.
+ */
+#define UNCHANGED(version, seen, pid) ((version) == (seen) && !((seen)&1) && own_pid == (pid))
+
+/* Time does not run backwards, though the counter of another CPU may be a little behind. One vcpu: an instruction is enough, without lock. */
+static int64_t not_before(int64_t now)
+{
+	static int64_t last;
+	int64_t seen = __atomic_load_n(&last, __ATOMIC_RELAXED);
+	char done = 0;
+
+	while (seen < now && !done)
+		__asm__ volatile("cmpxchgq %3, %1" : "=@ccz"(done), "+m"(last), "+a"(seen) : "r"(now) : "memory");
+	return done ? now : seen;
+}
+
 int64_t now_ns(void)
 {
 	const volatile struct vcpu_time_info *t = &shared->vcpu_info[0].time;
-	static int64_t last;
 	uint32_t version, mul;
 	uint64_t delta, base;
-	int shift;
-	int64_t now;
+	int shift, pid;
 
 	do {
+		pid = own_pid;
 		version = t->version;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		delta = rdtsc() - t->tsc_timestamp;
@@ -24,29 +42,27 @@ int64_t now_ns(void)
 		mul = t->tsc_to_system_mul;
 		shift = t->tsc_shift;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	} while (version & 1 || version != t->version);
+	} while (!UNCHANGED(t->version, version, pid));
 	/* The counter of another CPU may be a little behind tsc_timestamp. */
 	if ((int64_t)delta < 0)
 		delta = 0;
 	delta = shift < 0 ? delta >> -shift : delta << shift;
-	now = (int64_t)(base + (uint64_t)((unsigned __int128)delta * mul >> 32));
-	if (now < last)
-		now = last;
-	last = now;
-	return now;
+	return not_before((int64_t)(base + (uint64_t)((unsigned __int128)delta * mul >> 32)));
 }
 
 int64_t real_ns(void)
 {
 	uint32_t version;
 	int64_t wall;
+	int pid;
 
 	do {
+		pid = own_pid;
 		version = shared->wc_version;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		wall = (int64_t)((uint64_t)shared->wc_sec_hi << 32 | shared->wc_sec) * NSEC + shared->wc_nsec;
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	} while (version & 1 || version != shared->wc_version);
+	} while (!UNCHANGED(shared->wc_version, version, pid));
 	return wall + now_ns();
 }
 
@@ -98,14 +114,13 @@ static int cpu_clock(clockid_t id, int64_t *ns)
 	return 0;
 }
 
-int clock_read(clockid_t id, int64_t *ns)
+/* The clocks that are the same for everybody: 0, or -EINVAL for another one. */
+static int common_clock(clockid_t id, int64_t *ns)
 {
 	switch (id) {
 	case CLOCK_REALTIME:
 	case CLOCK_REALTIME_COARSE:
 	case CLOCK_REALTIME_ALARM:
-		*ns = real_ns();
-		return 0;
 	case CLOCK_TAI: /* the kernel is not told of leap seconds; Linux says 0 too until it is */
 		*ns = real_ns();
 		return 0;
@@ -116,6 +131,14 @@ int clock_read(clockid_t id, int64_t *ns)
 	case CLOCK_BOOTTIME_ALARM:
 		*ns = now_ns();
 		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int clock_read(clockid_t id, int64_t *ns)
+{
+	switch (id) {
 	case CLOCK_PROCESS_CPUTIME_ID:
 		*ns = process_cpu_ns();
 		return 0;
@@ -123,8 +146,22 @@ int clock_read(clockid_t id, int64_t *ns)
 		*ns = thread_cpu_ns(cur);
 		return 0;
 	default:
-		return id < 0 ? cpu_clock(id, ns) : -EINVAL;
+		return id < 0 ? cpu_clock(id, ns) : common_clock(id, ns);
 	}
+}
+
+/*
+ * libc's clock_gettime, called on the program's stack with events on, as Linux has it in its vDSO: a bad pointer is SIGSEGV. The clocks of threads
+ * and of the process are the LibOS's state, for which it is entered. 0 or -errno.
+ */
+long kx_clock_gettime(long id, struct timespec *out)
+{
+	int64_t ns;
+
+	if (common_clock((clockid_t)id, &ns))
+		return kx_syscall(SYS_clock_gettime, id, (long)out, 0, 0, 0, 0);
+	ns_to_timespec(ns, out);
+	return 0;
 }
 
 long sys_clock_gettime(long id, long out)

@@ -85,8 +85,6 @@ long sys_load(long name, long flags, long why, long room)
 
 /* ---- kx_update ---- */
 
-long kx_syscall(long nr, long a, long b, long c, long d, long e, long f); /* entry.S */
-
 int kx_update(const char *file, const char *library, unsigned timeout_ms)
 {
 	return (int)kx_syscall(KX_SYS_update, (long)file, (long)library, timeout_ms, 0, 0, 0);

@@ -28,6 +28,9 @@ void *fpu_area(struct thread *t); /* where its vector state is kept; NULL: memor
 /* ---- thread.c ---- */
 
 extern int own_pid;
+
+/* entry.S: a system call, from what the LibOS has the program run: with events on, on the program's stack. A result or -errno. */
+long kx_syscall(long nr, long a, long b, long c, long d, long e, long f);
 extern struct thread main_thread;
 /*
  * The first thread has the PID, the others that and a multiple of this: so no two in a family have the same. But in a child that was

@@ -27,7 +27,6 @@ static struct thread *clone_taker;  /* who is to call it, when it is due */
 
 /* musl's cancellation point: a call of kx_syscall between these, that its handler wants to see interrupted. */
 extern const char __cp_begin[] __attribute__((weak)), __cp_end[] __attribute__((weak));
-extern const char kx_syscall[];
 
 /* ---- pending sets ---- */
 

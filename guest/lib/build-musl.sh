@@ -28,6 +28,9 @@ common="-march=x86-64 -mtune=generic -mno-red-zone -fcf-protection=none"
 common="$common -fno-stack-protector -fno-asynchronous-unwind-tables -fno-unwind-tables -U_FORTIFY_SOURCE"
 cflags="$common -fno-pie -fno-pic"
 
+# What is worth -O3: musl's own choice, and all of malloc.
+fast="internal/*.c malloc/*.c malloc/*/*.c string/*.c"
+
 # What kxsh cc -shared says (../cc.go). The -fPIC is musl's own.
 shared="-O2 -pipe $common -fplt"
 
@@ -76,7 +79,7 @@ END
 {
 	"$src/configure" --prefix="$prefix" --syslibdir="$prefix/lib" --disable-shared --disable-wrapper \
 		CC="$cc" CFLAGS="$cflags" &&
-		make ARCH=kx64 -j"$(nproc)" &&
+		make ARCH=kx64 OPTIMIZE_GLOBS="$fast" -j"$(nproc)" &&
 		make ARCH=kx64 DESTDIR="$work/out" install &&
 		make -f libm.mk ARCH=kx64 CFLAGS_AUTO= CFLAGS="$shared" -j"$(nproc)" lib/shared/libm.a &&
 		cp -r lib/shared "$work/out$prefix/"

@@ -107,6 +107,8 @@ extern int children;              /* how many fork_many makes: -n */
 	T(mremap_calls, ALL) T(brk_calls, ALL) T(malloc_stress, ALL) T(malloc_too_much, ALL)       \
 	T(no_write_exec, PVM) T(null_page, ALL) T(text_read_only, ALL) T(madvise_calls, ALL)       \
 	T(pages_are_zero, ALL) T(mmap_fixed, ALL) T(mmap_exhausted, PVM)                           \
+	/* heap.c */                                                                              \
+	T(heap_sizes, ALL) T(heap_aligned, ALL) T(heap_threads, ALL) T(heap_double_free, ALL)      \
 	/* pointers.c */                                                                          \
 	T(bad_pointers, ALL) T(bad_pointer_edge, ALL) T(control_area, PVM) T(no_such_call, ALL)    \
 	/* threads.c */                                                                           \
@@ -126,7 +128,7 @@ extern int children;              /* how many fork_many makes: -n */
 	/* times.c */                                                                             \
 	T(clocks, ALL) T(clock_monotonic, ALL) T(nanosleep_calls, ALL) T(nanosleep_eintr, ALL)     \
 	T(alarm_call, ALL) T(itimer, ALL) T(timer_signal, ALL) T(timer_overrun, ALL)               \
-	T(cpu_clock, ALL) T(time_calls, ALL)                                                      \
+	T(cpu_clock, ALL) T(time_calls, ALL) T(clock_interrupted, ALL)                            \
 	/* system.c */                                                                            \
 	T(stdio_files, ALL) T(stdio_big, ALL) T(identity, ALL) T(limits, ALL) T(uname_sysinfo, ALL) \
 	T(proc_self, ALL) T(proc_fd, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \

@@ -49,6 +49,57 @@ void test_clock_monotonic(void)
 	}
 }
 
+static volatile bool over;
+static volatile int64_t handled; /* the last time that a handler saw */
+
+static int64_t forwards(int64_t before)
+{
+	int64_t t = now();
+
+	CHECK(t >= before);
+	return t;
+}
+
+static void look_at_clock(int sig)
+{
+	(void)sig;
+	handled = forwards(handled);
+	fired++;
+}
+
+static void *watch_clock(void *arg)
+{
+	int64_t last = 0;
+
+	while (!over)
+		last = forwards(last);
+	return arg;
+}
+
+/* Nobody sees it run backwards: neither threads nor handlers that interrupt them while they read it, nor whoever they interrupt. */
+void test_clock_interrupted(void)
+{
+	struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+	pthread_t t[3];
+	int64_t last = now(), end = last + 300000000;
+
+	over = false, handled = 0, fired = 0;
+	on_signal(SIGALRM, look_at_clock, SA_RESTART);
+	for (size_t i = 0; i < COUNT(t); i++)
+		EQ(pthread_create(&t[i], NULL, watch_clock, NULL), 0);
+	EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+	while (last < end || fired < 100) {
+		int64_t seen = handled;
+
+		last = forwards(last > seen ? last : seen);
+		CHECK(time(NULL) > 1700000000);
+	}
+	EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+	over = true;
+	for (size_t i = 0; i < COUNT(t); i++)
+		EQ(pthread_join(t[i], NULL), 0);
+}
+
 void test_nanosleep_calls(void)
 {
 	struct timespec ts = {0, 20000000}, bad = {0, 1000000000}, neg = {-1, 0};

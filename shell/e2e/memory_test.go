@@ -62,6 +62,56 @@ func TestPlacesAreRandom(t *testing.T) {
 	}
 }
 
+// ownMallocC has a malloc of its own, which libc's functions use.
+const ownMallocC = `
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static char arena[1 << 16];
+static size_t used, freed;
+void *malloc(size_t n)
+{
+	size_t *p = (size_t *)(arena + used);
+	used += (n + 31) & ~(size_t)15;
+	*p = n;
+	return used <= sizeof(arena) ? p + 2 : 0;
+}
+void free(void *p) { freed += p != 0; }
+void *calloc(size_t m, size_t n) { void *p = malloc(m * n); return p ? memset(p, 0, m * n) : p; }
+void *realloc(void *p, size_t n)
+{
+	void *new = malloc(n);
+	if (new && p)
+		memcpy(new, p, n < ((size_t *)p)[-2] ? n : ((size_t *)p)[-2]);
+	free(p);
+	return new;
+}
+int main(void)
+{
+	char *copy = strdup("mine"), *line = 0;
+	size_t room = 0;
+	FILE *f = fmemopen("a line\n", 7, "r");
+	if (!f || getline(&line, &room, f) != 7 || copy < arena || copy >= arena + used || line < arena || line >= arena + used)
+		return 1;
+	free(copy), free(line);
+	return puts(freed >= 2 ? "mine" : "libc's") < 0;
+}
+`
+
+// A program's own malloc takes the place of libc's, also where all of libc is in it.
+func TestMallocOfItsOwn(t *testing.T) {
+	h := newHome(t)
+	src := filepath.Join(h.dir, "own.c")
+	if err := os.WriteFile(src, []byte(ownMallocC), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range [][]string{{"-O2"}, {"-O2", "-rdynamic"}} {
+		if out, errs, code := h.run(t, "run", h.image(t, src, append(flags, "-fno-builtin")...)); code != 0 || out != "mine\n" {
+			t.Errorf("%q: status %d: %s%s", flags, code, out, errs)
+		}
+	}
+}
+
 // An engine that moves a hundred megabytes of console holds none of them.
 func TestFloodLeavesTheEngineSmall(t *testing.T) {
 	h := newHome(t)
