@@ -315,7 +315,7 @@ func (g *guest) serve(port uint16, handle func(net.Conn)) {
 }
 
 func (g *guest) dial(to tcpip.FullAddress) (*gonet.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return gonet.DialContextTCP(ctx, g.stack, to, ipv4.ProtocolNumber)
 }
@@ -381,9 +381,9 @@ func portInfo(t testing.TB, s *Switch, id int) PortInfo {
 // eventually waits until something is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not after 20 s: %s", what)
+			t.Fatalf("not after a minute: %s", what)
 		}
 	}
 }
