@@ -233,7 +233,7 @@ func TestHangs(t *testing.T) {
 	for range 20 {
 		r.Facts(map[xen.DomID]xen.UUID{8: uuid('x', 8)})
 	}
-	if took := time.Since(begin); took > patience+20*askWait {
+	if took := time.Since(begin); took > 10*patience { // 20 of them, if each waited alone
 		t.Errorf("20 listings took %v", took)
 	}
 	time.Sleep(patience)
@@ -242,7 +242,7 @@ func TestHangs(t *testing.T) {
 	}
 	begin = time.Now()
 	r.Close()
-	if took := time.Since(begin); took > 2*patience {
+	if took := time.Since(begin); took > 10*patience {
 		t.Errorf("Close took %v", took)
 	}
 }
