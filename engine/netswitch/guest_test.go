@@ -3,8 +3,10 @@ package netswitch
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -358,12 +360,15 @@ func hostServer(t testing.TB, handle func(*net.TCPConn)) int {
 // freePort is one of the host that nobody listens on.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 { // none of those that the host gives away by itself: somebody else's client may have it in between
+		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
+		if ln, err := net.Listen("tcp4", address); err == nil {
+			ln.Close()
+			return address
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // portInfo is what is told of a port.

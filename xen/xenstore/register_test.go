@@ -151,7 +151,7 @@ func TestShortLived(t *testing.T) {
 	}
 	time.Sleep(3 * settle)
 	s.with(func() {
-		if n := s.requests - before; n > 40 { // a busy machine may settle between two of them, now and then
+		if n := s.requests - before; n > 200 { // a busy machine may settle between two of them, now and then
 			t.Errorf("%d requests", n)
 		}
 	})
@@ -254,9 +254,10 @@ func TestRefused(t *testing.T) {
 	r := testRegister(t, &host{}, s.dial)
 	r.Put(Entry{1, uuid('k', 1), "one"})
 	r.Put(Entry{2, uuid('k', 2), "two"})
+	begin := time.Now()
 	time.Sleep(10 * r.retry)
 	s.with(func() {
-		if s.requests > 300 {
+		if s.requests > 100+20*int(time.Since(begin)/r.retry) {
 			t.Errorf("%d requests", s.requests)
 		}
 		delete(s.refuse, opWrite)
