@@ -62,8 +62,9 @@ type Engine struct {
 	placeholders *placeholders // that wait for an application
 	net          netSwitch
 
-	patience time.Duration // of Fork
-	saving   sync.Mutex    // makes writing records and taking copies of them one, see save
+	patience  time.Duration // of Fork
+	lookAgain time.Duration // of a task that waits for a message
+	saving    sync.Mutex    // makes writing records and taking copies of them one, see save
 
 	mu       sync.Mutex
 	table    map[int]*pvm    // running and remembered, by PID
@@ -98,7 +99,7 @@ func New(o Options) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		o: o, store: st, started: time.Now(), host: host, log: o.Log, floors: newFloors(o.State), builtIn: NewBuiltIn(o.Libraries, o.State),
-		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, changed: make(chan struct{}), quit: make(chan struct{}),
+		table: map[int]*pvm{}, families: map[int]*family{}, patience: forkPatience, lookAgain: lookAgain, changed: make(chan struct{}), quit: make(chan struct{}),
 	}
 	e.files.Max = filesBudget()
 	e.placeholders = newPlaceholders(e)

@@ -117,7 +117,7 @@ func launch(t *testing.T, api API, program string, change ...func(*RunRequest)) 
 
 func wait(t *testing.T, api API, pid int) *Exit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	x, err := api.Wait(ctx, pid)
 	if err != nil {

@@ -127,7 +127,7 @@ func (e *Engine) reap(p *pvm) {
 }
 
 // endingPatience is how long a pVM that says that it has exited may take until it has.
-const endingPatience = time.Second
+const endingPatience = 3 * time.Second
 
 // ending are the children of p that say that they have exited, which p may know from themselves (guest/kern/ended.c).
 func (e *Engine) ending(p *pvm) []*pvm {

@@ -70,7 +70,7 @@ func (e *Engine) tellRelatives(p *pvm, unbornOf, unforkedOf int) {
 }
 
 // bornPatience is how long a child may take, after its parent's end, to say that it has what it inherited.
-const bornPatience = time.Second
+const bornPatience = 3 * time.Second
 
 // awaitBorn waits until the children of a pVM that has ended have taken what they inherited: until then its holds are theirs.
 func (e *Engine) awaitBorn(p *pvm) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,11 +66,7 @@ func TestLoan(t *testing.T) {
 				t.Errorf("reader has %d, writer %d", has[0].Load(), has[1].Load())
 			}
 			con.Close()
-			for end := time.Now().Add(5 * time.Second); has[0].Load() != 0 || has[1].Load() != 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("not returned: reader has %d, writer %d", has[0].Load(), has[1].Load())
-				}
-			}
+			eventually(t, "reader and writer have nothing", func() bool { return has[0].Load() == 0 && has[1].Load() == 0 })
 			if !c.lent && returned.Load() > 0 {
 				t.Errorf("%d were asked for what they never had", returned.Load())
 			}

@@ -23,9 +23,7 @@ func TestRestartPolicy(t *testing.T) {
 		return n
 	}
 	launch(t, e, "hello", policy("on-failure", 2))
-	for end := time.Now().Add(10 * time.Second); lives("hello") < 3 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, "three lives", func() bool { return lives("hello") >= 3 })
 	killed := launch(t, e, "sleep", policy("always", 0))
 	e.Signal(ctx, killed, int(syscall.SIGTERM)) // a user's wish
 	wait(t, e, killed)

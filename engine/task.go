@@ -26,9 +26,9 @@ var (
 
 const (
 	// taskShare is which part of the engine's patience one member gets.
-	taskShare = 5
+	taskShare = 3
 	// lockPatience is how long a family may keep the lock of what it shares, which is taken for microseconds.
-	lockPatience = time.Second
+	lockPatience = 3 * time.Second
 	// taskNap is the pause before a family whose lock was taken is asked again.
 	taskNap = 5 * time.Millisecond
 	// lookAgain is when a task that waits for a message is tried again although nobody has said that there is one: the
@@ -215,7 +215,7 @@ func (e *Engine) askPatient(ctx context.Context, family int, ask *ipc.Task, errn
 		}
 		select {
 		case <-t.news:
-		case <-time.After(lookAgain):
+		case <-time.After(e.lookAgain):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-e.quit:

@@ -67,6 +67,9 @@ func listed(t *testing.T, e *Engine, pid int) int {
 	return r.Objects[0].ID
 }
 
+// shortPatience leaves a member three seconds: one that is silent costs them, and one that is only paused is not taken for silent.
+const shortPatience = 3 * taskShare * time.Second
+
 // One member of a family answers; another that is silent, hostile, stopped or dead is passed over, and its relatives are asked.
 func TestTaskOfAnotherMember(t *testing.T) {
 	bad := map[string]func(b body){
@@ -116,7 +119,7 @@ func TestTaskOfAnotherMember(t *testing.T) {
 		}
 	}
 	e, _ := familyEngine(t, programs)
-	e.patience = 500 * time.Millisecond
+	e.patience = shortPatience
 	for name := range bad {
 		pid := launch(t, e, name)
 		saidNumber(t, e, pid, "child ")
@@ -157,7 +160,7 @@ func TestTaskOnce(t *testing.T) {
 		b.call(abi.CallTask, 0, 0, 0)
 		b.sleep()
 	}})
-	e.patience = 500 * time.Millisecond
+	e.patience = shortPatience
 	pid := launch(t, e, "lost")
 	saidNumber(t, e, pid, "child ")
 	_, err := e.IPC(context.Background(), pid, IPCRequest{Op: IPCSend, ID: 3, Type: 1})
@@ -201,6 +204,7 @@ func TestTaskWaits(t *testing.T) {
 			}
 		}
 	}})
+	e.lookAgain = time.Hour
 	api := viaSocket(t, e)
 	pid := launch(t, api, "queue")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -222,7 +226,6 @@ func TestTaskWaits(t *testing.T) {
 		t.Errorf("%d looks of %d receivers", looks, receivers)
 	}
 	mu.Unlock()
-	begin := time.Now()
 	for _, text := range []string{"a", "b"} {
 		if _, err := api.IPC(context.Background(), pid, IPCRequest{Op: IPCSend, ID: 1, Type: 7, Data: []byte(text)}); err != nil {
 			t.Fatal(err)
@@ -230,9 +233,6 @@ func TestTaskWaits(t *testing.T) {
 		if r := <-got; r != "7"+text {
 			t.Errorf("received %q, want %q", r, text)
 		}
-	}
-	if took := time.Since(begin); took > lookAgain/2 {
-		t.Errorf("two messages took %v", took)
 	}
 	before := connections(t, api)
 	cancel()

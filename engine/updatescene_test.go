@@ -225,7 +225,7 @@ func (s *scene) update(file string, change ...func(*UpdateRequest)) (*UpdateResu
 }
 
 func (s *scene) updateOf(pid int, file string, change ...func(*UpdateRequest)) (*UpdateResult, error) {
-	r := UpdateRequest{Old: "libwork.so", New: s.path(file), Timeout: time.Second}
+	r := UpdateRequest{Old: "libwork.so", New: s.path(file), Timeout: time.Minute}
 	for _, f := range change {
 		f(&r)
 	}

@@ -249,7 +249,7 @@ func TestSignalsFromOutside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 		first := make([]byte, len(c.first))
 		io.ReadFull(out, first)
 		cmd.Process.Signal(c.sig)

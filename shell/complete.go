@@ -13,7 +13,7 @@ import (
 )
 
 // completionPatience bounds how long Tab asks the engine.
-const completionPatience = 200 * time.Millisecond
+var completionPatience = 200 * time.Millisecond
 
 // complete returns what the word at pos may become, each with what follows it (a space, or / after a
 // folder), and where the word begins. Shell quoting is understood as far as backslashes go.

@@ -471,6 +471,9 @@ func (f *fake) Logs(_ context.Context, pid int, o engine.LogOptions) (engine.Log
 		return nil, err
 	}
 	if !o.Follow {
+		for end := time.Now().Add(time.Second); !p.hasWritten() && time.Now().Before(end); { // it may not have begun
+			time.Sleep(time.Millisecond)
+		}
 		time.Sleep(50 * time.Millisecond) // what it writes at once
 	}
 	p.keptMu.Lock()
@@ -480,6 +483,18 @@ func (f *fake) Logs(_ context.Context, pid int, o engine.LogOptions) (engine.Log
 		l.next = max(0, len(p.kept)-o.Lines)
 	}
 	return l, nil
+}
+
+// hasWritten tells whether something is kept of it, or never will be.
+func (p *fakePVM) hasWritten() bool {
+	p.keptMu.Lock()
+	defer p.keptMu.Unlock()
+	select {
+	case <-p.done:
+		return true
+	default:
+		return len(p.kept) > 0
+	}
 }
 
 type fakeLog struct {

@@ -48,7 +48,7 @@ func TestStopAtTheStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-done
-		for end := time.Now().Add(20 * time.Second); !isStopped(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !isStopped(cmd.Process.Pid); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("round %d: it goes on", i)
 			}

@@ -244,7 +244,7 @@ func (s *Shell) count() {
 }
 
 // promptPatience is how long a prompt waits for a fresh number of pVMs.
-const promptPatience = 20 * time.Millisecond
+var promptPatience = 20 * time.Millisecond
 
 // prompt shows host and number of pVMs: kxsh@host 3> .
 func (s *Shell) prompt() string {

@@ -90,12 +90,6 @@ func TestJobControlOfPrograms(t *testing.T) {
 func TestJobControlOfLists(t *testing.T) {
 	s := screens(t, t.TempDir(), "-i")
 	s.line("A=before; f() { sleep 0.2; echo $A $1; }")
-	s.line("sleep 3 && f list")
-	s.becomes("sleep", "S+")
-	s.send("\x1a")
-	s.expect(`\[1\]\+  Stopped    sleep 3 && f list`)
-	s.line("A=after; fg")
-	s.expect("before list\r\n")
 	s.line("held() { sh -c 'until [ -e go'$1' ]; do sleep 0.05; done'; }")
 	letGo := func(n string) {
 		t.Helper()
@@ -103,6 +97,13 @@ func TestJobControlOfLists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	s.line("held 0 && f list")
+	s.becomes("sh", "S+")
+	s.send("\x1a")
+	s.expect(`\[1\]\+  Stopped    held 0 && f list`)
+	s.line("A=after; fg")
+	letGo("0")
+	s.expect("before list\r\n")
 	s.line("for i in 1 2 3; do held $i; echo turn $i; done")
 	letGo("1")
 	s.expect("turn 1\r\n")
@@ -260,7 +261,7 @@ func TestStopWhileStarting(t *testing.T) {
 	for _, cmd := range all {
 		go x.follow(cmd.Process.Pid, g)
 	}
-	for end := time.Now().Add(20 * time.Second); x.job.stoppedAs() == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); x.job.stoppedAs() == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if x.job.stoppedAs() == 0 {

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 
 // asMain is the part of main.go that picks a front end, on a fake engine.
 func asMain(args []string) int {
+	completionPatience, promptPatience = time.Minute, time.Minute // the fake engine answers
 	s := New(fakeConfig())
 	switch {
 	case len(args) > 1 && args[0] == "-c":
@@ -65,7 +66,7 @@ func outcome(t *testing.T, cmd *exec.Cmd, stdin string) result {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !timer.Stop() {
 		t.Fatalf("%q hangs; output %q, errors %q", cmd.Args, out.String(), errs.String())

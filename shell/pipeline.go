@@ -20,7 +20,7 @@ const (
 )
 
 // jointPatience is how long a command waits for its neighbour to tell its pVM. One that does not run at all cannot say so.
-const jointPatience = 2 * time.Second
+const jointPatience = 10 * time.Second
 
 // neighbours marks two commands of a pipeline that are both consoles with nothing redirected.
 func (w *rewriter) neighbours(b *syntax.BinaryCmd) {

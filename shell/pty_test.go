@@ -164,7 +164,7 @@ func (s *screen) leaves(status int) {
 		if got != status {
 			s.t.Errorf("exit status %d, want %d", got, status)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatalf("does not leave: %q", s.out.String())
 	}
 }

@@ -153,9 +153,7 @@ func TestSpoofing(t *testing.T) {
 	if len(got) != 2 || string(got[0][len(got[0])-6:]) != "honest" || got[1][13] != 6 {
 		t.Errorf("%d frames have come: %q", len(got), got)
 	}
-	if i := portInfo(t, s, 1); i.Refused != 4 || i.Sent.Frames != 8 {
-		t.Errorf("%+v", i)
-	}
+	eventually(t, "all are counted", func() bool { i := portInfo(t, s, 1); return i.Refused == 4 && i.Sent.Frames == 8 })
 }
 
 // TestPortsRefused holds which ports there cannot be, and that such an Add leaves nothing behind.

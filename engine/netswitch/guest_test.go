@@ -3,8 +3,10 @@ package netswitch
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -315,7 +317,7 @@ func (g *guest) serve(port uint16, handle func(net.Conn)) {
 }
 
 func (g *guest) dial(to tcpip.FullAddress) (*gonet.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return gonet.DialContextTCP(ctx, g.stack, to, ipv4.ProtocolNumber)
 }
@@ -358,12 +360,15 @@ func hostServer(t testing.TB, handle func(*net.TCPConn)) int {
 // freePort is one of the host that nobody listens on.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 { // none of those that the host gives away by itself: somebody else's client may have it in between
+		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
+		if ln, err := net.Listen("tcp4", address); err == nil {
+			ln.Close()
+			return address
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // portInfo is what is told of a port.
@@ -381,9 +386,9 @@ func portInfo(t testing.TB, s *Switch, id int) PortInfo {
 // eventually waits until something is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not after 20 s: %s", what)
+			t.Fatalf("not after a minute: %s", what)
 		}
 	}
 }

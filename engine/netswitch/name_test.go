@@ -106,7 +106,11 @@ func TestNames(t *testing.T) {
 		"web.com.":     {"192.0.2.7"},
 		"3.":           {"192.0.2.7"},
 	} {
-		if code, ips := g.ask(name, dnsmessage.TypeA); code != 0 || !slices.Equal(ips, want) {
+		code, ips := g.ask(name, dnsmessage.TypeA)
+		for tries := 0; code == dnsmessage.RCodeServerFailure && tries < 5; tries++ { // the resolver was too slow
+			code, ips = g.ask(name, dnsmessage.TypeA)
+		}
+		if code != 0 || !slices.Equal(ips, want) {
 			t.Errorf("%s: %v, %v, want %v", name, code, ips, want)
 		}
 	}
@@ -147,10 +151,10 @@ func TestFlows(t *testing.T) {
 		}
 	}()
 	to := full(gatewayAddr, server.LocalAddr().(*net.UDPAddr).Port)
-	buf := make([]byte, maxDatagram)
+	buf, patience := make([]byte, maxDatagram), time.Minute
 	talk := func(c net.Conn, size int) error {
 		data := random(uint64(size), size)
-		c.SetDeadline(time.Now().Add(2 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		c.Write(data)
 		n, err := c.Read(buf)
 		if err == nil && !bytes.Equal(buf[:n], data) {
@@ -180,7 +184,7 @@ func TestFlows(t *testing.T) {
 	}
 	c, _ := gonet.DialUDP(g.stack, nil, &to, ipv4.ProtocolNumber)
 	defer c.Close()
-	if talk(c, 10) == nil {
+	if patience = 2 * time.Second; talk(c, 10) == nil {
 		t.Error("more flows than a port may have")
 	}
 	if err := s.Remove(1); err != nil {

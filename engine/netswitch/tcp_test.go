@@ -242,10 +242,9 @@ func TestRefused(t *testing.T) {
 		"a cloud's credentials":         netip.MustParseAddrPort("169.254.169.254:80"),
 		"class E":                       netip.MustParseAddrPort("250.1.1.1:80"),
 	} {
-		start := time.Now()
 		c, err := g.dial(full(to.Addr(), int(to.Port())))
-		if err == nil || !strings.Contains(err.Error(), "refused") || time.Since(start) > 5*time.Second {
-			t.Errorf("%s: %v, %v after %v", name, c, err, time.Since(start))
+		if err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%s: %v, %v", name, c, err)
 		}
 	}
 	private := newSwitch(t, Config{})

@@ -5,6 +5,8 @@
  *	!open PORT   connect, as soon as somebody listens
  *	!end         send no more, print what comes until the server closes
  *	!quiet MS    print what comes until it closes, or nothing has come for so long (-1: it closes)
+ *	!until WORD REQUEST  send this again and again until what comes has the word
+ *	!dump        print what comes until a mark of 40 bytes comes again that has come after "$EOF:"
  *	!file FILE   print it, two digits a byte, and a newline
  *
  * Any other line is sent, with CR LF.
@@ -65,6 +67,71 @@ static void print_rest(int ms)
 	fflush(out);
 }
 
+static char *said; /* what came since a command began */
+static size_t length;
+
+/* Takes some of what comes and prints it, unless nothing comes for ms milliseconds (-1: forever). */
+static int take(int ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	ssize_t got;
+
+	if (poll(&p, 1, ms) <= 0)
+		return 0;
+	said = realloc(said, length + 4096);
+	if (!said)
+		die("inside: realloc");
+	got = recv(fd, said + length, 4096, 0);
+	if (got <= 0)
+		die("inside: recv");
+	fwrite(said + length, 1, (size_t)got, out);
+	length += (size_t)got;
+	return 1;
+}
+
+static void say(const char *line)
+{
+	size_t n = strlen(line);
+
+	if (send(fd, line, n, MSG_NOSIGNAL) != (ssize_t)n || send(fd, "\r\n", 2, MSG_NOSIGNAL) != 2)
+		die("inside: send");
+}
+
+static void until(char *word)
+{
+	char *request = word + strcspn(word, " ");
+
+	if (*request)
+		*request++ = 0;
+	do {
+		length = 0;
+		say(request);
+		while (take(500))
+			;
+	} while (!memmem(said, length, word, strlen(word)));
+	fflush(out);
+}
+
+static void dump(void)
+{
+	const size_t intro = 5, mark = 40;
+	size_t begin, looked;
+	char *at = NULL;
+
+	length = 0;
+	while (!at) {
+		take(-1);
+		at = memmem(said, length, "$EOF:", intro);
+	}
+	begin = (size_t)(at - said) + intro;
+	while (length < begin + mark)
+		take(-1);
+	for (looked = begin + mark; !memmem(said + looked, length - looked, said + begin, mark); take(-1))
+		if (length - looked >= mark)
+			looked = length - mark + 1;
+	fflush(out);
+}
+
 static void end(void)
 {
 	if (shutdown(fd, SHUT_WR))
@@ -99,10 +166,14 @@ static void *client(void *arg)
 			end();
 		else if (!strncmp(line, "!quiet ", 7))
 			print_rest(atoi(line + 7));
+		else if (!strncmp(line, "!until ", 7))
+			until(line + 7);
+		else if (!strcmp(line, "!dump"))
+			dump();
 		else if (!strncmp(line, "!file ", 6))
 			print_file(line + 6);
-		else if (send(fd, line, (size_t)n - 1, MSG_NOSIGNAL) != n - 1 || send(fd, "\r\n", 2, MSG_NOSIGNAL) != 2)
-			die("inside: send");
+		else
+			say(line);
 	}
 	fflush(out);
 	_exit(0);

@@ -82,7 +82,7 @@ void test_poll_wakes(void)
 	EQ(pipe(fd), 0);
 	p = (struct pollfd){fd[0], POLLIN, 0};
 	EQ(pthread_create(&t, NULL, write_later, &fd[1]), 0);
-	EQ(poll(&p, 1, 5000), 1);
+	EQ(poll(&p, 1, 60000), 1);
 	EQ(p.revents, POLLIN);
 	EQ(pthread_join(t, NULL), 0);
 }

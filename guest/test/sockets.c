@@ -347,7 +347,7 @@ void test_share_pair_shutdown(void)
 void test_share_pair_poll(void)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
-	int s[2], go[2], ep = epoll_create1(0);
+	int s[2], go[2], full[2], ep = epoll_create1(0);
 	struct pollfd p;
 	pid_t pid;
 	int status;
@@ -356,6 +356,7 @@ void test_share_pair_poll(void)
 	EACH_TYPE(type) {
 		EQ(socketpair(AF_UNIX, type, 0, s), 0);
 		EQ(pipe(go), 0);
+		EQ(pipe(full), 0);
 		EQ(epoll_ctl(ep, EPOLL_CTL_ADD, s[0], &ev), 0);
 		IN_CHILD(pid) {
 			for (int i = 0; i < 3; i++) {
@@ -366,6 +367,7 @@ void test_share_pair_poll(void)
 				;
 			p = (struct pollfd){.fd = s[1], .events = POLLOUT};
 			EQ(poll(&p, 1, 0), 0);
+			EQ(write(full[1], "f", 1), 1);
 			EQ(poll(&p, 1, 60000), 1);
 			EQ(p.revents, POLLOUT);
 		}
@@ -378,7 +380,8 @@ void test_share_pair_poll(void)
 		}
 		p = (struct pollfd){.fd = s[0], .events = POLLIN};
 		EQ(poll(&p, 1, 60000), 1);
-		sleep_ms(20);
+		EQ(read(full[0], page, 1), 1);
+		sleep_ms(20); /* it sleeps */
 		while (waitpid(pid, &status, WNOHANG) == 0 && poll(&p, 1, 10) >= 0)
 			while (recv(s[0], page, sizeof(page), MSG_DONTWAIT) > 0)
 				;
@@ -387,6 +390,8 @@ void test_share_pair_poll(void)
 		close(s[1]);
 		close(go[0]);
 		close(go[1]);
+		close(full[0]);
+		close(full[1]);
 		ev.events = EPOLLIN | EPOLLET;
 	}
 }

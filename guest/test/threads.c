@@ -551,6 +551,7 @@ static void *futex_waiter(void *arg)
 void test_futex_calls(void)
 {
 	struct timespec ts = {0, 10000000};
+	long woken;
 	pthread_t t;
 
 	word = 0;
@@ -559,8 +560,10 @@ void test_futex_calls(void)
 	EQ(syscall(SYS_futex, &word, 1 /* WAKE */, 1, NULL, NULL, 0), 0);
 	FAILS(syscall(SYS_futex, (char *)&word + 1, 0, 0, NULL, NULL, 0), EINVAL);
 	t = start(futex_waiter, NULL);
-	sleep_ms(20);
-	EQ(syscall(SYS_futex, &word, 1, 1, NULL, NULL, 0), 1);
+	do /* until it waits */
+		sleep_ms(20);
+	while ((woken = syscall(SYS_futex, &word, 1, 1, NULL, NULL, 0)) == 0);
+	EQ(woken, 1);
 	EQ((long)join(t), 0);
 }
 

@@ -19,7 +19,7 @@ import (
 // webServers are what runs each of them in a pVM on a folder that has www with a website, published at an address of the host.
 func (h *home) webServers(t *testing.T, dir string) map[string]func(addr string) (pid string) {
 	t.Helper()
-	writeFile(t, filepath.Join(dir, "lighttpd.conf"), lighttpdConf+"server.max-keep-alive-idle = 600\nserver.max-fds = 4096\nserver.max-connections = 2000\n")
+	writeFile(t, filepath.Join(dir, "lighttpd.conf"), lighttpdConf+"server.max-keep-alive-idle = 600\nserver.max-read-idle = 600\nserver.max-fds = 4096\nserver.max-connections = 2000\n")
 	start := func(addr string, args ...string) string {
 		return strings.TrimSpace(h.output(t, append([]string{"run", "-d", "-m", "256M", "--publish", addr + ":80"}, args...)...))
 	}

@@ -89,7 +89,7 @@ func TestUpdateLibm(t *testing.T) {
 		t.Errorf("with a thread in it: status %d\n%s", code, errs)
 	}
 	want(2, 1)
-	s := h.waiting(t, "-c", "update --json $0 $1 libm.so >said", pid, next)
+	s := h.waiting(t, "-c", "update --json --timeout $2 $0 $1 libm.so >said", pid, next, fmt.Sprint(2*patience))
 	h.output(t, "kill", "-USR2", pid)
 	s.exit(0)
 	var list []updated

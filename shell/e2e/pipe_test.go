@@ -102,11 +102,14 @@ func (h *home) pipeAfterEngine(t *testing.T, image string) {
 	s := h.streams(t, image, "pour")
 	s.expect(`line 5\n`)
 	s.pipe(t, s.root, s.children[0])
-	var d engine.Detail
-	unmarshal(t, h.output(t, "inspect", "--json", strconv.Itoa(s.root)), &d)
-	if len(d.Shares) != 1 || d.Shares[0].Kind != engine.KindPipe || d.Shares[0].Rate == nil || *d.Shares[0].Rate == 0 || d.Shares[0].TotalBytes < d.Shares[0].Bytes {
-		t.Errorf("what goes through its pipe: %+v", d.Shares)
-	}
+	await(t, "a rate of what goes through its pipe", func() (bool, string) {
+		var d engine.Detail
+		unmarshal(t, h.output(t, "inspect", "--json", strconv.Itoa(s.root)), &d)
+		if len(d.Shares) != 1 || d.Shares[0].Kind != engine.KindPipe || d.Shares[0].Rate == nil || d.Shares[0].TotalBytes < d.Shares[0].Bytes {
+			t.Fatalf("what goes through its pipe: %+v", d.Shares)
+		}
+		return *d.Shares[0].Rate > 0, fmt.Sprint(d.Shares)
+	})
 	before := h.output(t, "logs", strconv.Itoa(s.root))
 	h.killEngine(t)
 	s.tell(t, s.children[0])

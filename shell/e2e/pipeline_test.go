@@ -149,7 +149,7 @@ func (f *flow) interrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nap := 3 * time.Second * time.Duration(min(slowness, 4))
+	nap := 6 * time.Second * time.Duration(min(slowness, 2))
 	syscall.Kill(info.PID, syscall.SIGSTOP)
 	time.Sleep(nap)
 	syscall.Kill(info.PID, syscall.SIGCONT)

@@ -195,7 +195,7 @@ func TestNetworkRedisKilled(t *testing.T) {
 	old := dump()
 	digest := redisDo(t, s.addr, "DEBUG", "DIGEST")
 	slowly := func() (child string) {
-		redisDo(t, s.addr, "CONFIG", "SET", "rdb-key-save-delay", "20000") // µs: it will take minutes
+		redisDo(t, s.addr, "CONFIG", "SET", "rdb-key-save-delay", "200000") // µs: it will take minutes
 		redisDo(t, s.addr, "SET", "since", fmt.Sprint(time.Now()))
 		redisDo(t, s.addr, "BGSAVE")
 		child = s.child()

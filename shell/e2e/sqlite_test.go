@@ -101,13 +101,26 @@ func TestSQLiteFile(t *testing.T) {
 func TestSQLiteFork(t *testing.T) {
 	h := newHome(t)
 	p := portOf("sqlite", "sqlite3")
-	sql := fmt.Sprintf(`create table t as with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) select i, i * i %% 1009 as q from n;
-		select 'begun'; begin; update t set q = q + 1;
-		select count(*), sum(a.q * b.q %% 7) from t a, t b where a.i <= %d; update t set i = -i; select sum(i), sum(q) from t; commit; pragma integrity_check;`, max(3000/slowness, 1000)) // it is to be forked in the middle of this
-	want := p.natively(t, t.TempDir(), "", ":memory:", sql)
-	parent := h.launch(t, p.image, ":memory:", sql)
-	h.awaitLog(t, strconv.Itoa(parent), "begun")
-	child := strings.TrimSpace(h.output(t, "fork", strconv.Itoa(parent)))
+	query := func(rows int) string {
+		return fmt.Sprintf(`create table t as with recursive n(i) as (select 1 union all select i + 1 from n where i < %d) select i, i * i %% 1009 as q from n;
+			select 'begun'; begin; update t set q = q + 1;
+			select count(*), sum(a.q * b.q %% 7) from t a, t b where a.i <= %d; update t set i = -i; select sum(i), sum(q) from t; commit; pragma integrity_check;`, max(rows, 3000), rows)
+	}
+	var want ran
+	var parent, code int
+	var child, errs string
+	for rows := max(3000/slowness, 1000); child == ""; rows *= 2 { // until it is forked in the middle of this
+		if rows > 1<<14 {
+			t.Fatal("each query is over before it is forked")
+		}
+		parent = h.launch(t, p.image, ":memory:", query(rows))
+		h.awaitLog(t, strconv.Itoa(parent), "begun")
+		if child, errs, code = h.run(t, "fork", strconv.Itoa(parent)); code != 0 && !strings.Contains(errs, "no such pVM") {
+			t.Fatal(errs)
+		}
+		want = p.natively(t, t.TempDir(), "", ":memory:", query(rows))
+	}
+	child = strings.TrimSpace(child)
 	h.output(t, "wait", strconv.Itoa(parent), child)
 	_, answers, _ := strings.Cut(want.out, "\n")
 	compare(t, h.output(t, "logs", child), answers)

@@ -127,7 +127,7 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("with a thread in it: status %d\n%s%s", code, out, errs)
 	}
 	h.wantSeen(t, pid, 4, 207, 2)
-	back := h.waiting(t, "rollback", pid, "libcounter.so")
+	back := h.waiting(t, "rollback", "--timeout", fmt.Sprint(2*patience), pid, "libcounter.so")
 	h.output(t, "kill", "-USR2", pid)
 	back.expect(regexp.QuoteMeta("/libcounter.so instead of " + next))
 	back.exit(0)

@@ -228,13 +228,14 @@ func TestXLInfo(t *testing.T) {
 		}
 		return n
 	}
-	if want := field("xen_version"); i.Hypervisor != "xen" || i.HVVersion != want || i.Scheduler != field("xen_scheduler") || uint64(i.CPUs) != number("nr_cpus") {
+	if want := field("xen_version"); i.Memory>>20 != number("total_memory") || i.Hypervisor != "xen" || i.HVVersion != want || i.Scheduler != field("xen_scheduler") || uint64(i.CPUs) != number("nr_cpus") {
 		t.Errorf("%+v\n%s", i, text)
 	}
-	free := number("free_memory") << 20
-	if i.Memory>>20 != number("total_memory") || i.FreeMemory > free+8<<20 || i.FreeMemory+8<<20 < free {
-		t.Errorf("memory %d MiB, %d free; xl: %d, %d", i.Memory>>20, i.FreeMemory>>20, number("total_memory"), free>>20)
-	}
+	await(t, "as much free memory", func() (bool, string) { // blanks that have ended may not be freed yet
+		i, text = h.info(t), tool(t, "xl", "info")
+		free := number("free_memory") << 20
+		return i.FreeMemory <= free+8<<20 && i.FreeMemory+8<<20 >= free, fmt.Sprintf("%d MiB free; xl: %d", i.FreeMemory>>20, free>>20)
+	})
 }
 
 // A domain that xl made has its name, its start and what Xen knows. Its image is signed, which Xen's builder does not mind.
@@ -308,7 +309,7 @@ func TestXenstoredHangs(t *testing.T) {
 	defer on()
 	for what, h := range map[string]*home{"an engine that knew it": h, "an engine that starts": newHome(t)} {
 		h.noPool(t)
-		if took := life(h); took > 2*usual+time.Second*time.Duration(slowness) {
+		if took := life(h); took > 3*usual+patience/6 {
 			t.Errorf("xenstored hangs: %s takes %v, %v before", what, took, usual)
 		}
 	}

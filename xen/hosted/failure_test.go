@@ -58,7 +58,8 @@ func TestEveryFailure(t *testing.T) {
 				for h.Pool().Ready < h.Pool().Want {
 					time.Sleep(time.Millisecond)
 				}
-				time.Sleep(5 * time.Millisecond) // the filler looks once more
+				h.pool.work.Lock() // the filler rests
+				defer h.pool.work.Unlock()
 				return things(t)
 			}
 			remove(t, create(t, h, c))
@@ -78,9 +79,7 @@ func TestEveryFailure(t *testing.T) {
 					t.Errorf("call %d, %s: domains %v, %v", n, at, ids, err)
 				}
 				remove(t, create(t, h, c)) // and a zygote that was given up is there again
-				if after := settled(); after != before {
-					t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
-				}
+				remains(t, fmt.Sprintf("call %d, %s", n, at), before)
 			}
 			if n < 8 {
 				t.Errorf("only %d calls could fail", n-1)
@@ -263,9 +262,7 @@ func TestShareFailure(t *testing.T) {
 		} else if !errors.Is(err, xen.ErrNoMemory) {
 			t.Errorf("call %d: %v", n, err)
 		}
-		if after := things(t); after != before {
-			t.Fatalf("call %d: left behind:\nbefore %s\nafter  %s", n, before, after)
-		}
+		remains(t, fmt.Sprint("call ", n), before)
 		if err == nil {
 			if n < 4 {
 				t.Errorf("only %d calls could fail", n-1)
@@ -307,11 +304,7 @@ func TestPrepareFailure(t *testing.T) {
 		if !errors.Is(err, xen.ErrNoMemory) {
 			t.Errorf("call %d: %v", n, err)
 		}
-		if after := things(t); after != before {
-			t.Fatalf("call %d: left behind:\nbefore %s\nafter  %s", n, before, after)
-		}
+		remains(t, fmt.Sprint("call ", n), before)
 	}
-	if after := things(t); after != before {
-		t.Errorf("after Close: left behind:\nbefore %s\nafter  %s", before, after)
-	}
+	remains(t, "after Close", before)
 }

@@ -39,7 +39,8 @@ func TestEveryForkFailure(t *testing.T) {
 				im := xentest.PrepareGuest(t, h)
 				settled := func() string {
 					within(t, "the pool", func() bool { return h.Pool().Ready >= h.Pool().Want })
-					time.Sleep(5 * time.Millisecond) // the filler looks once more
+					h.pool.work.Lock() // the filler rests
+					defer h.pool.work.Unlock()
 					return things(t)
 				}
 				before, n := "", 0
@@ -66,10 +67,10 @@ func TestEveryForkFailure(t *testing.T) {
 					d.Tell(-12)
 					remove(t, d.Child())
 					remove(t, d)
-					if after := settled(); before != "" && after != before {
-						t.Fatalf("call %d, %s: left behind:\nbefore %s\nafter  %s", n, at, before, after)
-					} else if before == "" {
-						before, at = after, "none yet" // the first time nothing failed
+					if before == "" {
+						before, at = settled(), "none yet" // the first time nothing failed
+					} else {
+						remains(t, fmt.Sprintf("call %d, %s", n, at), before)
 					}
 				}
 				if n < 10 {
@@ -289,7 +290,7 @@ func TestForkDelay(t *testing.T) {
 				}
 				t.Logf("a fork took %v at most, %v beside one that waits for %s", alone, beside, c.name)
 				// One that waited would wait until now, or for as long as the engine has patience.
-				if beside > alone+forkPatience/4 {
+				if beside > alone+forkPatience/2 {
 					t.Error("it waits for another family")
 				}
 			}

@@ -66,14 +66,20 @@ func watch(t testing.TB) func(bool) {
 		if adopted { // what the first engine holds goes with its process
 			return
 		}
-		after := ""
-		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			if after = things(t); after == before {
-				return
-			}
-		}
-		t.Errorf("left behind:\nbefore %s\nafter  %s", before, after)
+		remains(t, "at the end", before)
 	}
+}
+
+// remains waits until there are the things that there were before: some end a moment later.
+func remains(t testing.TB, what, before string) {
+	t.Helper()
+	after := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if after = things(t); after == before {
+			return
+		}
+	}
+	t.Fatalf("%s: left behind:\nbefore %s\nafter  %s", what, before, after)
 }
 
 func TestConformance(t *testing.T) { xentest.Run(t, suite()) }

@@ -21,7 +21,7 @@ import (
 // Source: VCPUOP_register_* in xen/common/domain.c and xen/arch/x86/domain.c; domain_soft_reset, which would clear them, is for HVM only.
 
 // formerPatience is how long Xen may take to let go of a domain.
-const formerPatience = 2 * time.Second
+const formerPatience = 5 * time.Second
 
 func notBlank(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", xen.ErrNotBlank, fmt.Sprintf(format, args...))

@@ -54,7 +54,7 @@ func (c *conn) resources() (r resources, err error) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // settled is resources once nothing changes any more: Xen frees a domain's frames after a while.
 func settled(t testing.TB, c *conn) resources {

@@ -99,8 +99,8 @@ func testFuzz(t *testing.T, b *bench) {
 			t.Logf("seed %d: call %d (%d, %#x %#x %#x %#x): %s", seed, r[1], r[2], r[3], r[4], r[5], r[6], d.Exit().Detail)
 		case <-time.After(life):
 		}
-		calls += result(d.Control(), 1)
 		v.goesOn(fmt.Sprint("fuzz ", seed))
+		calls += result(d.Control(), 1)
 		end(t, d)
 	}
 	v.goesOn("the ends of all")

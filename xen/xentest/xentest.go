@@ -40,7 +40,7 @@ type Suite struct {
 }
 
 // patience is how long a test waits for what must come.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Run runs the suite.
 func Run(t *testing.T, s Suite) {

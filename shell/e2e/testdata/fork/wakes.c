@@ -1,6 +1,7 @@
 /*
  * wakes: a parent and a worker that answer each other by pipes, and two of its children that do by a queue, each time when the
- * other one sleeps. A worker that ends is followed by another, each of which is said when it has answered. SIGTERM: prints for
+ * other one sleeps. A worker that ends is followed by another, each of which is said when it has answered some times, and the queue
+ * has been used as often. SIGTERM: prints for
  * pipes and queue how many rounds there were and the longest time that one took, in ms, and ends. With an argument each worker
  * also never stops to ring everybody that it can.
  */
@@ -15,6 +16,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SOME 10
 
 static struct tally {
 	long rounds, longest, last; /* ns */
@@ -152,7 +155,7 @@ static pid_t worker(int *in, int *out, int flooding)
 int main(int argc, char **argv)
 {
 	struct sigaction a = {.sa_handler = on_term};
-	int in, out;
+	int in, out, answers = 0;
 	pid_t pid;
 
 	(void)argv;
@@ -166,11 +169,11 @@ int main(int argc, char **argv)
 		char c = 0;
 
 		if (write(out, &c, 1) == 1 && read(in, &c, 1) == 1) {
-			if (!tallies[0].last) {
+			count(&tallies[0]);
+			if (answers < SOME && tallies[1].rounds >= SOME && ++answers == SOME) {
 				printf("worker %d\n", pid);
 				fflush(stdout);
 			}
-			count(&tallies[0]);
 			continue;
 		}
 		if (over)
@@ -179,6 +182,7 @@ int main(int argc, char **argv)
 		close(in), close(out);
 		pid = worker(&in, &out, argc > 1);
 		tallies[0].last = 0;
+		answers = 0;
 	}
 	measure(&tallies[0]), measure(&tallies[1]); /* one of which no end was seen */
 	printf("pipes %ld %ld queue %ld %ld\n", tallies[0].rounds, tallies[0].longest / 1000000, tallies[1].rounds, tallies[1].longest / 1000000);

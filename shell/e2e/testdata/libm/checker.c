@@ -127,7 +127,6 @@ static void on_signal(int sig)
 
 static void *in_library(void *arg)
 {
-	puts("inside");
 	libm_hold(&out);
 	puts("outside");
 	return arg;

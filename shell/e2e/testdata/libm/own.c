@@ -1,6 +1,7 @@
 /* A file of the tests' libm. With VERSION=2 all is elsewhere, in another order, and there are variables more. */
 #include "state.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #if VERSION == 1
@@ -58,6 +59,7 @@ void libm_hold(volatile int *go)
 {
 	struct timespec t = {0, 1000000};
 
+	puts("inside"); /* said here: who says it before the call may not be there yet */
 	while (!*go)
 		nanosleep(&t, NULL);
 }

@@ -70,6 +70,7 @@ void hold(volatile int *go)
 {
 	struct timespec t = {0, 1000000};
 
+	puts("inside"); /* said here: who says it before the call may not be there yet */
 	while (!*go)
 		nanosleep(&t, NULL);
 }

@@ -33,7 +33,6 @@ static void on_signal(int sig)
 
 static void *in_library(void *arg)
 {
-	puts("inside");
 	hold(&out);
 	puts("outside");
 	return arg;
