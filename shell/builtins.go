@@ -24,7 +24,7 @@ func init() {
 		"kill": (*execution).inTable, "wait": (*execution).inTable, "help": (*execution).help,
 		"jobs": (*execution).jobs, "disown": (*execution).disown, "trap": (*execution).trapBuiltin,
 		"command": (*execution).commandBuiltin, "type": (*execution).typeBuiltin,
-		"read": (*execution).read, "umask": (*execution).umask, "history": (*execution).history,
+		"read": (*execution).read, "umask": (*execution).umask, "ulimit": (*execution).ulimit, "history": (*execution).history,
 		"fg": (*execution).inTable, "bg": (*execution).inTable, "suspend": (*execution).noJobControl,
 	}
 }
@@ -113,8 +113,20 @@ func (x *execution) pwd() error {
 // inTable runs the command of the table.
 func (x *execution) inTable() error { return x.command(x.shell.table[x.args[0]]) }
 
+// helpOurs is about those of ours of which the interpreter would say that they are not there.
+var helpOurs = map[string]string{
+	"disown":  "disown [JOB…]\n    Take jobs off the list, the current one if none is named; they go on.\n",
+	"history": "history [N]\n    List the lines typed so far, or the last N.\n",
+	"jobs":    "jobs [-l] [-p]\n    List the jobs of this session; -l also their process IDs, -p only those.\n",
+	"suspend": "suspend\n    Refused: Ctrl-Z stops what is in the foreground, or, where nothing is, is ignored.\n",
+	"ulimit":  "ulimit [-HS] [-a | -cdefilmnqrstuvxR]\n    Show the limits that programs of the host are started with. A pVM's are limit's.\n",
+}
+
 // help knows the shell's own builtins too.
 func (x *execution) help() error {
+	if len(x.args) == 2 && helpOurs[x.args[1]] != "" {
+		return x.write(x.args[1] + ": " + helpOurs[x.args[1]])
+	}
 	if len(x.args) == 2 && !x.shell.Has(x.args[1]) && interp.IsBuiltin(x.args[1]) {
 		return x.builtin(x.args...)
 	}

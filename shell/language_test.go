@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,20 @@ E`, "here 3\nno $x\n", 0},
 	{`if`, "", 2},
 	{`diff <(echo a) <(echo a) && echo same`, "same\n", 0},
 	{`x=5; ((x++)); let x+=2; echo $((x * 2))`, "16\n", 0},
+	{`shift 1; echo $? $1; shift 5; echo $? $#; shift; shift; echo $?; set -- a b; shift 2; echo $? $#; shift 0; echo $?; shift -1 2>/dev/null; echo $?`, "0 two\n1 1\n1\n0 0\n0\n1\n", 0},
+	{`f() { shift 2 || echo only $#; shift; echo $#; }; f a; echo $#; while [ $# -gt 0 ]; do echo $1; shift; done`, "only 1\n0\n2\none\ntwo\n", 0},
+	{`echo a $((1/0)); echo not reached`, "", 1},
+	{`x=$((5 % 0)); echo not reached`, "", 1},
+	{`(echo $((1/0)); echo not reached); echo $?; y=$(echo $((1 / (2 - 2)))); echo $? "[$y]"`, "1\n1 []\n", 0},
+	{`((1/0)); echo $?; i=6; ((i /= 0)); echo $? $i; let 1%0; echo $?`, "1\n1 6\n1\n", 0},
+	{`i=7 n=2; echo $((i / n)) $((i % n * 3)) $((100 / n / (n + 3) / n)) $((i /= n++)) $n $((i %= n-1)) $((-7 / n)) $((0 ? 1 / 0 : 4))`, "3 3 5 3 3 1 -2 4\n", 0},
+	{`set -C; echo a >f; echo b >f; echo $?; cat f; echo c >|f; cat f; echo d &>f; echo $?; echo e >>f; cat f; echo n >/dev/null; echo $?`,
+		"1\na\nc\n1\nc\ne\n0\n", 0},
+	{`set -Ceu; echo a >f; set +Cu; echo "b$none" >f; cat f; set -C -- p q; echo $1 $2; echo c >f || echo kept; (set +C; echo d >f); cat f; echo c 2>|f; cat f`,
+		"b\np q\nkept\nd\nc\n", 0},
+	{`set -euo noclobber -o pipefail; >f; eval '>f' || echo kept; f() { echo x >f; }; f || cat f; set +o noclobber; f; cat f; ln -s none to; set -C; echo y >to || echo no`,
+		"kept\nx\nno\n", 0},
+	{`echo a 2>&1 3>&- 4<&-; exec 5>&-; ls nosuch 2>&1 3>&- | wc -l | tr -d ' '`, "a\n1\n", 0},
 	{`while getopts ab: o -a -b val; do echo $o $OPTARG; done`, "a\nb val\n", 0},
 }
 
@@ -208,6 +223,40 @@ func TestLanguage(t *testing.T) {
 				t.Errorf("got %q, %d; want %q, %d\n%s", got.out, got.status, want.out, want.status, got.err)
 			}
 		})
+	}
+}
+
+// ulimit says of programs of the host what bash does, but for the size of pipes, which is no limit.
+func TestUlimit(t *testing.T) {
+	for _, script := range []string{"ulimit -a", "ulimit -Ha", "ulimit", "ulimit -n", "ulimit -Hn", "ulimit -H -c -n", "ulimit -n -c; ulimit -S -s; ulimit -v"} {
+		text := "exec " + os.Args[0] + " -c '" + script + "'"
+		bash, err := exec.Command("bash", "-c", "ulimit -Sn 99; ulimit -c 1; "+script).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := regexp.MustCompile(`(?m)^pipe size.*\n`).ReplaceAllString(string(bash), "")
+		cmd := kxsh(t.TempDir(), "-c", script)
+		cmd.Path, cmd.Args = "/bin/bash", []string{"bash", "-c", "ulimit -Sn 99; ulimit -c 1; " + text}
+		if got := outcome(t, cmd, ""); got.out != want || got.status != 0 {
+			t.Errorf("%s: %d, %s\n%swant\n%s", script, got.status, got.err, got.out, want)
+		}
+	}
+	for script, want := range map[string]string{
+		"ulimit -n 64": "ulimit: 64: kxsh sets no limits of its own: sh -c 'ulimit … && exec PROGRAM' does for a program of the host, limit and run -m for a pVM\n",
+		"ulimit -Z":    "ulimit: -Z: no such limit; ulimit -a lists them\n",
+	} {
+		if got := outcome(t, kxsh(t.TempDir(), "-c", script), ""); got.err != want || got.status == 0 || got.out != "" {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
+// help knows what is done here and not by the interpreter.
+func TestHelpBuiltins(t *testing.T) {
+	for name := range ours {
+		if got := outcome(t, kxsh(t.TempDir(), "-c", "help "+name), ""); got.status != 0 || !strings.Contains(got.out, name) || strings.Contains(got.out, "not implemented") {
+			t.Errorf("help %s: %d\n%s%s", name, got.status, got.out, got.err)
+		}
 	}
 }
 
