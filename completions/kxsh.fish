@@ -316,11 +316,9 @@ complete -c kxsh -n '__kxsh_in wait' -f -k -a '(__kxsh_pvms)'
 
 # fg
 complete -c kxsh -n '__kxsh_in fg' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_in fg' -f -k -a '(__kxsh_pvms)'
 
 # bg
 complete -c kxsh -n '__kxsh_in bg' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_in bg' -f -k -a '(__kxsh_pvms)'
 
 # console
 complete -c kxsh -n '__kxsh_in console' -s r -l read-only -d 'watch only'

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -250,7 +251,7 @@ func (c *Call) warnf(format string, a ...any) {
 // want refuses a wrong number of arguments; max < 0: any number.
 func (c *Call) want(min, max int) error {
 	if n := len(c.Args); n < min || max >= 0 && n > max {
-		return usagef("usage: %s %s", c.Name, c.cmd.Synopsis)
+		return usagef("usage: %s", strings.TrimSpace(c.Name+" "+c.cmd.Synopsis))
 	}
 	return nil
 }

@@ -257,7 +257,7 @@ func (w *rewriter) escapeGlobs(c *syntax.CallExpr) {
 		return
 	}
 	cmd := w.s.table[c.Args[0].Lit()]
-	if cmd == nil || cmd.Args != PVM {
+	if cmd == nil || cmd.Args != PVM && cmd.Args != PVMOrJob && cmd.Args != Job {
 		return
 	}
 	for _, arg := range c.Args[1:] {
