@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,10 +186,20 @@ func (c *Call) parse(args []string) error {
 			c.shell.helpOn(c.Stdout, c.cmd, styleFor(c.Stdout, c.shell.cfg.Color))
 			return Status(0)
 		}
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && c.shell.isGlobal(unknown.GetSpecifiedName()) {
+			return usagef("--%s: goes before the command: kxsh --%[1]s … %s", unknown.GetSpecifiedName(), c.Name)
+		}
 		return FlagError(c.Flags, err)
 	}
 	c.Args = c.Flags.Args()
 	return nil
+}
+
+// isGlobal tells whether a flag is kxsh's own: a setting, and not one that a command has a flag for.
+func (s *Shell) isGlobal(name string) bool {
+	return slices.ContainsFunc(s.cfg.Settings, func(s Setting) bool { return s.Key == name }) &&
+		!slices.ContainsFunc(s.order, func(c *Command) bool { return c.flagSet().Lookup(name) != nil })
 }
 
 // FlagError words what Parse of f said is wrong with a flag.
