@@ -2,6 +2,7 @@ package shell
 
 import (
 	"strconv"
+	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -46,4 +47,26 @@ func divisor(e syntax.ArithmExpr) syntax.ArithmExpr {
 			Y:  &syntax.BinaryArithm{Op: syntax.TernColon, X: literal(varDivisor), Y: end},
 		},
 	}}
+}
+
+// unquote makes expressions of let's arguments in quotes, which the interpreter takes for the name of a variable.
+func (w *rewriter) unquote(list []syntax.ArithmExpr) {
+	for i, e := range list {
+		word, ok := e.(*syntax.Word)
+		if !ok || len(word.Parts) != 1 {
+			continue
+		}
+		switch word.Parts[0].(type) {
+		case *syntax.SglQuoted, *syntax.DblQuoted:
+		default:
+			continue
+		}
+		var b strings.Builder
+		if syntax.NewPrinter().Print(&b, word) != nil || strings.Contains(b.String(), `\`) {
+			continue
+		}
+		if x, err := syntax.NewParser().Arithmetic(strings.NewReader(strings.Trim(b.String(), `$'"`))); err == nil && x != nil {
+			list[i], w.changed = x, true
+		}
+	}
 }

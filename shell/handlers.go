@@ -327,7 +327,7 @@ func exported(env expand.Environ) []string {
 // sourcePrefix starts the made-up path under which openHandler serves a rewritten file.
 const sourcePrefix = "/\x01kxsh/"
 
-// sourceArgs makes source read the file rewritten, if that makes a difference.
+// sourceArgs makes source read the file rewritten, if that makes a difference. What is no regular file, as a pipe of <(…), is read once.
 func (s *Shell) sourceArgs(hc interp.HandlerContext, args []string) []string {
 	if len(args) < 2 || s.declared(args[0]) {
 		return args
@@ -341,12 +341,21 @@ func (s *Shell) sourceArgs(hc interp.HandlerContext, args []string) []string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(hc.Dir, path)
 	}
-	data, err := os.ReadFile(path)
+	var data []byte
+	var err error
+	if path == "/dev/stdin" && hc.Stdin != nil { // the command's, which need not be the process's
+		data, err = io.ReadAll(hc.Stdin)
+	} else {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return args
 	}
 	text, err := s.rewriteText(string(data))
-	if err != nil || text == string(data) {
+	if err != nil {
+		text = string(data) // the interpreter says what is wrong
+	}
+	if fi, err := os.Stat(path); text == string(data) && err == nil && fi.Mode().IsRegular() && path != "/dev/stdin" {
 		return args
 	}
 	s.mu.Lock()

@@ -196,6 +196,13 @@ E`, "here 3\nno $x\n", 0},
 	{`set -euo noclobber -o pipefail; >f; eval '>f' || echo kept; f() { echo x >f; }; f || cat f; set +o noclobber; f; cat f; ln -s none to; set -C; echo y >to || echo no`,
 		"kept\nx\nno\n", 0},
 	{`echo a 2>&1 3>&- 4<&-; exec 5>&-; ls nosuch 2>&1 3>&- | wc -l | tr -d ' '`, "a\n1\n", 0},
+	{`y=4; let "x = $y * 2"; echo $x; let 'x += 1' "y=x-1"; echo $x $y; let "x == 9" && echo nine; let "0"; echo $?; f() { let "n = n + 1"; }; f; f; echo $n`,
+		"8\n9 8\nnine\n1\n2\n", 0},
+	{`. <(echo 'echo hi $1') x; . /dev/stdin <<<'echo a'; echo 'echo b' | . /dev/stdin; . <(echo 'echo c & wait $!'); . /dev/null; echo $?`, "hi x\na\nb\nc\n0\n", 0},
+	{`HOME=/usr/bin; cd /usr; pushd /; pushd ~; dirs -p; pushd; popd; popd; pwd; popd 2>/dev/null; echo $?; pushd 2>/dev/null; echo $?`,
+		"/ /usr\n~ / /usr\n~\n/\n/usr\n/ ~ /usr\n~ /usr\n/usr\n/usr\n1\n1\n", 0},
+	{`cd /; f() { pushd "$1" >/dev/null && pwd; popd >/dev/null; }; f /usr; pwd; cd /usr; (pushd / >/dev/null; dirs); dirs -l; pushd /nosuch 2>/dev/null; echo $?; dirs; cd /bin; pushd / >/dev/null; dirs -c; dirs`,
+		"/usr\n/\n/ /usr\n/usr\n1\n/usr\n/\n", 0},
 	{`while getopts ab: o -a -b val; do echo $o $OPTARG; done`, "a\nb val\n", 0},
 }
 

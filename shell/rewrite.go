@@ -17,6 +17,7 @@ import (
 //	( trap … )   ( _kxsh_sub; trap …; _kxsh_leave )
 //	shift 2      _kxsh_shift "$#" 2: shift of more than there is fails
 //	$((a / b))   $((a / (_kxsh_by = b, _kxsh_by ? _kxsh_by : ${_kxsh_arithmetic?…}))): a divisor of 0 ends the line
+//	let "x += 1" let x+=1
 //	>| file      >file with a mark behind its name, which openHandler takes off (noclobber.go)
 //	2>&1 3>&-    2>&1: nothing is open there
 //	console 3 | console 9    _kxsh_console from 3 | _kxsh_console to 9: each knows what its neighbour is (pipeline.go)
@@ -126,6 +127,8 @@ func (w *rewriter) visit(n syntax.Node) bool {
 			n.Args = append([]*syntax.Word{literal(callShift), variable("#")}, n.Args[1:]...)
 			w.changed = true
 		}
+	case *syntax.LetClause:
+		w.unquote(n.Exprs)
 	case *syntax.ArithmExp:
 		w.divisors(n.X)
 	case *syntax.WhileClause:
