@@ -290,6 +290,9 @@ func (x *execution) internal() error {
 		}
 		code, _ := strconv.Atoi(n)
 		return x.status(code)
+	case callAbove:
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: this shell has the descriptors 0, 1 and 2: name the file where it is read or written, or leave the line to sh -c\n", x.args[1])
+		return interp.ExitStatus(1)
 	case callConsole:
 		x.sides, x.args = x.args[1], append([]string{"console"}, x.args[2:]...)
 		x.job.name(0)

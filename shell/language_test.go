@@ -233,6 +233,21 @@ func TestLanguage(t *testing.T) {
 	}
 }
 
+// What needs another descriptor than the three that there are is refused before anything of it is done, and the script goes on.
+func TestDescriptorsAbove(t *testing.T) {
+	for script, fd := range map[string]string{
+		"exec 3>made": "3", "echo a 4>made >also": "4", "while read x; do :; done 3</dev/null": "3", "echo a >&5": "5", "read x <&6": "6", "exec {fd}>made": "{fd}",
+		"eval 'echo a 3>made'": "3", "x=$(echo a 7>made)": "7",
+	} {
+		dir := t.TempDir()
+		got := outcome(t, kxsh(dir, "-c", script+"; echo $?; ls"), "")
+		want := "kxsh: " + fd + ": this shell has the descriptors 0, 1 and 2: name the file where it is read or written, or leave the line to sh -c\n"
+		if got.out != "1\n" || got.err != want {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
 // ulimit says of programs of the host what bash does, but for the size of pipes, which is no limit.
 func TestUlimit(t *testing.T) {
 	for _, script := range []string{"ulimit -a", "ulimit -Ha", "ulimit", "ulimit -n", "ulimit -Hn", "ulimit -H -c -n", "ulimit -n -c; ulimit -S -s; ulimit -v"} {

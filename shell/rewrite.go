@@ -18,8 +18,9 @@ import (
 //	shift 2      _kxsh_shift "$#" 2: shift of more than there is fails
 //	$((a / b))   $((a / (_kxsh_by = b, _kxsh_by ? _kxsh_by : ${_kxsh_arithmetic?…}))): a divisor of 0 ends the line
 //	let "x += 1" let x+=1
-//	>| file      >file with a mark behind its name, which openHandler takes off (noclobber.go)
+//	>| file      >file with a mark behind its name, which openHandler takes off (redirect.go)
 //	2>&1 3>&-    2>&1: nothing is open there
+//	cmd 3>file   _kxsh_above 3, which says that there is no such descriptor
 //	console 3 | console 9    _kxsh_console from 3 | _kxsh_console to 9: each knows what its neighbour is (pipeline.go)
 //
 // The calls are served by the handlers in handlers.go. _kxsh_check runs pending traps and leaves $?
@@ -36,6 +37,7 @@ const (
 
 	callConsole = "_kxsh_console"
 	callShift   = "_kxsh_shift"
+	callAbove   = "_kxsh_above"
 
 	varJob  = "_kxsh_job"
 	varLast = "_kxsh_last"

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,15 +52,15 @@ func xlList(t testing.TB) map[string]string {
 	return names
 }
 
-// blankName is that of a domain that waits in a pool.
-const blankName = "kxsh-blank"
+// Names of domains that are no pVMs: one that waits in a pool, one that holds a library's pages, and one that holds a family's.
+const blankName, libraryName, familyName = "kxsh-blank", "kxsh-library", "kxsh-family"
 
 // ourEntries is what xenstore has of pVMs, and of domains that others made.
 func ourEntries(t testing.TB) string {
 	t.Helper()
 	text := ""
 	for _, block := range entries(t) {
-		if !strings.Contains(block, `name = "`+blankName+`"`) {
+		if !regexp.MustCompile(`name = "(` + blankName + `|` + libraryName + `|` + familyName + `)"`).MatchString(block) {
 			text += block
 		}
 	}
@@ -209,6 +210,31 @@ func TestXLBlanks(t *testing.T) {
 		t.Fatal(err)
 	}
 	none()
+}
+
+// xl shows what holds pages of pVMs by what it is, also after an engine was killed, until it ends.
+func TestXLHolders(t *testing.T) {
+	needXL(t)
+	h := newHome(t)
+	h.noPool(t)
+	lua := strings.TrimSpace(h.output(t, "-c", "run -d --name lua $PORTS/lua/lua.kx -e 'while true do end'; msgget -c 5 >/dev/null"))
+	named := func() {
+		t.Helper()
+		await(t, "three domains by name", func() (bool, string) {
+			l := xlList(t)
+			names := slices.Sorted(maps.Values(l))
+			return slices.Equal(names, []string{"Domain-0", familyName, libraryName, "lua"}) && len(entries(t)) == 6, fmt.Sprint(l)
+		})
+	}
+	named()
+	h.killEngine(t)
+	h.noPool(t)
+	named()
+	h.output(t, "-c", "kill -9 lua; wait "+lua+" || true")
+	if err := shutdown(h.socket()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "nothing in xenstore", func() (bool, string) { e := strings.Join(entries(t), ""); return e == "", e })
 }
 
 // What xl does to a pVM is in the table and in the events.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -19,7 +20,8 @@ const (
 
 var errExists = errors.New("cannot overwrite existing file: >| does, or set +C")
 
-// redirections marks what is to be replaced whatever set -C says, and leaves out that a descriptor is to be closed which cannot be open.
+// redirections marks what is to be replaced whatever set -C says, leaves out that a descriptor is to be closed which cannot be open, and has
+// refused what needs another one than 0, 1 and 2.
 func (w *rewriter) redirections(st *syntax.Stmt) {
 	if st.Cmd != nil {
 		st.Redirs = slices.DeleteFunc(st.Redirs, func(r *syntax.Redirect) bool {
@@ -29,12 +31,30 @@ func (w *rewriter) redirections(st *syntax.Stmt) {
 		})
 	}
 	for _, r := range st.Redirs {
+		if fd := above(r); fd != "" {
+			*st = syntax.Stmt{Position: st.Position, Negated: st.Negated, Background: st.Background, Cmd: callStmt(callAbove, quoted(fd)).Cmd}
+			w.changed = true
+			return
+		}
 		if r.Op == syntax.RdrClob {
 			r.Op = syntax.RdrOut
 			r.Word.Parts = append(r.Word.Parts, &syntax.Lit{Value: clobberMark})
 			w.changed = true
 		}
 	}
+}
+
+// above is the descriptor other than 0, 1 and 2 that a redirection makes or copies, or "".
+func above(r *syntax.Redirect) string {
+	if r.N != nil && !slices.Contains([]string{"0", "1", "2"}, r.N.Value) {
+		return r.N.Value
+	}
+	if r.Op == syntax.DplOut || r.Op == syntax.DplIn {
+		if n, err := strconv.Atoi(r.Word.Lit()); err == nil && n > 2 {
+			return strconv.Itoa(n)
+		}
+	}
+	return ""
 }
 
 // setArgs takes -C and -o noclobber out of the arguments of set.
