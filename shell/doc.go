@@ -15,7 +15,7 @@
 //   - The last command of a pipe runs in the shell itself, as under ksh: exit there ends the script, and what it sets stays.
 //   - A division by 0 in $((…)) ends the script, as under dash; bash goes on with the next line. Other errors there (2 ** -1) end nothing.
 //   - $- is empty, and set -o does not tell of noclobber. ulimit only shows: a limit would be that of all subshells. pushd and popd take no +N.
-//   - A comment that ends in a backslash goes on with the next line.
+//   - Where a comment behind a command ends in a backslash, the next line is more of the command.
 //   - No fc, !!, read -n, declare -i, FUNCNAME or extended patterns in ${x%…}; an assignment to a readonly variable does not end a script.
 //   - A statement that Ctrl-Z has stopped goes on as in a subshell: what it sets, the session does not see. What a command of ours has asked the
 //     engine for goes on meanwhile; it says nothing, and takes no key.
