@@ -18,6 +18,8 @@ import (
 //	shift 2      _kxsh_shift "$#" 2: shift of more than there is fails
 //	$((a / b))   $((a / (_kxsh_by = b, _kxsh_by ? _kxsh_by : ${_kxsh_arithmetic?…}))): a divisor of 0 ends the line
 //	let "x += 1" let x+=1
+//	((a[i]++))   { a[i]=$((a[i]+1)); ((a[i]-1)); }
+//	for ((…))    with : at the end of what is done, for else a failure there would end it
 //	>| file      >file with a mark behind its name, which openHandler takes off (redirect.go)
 //	2>&1 3>&-    2>&1: nothing is open there
 //	cmd 3>file   _kxsh_above 3, which says that there is no such descriptor
@@ -114,6 +116,7 @@ func (w *rewriter) visit(n syntax.Node) bool {
 	switch n := n.(type) {
 	case *syntax.Stmt:
 		w.redirections(n)
+		w.element(n)
 		if n.Background && n.Cmd != nil && !w.made[n] {
 			w.background(n)
 		}
@@ -133,10 +136,15 @@ func (w *rewriter) visit(n syntax.Node) bool {
 		w.unquote(n.Exprs)
 	case *syntax.ArithmExp:
 		w.divisors(n.X)
+	case *syntax.UnaryArithm, *syntax.BinaryArithm:
+		w.assignments(n)
 	case *syntax.WhileClause:
 		n.Do = w.loop(n.Do)
 	case *syntax.ForClause:
 		n.Do = w.loop(n.Do)
+		if _, ok := n.Loop.(*syntax.CStyleLoop); ok {
+			n.Do, w.changed = append(n.Do, callStmt(":")), true
+		}
 	case *syntax.Subshell:
 		n.Stmts = w.subshell(n.Stmts)
 	case *syntax.CmdSubst:
