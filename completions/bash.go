@@ -74,7 +74,7 @@ func mark(yes bool) string {
 // kindWord is a kind as the scripts have it.
 func kindWord(v value) string {
 	switch v.kind {
-	case shell.PVM:
+	case shell.PVM, shell.PVMOrJob:
 		return "pvm"
 	case shell.PVMName:
 		return "name"

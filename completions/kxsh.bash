@@ -45,11 +45,11 @@ _kxsh_command() {
 		words='' ;;
 	'fg')
 		flags='--help'
-		kind=pvm once= leading= raw=
+		kind=none once= leading= raw=
 		words='' ;;
 	'bg')
 		flags='--help'
-		kind=pvm once= leading= raw=
+		kind=none once= leading= raw=
 		words='' ;;
 	'console')
 		flags='-r --read-only --help'

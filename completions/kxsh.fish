@@ -181,7 +181,7 @@ complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v 
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l root -r -F -d 'root file system: a tar archive or a folder'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l net -r -f -d 'its network, NET: none, user or bridge=NAME (default none)'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l ip -r -f -d 'its address at a bridge, ADDR/LEN[,GATEWAY] (default: what DHCP says)'
-complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -s p -l publish -r -f -d 'give it a port of the host, [ADDR:]HOST:PORT[/udp]: PORTS'
+complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -s p -l publish -r -f -d 'give it a port of the host: PORTS, [ADDR:]HOST:PORT[/udp]'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l recycle -d 'run an application, a shared library, in a domain that has booted already'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l lib-path -r -F -d 'a folder, DIR, in which to look for shared libraries before the image\'s own'
 complete -c kxsh -n '__kxsh_first_of run --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --lib-path --key --require' -l key -r -F -d 'the public key FILE that it must be signed with, instead of those in the trust store'
@@ -316,11 +316,9 @@ complete -c kxsh -n '__kxsh_in wait' -f -k -a '(__kxsh_pvms)'
 
 # fg
 complete -c kxsh -n '__kxsh_in fg' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_in fg' -f -k -a '(__kxsh_pvms)'
 
 # bg
 complete -c kxsh -n '__kxsh_in bg' -l help -d 'explain the command'
-complete -c kxsh -n '__kxsh_in bg' -f -k -a '(__kxsh_pvms)'
 
 # console
 complete -c kxsh -n '__kxsh_in console' -s r -l read-only -d 'watch only'

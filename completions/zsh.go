@@ -95,7 +95,7 @@ func (c *command) zshFlags(b *strings.Builder) {
 // zshWhat names a value above the list of what it may be.
 func zshWhat(v value, other string) string {
 	switch v.kind {
-	case shell.PVM:
+	case shell.PVM, shell.PVMOrJob:
 		return "pVM"
 	case shell.PVMName:
 		return "name"

@@ -24,7 +24,8 @@ func init() {
 		"kill": (*execution).inTable, "wait": (*execution).inTable, "help": (*execution).help,
 		"jobs": (*execution).jobs, "disown": (*execution).disown, "trap": (*execution).trapBuiltin,
 		"command": (*execution).commandBuiltin, "type": (*execution).typeBuiltin,
-		"read": (*execution).read, "umask": (*execution).umask, "history": (*execution).history,
+		"read": (*execution).read, "umask": (*execution).umask, "ulimit": (*execution).ulimit, "history": (*execution).history,
+		"pushd": (*execution).pushd, "popd": (*execution).popd, "dirs": (*execution).dirs,
 		"fg": (*execution).inTable, "bg": (*execution).inTable, "suspend": (*execution).noJobControl,
 	}
 }
@@ -113,8 +114,23 @@ func (x *execution) pwd() error {
 // inTable runs the command of the table.
 func (x *execution) inTable() error { return x.command(x.shell.table[x.args[0]]) }
 
+// helpOurs is about those of ours of which the interpreter would say that they are not there.
+var helpOurs = map[string]string{
+	"disown":  "disown [JOB…]\n    Take jobs off the list, the current one if none is named; they go on.\n",
+	"history": "history [N]\n    List the lines typed so far, or the last N.\n",
+	"jobs":    "jobs [-l] [-p]\n    List the jobs of this session; -l also their process IDs, -p only those.\n",
+	"dirs":    "dirs [-c | -l -p]\n    List the stack of folders; -c empties it, -l writes out the home folder, -p has a line for each.\n",
+	"popd":    "popd\n    Go back to the folder below on the stack.\n",
+	"pushd":   "pushd [DIR]\n    Go to DIR, and keep the present folder on the stack; without DIR, exchange the two uppermost.\n",
+	"suspend": "suspend\n    Refused: Ctrl-Z stops what is in the foreground, or, where nothing is, is ignored.\n",
+	"ulimit":  "ulimit [-HS] [-a | -cdefilmnqrstuvxR]\n    Show the limits that programs of the host are started with. A pVM's are limit's.\n",
+}
+
 // help knows the shell's own builtins too.
 func (x *execution) help() error {
+	if len(x.args) == 2 && helpOurs[x.args[1]] != "" {
+		return x.write(x.args[1] + ": " + helpOurs[x.args[1]])
+	}
 	if len(x.args) == 2 && !x.shell.Has(x.args[1]) && interp.IsBuiltin(x.args[1]) {
 		return x.builtin(x.args...)
 	}
@@ -329,7 +345,7 @@ func (x *execution) noJobControl() error {
 // builtinNames are the shell's own commands, for completion.
 func builtinNames() []string {
 	names := []string{"alias", "break", "cd", "continue", "declare", "eval", "exec", "exit", "export", "false", "getopts",
-		"let", "local", "mapfile", "popd", "pushd", "readonly", "return", "set", "shift", "shopt", "source", "test", "true", "unalias", "unset"}
+		"let", "local", "mapfile", "readonly", "return", "set", "shift", "shopt", "source", "test", "true", "unalias", "unset"}
 	for name := range ours {
 		names = append(names, name)
 	}

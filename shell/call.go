@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -184,10 +186,20 @@ func (c *Call) parse(args []string) error {
 			c.shell.helpOn(c.Stdout, c.cmd, styleFor(c.Stdout, c.shell.cfg.Color))
 			return Status(0)
 		}
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && c.shell.isGlobal(unknown.GetSpecifiedName()) {
+			return usagef("--%s: goes before the command: kxsh --%[1]s … %s", unknown.GetSpecifiedName(), c.Name)
+		}
 		return FlagError(c.Flags, err)
 	}
 	c.Args = c.Flags.Args()
 	return nil
+}
+
+// isGlobal tells whether a flag is kxsh's own: a setting, and not one that a command has a flag for.
+func (s *Shell) isGlobal(name string) bool {
+	return slices.ContainsFunc(s.cfg.Settings, func(s Setting) bool { return s.Key == name }) &&
+		!slices.ContainsFunc(s.order, func(c *Command) bool { return c.flagSet().Lookup(name) != nil })
 }
 
 // FlagError words what Parse of f said is wrong with a flag.
@@ -250,7 +262,7 @@ func (c *Call) warnf(format string, a ...any) {
 // want refuses a wrong number of arguments; max < 0: any number.
 func (c *Call) want(min, max int) error {
 	if n := len(c.Args); n < min || max >= 0 && n > max {
-		return usagef("usage: %s %s", c.Name, c.cmd.Synopsis)
+		return usagef("usage: %s", strings.TrimSpace(c.Name+" "+c.cmd.Synopsis))
 	}
 	return nil
 }

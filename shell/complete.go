@@ -164,6 +164,10 @@ func (s *Shell) kind(cmd *Command, kind Kind, cur string) []string {
 		return s.pvms(cur, true)
 	case PVMName:
 		return s.pvms(cur, false)
+	case Job:
+		return s.jobIDs()
+	case PVMOrJob:
+		return append(s.pvms(cur, true), s.jobIDs()...)
 	case PVMOrFile:
 		if strings.Contains(cur, "/") {
 			return files(cur, isImage)
@@ -213,6 +217,16 @@ func (s *Shell) pvms(cur string, pids bool) []string {
 		}
 		if p.Name != "" && printable(p.Name) == p.Name {
 			out = append(out, p.Name+" ")
+		}
+	}
+	return out
+}
+
+// jobIDs lists the jobs that go on or are stopped.
+func (s *Shell) jobIDs() (out []string) {
+	for _, j := range s.jobList() {
+		if j.alive() {
+			out = append(out, "%"+strconv.Itoa(j.id)+" ")
 		}
 	}
 	return out

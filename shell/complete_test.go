@@ -17,3 +17,19 @@ func TestChoices(t *testing.T) {
 		}
 	}
 }
+
+// fg and bg are offered jobs, kill and wait those too.
+func TestCompleteJobs(t *testing.T) {
+	s := New(Config{})
+	first := s.startJob(s.main, "sleep 8", false)
+	s.startJob(s.main, "sleep 9", false)
+	first.finish(0)
+	for _, args := range [][]string{{"fg"}, {"bg"}, {"kill", "-9"}, {"wait"}} {
+		if got := s.Candidates(args, "%"); !slices.Equal(got, []string{"%2 "}) {
+			t.Errorf("%q: %q", args, got)
+		}
+	}
+	if got := s.Candidates([]string{"limit"}, "%"); len(got) != 0 {
+		t.Errorf("limit: %q", got)
+	}
+}

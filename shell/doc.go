@@ -11,9 +11,13 @@
 //
 // # Limits
 //
-//   - No coproc, read -t, wait -n, PIPESTATUS, or file descriptors above 2.
+//   - No coproc, read -t, wait -n, PIPESTATUS, or file descriptors above 2; to close one of those does nothing.
 //   - The last command of a pipe runs in the shell itself, as under ksh: exit there ends the script, and what it sets stays.
-//   - shift of more than there is takes all there is and gives 0, and a wrong arithmetic expression does not end the line.
+//   - A division by 0 in $((…)) ends the script, as under dash; bash goes on with the next line. Other errors there (2 ** -1) end nothing.
+//   - An element of an array is assigned to by ((a[i]++)) alone, not inside of another expression. The status of for ((…)) is 0.
+//   - $- is empty, and set -o does not tell of noclobber. ulimit only shows: a limit would be that of all subshells. pushd and popd take no +N.
+//   - Where a comment behind a command ends in a backslash, the next line is more of the command.
+//   - No fc, !!, read -n, declare -i, FUNCNAME or extended patterns in ${x%…}; an assignment to a readonly variable does not end a script.
 //   - A statement that Ctrl-Z has stopped goes on as in a subshell: what it sets, the session does not see. What a command of ours has asked the
 //     engine for goes on meanwhile; it says nothing, and takes no key.
 //   - $! of a job that is not one run command is a number above 4194304, which is neither a Linux PID

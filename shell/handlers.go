@@ -55,6 +55,12 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 		if len(args) > 1 && ours[args[1]] != nil {
 			return append([]string{prefix + args[1]}, args[2:]...), nil
 		}
+	case callShift:
+		return s.shiftArgs(args), nil
+	case "set":
+		if !s.declared("set") {
+			return setArgs(args), nil
+		}
 	case "unset":
 		s.unsetFuncs(args[1:])
 	case "alias", "unalias":
@@ -110,6 +116,23 @@ func (s *Shell) declared(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.funcs[name]
+}
+
+// shiftArgs has shift fail that would take more than there is: args[1] says how much that is.
+func (s *Shell) shiftArgs(args []string) []string {
+	shift := append([]string{"shift"}, args[2:]...)
+	if n := 1; !s.declared("shift") && len(shift) <= 2 {
+		if len(shift) == 2 {
+			var err error
+			if n, err = strconv.Atoi(shift[1]); err != nil {
+				return shift // the interpreter says what is wrong
+			}
+		}
+		if have, _ := strconv.Atoi(args[1]); n < 0 || n > have {
+			return []string{callKeep, "1"}
+		}
+	}
+	return shift
 }
 
 // unsetFuncs follows unset -f.
@@ -267,6 +290,9 @@ func (x *execution) internal() error {
 		}
 		code, _ := strconv.Atoi(n)
 		return x.status(code)
+	case callAbove:
+		fmt.Fprintf(x.hc.Stderr, "kxsh: %s: this shell has the descriptors 0, 1 and 2: name the file where it is read or written, or leave the line to sh -c\n", x.args[1])
+		return interp.ExitStatus(1)
 	case callConsole:
 		x.sides, x.args = x.args[1], append([]string{"console"}, x.args[2:]...)
 		x.job.name(0)
@@ -304,7 +330,7 @@ func exported(env expand.Environ) []string {
 // sourcePrefix starts the made-up path under which openHandler serves a rewritten file.
 const sourcePrefix = "/\x01kxsh/"
 
-// sourceArgs makes source read the file rewritten, if that makes a difference.
+// sourceArgs makes source read the file rewritten, if that makes a difference. What is no regular file, as a pipe of <(…), is read once.
 func (s *Shell) sourceArgs(hc interp.HandlerContext, args []string) []string {
 	if len(args) < 2 || s.declared(args[0]) {
 		return args
@@ -318,12 +344,21 @@ func (s *Shell) sourceArgs(hc interp.HandlerContext, args []string) []string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(hc.Dir, path)
 	}
-	data, err := os.ReadFile(path)
+	var data []byte
+	var err error
+	if path == "/dev/stdin" && hc.Stdin != nil { // the command's, which need not be the process's
+		data, err = io.ReadAll(hc.Stdin)
+	} else {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return args
 	}
 	text, err := s.rewriteText(string(data))
-	if err != nil || text == string(data) {
+	if err != nil {
+		text = string(data) // the interpreter says what is wrong
+	}
+	if fi, err := os.Stat(path); text == string(data) && err == nil && fi.Mode().IsRegular() && path != "/dev/stdin" {
 		return args
 	}
 	s.mu.Lock()
@@ -354,10 +389,19 @@ func (s *Shell) openHandler(ctx context.Context, path string, flag int, perm os.
 		delete(s.sources, path)
 		return &memoryFile{strings.NewReader(text)}, nil
 	}
-	f, err := interp.DefaultOpenHandler()(ctx, path, flag, perm)
+	hc := interp.HandlerCtx(ctx)
+	path, replace := strings.CutSuffix(path, clobberMark)
+	open := func(flag int) (io.ReadWriteCloser, error) { return interp.DefaultOpenHandler()(ctx, path, flag, perm) }
+	var f io.ReadWriteCloser
+	var err error
+	if flag&(os.O_CREATE|os.O_TRUNC) == os.O_CREATE|os.O_TRUNC && !replace && hc.Env.Get(varNoclobber).String() != "" {
+		f, err = openNew(path, open, flag)
+	} else {
+		f, err = open(flag)
+	}
 	if err != nil {
 		if pe, ok := err.(*os.PathError); ok {
-			return nil, &os.PathError{Op: "kxsh", Path: path, Err: pe.Err}
+			return nil, &os.PathError{Op: "kxsh:", Path: path, Err: pe.Err}
 		}
 	}
 	return f, err

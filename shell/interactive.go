@@ -192,7 +192,7 @@ func (s *Shell) readProgram(ed editor) ([]*syntax.Stmt, error) {
 		}
 		text += line + "\n"
 		f, err := syntax.NewParser().Parse(strings.NewReader(text), "")
-		if err != nil && syntax.IsIncomplete(err) {
+		if err != nil && syntax.IsIncomplete(err) || err == nil && goesOn(text) {
 			continue
 		}
 		if entry := historyLine(text); entry != "" {
@@ -203,6 +203,24 @@ func (s *Shell) readProgram(ed editor) ([]*syntax.Stmt, error) {
 		}
 		return f.Stmts, nil
 	}
+}
+
+// goesOn tells whether the last line of a program ends in a backslash that makes one line of it and the next.
+func goesOn(text string) bool {
+	text = strings.TrimSuffix(text, "\n")
+	if n := len(text) - len(strings.TrimRight(text, `\`)); n%2 == 0 {
+		return false
+	}
+	f, err := syntax.NewParser(syntax.KeepComments(true)).Parse(strings.NewReader(text), "")
+	comment := false
+	if err == nil {
+		syntax.Walk(f, func(n syntax.Node) bool {
+			c, ok := n.(*syntax.Comment)
+			comment = comment || ok && int(c.End().Offset()) >= len(text)
+			return true
+		})
+	}
+	return !comment
 }
 
 // countInterval is how often the number of pVMs in the prompt is refreshed.

@@ -37,7 +37,7 @@ as it was before the statement. A job that began with & reads
 no terminal, but gets its keys: fg waits for it. The exit status is the job's, 148 when it has been stopped again.
 %JOB is %N, %+ for the newest, %- for the one before it, or %TEXT for the one whose line begins so.`,
 	Examples: []string{"fg", "fg %2"},
-	Args:     PVM,
+	Args:     Job,
 	Run:      fg,
 }
 
@@ -47,7 +47,7 @@ var bgCommand = Command{
 	Short:    "let a stopped job go on, in the background",
 	Long:     "Without an argument: the one that stopped last. What it writes still comes here; fg gives it the terminal.",
 	Examples: []string{"bg", "bg %2"},
-	Args:     PVM,
+	Args:     Job,
 	Run:      bg,
 }
 

@@ -218,6 +218,10 @@ func TestErrorsAtThePrompt(t *testing.T) {
 	s.expect("status 1\r\n")
 	s.line("echo ${nope?is not set}")
 	s.expect("is not set\r\n")
+	s.line("echo $((1 / 0)); echo not reached")
+	s.expect("division by 0\r\n")
+	s.line("echo status $?")
+	s.expect("status 1\r\n")
 	s.line("set -e; (exit 4)")
 	s.leaves(4)
 }

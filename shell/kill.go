@@ -31,7 +31,7 @@ var killCommand = Command{
 		f.BoolP("list", "l", false, "list the signals, or turn names into numbers and back")
 	},
 	FlagArgs: map[string]Kind{"signal": Signal},
-	Args:     PVM,
+	Args:     PVMOrJob,
 	Prepare:  prepareSignal("l"),
 	Run:      kill,
 }
@@ -213,7 +213,7 @@ var waitCommand = Command{
 		"pVM waited for (127: there is none such); without arguments and without pVMs it is 0.\n" +
 		"A job that is stopped is not waited for: that is said, and its status is 148.",
 	Examples: []string{"p=$(run -d x.kx); wait $p; echo $?", "run x.kx & wait $!"},
-	Args:     PVM,
+	Args:     PVMOrJob,
 	Run:      wait,
 }
 

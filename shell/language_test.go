@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,31 @@ E`, "here 3\nno $x\n", 0},
 	{`if`, "", 2},
 	{`diff <(echo a) <(echo a) && echo same`, "same\n", 0},
 	{`x=5; ((x++)); let x+=2; echo $((x * 2))`, "16\n", 0},
+	{`shift 1; echo $? $1; shift 5; echo $? $#; shift; shift; echo $?; set -- a b; shift 2; echo $? $#; shift 0; echo $?; shift -1 2>/dev/null; echo $?`, "0 two\n1 1\n1\n0 0\n0\n1\n", 0},
+	{`f() { shift 2 || echo only $#; shift; echo $#; }; f a; echo $#; while [ $# -gt 0 ]; do echo $1; shift; done`, "only 1\n0\n2\none\ntwo\n", 0},
+	{`echo a $((1/0)); echo not reached`, "", 1},
+	{`x=$((5 % 0)); echo not reached`, "", 1},
+	{`(echo $((1/0)); echo not reached); echo $?; y=$(echo $((1 / (2 - 2)))); echo $? "[$y]"`, "1\n1 []\n", 0},
+	{`((1/0)); echo $?; i=6; ((i /= 0)); echo $? $i; let 1%0; echo $?`, "1\n1 6\n1\n", 0},
+	{`i=7 n=2; echo $((i / n)) $((i % n * 3)) $((100 / n / (n + 3) / n)) $((i /= n++)) $n $((i %= n-1)) $((-7 / n)) $((0 ? 1 / 0 : 4))`, "3 3 5 3 3 1 -2 4\n", 0},
+	{`set -C; echo a >f; echo b >f; echo $?; cat f; echo c >|f; cat f; echo d &>f; echo $?; echo e >>f; cat f; echo n >/dev/null; echo $?`,
+		"1\na\nc\n1\nc\ne\n0\n", 0},
+	{`set -Ceu; echo a >f; set +Cu; echo "b$none" >f; cat f; set -C -- p q; echo $1 $2; echo c >f || echo kept; (set +C; echo d >f); cat f; echo c 2>|f; cat f`,
+		"b\np q\nkept\nd\nc\n", 0},
+	{`set -euo noclobber -o pipefail; >f; eval '>f' || echo kept; f() { echo x >f; }; f || cat f; set +o noclobber; f; cat f; ln -s none to; set -C; echo y >to || echo no`,
+		"kept\nx\nno\n", 0},
+	{`echo a 2>&1 3>&- 4<&-; exec 5>&-; ls nosuch 2>&1 3>&- | wc -l | tr -d ' '`, "a\n1\n", 0},
+	{`y=4; let "x = $y * 2"; echo $x; let 'x += 1' "y=x-1"; echo $x $y; let "x == 9" && echo nine; let "0"; echo $?; f() { let "n = n + 1"; }; f; f; echo $n`,
+		"8\n9 8\nnine\n1\n2\n", 0},
+	{`for ((i = 0; i < 3; i++)); do ((n++)); done; echo $n; for ((i = 3; i--;)); do [ $i = 1 ] && continue; false; done; echo $i; eval 'for ((i = 0; i < 2; i++)); do false; done; echo $i'`, "3\n-1\n2\n", 0},
+	{`a=(1 2); ((a[1]++)); echo $? ${a[1]}; ((--a[0])); echo $? ${a[0]}; ((a[2] = a[1] * 2)) && echo ${a[2]}; i=1; ((a[i+1] /= 4)); echo ${a[@]}; ((a[0]++)); echo $? ${a[0]}; let "a[0]<<=2"; echo ${a[0]}`,
+		"0 3\n1 0\n6\n0 3 1\n1 1\n4\n", 0},
+	{`declare -A c; for w in x y x z x; do ((c[$w]++)); done; echo ${c[x]} ${c[y]}; f() { local -a b; ((b[0] += 7)); echo ${b[0]}; }; f; if ((c[x] == 3)); then echo three; fi`, "3 1\n7\nthree\n", 0},
+	{`. <(echo 'echo hi $1') x; . /dev/stdin <<<'echo a'; echo 'echo b' | . /dev/stdin; . <(echo 'echo c & wait $!'); . /dev/null; echo $?`, "hi x\na\nb\nc\n0\n", 0},
+	{`HOME=/usr/bin; cd /usr; pushd /; pushd ~; dirs -p; pushd; popd; popd; pwd; popd 2>/dev/null; echo $?; pushd 2>/dev/null; echo $?`,
+		"/ /usr\n~ / /usr\n~\n/\n/usr\n/ ~ /usr\n~ /usr\n/usr\n/usr\n1\n1\n", 0},
+	{`cd /; f() { pushd "$1" >/dev/null && pwd; popd >/dev/null; }; f /usr; pwd; cd /usr; (pushd / >/dev/null; dirs); dirs -l; pushd /nosuch 2>/dev/null; echo $?; dirs; cd /bin; pushd / >/dev/null; dirs -c; dirs`,
+		"/usr\n/\n/ /usr\n/usr\n1\n/usr\n/\n", 0},
 	{`while getopts ab: o -a -b val; do echo $o $OPTARG; done`, "a\nb val\n", 0},
 }
 
@@ -209,6 +235,55 @@ func TestLanguage(t *testing.T) {
 				t.Errorf("got %q, %d; want %q, %d\n%s", got.out, got.status, want.out, want.status, got.err)
 			}
 		})
+	}
+}
+
+// What needs another descriptor than the three that there are is refused before anything of it is done, and the script goes on.
+func TestDescriptorsAbove(t *testing.T) {
+	for script, fd := range map[string]string{
+		"exec 3>made": "3", "echo a 4>made >also": "4", "while read x; do :; done 3</dev/null": "3", "echo a >&5": "5", "read x <&6": "6", "exec {fd}>made": "{fd}",
+		"eval 'echo a 3>made'": "3", "x=$(echo a 7>made)": "7",
+	} {
+		dir := t.TempDir()
+		got := outcome(t, kxsh(dir, "-c", script+"; echo $?; ls"), "")
+		want := "kxsh: " + fd + ": this shell has the descriptors 0, 1 and 2: name the file where it is read or written, or leave the line to sh -c\n"
+		if got.out != "1\n" || got.err != want {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
+// ulimit says of programs of the host what bash does, but for the size of pipes, which is no limit.
+func TestUlimit(t *testing.T) {
+	for _, script := range []string{"ulimit -a", "ulimit -Ha", "ulimit", "ulimit -n", "ulimit -Hn", "ulimit -H -c -n", "ulimit -n -c; ulimit -S -s; ulimit -v"} {
+		text := "exec " + os.Args[0] + " -c '" + script + "'"
+		bash, err := exec.Command("bash", "-c", "ulimit -Sn 99; ulimit -c 1; "+script).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := regexp.MustCompile(`(?m)^pipe size.*\n`).ReplaceAllString(string(bash), "")
+		cmd := kxsh(t.TempDir(), "-c", script)
+		cmd.Path, cmd.Args = "/bin/bash", []string{"bash", "-c", "ulimit -Sn 99; ulimit -c 1; " + text}
+		if got := outcome(t, cmd, ""); got.out != want || got.status != 0 {
+			t.Errorf("%s: %d, %s\n%swant\n%s", script, got.status, got.err, got.out, want)
+		}
+	}
+	for script, want := range map[string]string{
+		"ulimit -n 64": "ulimit: 64: kxsh sets no limits of its own: sh -c 'ulimit … && exec PROGRAM' does for a program of the host, limit and run -m for a pVM\n",
+		"ulimit -Z":    "ulimit: -Z: no such limit; ulimit -a lists them\n",
+	} {
+		if got := outcome(t, kxsh(t.TempDir(), "-c", script), ""); got.err != want || got.status == 0 || got.out != "" {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
+// help knows what is done here and not by the interpreter.
+func TestHelpBuiltins(t *testing.T) {
+	for name := range ours {
+		if got := outcome(t, kxsh(t.TempDir(), "-c", "help "+name), ""); got.status != 0 || !strings.Contains(got.out, name) || strings.Contains(got.out, "not implemented") {
+			t.Errorf("help %s: %d\n%s%s", name, got.status, got.out, got.err)
+		}
 	}
 }
 

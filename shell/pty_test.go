@@ -178,6 +178,11 @@ func TestTyping(t *testing.T) {
 	s.send("echo n$i\rdone\r")
 	s.expect("n1\r\nn2\r\n")
 	s.expect("> $")
+	s.send("echo a \\\r")
+	s.expect(`\n\r> $`)
+	s.send("b\\\\ # \\\r") // an escaped backslash, and one in a comment
+	s.expect(`\na b\\\r\n`)
+	s.expect("> $")
 	s.send("half a line\x03")
 	s.line("echo $?")
 	s.expect("130\r\n")

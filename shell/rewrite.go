@@ -15,6 +15,14 @@ import (
 //	kill web*    kill web\*: the glob is over names of pVMs
 //	while c; do  while c; do _kxsh_check && :;
 //	( trap … )   ( _kxsh_sub; trap …; _kxsh_leave )
+//	shift 2      _kxsh_shift "$#" 2: shift of more than there is fails
+//	$((a / b))   $((a / (_kxsh_by = b, _kxsh_by ? _kxsh_by : ${_kxsh_arithmetic?…}))): a divisor of 0 ends the line
+//	let "x += 1" let x+=1
+//	((a[i]++))   { a[i]=$((a[i]+1)); ((a[i]-1)); }
+//	for ((…))    with : at the end of what is done, for else a failure there would end it
+//	>| file      >file with a mark behind its name, which openHandler takes off (redirect.go)
+//	2>&1 3>&-    2>&1: nothing is open there
+//	cmd 3>file   _kxsh_above 3, which says that there is no such descriptor
 //	console 3 | console 9    _kxsh_console from 3 | _kxsh_console to 9: each knows what its neighbour is (pipeline.go)
 //
 // The calls are served by the handlers in handlers.go. _kxsh_check runs pending traps and leaves $?
@@ -30,11 +38,16 @@ const (
 	callDie   = "_kxsh_die"
 
 	callConsole = "_kxsh_console"
+	callShift   = "_kxsh_shift"
+	callAbove   = "_kxsh_above"
 
 	varJob  = "_kxsh_job"
 	varLast = "_kxsh_last"
 	varPID  = "_kxsh_pid"
 	varZero = "_kxsh_0"
+
+	varDivisor    = "_kxsh_by"
+	varArithmetic = "_kxsh_arithmetic" // never set
 )
 
 // rewriter rewrites one program.
@@ -102,6 +115,8 @@ func isCall(c *syntax.CallExpr, name string) bool {
 func (w *rewriter) visit(n syntax.Node) bool {
 	switch n := n.(type) {
 	case *syntax.Stmt:
+		w.redirections(n)
+		w.element(n)
 		if n.Background && n.Cmd != nil && !w.made[n] {
 			w.background(n)
 		}
@@ -113,10 +128,23 @@ func (w *rewriter) visit(n syntax.Node) bool {
 		}
 	case *syntax.CallExpr:
 		w.escapeGlobs(n)
+		if len(n.Args) > 0 && n.Args[0].Lit() == "shift" {
+			n.Args = append([]*syntax.Word{literal(callShift), variable("#")}, n.Args[1:]...)
+			w.changed = true
+		}
+	case *syntax.LetClause:
+		w.unquote(n.Exprs)
+	case *syntax.ArithmExp:
+		w.divisors(n.X)
+	case *syntax.UnaryArithm, *syntax.BinaryArithm:
+		w.assignments(n)
 	case *syntax.WhileClause:
 		n.Do = w.loop(n.Do)
 	case *syntax.ForClause:
 		n.Do = w.loop(n.Do)
+		if _, ok := n.Loop.(*syntax.CStyleLoop); ok {
+			n.Do, w.changed = append(n.Do, callStmt(":")), true
+		}
 	case *syntax.Subshell:
 		n.Stmts = w.subshell(n.Stmts)
 	case *syntax.CmdSubst:
@@ -242,7 +270,7 @@ func (w *rewriter) escapeGlobs(c *syntax.CallExpr) {
 		return
 	}
 	cmd := w.s.table[c.Args[0].Lit()]
-	if cmd == nil || cmd.Args != PVM {
+	if cmd == nil || cmd.Args != PVM && cmd.Args != PVMOrJob && cmd.Args != Job {
 		return
 	}
 	for _, arg := range c.Args[1:] {

@@ -64,7 +64,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.String("root", "", "root file system: a tar archive or a folder")
 		f.String("net", "", "its network, `NET`: none, user or bridge=NAME (default none)")
 		f.String("ip", "", "its address at a bridge, `ADDR/LEN[,GATEWAY]` (default: what DHCP says)")
-		f.StringArrayP("publish", "p", nil, "give it a port of the host, [ADDR:]HOST:PORT[/udp]: `PORTS`")
+		f.StringArrayP("publish", "p", nil, "give it a port of the host: `PORTS`, [ADDR:]HOST:PORT[/udp]")
 		f.Bool("recycle", false, "run an application, a shared library, in a domain that has booted already")
 		libPathFlag(f)
 		f.String("key", "", keyUsage)

@@ -123,7 +123,7 @@ func TestJobControlInside(t *testing.T) {
 		s.line("fg; echo status $?")
 		s.expect(`tick \d+\r\n`)
 		s.send("\x03")
-		s.expect(`\^C(\r\n)?(tick \d+\r\n)*status 130\r\n`)
+		s.expect(`\^C(\r\n|tick \d+\r\n)*status 130\r\n`)
 		s.line(line)
 		s.expect(`tick \d+\r\n`)
 		s.send("\x03")

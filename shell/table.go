@@ -11,6 +11,8 @@ const (
 	PVMName        // a name
 	Image          // a pVM image
 	PVMOrFile      // a PID or an image
+	PVMOrJob       // a PID or a job of the session
+	Job            // a job of the session
 	Signal         // a signal's name
 	File
 	Dir

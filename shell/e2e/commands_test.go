@@ -58,6 +58,12 @@ func TestHelp(t *testing.T) {
 			t.Errorf("kxsh %s --no-such-flag: status %d\n%s%s", m[1], code, out, errs)
 		}
 	}
+	if out, errs, code := h.run(t, "ps", "--state", "x"); code != 2 || out != "" || errs != "ps: --state: goes before the command: kxsh --state … ps; see: help ps\n" {
+		t.Errorf("%d %q %q", code, out, errs)
+	}
+	if _, errs, code := h.run(t, "ps", "--theme", "x"); code != 2 || errs != "ps: --theme: no such flag; see: help ps\n" {
+		t.Errorf("%d %q", code, errs)
+	}
 	if out, errs, code := h.run(t, "--stat", "x", "ps"); code != 2 || out != "" || errs != "kxsh: --stat: no such flag: did you mean --state?; see: kxsh --help\n" {
 		t.Errorf("kxsh --stat: status %d\n%s%s", code, out, errs)
 	}

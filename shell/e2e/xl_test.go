@@ -3,10 +3,12 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,19 +52,33 @@ func xlList(t testing.TB) map[string]string {
 	return names
 }
 
-// ourEntries is what xenstore has of domains other than dom0.
+// Names of domains that are no pVMs: one that waits in a pool, one that holds a library's pages, and one that holds a family's.
+const blankName, libraryName, familyName = "kxsh-blank", "kxsh-library", "kxsh-family"
+
+// ourEntries is what xenstore has of pVMs, and of domains that others made.
 func ourEntries(t testing.TB) string {
 	t.Helper()
 	text := ""
+	for _, block := range entries(t) {
+		if !regexp.MustCompile(`name = "(` + blankName + `|` + libraryName + `|` + familyName + `)"`).MatchString(block) {
+			text += block
+		}
+	}
+	return text
+}
+
+// entries is what xenstore has of each domain other than dom0, in two places each.
+func entries(t testing.TB) (list []string) {
+	t.Helper()
 	for _, path := range []string{"/local/domain", "/vm"} {
 		out, _ := exec.Command("xenstore-ls", path).CombinedOutput()
 		for _, block := range regexp.MustCompile(`(?m)^\S[^\n]*\n(?: [^\n]*\n)*`).FindAllString(string(out), -1) {
 			if !strings.HasPrefix(block, "0 = ") && !strings.HasPrefix(block, "xenstore-ls: ") {
-				text += block
+				list = append(list, block)
 			}
 		}
 	}
-	return text
+	return list
 }
 
 // noPool keeps blank domains from being others' to another engine, and from taking memory meanwhile.
@@ -121,6 +137,104 @@ func TestXLNames(t *testing.T) {
 	})
 	h.output(t, "-c", "kill -9 web; wait "+pids[0]+" || true")
 	await(t, "an empty xenstore", func() (bool, string) { e := ourEntries(t); return e == "", e })
+}
+
+// xl shows the domains that wait in the pool by what they are, and xenstore keeps nothing of one that has become a pVM or has
+// ended, however that came.
+func TestXLBlanks(t *testing.T) {
+	needXL(t)
+	h := newHome(t)
+	blanks := func() (ids []string) {
+		for id, name := range xlList(t) {
+			if name == blankName {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	wait := func(n int) {
+		t.Helper()
+		await(t, fmt.Sprintf("%d blanks by name, and no domain without", n), func() (bool, string) {
+			l := xlList(t)
+			unnamed := strings.Contains(fmt.Sprint(l), "null")
+			return !unnamed && len(blanks()) == n && strings.Count(strings.Join(entries(t), ""), blankName) == 2*n, fmt.Sprint(l)
+		})
+	}
+	none := func() {
+		t.Helper()
+		await(t, "nothing in xenstore", func() (bool, string) { e := strings.Join(entries(t), ""); return e == "", e })
+	}
+	h.output(t, "-c", "pool resize 2; run -d --name web $APPS/spin.kx")
+	wait(2)
+	was := blanks()
+	// A start takes the oldest, whose name it replaces.
+	next := strings.TrimSpace(h.output(t, "-c", "run -d --name next $APPS/spin.kx"))
+	if !slices.Contains(was, next) {
+		t.Fatalf("pVM %s was none of the blanks %v", next, was)
+	}
+	await(t, "the pVM's own name", func() (bool, string) {
+		l := xlList(t)
+		return l[next] == "next" && strings.Count(strings.Join(entries(t), ""), `"next"`) == 2, fmt.Sprint(l)
+	})
+	wait(2)
+	// Also where the pVM has ended before its name was written.
+	h.output(t, "-c", "run $APPS/hello.kx")
+	// A fork has blanks of its own.
+	h.output(t, "-c", "fork web; kill --tree -9 web; wait web || true")
+	wait(4)
+	// One that somebody has ended goes with the others.
+	tool(t, "xl", "destroy", blanks()[0])
+	h.output(t, "pool", "resize", "0")
+	wait(0)
+	h.output(t, "pool", "resize", "2")
+	wait(4)
+	was = blanks()
+	h.killEngine(t)
+	if now := blanks(); len(now) != len(was) {
+		t.Errorf("without engine: %v, %v before", now, was)
+	}
+	h.output(t, "-c", "pool resize 1; ps")
+	wait(1)
+	if now := blanks(); slices.Contains(was, now[0]) {
+		t.Errorf("the next engine kept %v of %v", now, was)
+	}
+	h.output(t, "pool", "resize", "0")
+	if e := ourEntries(t); !strings.Contains(e, `"next"`) || strings.Contains(e, `"web"`) {
+		t.Errorf("of pVMs:\n%s", e)
+	}
+	h.output(t, "-c", "kill -9 next; wait next || true")
+	none()
+	h.output(t, "-c", "pool resize 2; run $APPS/hello.kx")
+	wait(2)
+	if err := shutdown(h.socket()); err != nil {
+		t.Fatal(err)
+	}
+	none()
+}
+
+// xl shows what holds pages of pVMs by what it is, also after an engine was killed, until it ends.
+func TestXLHolders(t *testing.T) {
+	needXL(t)
+	h := newHome(t)
+	h.noPool(t)
+	lua := strings.TrimSpace(h.output(t, "-c", "run -d --name lua $PORTS/lua/lua.kx -e 'while true do end'; msgget -c 5 >/dev/null"))
+	named := func() {
+		t.Helper()
+		await(t, "three domains by name", func() (bool, string) {
+			l := xlList(t)
+			names := slices.Sorted(maps.Values(l))
+			return slices.Equal(names, []string{"Domain-0", familyName, libraryName, "lua"}) && len(entries(t)) == 6, fmt.Sprint(l)
+		})
+	}
+	named()
+	h.killEngine(t)
+	h.noPool(t)
+	named()
+	h.output(t, "-c", "kill -9 lua; wait "+lua+" || true")
+	if err := shutdown(h.socket()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "nothing in xenstore", func() (bool, string) { e := strings.Join(entries(t), ""); return e == "", e })
 }
 
 // What xl does to a pVM is in the table and in the events.

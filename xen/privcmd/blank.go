@@ -26,6 +26,8 @@ type blank struct {
 	evtchn uint32    // the domain's port
 	former xen.DomID // whose number it gets; 0: any
 	steps  *xen.Steps
+
+	labelled bool // xenstore has a name for it, or will
 }
 
 // poolShape is that of blanks that wait: for images of up to 2 MiB with few libraries, and windows of up to 64 MiB with a root
@@ -167,6 +169,9 @@ func (b *blank) close() {
 	b.h.c.destroy(b.d.id)
 	b.h.events.unbind(b.d.port)
 	b.h.c.munmap(b.d.area)
+	if b.labelled {
+		b.h.names.Drop(b.d.id, xen.UUID(b.d.handle))
+	}
 }
 
 // findLeaves is for the window where it is: what a start or a fork would have to look up.

@@ -50,6 +50,14 @@ func (d *Domain) register() {
 	d.h.names.Put(xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name})
 }
 
+// label gives the blank a name for xl, if it has none yet: without one it would be "(null)" there. A start replaces it.
+func (b *blank) label() {
+	if !b.labelled {
+		b.labelled = true
+		b.h.names.Put(xenstore.Entry{ID: b.d.id, UUID: xen.UUID(b.d.handle), Name: "kxsh-blank"})
+	}
+}
+
 // List implements xen.Hypervisor. Weight and affinity would be two hypercalls for each.
 func (h *Hypervisor) List() ([]xen.Listed, error) {
 	infos, err := h.c.domainList()

@@ -3,6 +3,7 @@ package privcmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	maxPool     = 64
 	// refillDelay lets a domain that was just created start before the machine makes blanks again.
 	refillDelay = time.Millisecond
+	// labelAfter is how long a blank waits until it has a name for xl: where starts follow each other none is written.
+	labelAfter = time.Second
 )
 
 // pool keeps blank domains of one shape ready, oldest first, so that numbers are given in order.
@@ -119,9 +122,19 @@ func (p *pool) fill(delay time.Duration) {
 				p.unfit = append(p.unfit, b)
 			default:
 				p.ready = append(p.ready, b)
+				time.AfterFunc(labelAfter, func() { p.label(b) })
 			}
 		}
 	})
+}
+
+// label gives a blank that still waits its name.
+func (p *pool) label(b *blank) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Contains(p.ready, b) {
+		b.label()
+	}
 }
 
 // shrink ends what is too much, the youngest first; p.mu is held.

@@ -105,13 +105,13 @@ func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	if h.events.bindVIRQ(virqDomExc, h.lookNow) != nil {
 		period = lookAlways // it is xenstored's
 	}
+	h.names = h.openNames()
 	h.pool, h.forks = &pool{make: h.blank, shape: poolShape}, &pool{make: h.blank}
 	if o.Pool >= 0 {
-		if err := h.SetPool(min(cmp.Or(o.Pool, DefaultPool), maxPool)); err != nil {
-			return nil, err
-		}
+		n := min(cmp.Or(o.Pool, DefaultPool), maxPool)
+		h.pool.resize(n)
+		h.forks.resize(n)
 	}
-	h.names = h.openNames()
 	go h.watchExits(period)
 	return h, nil
 }

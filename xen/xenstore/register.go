@@ -98,12 +98,13 @@ func newRegister(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID,
 	}
 }
 
-// Put has a domain of ours written.
+// Put has a domain of ours written, or gives it another name.
 func (r *Register) Put(e Entry) {
 	e.Name = cleanName(e.Name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entries[e.ID] = &entry{Entry: e}
+	was := r.entries[e.ID]
+	r.entries[e.ID] = &entry{Entry: e, written: was != nil && was.UUID == e.UUID && was.written}
 	r.change(e.ID, e.UUID)
 }
 

@@ -113,6 +113,19 @@ func TestPutDrop(t *testing.T) {
 	}
 }
 
+// A domain that gets another name has that one, and one that ends before it is written leaves nothing of the first.
+func TestRename(t *testing.T) {
+	s := newStored()
+	r := testRegister(t, &host{}, s.dial)
+	r.Put(Entry{4, uuid('k', 4), "blank"})
+	r.Put(Entry{5, uuid('k', 5), "blank"})
+	s.becomes(t, union(entryOf(4, uuid('k', 4), "blank"), entryOf(5, uuid('k', 5), "blank")))
+	r.Put(Entry{4, uuid('k', 4), "web"})
+	r.Put(Entry{5, uuid('k', 5), "short"})
+	r.Drop(5, uuid('k', 5))
+	s.becomes(t, entryOf(4, uuid('k', 4), "web"))
+}
+
 // Close waits for a store that is slow, as long as it goes on: of a hundred domains that end with the engine none is left there.
 func TestCloseSlowly(t *testing.T) {
 	s := newStored()
