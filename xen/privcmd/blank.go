@@ -170,7 +170,7 @@ func (b *blank) close() {
 	b.h.events.unbind(b.d.port)
 	b.h.c.munmap(b.d.area)
 	if b.labelled {
-		b.h.names.Drop(b.d.id, xen.UUID(b.d.handle))
+		b.h.unlabel(b.d.id, b.d.handle)
 	}
 }
 

@@ -76,9 +76,13 @@ func (f *family) end() {
 	delete(f.h.families, f.root)
 	if f.holder != 0 {
 		f.h.c.destroy(f.holder)
+		f.h.unlabel(f.holder, f.handle())
 		f.holder, f.mfns = 0, nil
 	}
 }
+
+// handle is the holder's.
+func (f *family) handle() handle { return f.h.mark(holderMark, f.root) }
 
 // Family implements xen.Domain.
 func (d *Domain) Family(pages uint64) (uint64, error) {
@@ -122,7 +126,7 @@ func (f *family) grow(pages uint64) error {
 	want := min((pages+familyChunk-1)/familyChunk*familyChunk, familyPages)
 	c := f.h.c
 	if f.holder == 0 {
-		id, err := c.create(&createDomain{handle: f.h.mark(holderMark, f.root), evtchnPort: 1})
+		id, err := c.create(&createDomain{handle: f.handle(), evtchnPort: 1})
 		if err != nil {
 			return fmt.Errorf("family area: %w", err)
 		}
@@ -144,6 +148,9 @@ func (f *family) grow(pages uint64) error {
 		return fmt.Errorf("family area: %w", err)
 	}
 	f.mfns = append(f.mfns, more...)
+	if have == 0 {
+		f.h.label(f.holder, f.handle(), "kxsh-family")
+	}
 	return nil
 }
 

@@ -57,9 +57,13 @@ func (h *Hypervisor) Share(pages []byte) (xen.Shared, error) {
 func (h *Hypervisor) newHolder() (*holder, error) {
 	s := &holder{h: h, serial: rand.Uint32(), users: 1}
 	var err error
-	s.id, err = h.c.create(&createDomain{handle: h.mark(libraryMark, xen.DomID(s.serial)), evtchnPort: 1})
+	if s.id, err = h.c.create(&createDomain{handle: s.handle(), evtchnPort: 1}); err == nil {
+		h.label(s.id, s.handle(), "kxsh-library")
+	}
 	return s, err
 }
+
+func (s *holder) handle() handle { return s.h.mark(libraryMark, xen.DomID(s.serial)) }
 
 // hold gives it pages, or ends it.
 func (s *holder) hold(pages []byte) error {
@@ -125,6 +129,7 @@ func (s *holder) Close() error {
 
 // end destroys the domain.
 func (s *holder) end() error {
+	defer s.h.unlabel(s.id, s.handle())
 	err := again(func() error {
 		info, err := s.h.c.domainInfo(s.id)
 		if serial, ok := s.h.marked(libraryMark, &info); err != nil || !ok || uint32(serial) != s.serial {

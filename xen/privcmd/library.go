@@ -230,9 +230,10 @@ func (h *Hypervisor) adoptSegment(t []byte) (g *segment, rest []byte, err error)
 func (h *Hypervisor) endUnused() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, id := range h.unclaimed {
+	for id, hd := range h.unclaimed {
 		if h.libraries[id] == nil {
 			h.c.destroy(id)
+			h.unlabel(id, hd)
 		}
 	}
 	h.unclaimed = nil

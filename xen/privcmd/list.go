@@ -50,13 +50,12 @@ func (d *Domain) register() {
 	d.h.names.Put(xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name})
 }
 
-// label gives the blank a name for xl, if it has none yet: without one it would be "(null)" there. A start replaces it.
-func (b *blank) label() {
-	if !b.labelled {
-		b.labelled = true
-		b.h.names.Put(xenstore.Entry{ID: b.d.id, UUID: xen.UUID(b.d.handle), Name: "kxsh-blank"})
-	}
+// label gives a domain of ours that is no pVM a name for xl, where it would be "(null)" without; a start replaces it. unlabel has it removed.
+func (h *Hypervisor) label(id xen.DomID, hd handle, name string) {
+	h.names.Put(xenstore.Entry{ID: id, UUID: xen.UUID(hd), Name: name})
 }
+
+func (h *Hypervisor) unlabel(id xen.DomID, hd handle) { h.names.Drop(id, xen.UUID(hd)) }
 
 // List implements xen.Hypervisor. Weight and affinity would be two hypercalls for each.
 func (h *Hypervisor) List() ([]xen.Listed, error) {

@@ -133,7 +133,8 @@ func (p *pool) label(b *blank) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if slices.Contains(p.ready, b) {
-		b.label()
+		b.labelled = true
+		b.h.label(b.d.id, b.d.handle, "kxsh-blank")
 	}
 }
 

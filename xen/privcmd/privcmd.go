@@ -55,7 +55,7 @@ type Hypervisor struct {
 	domains   map[xen.DomID]*Domain
 	families  map[xen.DomID]*family
 	libraries map[xen.DomID]*holder // by their holders
-	unclaimed []xen.DomID           // holders of an earlier engine
+	unclaimed map[xen.DomID]handle  // holders of an earlier engine
 	spare     *holder               // without pages, for the next library or plan; nil: nobody has asked for one yet, or it is being made
 	sparing   bool                  // it is
 	closed    bool
@@ -88,7 +88,7 @@ func start(c *conn, o Options) (_ *Hypervisor, err error) {
 	h := &Hypervisor{
 		c: c, fillAfter: fillAfter,
 		stop: make(chan struct{}), watched: make(chan struct{}), look: make(chan struct{}, 1),
-		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{}, libraries: map[xen.DomID]*holder{},
+		domains: map[xen.DomID]*Domain{}, families: map[xen.DomID]*family{}, libraries: map[xen.DomID]*holder{}, unclaimed: map[xen.DomID]handle{},
 	}
 	sum := sha256.Sum256([]byte(o.Key))
 	copy(h.key[:], sum[:])
@@ -144,7 +144,7 @@ func (h *Hypervisor) learn() error {
 		if root, ok := h.marked(holderMark, d); ok {
 			h.adoptHolder(root, xen.DomID(d.Domain))
 		} else if _, ok := h.marked(libraryMark, d); ok {
-			h.unclaimed = append(h.unclaimed, xen.DomID(d.Domain))
+			h.unclaimed[xen.DomID(d.Domain)] = d.Handle
 		} else if h.ours(d) && halfMade(d) {
 			h.letGo(d, list)
 			if err := h.c.destroy(xen.DomID(d.Domain)); err != nil {

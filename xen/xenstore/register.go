@@ -53,12 +53,18 @@ type Register struct {
 
 	mu      sync.Mutex
 	entries map[xen.DomID]*entry
-	dirty   map[xen.UUID]xen.DomID // entries that may not be as they should
-	all     bool                   // everything may not be
+	dirty   map[domain]struct{} // entries that may not be as they should
+	all     bool                // everything may not be
 	others  map[xen.DomID]*other
 	want    map[xen.DomID]xen.UUID // to ask for
 	hope    bool                   // connected, or not yet known not to be
 	told    chan struct{}          // closed and replaced when want has been asked for, or hope changed
+}
+
+// domain tells domains apart: a number is had again, and so is the UUID of one that holds a family's pages.
+type domain struct {
+	id   xen.DomID
+	uuid xen.UUID
 }
 
 type entry struct {
@@ -92,7 +98,7 @@ func newRegister(ours func(xen.UUID) bool, alive func() (map[xen.DomID]xen.UUID,
 	return &Register{
 		ours: ours, alive: alive, changed: make(chan struct{}, 1), asked: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
-		entries: map[xen.DomID]*entry{}, dirty: map[xen.UUID]xen.DomID{}, all: true,
+		entries: map[xen.DomID]*entry{}, dirty: map[domain]struct{}{}, all: true,
 		others: map[xen.DomID]*other{}, want: map[xen.DomID]xen.UUID{}, hope: true, told: make(chan struct{}),
 		retry: retryEvery,
 	}
@@ -115,7 +121,7 @@ func (r *Register) Drop(id xen.DomID, u xen.UUID) {
 	if e := r.entries[id]; e != nil && e.UUID == u {
 		delete(r.entries, id)
 		if !e.written { // nobody has heard of it
-			delete(r.dirty, u)
+			delete(r.dirty, domain{id, u})
 			return
 		}
 	}
@@ -126,7 +132,7 @@ func (r *Register) Drop(id xen.DomID, u xen.UUID) {
 // all of them already.
 func (r *Register) change(id xen.DomID, u xen.UUID) {
 	if r.hope {
-		r.dirty[u] = id
+		r.dirty[domain{id, u}] = struct{}{}
 		poke(r.changed)
 	}
 }
@@ -290,21 +296,20 @@ func (r *Register) flush() error {
 		if all {
 			all, r.all = false, false
 			for id, e := range r.entries {
-				r.dirty[e.UUID] = id
+				r.dirty[domain{id, e.UUID}] = struct{}{}
 			}
 		}
 		var put *Entry
-		var u xen.UUID
-		var id xen.DomID
-		for u, id = range r.dirty {
-			if e := r.entries[id]; e != nil && e.UUID == u {
+		var d domain
+		for d = range r.dirty {
+			if e := r.entries[d.id]; e != nil && e.UUID == d.uuid {
 				e.written = true
 				put = &e.Entry
 			}
 			break
 		}
 		none := len(r.dirty) == 0
-		delete(r.dirty, u)
+		delete(r.dirty, d)
 		r.mu.Unlock()
 		if none {
 			return nil
@@ -313,7 +318,7 @@ func (r *Register) flush() error {
 		if put != nil {
 			err = r.conn.put(put)
 		} else {
-			err = r.conn.drop(id, u)
+			err = r.conn.drop(d.id, d.uuid)
 		}
 		if err != nil {
 			return err

@@ -124,6 +124,24 @@ func TestRename(t *testing.T) {
 	r.Put(Entry{5, uuid('k', 5), "short"})
 	r.Drop(5, uuid('k', 5))
 	s.becomes(t, entryOf(4, uuid('k', 4), "web"))
+	// Nor one that has the UUID of another, which has just gone.
+	r.Put(Entry{6, uuid('k', 6), "family"})
+	s.becomes(t, union(entryOf(4, uuid('k', 4), "web"), entryOf(6, uuid('k', 6), "family")))
+	r.Drop(6, uuid('k', 6))
+	r.Put(Entry{7, uuid('k', 6), "family"})
+	r.Drop(4, uuid('k', 4))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		got := s.content()
+		_, old := got[domainPath(6)+"/name"]
+		if !old && got[domainPath(7)+"/name"] == "family" && got[domainPath(4)+"/name"] == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v", got)
+		}
+	}
+	r.Drop(7, uuid('k', 6))
+	s.becomes(t, map[string]string{})
 }
 
 // Close waits for a store that is slow, as long as it goes on: of a hundred domains that end with the engine none is left there.
