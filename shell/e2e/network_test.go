@@ -321,7 +321,7 @@ func TestNetworkRefused(t *testing.T) {
 		{[]string{"--publish", "8080:80", "--publish", "8080:81/tcp"}, "is given twice"},
 	} {
 		out, errs, code := h.run(t, append(append([]string{"run", "-d"}, c.args...), image, "echo", "7")...)
-		if code == 0 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+		if code != 2 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%q: status %d\n%s%s, want %q", c.args, code, out, errs, c.want)
 		}
 	}
