@@ -251,7 +251,7 @@ static int64_t usage_ns(struct rusage *ru)
 /* Takes more than 10 ms of a processor, however long the host lets it wait. */
 static void work(void)
 {
-	for (volatile long i = 0; i < 100000000; i++)
+	for (volatile long i = 0; i < 50000000; i++)
 		;
 }
 
