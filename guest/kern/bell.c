@@ -107,6 +107,11 @@ static bool look(void)
 	return came;
 }
 
+bool family_looks(void)
+{
+	return family_in() && control->flags & KX_F_LOOK && !looks.left;
+}
+
 void bells_begin(void)
 {
 	looks.left = looks.apart = 0;

@@ -6,6 +6,9 @@
 #include "common.h"
 #include "family.h"
 #include "pipe.h"
+#include "process.h"
+
+#define WATCH_NS 3000 /* about two turns of a pipe between two CPUs */
 
 struct pipe_data {
 	uint32_t head, tail;
@@ -199,6 +202,22 @@ void pipe_await(struct pipe *p)
 
 	if (o)
 		object_await(o);
+}
+
+bool pipe_watch(struct pipe *p)
+{
+	struct object *o = p->common && family_looks() && !runnable_others() ? object_of(p) : NULL;
+	int64_t end;
+
+	if (!o)
+		return false;
+	end = now_ns() + WATCH_NS;
+	do {
+		if (RELAXED(data_of(o)->head) != p->head || RELAXED(data_of(o)->tail) != p->tail)
+			return true;
+		__builtin_ia32_pause();
+	} while (now_ns() < end);
+	return false;
 }
 
 /* ---- its ends ---- */

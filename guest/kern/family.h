@@ -47,6 +47,8 @@ void family_exit(int status); /* everything is dropped; the parent may hear of t
 /* Before the vcpu blocks; false: do not, something has come. After: family_awake, always. */
 bool family_sleeps(void);
 void family_awake(void);
+/* It has lately been worth it to look for what a relative does rather than to sleep. */
+bool family_looks(void);
 void family_events(void); /* what others have rung for */
 bool family_ticks(void);  /* while a thread runs, others may wait for what a relative does */
 

@@ -82,6 +82,61 @@ static bool has_newest(struct pipe *p, uint32_t at)
 	return used(p) && page_at(p, p->head - 1) == page_at(p, at);
 }
 
+/* ---- waiting ---- */
+
+/* 0 and the pipe entered if it has bytes, -EAGAIN, -EBUSY, or 1 at the end. */
+static long enter_to_get(struct pipe *p)
+{
+	long err = pipe_enter(p);
+
+	if (err || used(p))
+		return err;
+	err = has_writers(p) ? -EAGAIN : 1;
+	pipe_leave(p, false);
+	return err;
+}
+
+/* 0 and the pipe entered if it has room for so much, -EAGAIN, -EBUSY, or -EPIPE. */
+static long enter_to_put(struct pipe *p, size_t room)
+{
+	long err = pipe_enter(p);
+
+	if (err)
+		return err;
+	if (has_readers(p) && PIPE_SIZE - used(p) >= room)
+		return 0;
+	err = has_readers(p) ? -EAGAIN : -EPIPE;
+	pipe_leave(p, false);
+	return err;
+}
+
+#define BYTES 0 /* instead of a room */
+
+static long enter_for(struct pipe *p, size_t room)
+{
+	return room == BYTES ? enter_to_get(p) : enter_to_put(p, room);
+}
+
+/* As enter_to_get and enter_to_put, but it waits, also for a relative that is in there. */
+static long await(struct pipe *p, size_t room, int64_t until)
+{
+	for (;;) {
+		long err = enter_for(p, room);
+
+		if (err == -EAGAIN && until && pipe_watch(p))
+			err = enter_for(p, room);
+		if (err == -EAGAIN && until) {
+			pipe_await(p);
+			err = enter_for(p, room);
+		}
+		if (err != -EBUSY && (err != -EAGAIN || !until))
+			return err;
+		err = sleep_on_pipe(p, err, &until);
+		if (err)
+			return err;
+	}
+}
+
 /* ---- bytes out ---- */
 
 /* Copies at most max bytes from there on, which stay. */
@@ -128,43 +183,13 @@ static void leave_reading(struct pipe *p, struct inode *n, bool took)
 		changed(p, n);
 }
 
-/* 0 and the pipe entered if it has bytes, -EAGAIN, -EBUSY, or 1 at the end. */
-static long enter_to_get(struct pipe *p)
-{
-	long err = pipe_enter(p);
-
-	if (err || used(p))
-		return err;
-	err = has_writers(p) ? -EAGAIN : 1;
-	pipe_leave(p, false);
-	return err;
-}
-
-/* As enter_to_get, but for the bytes it waits, and for a relative anyway. */
-static long await_bytes(struct pipe *p, int64_t until)
-{
-	for (;;) {
-		long err = enter_to_get(p);
-
-		if (err == -EAGAIN && until) {
-			pipe_await(p);
-			err = enter_to_get(p);
-		}
-		if (err != -EBUSY && (err != -EAGAIN || !until))
-			return err;
-		err = sleep_on_pipe(p, err, &until);
-		if (err)
-			return err;
-	}
-}
-
 long pipe_get(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek)
 {
 	long got;
 
 	if (!u->left)
 		return 0;
-	got = await_bytes(p, until);
+	got = await(p, BYTES, until);
 	if (got)
 		return got == 1 ? 0 : got;
 	got = look(p, p->tail, u, MIN(used(p), u->left));
@@ -246,37 +271,6 @@ static long broken(bool quiet)
 	return -EPIPE;
 }
 
-/* 0 and the pipe entered if it has room for so much, -EAGAIN, -EBUSY, or -EPIPE. */
-static long enter_to_put(struct pipe *p, size_t room)
-{
-	long err = pipe_enter(p);
-
-	if (err)
-		return err;
-	if (has_readers(p) && PIPE_SIZE - used(p) >= room)
-		return 0;
-	err = has_readers(p) ? -EAGAIN : -EPIPE;
-	pipe_leave(p, false);
-	return err;
-}
-
-static long await_room(struct pipe *p, size_t room, int64_t until)
-{
-	for (;;) {
-		long err = enter_to_put(p, room);
-
-		if (err == -EAGAIN && until) {
-			pipe_await(p);
-			err = enter_to_put(p, room);
-		}
-		if (err != -EBUSY && (err != -EAGAIN || !until))
-			return err;
-		err = sleep_on_pipe(p, err, &until);
-		if (err)
-			return err;
-	}
-}
-
 /* What is at most PIPE_BUF goes in whole or not at all. */
 long pipe_put(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool quiet)
 {
@@ -284,7 +278,7 @@ long pipe_put(struct pipe *p, struct inode *n, struct uio *u, int64_t until, boo
 	long done = 0, err;
 
 	while (u->left) {
-		err = await_room(p, MIN(whole, u->left), until);
+		err = await(p, MIN(whole, u->left), until);
 		if (err)
 			return done ? done : err == -EPIPE ? broken(quiet) : err;
 		err = put(p, u, MIN(PIPE_SIZE - used(p), u->left));
@@ -320,7 +314,7 @@ static long length_at(struct pipe *p, uint32_t at)
 
 long pipe_get_message(struct pipe *p, struct inode *n, struct uio *u, int64_t until, bool peek, size_t *size)
 {
-	long got = await_bytes(p, until), length;
+	long got = await(p, BYTES, until), length;
 
 	*size = 0;
 	if (got)
@@ -346,7 +340,7 @@ long pipe_put_message(struct pipe *p, struct inode *n, struct uio *u, int64_t un
 
 	if (length > PIPE_SIZE - LENGTH)
 		return -EMSGSIZE;
-	err = await_room(p, LENGTH + length + padding(length), until);
+	err = await(p, LENGTH + length + padding(length), until);
 	if (err)
 		return err;
 	to = p->head % LENGTH ? NULL : place(p);
@@ -373,7 +367,7 @@ size_t pipe_messages(struct pipe *p, bool first)
 	size_t sum = 0;
 	long n;
 
-	if (await_bytes(p, 0))
+	if (await(p, BYTES, 0))
 		return 0;
 	for (uint32_t at = p->tail; at != p->head && (n = length_at(p, at)) >= 0; at += LENGTH + n + padding(n)) {
 		sum += n;

@@ -62,6 +62,7 @@ long pipe_share(struct pipe *p, struct inode *readers, struct inode *writers);
 long pipe_enter(struct pipe *p);
 void pipe_leave(struct pipe *p, bool changed);
 void pipe_look(struct pipe *p);  /* the same to look only */
+bool pipe_watch(struct pipe *p); /* a relative has changed what was found at the last entry; it is looked for no longer than a sleep is worth */
 void pipe_await(struct pipe *p); /* q is woken from now on when relatives change something; look again after it */
 char *pipe_common_page(struct pipe *p); /* NULL: the area is full */
 void pipe_common_ends(struct pipe *p, int readers, int writers); /* before the counts change */

@@ -147,6 +147,11 @@ void doorbell(void)
 {
 }
 
+int runnable_others(void)
+{
+	return 0;
+}
+
 /* There is no engine, and no folder of the host. */
 void event_wait_here(void)
 {

@@ -108,6 +108,11 @@ static void events(void)
 	family_events();
 }
 
+int runnable_others(void)
+{
+	return 0;
+}
+
 /* What would end when it is interrupted is, if nothing else can happen and the other side is dead. */
 int wait_on(struct waitq *q, int64_t deadline)
 {
