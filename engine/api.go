@@ -70,6 +70,7 @@ const (
 	CodeBusy       Code = "busy"
 	CodeLimit      Code = "limit"
 	CodeInvalid    Code = "invalid"
+	CodeUsage      Code = "usage" // a flag is written wrong; run exits 2
 	CodeDenied     Code = "denied"
 	CodeRestricted Code = "restricted"   // breaks a rule of --require; run exits 126
 	CodeChanged    Code = "incompatible" // a library that cannot take the place of another

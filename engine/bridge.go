@@ -41,12 +41,12 @@ func (e *Engine) checkBridge(r *RunRequest) error {
 	bridge := r.bridge()
 	if bridge == "" {
 		if r.IP != "" {
-			return errf(CodeInvalid, "--ip %s: with --net bridge=NAME alone: elsewhere addresses are given", r.IP)
+			return errf(CodeUsage, "--ip %s: with --net bridge=NAME alone: elsewhere addresses are given", r.IP)
 		}
 		return nil
 	}
 	if len(r.Publish) > 0 {
-		return errf(CodeInvalid, "--publish %s: with --net user alone: what is at %s reaches the pVM by its address", r.Publish[0], bridge)
+		return errf(CodeUsage, "--publish %s: with --net user alone: what is at %s reaches the pVM by its address", r.Publish[0], bridge)
 	}
 	if r.IP != "" {
 		if _, _, err := parseStatic(r.IP); err != nil {
@@ -73,7 +73,7 @@ func validInterface(name string) bool {
 
 // parseStatic reads ADDR/LEN[,GATEWAY].
 func parseStatic(s string) (address netip.Prefix, gateway netip.Addr, err error) {
-	bad := errf(CodeInvalid, "--ip %s: must be ADDR/LEN[,GATEWAY], addresses of one IPv4 network, as 192.168.1.7/24,192.168.1.1", s)
+	bad := errf(CodeUsage, "--ip %s: must be ADDR/LEN[,GATEWAY], addresses of one IPv4 network, as 192.168.1.7/24,192.168.1.1", s)
 	first, second, routed := strings.Cut(s, ",")
 	if address, err = netip.ParsePrefix(first); err != nil || !address.Addr().Is4() || address.Bits() < 1 || address.Bits() > 30 || !station(address, address.Addr()) {
 		return address, gateway, bad

@@ -36,9 +36,9 @@ func (r *RunRequest) checkNet() error {
 		r.Net = netUser
 	case r.Net == "", r.Net == netUser, validInterface(r.bridge()):
 	case r.Net != netNone:
-		return errf(CodeInvalid, "--net %s: none, user or bridge=NAME", r.Net)
+		return errf(CodeUsage, "--net %s: none, user or bridge=NAME", r.Net)
 	case len(r.Publish) > 0:
-		return errf(CodeInvalid, "--publish %s: with --net user alone: a pVM without a network has no ports of the host", r.Publish[0])
+		return errf(CodeUsage, "--publish %s: with --net user alone: a pVM without a network has no ports of the host", r.Publish[0])
 	default:
 		r.Net = ""
 	}
@@ -49,12 +49,12 @@ func (r *RunRequest) checkNet() error {
 		}
 		for _, other := range r.Publish[:i] {
 			if q, _ := parsePublish(other); q.address == p.address {
-				return errf(CodeInvalid, "--publish %s: %s is given twice", s, p.address)
+				return errf(CodeUsage, "--publish %s: %s is given twice", s, p.address)
 			}
 		}
 	}
 	if r.networked() && r.Recycle {
-		return errf(CodeInvalid, "--net %s: not with --recycle: a placeholder has booted without a network", r.Net)
+		return errf(CodeUsage, "--net %s: not with --recycle: a placeholder has booted without a network", r.Net)
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ type published struct {
 
 // parsePublish reads [ADDR:]HOST:PORT[/tcp|/udp].
 func parsePublish(text string) (p published, err error) {
-	bad := errf(CodeInvalid, "--publish %s: must be [ADDR:]HOST:PORT[/tcp|/udp], as 8080:80, 127.0.0.1:8080:80 or 53:53/udp", text)
+	bad := errf(CodeUsage, "--publish %s: must be [ADDR:]HOST:PORT[/tcp|/udp], as 8080:80, 127.0.0.1:8080:80 or 53:53/udp", text)
 	s, protocol := strings.TrimSuffix(text, "/tcp"), ""
 	if rest, ok := strings.CutSuffix(text, "/udp"); ok {
 		s, protocol = rest, "/udp"

@@ -262,7 +262,7 @@ type forked struct {
 
 var httpStatus = map[Code]int{
 	CodeNoPVM: http.StatusNotFound, CodeNoImage: http.StatusNotFound, CodeBadImage: http.StatusUnprocessableEntity,
-	CodeBusy: http.StatusConflict, CodeLimit: http.StatusInsufficientStorage, CodeInvalid: http.StatusBadRequest,
+	CodeBusy: http.StatusConflict, CodeLimit: http.StatusInsufficientStorage, CodeInvalid: http.StatusBadRequest, CodeUsage: http.StatusBadRequest,
 	CodeDenied: http.StatusForbidden, CodeRestricted: http.StatusForbidden, CodeForeign: http.StatusForbidden, CodeEngine: http.StatusServiceUnavailable,
 }
 

@@ -234,7 +234,7 @@ func (e *Engine) checkRun(r *RunRequest) error {
 		r.Name = defaultName(r.Image)
 	}
 	if !validName(r.Name) {
-		return errf(CodeInvalid, "--name %q: 1 to 63 letters, digits, _ . + or -, not only digits", r.Name)
+		return errf(CodeUsage, "--name %q: 1 to 63 letters, digits, _ . + or -, not only digits", r.Name)
 	}
 	if len(r.Args) == 0 {
 		r.Args = []string{r.Name}
@@ -253,12 +253,12 @@ func (e *Engine) checkRun(r *RunRequest) error {
 		}
 	}
 	if r.Memory != 0 && r.Memory < minMemory {
-		return errf(CodeInvalid, "-m %d: a pVM needs at least %d bytes", r.Memory, minMemory)
+		return errf(CodeUsage, "-m %d: a pVM needs at least %d bytes", r.Memory, minMemory)
 	}
 	switch r.Restart.Policy {
 	case "", "no", "on-failure", "always", "unless-stopped":
 	default:
-		return errf(CodeInvalid, "--restart %s: no, on-failure[:N], always or unless-stopped", r.Restart.Policy)
+		return errf(CodeUsage, "--restart %s: no, on-failure[:N], always or unless-stopped", r.Restart.Policy)
 	}
 	if err := r.checkNet(); err != nil {
 		return err

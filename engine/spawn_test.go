@@ -59,11 +59,11 @@ func TestBadRequests(t *testing.T) {
 		{RunRequest{Image: text}, CodeBadImage},
 		{RunRequest{Image: dir}, CodeBadImage},
 		{RunRequest{Image: "relative"}, CodeInvalid},
-		{RunRequest{Image: guest, Memory: 4096}, CodeInvalid},
-		{RunRequest{Image: guest, Name: "7"}, CodeInvalid},
-		{RunRequest{Image: guest, Name: "a*"}, CodeInvalid},
+		{RunRequest{Image: guest, Memory: 4096}, CodeUsage},
+		{RunRequest{Image: guest, Name: "7"}, CodeUsage},
+		{RunRequest{Image: guest, Name: "a*"}, CodeUsage},
 		{RunRequest{Image: guest, Args: []string{"a\x00b"}}, CodeInvalid},
-		{RunRequest{Image: guest, Restart: Restart{Policy: "sometimes"}}, CodeInvalid},
+		{RunRequest{Image: guest, Restart: Restart{Policy: "sometimes"}}, CodeUsage},
 		{RunRequest{Image: guest, Root: text}, CodeInvalid},
 	} {
 		_, err := e.Run(context.Background(), c.r)

@@ -109,10 +109,8 @@ func (c *Call) runFailed(err error) error {
 		status = statusNoImage
 	case engine.CodeBadImage, engine.CodeRestricted:
 		status = statusBadImage
-	case engine.CodeInvalid:
-		if strings.HasPrefix(err.Error(), "-") { // what is said of a flag begins with it
-			status = 2
-		}
+	case engine.CodeUsage:
+		status = 2
 	}
 	mend := ""
 	if _, err := os.Stat(c.Path(c.Args[0]) + ".kx"); err == nil && status == statusNoImage {

@@ -2,11 +2,11 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -247,14 +247,13 @@ func TestForegroundGroup(t *testing.T) {
 	h := newHome(t)
 	var shown bytes.Buffer
 	term := h.terminalOf(t, &pty.Winsize{Rows: 24, Cols: 100}, &shown, "run", "-m", "16M", h.compileFork(t, "foreground"))
-	both := func(a, b string) {
+	all := func(lines ...string) { // each has a console of its own, so in any order
 		t.Helper()
-		term.expect(fmt.Sprintf(`%[1]s\r\n(.*\r\n)*?%[2]s\r\n|%[2]s\r\n(.*\r\n)*?%[1]s\r\n`, a, b))
+		term.expect(strings.Join(orders(lines), "|"))
 	}
-	both("job in the background", "relative in the foreground")
-	term.expect("shell ready\r\n")
+	all("job in the background", "relative in the foreground", "shell ready")
 	term.send("\x03")
-	both("shell interrupted", "relative interrupted")
+	all("shell interrupted", "relative interrupted")
 	term.send("f\r")
 	term.expect("shell behind\r\n")
 	term.send("\x03")
@@ -262,12 +261,25 @@ func TestForegroundGroup(t *testing.T) {
 	term.send("b\r")
 	term.expect("shell in front\r\n")
 	term.send("\x03")
-	both("shell interrupted", "relative interrupted")
+	all("shell interrupted", "relative interrupted")
 	term.send("\x04")
 	term.exit(0)
 	if out := shown.String(); strings.Count(out, "job interrupted") != 1 || strings.Contains(out, "lost") || strings.Contains(out, "not there") {
 		t.Errorf("in all:\n%s", out)
 	}
+}
+
+// orders is a pattern for each order in which lines may come, others between them.
+func orders(lines []string) (all []string) {
+	if len(lines) == 1 {
+		return []string{lines[0] + `\r\n`}
+	}
+	for i, first := range lines {
+		for _, rest := range orders(slices.Delete(slices.Clone(lines), i, i+1)) {
+			all = append(all, first+`\r\n(.*\r\n)*?`+rest)
+		}
+	}
+	return all
 }
 
 // A loop over pVMs too short-lived to take the interrupt ends at the first Ctrl-C.
