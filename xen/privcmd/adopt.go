@@ -126,7 +126,7 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		return nil, err
 	}
 	if d.name != "" {
-		d.register()
+		d.register(true)
 	}
 	// It may have rung, or ended, while nobody listened.
 	d.ring()

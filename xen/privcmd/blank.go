@@ -200,7 +200,7 @@ func (b *blank) watch(hypercallPage uint64, name string) error {
 	if err := b.h.add(d); err != nil {
 		return err
 	}
-	d.register()
+	d.register(false)
 	return nil
 }
 

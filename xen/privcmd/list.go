@@ -45,9 +45,9 @@ func (h *Hypervisor) census() ([]domainInfo, error) {
 	return h.c.domainList()
 }
 
-// register has the domain's name written to xenstore, soon; Release has it removed.
-func (d *Domain) register() {
-	d.h.names.Put(xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name})
+// register has the domain's name written to xenstore, soon; Release has it removed, also if that comes before and xenstore knows it from elsewhere.
+func (d *Domain) register(known bool) {
+	d.h.names.Put(xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name, Known: known})
 }
 
 // label gives a domain of ours that is no pVM a name for xl, where it would be "(null)" without; a start replaces it. unlabel has it removed.

@@ -84,6 +84,7 @@ func (d *Domain) Plug(n *xen.NIC) (err error) {
 		return err
 	}
 	n.Describe(d.area[:abi.CtlSize], port, firstGrant)
+	defer d.register(true) // what has failed may have been done
 	return xenstore.Plug(&xenstore.Entry{ID: d.id, UUID: xen.UUID(d.handle), Name: d.name},
 		&xenstore.VIF{MAC: n.MAC, TX: firstGrant, RX: firstGrant + 1, Port: port})
 }

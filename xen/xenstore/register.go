@@ -30,6 +30,8 @@ type Entry struct {
 	ID   xen.DomID
 	UUID xen.UUID
 	Name string
+	// Known: xenstore may have something of it already, from an earlier engine or for its network device.
+	Known bool
 }
 
 // Facts is what xenstore knows about a domain of others.
@@ -110,7 +112,7 @@ func (r *Register) Put(e Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := r.entries[e.ID]
-	r.entries[e.ID] = &entry{Entry: e, written: was != nil && was.UUID == e.UUID && was.written}
+	r.entries[e.ID] = &entry{Entry: e, written: e.Known || was != nil && was.UUID == e.UUID && was.written}
 	r.change(e.ID, e.UUID)
 }
 

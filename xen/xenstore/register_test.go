@@ -93,8 +93,8 @@ func TestPutDrop(t *testing.T) {
 	others := map[string]string{"/local/domain/0/name": "Domain-0", "/local/domain/9/name": "theirs", "/local/domain/9/vm": vmPath(uuid('x', 9))}
 	maps.Copy(s.tree, others)
 	r := testRegister(t, h, s.dial)
-	r.Put(Entry{4, uuid('k', 4), "web"})
-	r.Put(Entry{5, uuid('k', 5), "a/../b\n\x00é"})
+	r.Put(Entry{4, uuid('k', 4), "web", false})
+	r.Put(Entry{5, uuid('k', 5), "a/../b\n\x00é", false})
 	s.becomes(t, union(others, entryOf(4, uuid('k', 4), "web"), entryOf(5, uuid('k', 5), "a_.._b___")))
 	r.Drop(4, uuid('k', 4))
 	s.becomes(t, union(others, entryOf(5, uuid('k', 5), "a_.._b___")))
@@ -102,7 +102,7 @@ func TestPutDrop(t *testing.T) {
 	s.set("/local/domain/5/vm", vmPath(uuid('x', 5)), "/local/domain/5/name", "new")
 	r.Drop(5, uuid('k', 5))
 	s.set("/local/domain/6/old", "x")
-	r.Put(Entry{6, uuid('k', 6), "six"})
+	r.Put(Entry{6, uuid('k', 6), "six", false})
 	fifth := map[string]string{"/local/domain/5/vm": vmPath(uuid('x', 5)), "/local/domain/5/name": "new", "/local/domain/5/domid": "5"}
 	s.becomes(t, union(others, fifth, entryOf(6, uuid('k', 6), "six")))
 	// Close does not leave a change behind.
@@ -117,18 +117,18 @@ func TestPutDrop(t *testing.T) {
 func TestRename(t *testing.T) {
 	s := newStored()
 	r := testRegister(t, &host{}, s.dial)
-	r.Put(Entry{4, uuid('k', 4), "blank"})
-	r.Put(Entry{5, uuid('k', 5), "blank"})
+	r.Put(Entry{4, uuid('k', 4), "blank", false})
+	r.Put(Entry{5, uuid('k', 5), "blank", false})
 	s.becomes(t, union(entryOf(4, uuid('k', 4), "blank"), entryOf(5, uuid('k', 5), "blank")))
-	r.Put(Entry{4, uuid('k', 4), "web"})
-	r.Put(Entry{5, uuid('k', 5), "short"})
+	r.Put(Entry{4, uuid('k', 4), "web", false})
+	r.Put(Entry{5, uuid('k', 5), "short", false})
 	r.Drop(5, uuid('k', 5))
 	s.becomes(t, entryOf(4, uuid('k', 4), "web"))
 	// Nor one that has the UUID of another, which has just gone.
-	r.Put(Entry{6, uuid('k', 6), "family"})
+	r.Put(Entry{6, uuid('k', 6), "family", false})
 	s.becomes(t, union(entryOf(4, uuid('k', 4), "web"), entryOf(6, uuid('k', 6), "family")))
 	r.Drop(6, uuid('k', 6))
-	r.Put(Entry{7, uuid('k', 6), "family"})
+	r.Put(Entry{7, uuid('k', 6), "family", false})
 	r.Drop(4, uuid('k', 4))
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		got := s.content()
@@ -150,7 +150,7 @@ func TestCloseSlowly(t *testing.T) {
 	r := testRegister(t, &host{}, s.dial)
 	all := map[string]string{}
 	for i := range byte(100) {
-		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "one"})
+		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "one", false})
 		maps.Copy(all, entryOf(xen.DomID(10+i), uuid('k', 10+i), "one"))
 	}
 	s.becomes(t, all)
@@ -172,12 +172,12 @@ func TestCloseSlowly(t *testing.T) {
 func TestShortLived(t *testing.T) {
 	s := newStored()
 	r := testRegister(t, &host{}, s.dial)
-	r.Put(Entry{1, uuid('k', 1), "first"})
+	r.Put(Entry{1, uuid('k', 1), "first", false})
 	s.becomes(t, entryOf(1, uuid('k', 1), "first"))
 	var before int
 	s.with(func() { before = s.requests })
 	for i := range byte(100) {
-		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "short"})
+		r.Put(Entry{xen.DomID(10 + i), uuid('k', 10+i), "short", false})
 		r.Drop(xen.DomID(10+i), uuid('k', 10+i))
 	}
 	time.Sleep(3 * settle)
@@ -186,6 +186,18 @@ func TestShortLived(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	})
+}
+
+// A domain that ends before anything of it was written is removed nonetheless if an earlier engine has written it, or its device is there.
+func TestKnown(t *testing.T) {
+	s := newStored()
+	maps.Copy(s.tree, entryOf(1, uuid('k', 1), "adopted"))
+	maps.Copy(s.tree, entryOf(2, uuid('k', 2), "dead"))
+	r := testRegister(t, &host{alive: map[xen.DomID]xen.UUID{1: uuid('k', 1)}}, s.dial)
+	s.becomes(t, entryOf(1, uuid('k', 1), "adopted")) // it is swept
+	r.Put(Entry{ID: 1, UUID: uuid('k', 1), Name: "adopted", Known: true})
+	r.Drop(1, uuid('k', 1))
+	s.becomes(t, map[string]string{})
 }
 
 // An engine removes what one before left of domains that have ended, and only that.
@@ -216,9 +228,9 @@ func TestComesLater(t *testing.T) {
 	})
 	time.Sleep(20 * time.Millisecond)
 	took := quickest(func() {
-		r.Put(Entry{1, uuid('k', 1), "one"})
+		r.Put(Entry{1, uuid('k', 1), "one", false})
 		for i := range byte(200) { // does not pile up
-			r.Put(Entry{2, uuid('k', i), "short"})
+			r.Put(Entry{2, uuid('k', i), "short", false})
 			r.Drop(2, uuid('k', i))
 		}
 		if f := r.Facts(map[xen.DomID]xen.UUID{7: uuid('x', 7)}); len(f) != 0 {
@@ -250,9 +262,9 @@ func TestHangs(t *testing.T) {
 	}
 	s.with(func() { s.hang = true })
 	took := quickest(func() {
-		r.Put(Entry{1, uuid('k', 1), "one"})
+		r.Put(Entry{1, uuid('k', 1), "one", false})
 		r.Drop(1, uuid('k', 1))
-		r.Put(Entry{2, uuid('k', 2), "two"})
+		r.Put(Entry{2, uuid('k', 2), "two", false})
 		if f := r.Facts(of); f[7].Name != "seven" {
 			t.Errorf("what was known: %v", f)
 		}
@@ -283,8 +295,8 @@ func TestRefused(t *testing.T) {
 	s := newStored()
 	s.refuse[opWrite] = "ENOSPC"
 	r := testRegister(t, &host{}, s.dial)
-	r.Put(Entry{1, uuid('k', 1), "one"})
-	r.Put(Entry{2, uuid('k', 2), "two"})
+	r.Put(Entry{1, uuid('k', 1), "one", false})
+	r.Put(Entry{2, uuid('k', 2), "two", false})
 	begin := time.Now()
 	time.Sleep(10 * r.retry)
 	s.with(func() {
