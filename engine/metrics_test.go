@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"kxsh/engine/metricstest"
+	"kxsh/engine/porttest"
 	"kxsh/xen"
 )
 
@@ -103,24 +103,10 @@ func TestCheckMetrics(t *testing.T) {
 	}
 }
 
-// freePort is one of the loopback that nobody listens on, and an address with it.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 { // none of those that the host gives away by itself: somebody else's client may have it in between
-		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
-		if ln, err := net.Listen("tcp4", address); err == nil {
-			ln.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
 func TestServeMetrics(t *testing.T) {
 	e, _ := testEngine(t)
 	socket := filepath.Join(t.TempDir(), "m")
-	tcp := freePort(t)
+	tcp := porttest.Free(t)
 	for _, addr := range []string{tcp, "unix:" + socket} {
 		stop, err := e.serveMetrics(addr)
 		if err != nil {
@@ -185,7 +171,7 @@ func TestServeMetrics(t *testing.T) {
 // Clients that say nothing take no more descriptors of the engine's than metricsClients, and when they go, others are served.
 func TestSilentMetricsClients(t *testing.T) {
 	e, _ := testEngine(t)
-	addr := freePort(t)
+	addr := porttest.Free(t)
 	stop, err := e.serveMetrics(addr)
 	if err != nil {
 		t.Fatal(err)

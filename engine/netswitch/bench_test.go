@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"kxsh/engine/porttest"
 )
 
 // The benchmarks take both ends' work, too: two stacks of gVisor in this process beside the switch's, on its CPUs.
@@ -51,7 +53,7 @@ func scene(b *testing.B) (a, z *guest, address string) {
 	o.Loopback = true
 	c, _ := engine(b, o)
 	a, z = add(b, c, 1, "a"), add(b, c, 2, "z")
-	address = freePort(b)
+	address = porttest.Free(b)
 	if err := c.Publish(Publication{address, []Target{{2, 80}}}); err != nil {
 		b.Fatal(err)
 	}

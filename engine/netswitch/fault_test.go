@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
 
+	"kxsh/engine/porttest"
 	"kxsh/ipc/netif"
 )
 
@@ -34,7 +35,7 @@ func TestHostileRing(t *testing.T) {
 			bad, a, b := add(t, s, 1, "bad"), add(t, s, 2, "a"), add(t, s, 3, "b")
 			b.serve(80, hash)
 			bad.serve(80, func(c net.Conn) { io.Copy(io.Discard, c) })
-			address := freePort(t)
+			address := porttest.Free(t)
 			if err := s.Publish(Publication{address, []Target{{1, 80}}}); err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +86,7 @@ func TestRemove(t *testing.T) {
 	s := newSwitch(t, Config{Loopback: true})
 	g := add(t, s, 1, "g")
 	g.serve(80, func(c net.Conn) { io.Copy(io.Discard, c) })
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{address, []Target{{1, 80}}}); err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,8 @@ package netswitch
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -355,20 +353,6 @@ func hostServer(t testing.TB, handle func(*net.TCPConn)) int {
 		}
 	}()
 	return ln.Addr().(*net.TCPAddr).Port
-}
-
-// freePort is one of the host that nobody listens on.
-func freePort(t testing.TB) string {
-	t.Helper()
-	for range 1000 { // none of those that the host gives away by itself: somebody else's client may have it in between
-		address := fmt.Sprint("127.0.0.1:", 10000+rand.IntN(20000))
-		if ln, err := net.Listen("tcp4", address); err == nil {
-			ln.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // portInfo is what is told of a port.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kxsh/engine/porttest"
 	"kxsh/ipc/netif"
 )
 
@@ -35,7 +36,7 @@ func TestLossyGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.serve(80, hash)
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{Address: address, Targets: []Target{{1, 80}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func newRawGuest(t *testing.T, window uint16) *rawGuest {
 	if err := s.Add(g.port); err != nil {
 		t.Fatal(err)
 	}
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{Address: address, Targets: []Target{{1, 80}}}); err != nil {
 		t.Fatal(err)
 	}

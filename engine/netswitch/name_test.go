@@ -14,6 +14,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+
+	"kxsh/engine/porttest"
 )
 
 func question(id uint16, name string, kind dnsmessage.Type) []byte {
@@ -91,7 +93,7 @@ func resolver(t *testing.T) netip.AddrPort {
 
 // TestNames holds that pVMs are found by name and number, and other names by the host's resolver.
 func TestNames(t *testing.T) {
-	dead := netip.MustParseAddrPort(freePort(t))
+	dead := netip.MustParseAddrPort(porttest.Free(t))
 	s := newSwitch(t, Config{Resolvers: []netip.AddrPort{dead, resolver(t)}})
 	g := add(t, s, 1, "Web")
 	add(t, s, 2, "web")

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kxsh/engine/porttest"
 )
 
 // process is the options of a switch's process in a folder of the test's, which ends with it.
@@ -67,7 +69,7 @@ func TestProcess(t *testing.T) {
 	a := add(t, first, 1, "a")
 	b := add(t, first, 2, "b")
 	b.serve(80, echo)
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := first.Publish(Publication{address, []Target{{2, 80}}}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kxsh/engine/porttest"
 )
 
 // gatewayAddr is the gateway as guests reach it.
@@ -74,7 +76,7 @@ func TestTCP(t *testing.T) {
 	if i, j := portInfo(t, s, 1), portInfo(t, s, 2); i.Sent.Bytes < size || i.Sent.Frames < size/1500 || j.Received.Bytes < size || i.Connections != 0 {
 		t.Errorf("counted: %+v, %+v", i, j)
 	}
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{Address: address, Targets: []Target{{2, 80}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +100,7 @@ func TestTCP(t *testing.T) {
 // TestPublishTurns holds that connections are spread over those pVMs that listen, and reset if none does.
 func TestPublishTurns(t *testing.T) {
 	s := newSwitch(t, Config{})
-	address := freePort(t)
+	address := porttest.Free(t)
 	var targets []Target
 	for id := 1; id <= 4; id++ {
 		if g := add(t, s, id, "web"); id != 3 {
@@ -163,7 +165,7 @@ func TestPublishSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, s, 2, "web").serve(80, echo)
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{address, []Target{{1, 80}, {2, 80}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +189,7 @@ func TestResets(t *testing.T) {
 	g := add(t, s, 1, "g")
 	accepted := make(chan net.Conn, 1)
 	g.serve(80, func(c net.Conn) { accepted <- c; select {} })
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{address, []Target{{1, 80}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +238,7 @@ func TestRefused(t *testing.T) {
 	s := newSwitch(t, Config{Loopback: true})
 	g := add(t, s, 1, "g")
 	port := hostServer(t, func(c *net.TCPConn) { echo(c) })
-	closed := netip.MustParseAddrPort(freePort(t)).Port()
+	closed := netip.MustParseAddrPort(porttest.Free(t)).Port()
 	for name, to := range map[string]netip.AddrPort{
 		"a port that nobody listens on": netip.AddrPortFrom(gatewayAddr, closed),
 		"a cloud's credentials":         netip.MustParseAddrPort("169.254.169.254:80"),
@@ -267,7 +269,7 @@ func TestManyConnections(t *testing.T) {
 	s := newSwitch(t, Config{})
 	g := add(t, s, 1, "g")
 	g.serve(80, echo)
-	address := freePort(t)
+	address := porttest.Free(t)
 	if err := s.Publish(Publication{address, []Target{{1, 80}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +352,7 @@ func TestReconnects(t *testing.T) {
 	g.serve(81, func(c net.Conn) { io.CopyN(c, c, 1) })
 	var addresses []string
 	for _, port := range []uint16{80, 81} {
-		address := freePort(t)
+		address := porttest.Free(t)
 		if err := s.Publish(Publication{address, []Target{{1, port}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +395,7 @@ func TestSlowReader(t *testing.T) {
 	g := add(t, s, 1, "g")
 	g.serve(80, func(net.Conn) { select {} })
 	g.serve(81, echo)
-	slow, quick := freePort(t), freePort(t)
+	slow, quick := porttest.Free(t), porttest.Free(t)
 	for address, port := range map[string]uint16{slow: 80, quick: 81} {
 		if err := s.Publish(Publication{address, []Target{{1, port}}}); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kxsh/engine/porttest"
 )
 
 // netImage is the servers and clients of testdata/net.
@@ -26,15 +28,8 @@ func (h *home) netImage(t *testing.T) string {
 // freePort is a port of the host's loopback that nobody has. It is below those that Linux gives to whoever names none, or somebody would have it before the test.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 1000 {
-		port := strconv.Itoa(10000 + rand.IntN(20000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
+	_, port, _ := net.SplitHostPort(porttest.Free(t))
+	return port
 }
 
 func connected(t *testing.T, port string) *net.TCPConn {
