@@ -11,7 +11,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -64,10 +66,23 @@ type Hypervisor struct {
 var _ xen.Hypervisor = (*Hypervisor)(nil)
 
 // Available tells whether this is Xen's control domain.
-func Available() bool {
-	b, err := os.ReadFile("/proc/xen/capabilities")
-	return err == nil && strings.Contains(string(b), "control_d")
+func Available() bool { return controlDomain("/") }
+
+// controlDomain looks at xenfs, which Linux has had for long but whoever installed Xen mounts, and where it is not mounted at sysfs.
+func controlDomain(root string) bool {
+	if b, err := os.ReadFile(filepath.Join(root, "proc/xen/capabilities")); err == nil {
+		return strings.Contains(string(b), "control_d")
+	}
+	b, err := os.ReadFile(filepath.Join(root, "sys/hypervisor/properties/features"))
+	if err != nil {
+		return false
+	}
+	features, err := strconv.ParseUint(strings.TrimSpace(string(b)), 16, 64)
+	return err == nil && features>>featureDom0&1 != 0
 }
+
+// featureDom0 is XENFEAT_dom0 of Xen's features.h: a bit of what XENVER_get_features returns.
+const featureDom0 = 11
 
 // New opens the way to Xen and ends what an earlier engine with the same key left half made.
 func New(o Options) (*Hypervisor, error) {
