@@ -67,10 +67,12 @@ redis-suite: ports
 
 # Every benchmark, as the page of the documentation: some minutes on a machine at rest. BENCH= for all rounds, some twenty minutes.
 BENCH ?= --quick
+BENCH_NAMES ?= all
+REPORTS ?= docs/reference
 .PHONY: bench-report
 bench-report: deps ports
 	mkdir -p build
-	./kxsh bench $(BENCH) --csv build/bench.csv --html docs/reference/bench-report.html all
+	./kxsh bench $(BENCH) --csv build/bench.csv --html $(REPORTS)/bench-report.html $(BENCH_NAMES)
 
 # The same in dom0 of the lab, beside xl, too: half an hour of emulation, each instruction a nanosecond. Not what has clients, of which each round would take a
 # minute. The programs are in dom0's memory: to open a file of this machine's takes longer than some of what is measured.
@@ -81,14 +83,14 @@ bench-report-xen: deps lab-kxsh
 	$(LAB)/kxsh bench --prepare build/programs
 	$(RUN_LAB) run -t 3h --icount --host-root --xl --memory 6144 --dom0-memory 2048 -s build/report:/mnt -- \
 		'mount -t tmpfs tmpfs /media && cp -r build/programs $(LAB)/kxsh /media && cd /media && TMPDIR=/media exec ./kxsh bench $(BENCH) --programs programs --csv /mnt/bench-report-xen.csv --html /mnt/bench-report-xen.html $(BENCH_XEN)'
-	cp build/report/bench-report-xen.html docs/reference
+	cp build/report/bench-report-xen.html $(REPORTS)
 
 # Xen in QEMU (docs/how-to/lab.md). lab-ready fails, saying why, where it cannot be had; lab-kxsh makes the
 # program for a dom0 that has no shared libraries.
 LAB := build/lab
 RUN_LAB := $(GO) run ./xen/lab/cmd
 
-.PHONY: lab lab-ready lab-kxsh lab-test lab-own-test lab-suite cases ipc-cases
+.PHONY: lab lab-ready lab-kxsh lab-test lab-own-test lab-suite pages-test cases ipc-cases
 lab: images
 	cd guest/apps && PATH="$(CURDIR):$$PATH" $(GO) run ../../xen/lab/cmd shell --host-root -- ../../kxsh
 
@@ -107,6 +109,10 @@ lab-suite: images ports
 	$(GO) build $(GOFLAGS) -o $(LAB)/lab ./xen/lab/cmd
 	$(CASES) run -v -o build/xen.json -- .ci/lab $(LAB)/lab $(LAB) || \
 		{ for log in $(LAB)/serial*.log; do echo "lab: the end of $$log:"; tail -n 30 $$log; done; exit 1; }
+
+# What the pages say about the tree itself: what builds, installs and measures, and what boots the lab.
+pages-test: deps images ports
+	KXSH_TEST_PATIENCE=10 $(GO) test -tags tree -count=1 -v -timeout 20m -run '^TestTree' ./shell/e2e
 
 lab-own-test:
 	$(GO) test -tags lab -timeout 20m ./xen/lab/...

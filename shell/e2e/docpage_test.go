@@ -16,7 +16,8 @@ import (
 //	<!-- test: setup COMMAND -->         what is there already, run by bash
 //	<!-- test: file NAME -->             the next block is that file
 //	<!-- test: in SHELL COMMAND -->      the next block is for that shell, which has run COMMAND
-//	<!-- test: skip WHY -->              the next block is not run
+//	<!-- test: on HYPERVISOR WHY -->     the next block is run on that hypervisor only
+//	<!-- test: by TEST -->               the next block is run by that test, of tree_test.go: it needs the whole tree, or a machine of its own
 type page struct {
 	name      string
 	only, why string
@@ -28,7 +29,9 @@ type block struct {
 	line  int // of its first line
 	lang  string
 	lines []string
-	skip  string   // why it is not run
+	only  string // the hypervisor it is for, if it is not for all, and why
+	why   string
+	by    string   // the test that runs it, if it is not TestDocs
 	file  string   // its name, if it is one
 	shell []string // which, and what that has run; nil: bash
 }
@@ -86,8 +89,11 @@ func readPage(path string) (*page, error) {
 			p.blocks = append(p.blocks, block{line: i + 1, lang: setupLang, lines: []string{m[2]}})
 		case m != nil && next != nil:
 			return fail("two comments about one block")
-		case m != nil && m[1] == "skip":
-			next = &block{skip: m[2]}
+		case m != nil && m[1] == "on":
+			next = &block{}
+			next.only, next.why, _ = strings.Cut(m[2], " ")
+		case m != nil && m[1] == "by":
+			next = &block{by: m[2]}
 		case m != nil && m[1] == "file":
 			next = &block{file: m[2]}
 		case m != nil && m[1] == "in":
@@ -109,11 +115,13 @@ func readPage(path string) (*page, error) {
 // check tells why nobody could know what is to be done with a block; "": it is clear.
 func (b *block) check() string {
 	switch {
-	case b.lang == "" && b.skip == "" && promptOf(b.lines[0]) == noPrompt:
+	case b.lang == "" && promptOf(b.lines[0]) == noPrompt:
 		return "a block without a language begins with a prompt: say text if it is only shown"
+	case b.by != "" && b.lang != "sh":
+		return "tests of the tree run blocks of sh"
 	case slices.Contains([]string{"", "sh", "text"}, b.lang):
 		return ""
-	case b.lang == "c" && b.file == "" && b.skip == "":
+	case b.lang == "c" && b.file == "":
 		return "which file is it?"
 	case slices.Contains([]string{"c", "yaml"}, b.lang):
 		return ""

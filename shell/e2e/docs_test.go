@@ -83,8 +83,12 @@ func (r *reader) failf(line int, format string, args ...any) {
 
 func (r *reader) block(b *block) {
 	switch {
-	case b.skip != "":
-		r.t.Logf("%s:%d: not run: %s", r.page.name, b.line, b.skip)
+	case b.by != "":
+		if !slices.Contains(treeTests(r.t), b.by) {
+			r.failf(b.line, "there is no test %s in tree_test.go", b.by)
+		}
+	case b.only != "" && b.only != where:
+		r.t.Logf("%s:%d: only on %s: %s", r.page.name, b.line, b.only, b.why)
 	case b.file != "":
 		r.h.write(r.t, b.file, []byte(strings.Join(b.lines, "\n")+"\n"))
 	case b.shell != nil:
@@ -94,6 +98,20 @@ func (r *reader) block(b *block) {
 	case b.lang == "":
 		r.transcript(b)
 	}
+}
+
+var testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// treeTests are the tests that run what TestDocs does not.
+func treeTests(t *testing.T) (names []string) {
+	b, err := os.ReadFile("tree_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range testName.FindAllStringSubmatch(string(b), -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 // script runs commands by bash, of which each must succeed.
