@@ -39,7 +39,7 @@ func TestHistory(t *testing.T) {
 		for i := range events {
 			events[i] = engine.Event{Seq: uint64(len(m.events) + i + 1), Type: "forked"}
 		}
-		m = m.after(snapMsg{snap: s, info: &engine.Info{CPUs: 2, Idle: time.Hour + idle, Memory: 1 << 30, FreeMemory: 1 << 29}, events: events})
+		m = m.after(newsMsg{events}, snapMsg{snap: s, info: &engine.Info{CPUs: 2, Idle: time.Hour + idle, Memory: 1 << 30, FreeMemory: 1 << 29}})
 	}
 	frame(0, 0, 100)
 	frame(2*time.Second, time.Second, 6)

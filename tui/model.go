@@ -36,16 +36,20 @@ type model struct {
 	panes  int     // that were opened
 	note   string  // one line of news, until the next key
 	frames int
+	ticks  int   // how often the next frame was put off
 	lost   error // why the last frame did not come
 
 	info    *engine.Info // of the last frame, or nil
 	history history
 	events  []engine.Event
+	asking  bool // for more of them
+	began   bool // of those that there were at first
+	forked  int  // since the last frame
 	err     error
 }
 
 func newModel(ctx context.Context, api engine.API, o Options) model {
-	m := model{ctx: ctx, api: api, o: o, view: newView(), theme: themeOf(o.Theme)}
+	m := model{ctx: ctx, api: api, o: o, view: newView(), theme: themeOf(o.Theme), asking: true}
 	if !o.Color {
 		m.theme = themes[monochrome]
 	}
@@ -56,11 +60,11 @@ func newModel(ctx context.Context, api engine.API, o Options) model {
 }
 
 type (
-	tickMsg   struct{}
+	tickMsg   struct{ number int }
 	signalMsg struct{ text string }
 )
 
-func (m model) Init() tea.Cmd { return m.sample }
+func (m model) Init() tea.Cmd { return tea.Batch(m.sample, m.news) }
 
 func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	before := m.picked
@@ -82,7 +86,16 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tickMsg:
-		return m, m.sample
+		switch {
+		case msg.number != m.ticks: // a frame came between, and put off the next
+			return m, nil
+		case m.asking:
+			return m, m.sample
+		}
+		m.asking = true
+		return m, tea.Batch(m.sample, m.news)
+	case newsMsg:
+		return m.told(msg), nil
 	case snapMsg:
 		if msg.err != nil {
 			return m.missed(msg.err)
@@ -95,7 +108,8 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 		if m.pane != nil && m.pane.details != nil {
 			m, ask = m.ask()
 		}
-		return m, tea.Batch(ask, m.tick())
+		m, next := m.tick()
+		return m, tea.Batch(ask, next)
 	case paneMsg:
 		if m.pane != nil && m.pane.number == msg.number {
 			return m.ask()
@@ -121,8 +135,11 @@ func (m model) handle(msg tea.Msg) (model, tea.Cmd) {
 	return m, nil
 }
 
-func (m model) tick() tea.Cmd {
-	return tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{} })
+// tick puts off the next frame by an interval from now, whenever it was to come before.
+func (m model) tick() (model, tea.Cmd) {
+	m.ticks++
+	number := m.ticks
+	return m, tea.Tick(m.o.Interval, func(time.Time) tea.Msg { return tickMsg{number} })
 }
 
 // missed goes on without a frame, for an engine that goes is followed by another; but not if there has never been one.
@@ -132,7 +149,7 @@ func (m model) missed(err error) (model, tea.Cmd) {
 		return m, tea.Quit
 	}
 	m.lost = err
-	return m, m.tick()
+	return m.tick()
 }
 
 // settle keeps the cursor on its pVM, wherever its row has gone; when that is not shown any more, on the

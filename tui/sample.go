@@ -14,13 +14,15 @@ const eventsKept = 4096
 
 // snapMsg is what a frame is made of.
 type snapMsg struct {
-	snap   *engine.Snapshot
-	info   *engine.Info   // nil: nobody told
-	events []engine.Event // since the frame before
-	err    error
+	snap *engine.Snapshot
+	info *engine.Info // nil: nobody told
+	err  error
 }
 
-// sample asks the engine for the next frame. Without the host's figures or events there is one nevertheless.
+// newsMsg is what has happened since the last event that is known.
+type newsMsg struct{ events []engine.Event }
+
+// sample asks the engine for the next frame. Without the host's figures there is one nevertheless.
 func (m model) sample() tea.Msg {
 	s, err := m.api.Snapshot(m.ctx, false)
 	if err != nil {
@@ -28,12 +30,17 @@ func (m model) sample() tea.Msg {
 	}
 	msg := snapMsg{snap: s}
 	msg.info, _ = m.api.Info(m.ctx)
-	msg.events, _ = m.news()
 	return msg
 }
 
-// news is the events since the last that is known.
-func (m model) news() ([]engine.Event, error) {
+// news asks for events. No frame waits for them: an engine keeps thousands, which are all news to a top that has just begun.
+func (m model) news() tea.Msg {
+	list, _ := m.since() // what came before an error counts
+	return newsMsg{list}
+}
+
+// since is the events since the last that is known.
+func (m model) since() ([]engine.Event, error) {
 	var seq uint64
 	if n := len(m.events); n > 0 {
 		seq = m.events[n-1].Seq
@@ -59,18 +66,23 @@ func (m model) news() ([]engine.Event, error) {
 // take takes a frame in.
 func (m model) take(msg snapMsg) model {
 	before := m.view.snap
-	var forks int
-	for i := range msg.events {
-		if msg.events[i].Type == "forked" {
-			forks++
-		}
-	}
 	m.view.update(msg.snap)
-	m.history = m.history.add(before, msg.snap, m.info, msg.info, m.view.memory, forks)
-	m.info = msg.info
-	all := append(m.events, msg.events...) // behind what the models before this one see
-	m.events = all[max(0, len(all)-eventsKept):]
+	m.history = m.history.add(before, msg.snap, m.info, msg.info, m.view.memory, m.forked)
+	m.info, m.forked = msg.info, 0
 	m.frames++
 	m.lost = nil
+	return m
+}
+
+// told takes events in. What happened before the first frame counts for none.
+func (m model) told(msg newsMsg) model {
+	for i := range msg.events {
+		if msg.events[i].Type == "forked" && m.began {
+			m.forked++
+		}
+	}
+	m.asking, m.began = false, true
+	all := append(m.events, msg.events...) // behind what the models before this one see
+	m.events = all[max(0, len(all)-eventsKept):]
 	return m
 }

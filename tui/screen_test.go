@@ -167,7 +167,7 @@ func lived(width, height int) model {
 			p.Time += time.Duration(i) * time.Duration(p.CPU*float64(20*time.Millisecond))
 		}
 		idle := time.Hour + time.Duration(i*(i%7))*100*time.Millisecond
-		m = m.after(snapMsg{snap: s, info: &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: idle}, events: forkedEvents(i)})
+		m = m.after(newsMsg{forkedEvents(i)}, snapMsg{snap: s, info: &engine.Info{CPUs: 2, Memory: 4 << 30, FreeMemory: 1 << 30, Idle: idle}})
 	}
 	return m
 }
@@ -236,6 +236,42 @@ func TestCursorFollowsThePID(t *testing.T) {
 	m = m.after(snapMsg{snap: gone})
 	if m.at != min(at, len(m.view.rows)-1) {
 		t.Errorf("its pVM gone, the cursor went from row %d to %d", at, m.at)
+	}
+}
+
+// A frame between two others, for a signal that was sent, does not make more of them from then on.
+func TestTicks(t *testing.T) {
+	m := screenOf(80, 24, families())
+	m.api, m.o.Interval, m.asking = &recorder{snap: families()}, time.Millisecond, true
+	step := func(msg tea.Msg) tea.Cmd {
+		next, cmd := m.Update(msg)
+		m = next.(model)
+		return cmd
+	}
+	regular := step(snapMsg{snap: families()})()
+	between := step(step(signalMsg{"sent"})())()
+	if step(regular) != nil {
+		t.Error("the frame that was to come before is made, too")
+	}
+	cmd := step(between)
+	if cmd == nil {
+		t.Fatal("there is no next frame")
+	}
+	if _, sampled := cmd().(snapMsg); !sampled {
+		t.Error("the next tick makes no frame")
+	}
+}
+
+// The first frame does not wait for the thousands of events that an engine keeps.
+func TestFirstFrame(t *testing.T) {
+	r := &recorder{snap: families(), events: forkedEvents(4)}
+	m := newModel(context.Background(), r, Options{})
+	if msg := m.sample().(snapMsg); msg.snap == nil || msg.info == nil {
+		t.Errorf("%+v", msg)
+	}
+	m = m.after(m.news())
+	if len(m.events) != 4 || m.asking {
+		t.Errorf("%d events, asking %t", len(m.events), m.asking)
 	}
 }
 
