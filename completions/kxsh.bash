@@ -24,11 +24,11 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'pgrep')
-		flags='-f --full -x --exact -i --ignore-case -v --inverse -n --newest -o --oldest -c --count -l --list-name --help'
+		flags='-f --full -x --exact -i --ignore-case -v --inverse -n --newest -o --oldest -c --count -P --parent -l --list-name --help'
 		kind=name once= leading= raw=
 		words='' ;;
 	'pkill')
-		flags='-f --full -x --exact -i --ignore-case -v --inverse -n --newest -o --oldest -c --count -s --signal --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
+		flags='-f --full -x --exact -i --ignore-case -v --inverse -n --newest -o --oldest -c --count -P --parent -s --signal --help -HUP -INT -QUIT -ILL -TRAP -ABRT -BUS -FPE -KILL -USR1 -SEGV -USR2 -PIPE -ALRM -TERM -STKFLT -CHLD -CONT -STOP -TSTP -TTIN -TTOU -URG -XCPU -XFSZ -VTALRM -PROF -WINCH -IO -PWR -SYS'
 		kind=name once= leading= raw=
 		words='' ;;
 	'pidof')
@@ -253,6 +253,10 @@ _kxsh_value() {
 		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
 	ps:--sort)
 		kind=list words='pid ppid fam stat %cpu mem maxmem shr %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
+	pgrep:-P | pgrep:--parent)
+		kind=pvm words='' ;;
+	pkill:-P | pkill:--parent)
+		kind=pvm words='' ;;
 	pkill:-s | pkill:--signal)
 		kind=words words='HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS' ;;
 	kill:-s | kill:--signal)

@@ -3,6 +3,7 @@ package shell
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -19,18 +20,20 @@ func patternFlags(f *pflag.FlagSet) {
 	f.BoolP("newest", "n", false, "the newest only")
 	f.BoolP("oldest", "o", false, "the oldest only")
 	f.BoolP("count", "c", false, "print how many")
+	f.StringP("parent", "P", "", "children of these `PIDs` alone, with commas between; needs no pattern")
 }
 
 var pgrepCommand = Command{
 	Name:     "pgrep",
-	Synopsis: "[-flxivnoc] PATTERN",
+	Synopsis: "[-flxivnoc] [-P PID,…] [PATTERN]",
 	Short:    "print the PIDs of pVMs whose name matches a regular expression",
-	Examples: []string{"pgrep -l web", "pgrep -f 'lua.kx .*test'"},
+	Examples: []string{"pgrep -l web", "pgrep -f 'lua.kx .*test'", "pgrep -P 7"},
 	Flags: func(f *pflag.FlagSet) {
 		patternFlags(f)
 		f.BoolP("list-name", "l", false, "with names")
 	},
-	Args: PVMName,
+	FlagArgs: map[string]Kind{"parent": PVM},
+	Args:     PVMName,
 	Run: func(c *Call) error {
 		list, err := c.grep(true)
 		if err != nil {
@@ -51,15 +54,15 @@ var pgrepCommand = Command{
 
 var pkillCommand = Command{
 	Name:     "pkill",
-	Synopsis: "[-SIG] [-fxivno] PATTERN",
+	Synopsis: "[-SIG] [-fxivno] [-P PID,…] [PATTERN]",
 	Short:    "send a signal to pVMs whose name matches a regular expression",
 	Examples: []string{"pkill -9 'web[0-9]'", "pkill -x worker"},
 	Flags: func(f *pflag.FlagSet) {
 		patternFlags(f)
 		f.StringP("signal", "s", "TERM", "the signal, by name or number; also -9, -TERM")
 	},
-	FlagArgs: map[string]Kind{"signal": Signal},
-	Prepare:  prepareSignal("fxivnoc"),
+	FlagArgs: map[string]Kind{"signal": Signal, "parent": PVM},
+	Prepare:  prepareSignal("fxivnocP"),
 	Args:     PVMName,
 	Run: func(c *Call) error {
 		sig, err := parseSignal(c.flagString("signal"))
@@ -90,10 +93,14 @@ var pkillCommand = Command{
 
 // grep returns the pVMs that match the pattern; with others, also domains that somebody else made.
 func (c *Call) grep(others bool) ([]engine.Process, error) {
-	if err := c.want(1, 1); err != nil {
+	least := 1
+	if c.flagString("parent") != "" {
+		least = 0
+	}
+	if err := c.want(least, 1); err != nil {
 		return nil, err
 	}
-	pattern := c.Args[0]
+	pattern := strings.Join(c.Args, "")
 	if c.flagBool("exact") {
 		pattern = "^(?:" + pattern + ")$"
 	}
@@ -102,7 +109,7 @@ func (c *Call) grep(others bool) ([]engine.Process, error) {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, usagef("%s: not a regular expression", c.Args[0])
+		return nil, usagef("%s: not a regular expression", strings.Join(c.Args, ""))
 	}
 	api, err := c.Engine()
 	if err != nil {
@@ -112,17 +119,34 @@ func (c *Call) grep(others bool) ([]engine.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	parents := parentsOf(snap, c.flagString("parent"))
 	var list []engine.Process
 	for _, p := range snap.Processes {
 		text := p.Name
 		if c.flagBool("full") {
 			text = strings.Join(p.Args, " ")
 		}
-		if (others || !p.Foreign) && re.MatchString(text) != c.flagBool("inverse") {
+		matches := re.MatchString(text) && (least > 0 || parents[p.PPID])
+		if (others || !p.Foreign) && matches != c.flagBool("inverse") {
 			list = append(list, p)
 		}
 	}
 	return age(list, c.flagBool("newest"), c.flagBool("oldest")), nil
+}
+
+// parentsOf are the PIDs that a list with commas means, by name or number; those that there are not have no children.
+func parentsOf(snap *engine.Snapshot, list string) map[int]bool {
+	parents := map[int]bool{}
+	for _, word := range strings.Split(list, ",") {
+		if pid, err := strconv.Atoi(word); err == nil {
+			parents[pid] = true
+			continue
+		}
+		for _, p := range match(snap, word) {
+			parents[p.PID] = true
+		}
+	}
+	return parents
 }
 
 // age keeps the newest or the oldest only, if asked for.

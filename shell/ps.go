@@ -117,11 +117,13 @@ func argsText(p *engine.Process) string {
 	return strings.Join(p.Args, " ") + defunct(p)
 }
 
-// defunct says why a zombie ended.
+// defunct says why a zombie ended, which the engine learns a moment later.
 func defunct(p *engine.Process) string {
 	switch {
-	case p.Stat != "Z" || p.Exit == nil:
+	case p.Stat != "Z":
 		return ""
+	case p.Exit == nil:
+		return " <defunct>"
 	case p.Exit.Signal != 0:
 		return " <defunct: " + signalName(syscall.Signal(p.Exit.Signal)) + ">"
 	}

@@ -91,7 +91,12 @@ func listSignals(w io.Writer, args []string) error {
 func prepareSignal(known string) func([]string) []string {
 	return func(args []string) []string {
 		out := make([]string, 0, len(args))
+		value := false // this word is a flag's
 		for i, a := range args {
+			if value {
+				out, value = append(out, a), false
+				continue
+			}
 			if a == "--" || len(a) < 2 || a[0] != '-' {
 				return append(out, args[i:]...)
 			}
@@ -104,6 +109,7 @@ func prepareSignal(known string) func([]string) []string {
 			if len(a) == 2 && strings.Contains("sn", a[1:]) { // its value follows
 				return append(out, args[i+1:]...)
 			}
+			value = isFlag && a == "-P"
 		}
 		return out
 	}
