@@ -118,7 +118,18 @@ func TestVerify(t *testing.T) {
 			if _, err := b.h.c.domctl(domctlUnpause, b.d.id, nil); err != nil {
 				return err
 			}
-			time.Sleep(20 * time.Millisecond)
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+				info, err := b.h.c.domainInfo(b.d.id)
+				if err != nil {
+					return err
+				}
+				if info.CPUTime != 0 {
+					break
+				}
+				if time.Now().After(end) {
+					return errors.New("it does not run")
+				}
+			}
 			_, err := b.h.c.domctl(domctlPause, b.d.id, nil)
 			return err
 		}},
