@@ -87,8 +87,14 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 		return m, tea.Suspend
 	}
 	if m.help > 0 {
-		if m.help += m.helpSpace(); m.help > len(m.helpText()) {
+		m.help += m.helpSpace()
+		switch k.String() {
+		case "esc", "q", "?":
 			m.help = 0
+		default:
+			if m.help > len(m.helpText()) {
+				m.help = 0
+			}
 		}
 		return m, nil
 	}

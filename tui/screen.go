@@ -116,7 +116,7 @@ func (m model) status() string {
 func (m model) statusText() string {
 	switch {
 	case m.help > 0 && m.help-1+m.helpSpace() < len(m.helpText()):
-		return "any key: more"
+		return "any key: more   esc close"
 	case m.help > 0:
 		return "any key goes back"
 	case m.menu != nil:

@@ -163,6 +163,23 @@ func TestHelpNamesEveryKey(t *testing.T) {
 	}
 }
 
+// Help is left at once, or read to its end.
+func TestHelpPages(t *testing.T) {
+	for _, key := range []string{"esc", "q", "?"} {
+		if m := screenOf(80, 24, families()).press("?", key); m.help != 0 {
+			t.Errorf("%s does not close it", key)
+		}
+	}
+	m := screenOf(80, 24, families()).press("?")
+	pages := 0
+	for ; m.help > 0 && pages < 100; pages++ {
+		m = m.press("space")
+	}
+	if pages < 2 || pages == 100 {
+		t.Errorf("%d pages", pages)
+	}
+}
+
 func TestOthersDomains(t *testing.T) {
 	v := newView()
 	v.update(snapshot(time.Unix(0, 0), engine.Process{PID: 1, Name: "web", Stat: "R", Memory: 1 << 20},
