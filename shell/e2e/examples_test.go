@@ -27,6 +27,7 @@ type typing struct {
 	typed   string
 	shows   string // a pattern of all that is printed, standard error too; on a terminal, of a part of it
 	status  int    // not on a terminal
+	asked   string // on a terminal, a line that the program in the foreground is asked to repeat: it goes on by then
 	keys    string // what ends it on a terminal
 }
 
@@ -45,8 +46,9 @@ func (e typing) with(words ...string) typing {
 	return e
 }
 
-func (e typing) ends(status int) typing  { e.status = status; return e }
-func (e typing) left(keys string) typing { e.keys = keys; return e }
+func (e typing) ends(status int) typing   { e.status = status; return e }
+func (e typing) hears(line string) typing { e.asked = line; return e }
+func (e typing) left(keys string) typing  { e.keys = keys; return e }
 
 // Every example of the reference, which has those of help and of the man pages, does what it promises.
 func TestExamples(t *testing.T) {
@@ -125,6 +127,10 @@ func (h *home) playOnTerminal(t *testing.T, steps []typing) {
 	for _, e := range steps {
 		term.typed(e.typed)
 		term.expect(e.shows)
+		if e.asked != "" {
+			term.send(e.asked + "\r")
+			term.expect(e.asked + `\r?\n` + e.asked)
+		}
 		if e.keys != "" {
 			term.send(e.keys)
 		}
