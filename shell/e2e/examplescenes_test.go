@@ -28,8 +28,9 @@ var examples = []scene{
 		ex(`pool resize --recycle 4`, ``),
 		do(`pool --no-headers | awk '{ print $1, $3 }'`, `blank 8\nplaceholder 4\n`),
 	}},
-	{name: "look", steps: []typing{
-		do(`cp $APPS/hello.kx $APPS/tick.kx $PORTS/lua/lua.kx .; web=$(run -d --name web web.kx 80); seven=$(run -d --name seven web.kx 81)`, ``),
+	{name: "state", steps: []typing{
+		// On Xen a pVM has all of its memory from the start, hosted it never gets more.
+		do(`cp $APPS/hello.kx $APPS/tick.kx $PORTS/lua/lua.kx .; web=$(run -d --name web -m $([ -e /dev/xen/privcmd ] && echo 16M || echo 160M) web.kx 80); seven=$(run -d --name seven web.kx 81)`, ``),
 		do(`while ! { logs web && logs seven; } | grep -q 81; do sleep 0.1; done`, ``),
 		ex(`ps`, `PID .*\n.* web\n.* seven\n`),
 		ex(`ps -e -o pid,name,exit`, ` *PID NAME +EXIT\n *\d+ web +-\n *\d+ seven +-\n`),
@@ -46,18 +47,6 @@ var examples = []scene{
 		ex(`top -b -n 1 | head`, `(?s)kxsh top .*\npVMs: 2, .* web\n.*`),
 		ex(`top --json -n 2 -d 0.5 | jq '.processes[0].name'`, `("(web|seven)"\n){2}`),
 		ex(`logs web`, `web on 80\n`),
-		// One that ends, for else it goes on.
-		do(`ticks=$(run -d --name ticks tick.kx 1)`, ``),
-		ex(`logs -f -n 5 --since 10m 7`, `tick 1\n`).with("7=$ticks"),
-		do(`ticks=$(run -d --name ticks tick.kx 2)`, ``),
-		ex(`console -r 7`, `(?s).*tick 2\n(\[.*ended\]\n)?`).with("7=$ticks"),
-		do(`lua=$(run -d lua.kx -e 'repeat until false' some.test)`, ``),
-		ex(`pgrep -f 'lua.kx .*test'`, `\d+\n`),
-		do(`kill -9 $lua`, ``),
-	}},
-	{name: "limits", steps: []typing{
-		// On Xen a pVM has all of its memory from the start, hosted it never gets more.
-		do(`web=$(run -d --name web -m $([ -e /dev/xen/privcmd ] && echo 16M || echo 160M) web.kx 80); seven=$(run -d --name seven web.kx 81)`, ``),
 		ex(`limit -m 128M web`, ``),
 		ex(`limit --weight 512 --cpus 0 7`, ``).with("0=$cpu", "7=$seven"),
 		do(`inspect --json seven | jq -c "[.weight, .cpus == [$cpu]]"; inspect --json web | jq .max_memory`, `\[512,true\]\n134217728\n`),
@@ -69,6 +58,14 @@ var examples = []scene{
 		ex(`taskset -c 0 web`, ``).with("0=$cpu"),
 		do(`inspect --json web | jq -c "[.weight, .cpus == [$cpu]]"; inspect --json seven | jq .weight`, `\[512,true\]\n27\n`),
 		ex(`taskset 7`, `\d+: \d+\n`).with("7=$seven"),
+		// One that ends, for else it goes on.
+		do(`ticks=$(run -d --name ticks tick.kx 1)`, ``),
+		ex(`logs -f -n 5 --since 10m 7`, `tick 1\n`).with("7=$ticks"),
+		do(`ticks=$(run -d --name ticks tick.kx 2)`, ``),
+		ex(`console -r 7`, `(?s).*tick 2\n(\[.*ended\]\n)?`).with("7=$ticks"),
+		do(`lua=$(run -d lua.kx -e 'repeat until false' some.test)`, ``),
+		ex(`pgrep -f 'lua.kx .*test'`, `\d+\n`),
+		do(`kill -9 $lua`, ``),
 	}},
 	{name: "signals", steps: []typing{
 		do(`web=$(run -d --name web web.kx 80); seven=$(run -d --name seven web.kx 81)`, ``),
