@@ -223,7 +223,7 @@ func topCommand(theme, layout string) shell.Command {
 			"A filter is words and comparisons, as cpu>40 & (lib=libm | name~web.*): help in top tells more.\n" +
 			"With -b, into a pipe or with TERM=dumb plain frames; with --json each frame is a line, an object whose processes are as in ps --json.\n" +
 			"%CPU is that of the time since the frame before, in the first frame that of each pVM's life.",
-		Examples: []string{"top", "top --read-only --theme high-contrast", "top -b -n 1 | head", "top --json -n 2 -d 10 | jq '.processes[0].name'"},
+		Examples: []string{"top", "top --read-only --theme high-contrast", "top -b -n 1 | head", "top --json -n 2 -d 0.5 | jq '.processes[0].name'"},
 		FlagArgs: map[string]shell.Kind{"theme": shell.Choice}, Choices: tui.Themes(),
 		Flags: func(f *pflag.FlagSet) {
 			f.Bool("read-only", false, "send no signals")
@@ -281,7 +281,7 @@ func benchCommand(self, hypervisor string) shell.Command {
 			"cannot do is said, the others go on, and the status is 1. A peer that is missing is said, too, and left out.\n\n" + benchList() + "\n" +
 			"redis and web ask servers in pVMs, and the same ones as processes, by redis-benchmark (apt-get install redis-tools) and wrk (apt-get install wrk); they\n" +
 			"need the programs that make ports builds.",
-		Examples: []string{"bench boot", "bench --json boot fork | jq .series", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --quick --html report.html all", "bench --prepare programs"},
+		Examples: []string{"bench memory", "bench --quick --json update recycle | jq .series", "bench --quick --csv ipc.csv --html ipc.html ipc", "bench --quick --html report.html all", "bench --prepare programs"},
 		Own:      true,
 		Args:     shell.Choice, Choices: append(bench.Names(), bench.All), Several: true, About: bench.About(),
 		FlagArgs: map[string]shell.Kind{"csv": shell.File, "html": shell.File, "prepare": shell.Dir, "programs": shell.Dir},

@@ -13,7 +13,7 @@ var forkCommand = Command{
 	Long: "The children go on from the same point as the pVM, wherever in its program that is, with memory of their own. The program\n" +
 		"itself has not forked: it does not wait for them. It learns in which of them it is from a handler (kx_on_clone), if it has one.\n" +
 		"A stopped pVM cannot be forked, nor one whose family is as large as it may be (limit --family).",
-	Examples: []string{"fork web", "fork -n 100 7"},
+	Examples: []string{"fork web", "fork -n 10 7"},
 	Flags: func(f *pflag.FlagSet) {
 		f.IntP("count", "n", 1, "how many children")
 	},

@@ -22,11 +22,12 @@ var limitCommand = Command{
 	Name:     "limit",
 	Synopsis: "[-m SIZE] [--weight N] [--cpus LIST] [--family N] [--no-spin] PID…",
 	Short:    "change memory cap, scheduler weight and CPUs of running pVMs, the size of their families, and how they wait",
-	Long: "--family is about the whole family of each PID: when it has so many members, zombies included, their forks fail with EAGAIN.\n" +
+	Long: "-m, hosted, holds a pVM to less than it was started with (run -m); on Xen it has all of that from the start, and -m cannot be less.\n" +
+		"--family is about the whole family of each PID: when it has so many members, zombies included, their forks fail with EAGAIN.\n" +
 		"Without it the engine's --family-limit counts.\n" +
 		"Where there are several CPUs, a pVM that waits for a relative looks for up to 50 µs whether there is something, before it sleeps:\n" +
 		"--no-spin forbids it that, and to the children that it forks from now on; --no-spin=false allows it again.",
-	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0,2-3 7", "limit --family 16 %7", "limit --no-spin 7"},
+	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0 7", "limit --family 16 %7", "limit --no-spin 7"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("memory", "m", "", "the most memory it may have, such as 128M")
 		f.Int("weight", 0, "its share of the CPUs against others'; 256 is the default")
@@ -137,7 +138,7 @@ var tasksetCommand = Command{
 	Name:     "taskset",
 	Synopsis: "[-c LIST] PID",
 	Short:    "show or set the CPUs a pVM may run on",
-	Examples: []string{"taskset 7", "taskset -c 0-1 web"},
+	Examples: []string{"taskset 7", "taskset -c 0 web"},
 	Flags: func(f *pflag.FlagSet) {
 		f.StringP("cpu-list", "c", "", "CPUs such as 0,2-3; all: any")
 		f.BoolP("pid", "p", false, "accepted for Linux's sake")

@@ -195,7 +195,9 @@ func (b *Bench) print(r *Report) error {
 	}
 	fmt.Fprintf(b.Stdout, "%s, %s\n\n", r.Bench, r.Machine)
 	w := tabwriter.NewWriter(b.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tmedian\tp10\tp90\tp99\tn\tratio\ttarget\t")
+	if len(r.Series) > 0 {
+		fmt.Fprintln(w, "\tmedian\tp10\tp90\tp99\tn\tratio\ttarget\t")
+	}
 	for _, s := range r.Series {
 		ratio, target := share(s.Ratio), share(s.Target)
 		if target != "" {
@@ -204,7 +206,7 @@ func (b *Bench) print(r *Report) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t\n", s.Name, strings.Join(s.figures(), "\t"), s.N, ratio, target)
 	}
 	w.Flush()
-	if len(r.Values) > 0 {
+	if len(r.Series) > 0 && len(r.Values) > 0 {
 		fmt.Fprintln(b.Stdout)
 	}
 	for _, v := range r.Values {

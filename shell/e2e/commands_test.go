@@ -209,7 +209,7 @@ func TestLimits(t *testing.T) {
 		{"limit s", 2, `^limit: say what to change`},
 		{"limit --weight 100 7777", 1, `^limit: \(7777\): no such pVM\n$`},
 		{"limit -m nothing s", 2, `^limit: -m nothing: not a size`},
-		{"limit -m 1024G s", 1, `^limit: \(\d+\): .*1099511627776.*: it was built with \d+ bytes\n$|above the host's \d+`},
+		{"limit -m 1024G s", 1, `^limit: \(\d+\): .*1099511627776.*: it was started with \d+ bytes, and only run -m gives more\n$|above the host's \d+`},
 	} {
 		out, errs, code := h.run(t, strings.Fields(c.args)...)
 		if code != c.code || out != "" || !regexp.MustCompile(c.want).MatchString(errs) {

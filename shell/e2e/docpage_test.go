@@ -40,7 +40,7 @@ const setupLang = "setup"
 
 var directive = regexp.MustCompile(`^<!-- test: (\w+) (.+) -->$`)
 
-// pages are all pages that have commands for people. The reference of commands is generated from their table.
+// pages are all pages that have commands for people. The reference of commands is generated from their table: TestExamples.
 func pages() (all []string, err error) {
 	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))

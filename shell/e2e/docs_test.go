@@ -2,16 +2,13 @@ package e2e
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +54,7 @@ type reader struct {
 	t       *testing.T
 	h       *home
 	page    *page
-	bash    *bash             // nil: not yet
+	bash    *dialogue         // nil: not yet
 	session *terminal         // an interactive kxsh; nil: none
 	stands  map[string]string // see likeness
 }
@@ -71,8 +68,7 @@ func (r *reader) close() {
 				r.t.Error(err)
 			}
 		}
-		r.bash.in.Close()
-		r.bash.cmd.Wait()
+		r.bash.close()
 	}
 }
 
@@ -275,13 +271,6 @@ func (r *reader) inSession(s *step, next promptKind, l *likeness) (seen string) 
 	}
 }
 
-// bash is a shell of the host's that goes on from block to block.
-type bash struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *output
-}
-
 // host runs a command by bash and returns what it printed and its exit status. Where compiling takes long, what the tests on the
 // machine around have compiled is taken.
 func (r *reader) host(command string) (string, int) {
@@ -321,27 +310,7 @@ func (r *reader) kept(command string) string {
 
 func (r *reader) inBash(command string) (string, int) {
 	if r.bash == nil {
-		cmd := exec.Command("bash", "--noprofile", "--norc")
-		cmd.Env, cmd.Dir = append(slices.Clone(r.h.env), "TMPDIR="+r.h.dir), r.h.dir
-		b := &bash{cmd: cmd, out: newOutput()}
-		cmd.Stdout, cmd.Stderr = b.out, b.out
-		var err error
-		if b.in, err = cmd.StdinPipe(); err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		r.t.Cleanup(cancel)
-		context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-		r.bash = b
+		r.bash = r.h.dialogue(r.t, "bash", "--noprofile", "--norc")
 	}
-	b := r.bash
-	b.out.seen = len(b.out.String())
-	// The command's status is the next one's $?.
-	fmt.Fprintf(b.in, "{ %s\n} </dev/null; __s=$?; printf '\\036%%d\\036' $__s; (exit $__s)\n", command)
-	m := b.out.expect(r.t, `(?s)^(.*)\x1e(\d+)\x1e`)
-	status, _ := strconv.Atoi(m[2])
-	return m[1], status
+	return r.bash.say(command)
 }

@@ -163,7 +163,7 @@ func (d *Domain) SetMaxMem(bytes uint64) error {
 		return fmt.Errorf("memory cap %d: it uses %d bytes now", bytes, u.used)
 	}
 	if bytes > u.most {
-		return fmt.Errorf("memory cap %d: it was built with %d bytes", bytes, u.most)
+		return fmt.Errorf("memory cap %d: it was started with %d bytes, and only run -m gives more", bytes, u.most)
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()
