@@ -72,6 +72,7 @@ var examples = []scene{
 		do(`while ! { logs web && logs seven; } | grep -q 81; do sleep 0.1; done`, ``),
 		ex(`fork web`, `\d+\n`),
 		ex(`fork -n 10 7`, `(\d+\n){10}`).with("7=$seven"),
+		ex(`pgrep -P 7`, `(\d+\n){10}`).with("7=$seven"),
 		do(`ps --json | jq "map(select(.family == $seven)) | length"`, `11\n`),
 		ex(`kill -STOP %3`, ``).with("3=$seven"),
 		do(`ps --no-headers -o stat %$seven | sort | uniq -c`, ` *11 T\n`),
