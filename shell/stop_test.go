@@ -54,7 +54,7 @@ func TestJobControlOfCommands(t *testing.T) {
 	s.expect(`\[2\] logs -f -n 1 ticks &\r\n`)
 	s.expect(`tick \d+\r\n`)
 	s.send("kill -STOP %2\r")
-	s.expect(`\[2\]\+  Stopped    logs -f -n 1 ticks\r\n`)
+	s.told(`\[2\]\+  Stopped    logs -f -n 1 ticks\r\n`)
 	s.line("sleep 0.3; echo quiet")
 	s.expect(`^quiet\r\n`)
 	s.line("kill %2; wait %2; echo status $?")
