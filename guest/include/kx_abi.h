@@ -555,6 +555,12 @@ struct kx_control {
 	uint32_t pad2;
 
 	uint32_t lent[2]; /* a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's */
+
+	/*
+	 * With KX_FORK_SHARED: frames of its own that relatives may have, too, and frames of relatives that it has. The engine adds what a fork shares, then or
+	 * later, and the pVM takes away what it has copied or given up. They are for people to read.
+	 */
+	uint32_t frames_lent, frames_borrowed;
 };
 
 #endif

@@ -82,6 +82,15 @@ static uint64_t owner_of(uint64_t entry)
 	return entry >> KX_MFN_OWNER_SHIFT & KX_MFN_OWNER;
 }
 
+/* What libraries share has not been counted: so there may be nothing to take away. */
+static void count_off(uint64_t entry)
+{
+	volatile uint32_t *n = owner_of(entry) ? &control->frames_borrowed : &control->frames_lent;
+
+	if (*n)
+		__atomic_fetch_sub(n, 1, __ATOMIC_RELAXED); /* the engine may add meanwhile */
+}
+
 char cow_content[PAGE_SIZE] __attribute__((aligned(64)));
 
 int cow_copy(uint64_t pfn, uint64_t va)
@@ -98,6 +107,7 @@ int cow_copy(uint64_t pfn, uint64_t va)
 		panic("the hypervisor refused a page of its own to %#lx", va);
 	copy_page((void *)va, cow_content);
 	mfn_list[pfn] = frame;
+	count_off(entry);
 	if (!owner_of(entry))
 		frame_give(own);
 	return 0;
@@ -118,6 +128,7 @@ void cow_drop(uint64_t pfn)
 	uint64_t entry = mfn_list[pfn];
 
 	mfn_list[pfn] = owner_of(entry) ? entry & KX_MFN_FRAME : 0;
+	count_off(entry);
 	if (!owner_of(entry))
 		frame_give(entry & KX_MFN_FRAME);
 }

@@ -643,6 +643,11 @@ type KxControl struct {
 	Pad2      uint32
 
 	Lent [2]uint32 // a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's
+
+	// With KX_FORK_SHARED: frames of its own that relatives may have, too, and frames of relatives that it has. The engine adds what a fork shares, then or
+	// later, and the pVM takes away what it has copied or given up. They are for people to read.
+	FramesLent     uint32
+	FramesBorrowed uint32
 }
 
 // From xen_abi.h.

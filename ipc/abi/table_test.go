@@ -467,6 +467,8 @@ var fieldTable = []struct {
 	{"kx_control", "lines_news", unsafe.Offsetof(KxControl{}.LinesNews), unsafe.Sizeof(KxControl{}.LinesNews)},
 	{"kx_control", "pad2", unsafe.Offsetof(KxControl{}.Pad2), unsafe.Sizeof(KxControl{}.Pad2)},
 	{"kx_control", "lent", unsafe.Offsetof(KxControl{}.Lent), unsafe.Sizeof(KxControl{}.Lent)},
+	{"kx_control", "frames_lent", unsafe.Offsetof(KxControl{}.FramesLent), unsafe.Sizeof(KxControl{}.FramesLent)},
+	{"kx_control", "frames_borrowed", unsafe.Offsetof(KxControl{}.FramesBorrowed), unsafe.Sizeof(KxControl{}.FramesBorrowed)},
 	{"trap_info", "vector", unsafe.Offsetof(TrapInfo{}.Vector), unsafe.Sizeof(TrapInfo{}.Vector)},
 	{"trap_info", "flags", unsafe.Offsetof(TrapInfo{}.Flags), unsafe.Sizeof(TrapInfo{}.Flags)},
 	{"trap_info", "cs", unsafe.Offsetof(TrapInfo{}.Cs), unsafe.Sizeof(TrapInfo{}.Cs)},

@@ -105,3 +105,32 @@ func TestScribblingMember(t *testing.T) {
 		t.Logf("%q", out)
 	}
 }
+
+// Who has copied what since a fork shows, on every hypervisor: a child has its parent's memory, and shares it until it writes there.
+func TestMemoryShared(t *testing.T) {
+	h := newHome(t)
+	const mib = 48
+	root := number(t, h.output(t, "run", "-d", "-m", "64M", "--name", "root", h.compileFork(t, "copier"), strconv.Itoa(mib), "1"))
+	list := h.awaitMembers(t, root, 2)
+	writer := strconv.Itoa(child(t, list, root))
+	for _, p := range list {
+		h.logged(t, strconv.Itoa(p.PID), fmt.Sprintf("ready %d\n", p.PID))
+	}
+	shares := func(pid, what string, right func(percent int) bool) {
+		t.Helper()
+		await(t, pid+": "+what, func() (bool, string) {
+			out := strings.Fields(h.output(t, "ps", "--no-headers", "-o", "%shr,mem,shr", pid))
+			return right(number(t, out[0])), strings.Join(out, " ")
+		})
+	}
+	most := func(percent int) bool { return percent >= 70 } // the rest is the LibOS's own
+	shares(strconv.Itoa(root), "most is shared", most)
+	shares(writer, "most is shared", most)
+	if p := h.members(t, root); p[0].Memory < mib<<20 || p[1].Memory < mib<<20 {
+		t.Errorf("they have %d and %d bytes", p[0].Memory, p[1].Memory)
+	}
+	h.output(t, "kill", "-USR1", writer)
+	h.logged(t, writer, fmt.Sprintf("wrote to %d\n", mib))
+	shares(writer, "little is shared", func(percent int) bool { return percent < 25 })
+	h.output(t, "kill", "-KILL", "--tree", strconv.Itoa(root))
+}

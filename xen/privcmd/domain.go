@@ -229,11 +229,21 @@ func (d *Domain) Status() (xen.Status, error) {
 	if s.State == xen.StateDying {
 		return s, nil
 	}
+	d.relatives(&s)
 	if s.Weight, err = d.weight(); err != nil {
 		return s, err
 	}
 	s.CPUs, err = d.affinity()
 	return s, err
+}
+
+// relatives adds the frames of relatives that the domain has to its memory, and says how much of it others may have, too: Xen knows neither
+// of frames that page tables alone share. It is the domain's word, as far as that can be true.
+func (d *Domain) relatives(s *xen.Status) {
+	c := d.control()
+	borrowed := min(uint64(atomic.LoadUint32(&c.FramesBorrowed)), d.geometry.frames()) * pageSize
+	s.Shared = min(uint64(atomic.LoadUint32(&c.FramesLent))*pageSize, s.Memory) + borrowed
+	s.Memory += borrowed
 }
 
 // statusOf is what Xen's own record of a domain says.

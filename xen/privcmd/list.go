@@ -73,6 +73,9 @@ func (h *Hypervisor) List() ([]xen.Listed, error) {
 		l := xen.Listed{ID: xen.DomID(d.Domain), UUID: xen.UUID(d.Handle), Ours: h.ours(d), Status: statusOf(d)}
 		if !l.Ours {
 			others[l.ID] = l.UUID
+		} else if own := h.own(d); own != nil && own.useLiving() == nil {
+			own.relatives(&l.Status)
+			own.mu.RUnlock()
 		}
 		list = append(list, l)
 	}
@@ -86,6 +89,16 @@ func (h *Hypervisor) List() ([]xen.Listed, error) {
 		}
 	}
 	return list, nil
+}
+
+// own is the domain of Xen's record, if it is in use here.
+func (h *Hypervisor) own(info *domainInfo) *Domain {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.domains[xen.DomID(info.Domain)]; d != nil && d.handle == info.Handle {
+		return d
+	}
+	return nil
 }
 
 // Force implements xen.Hypervisor.

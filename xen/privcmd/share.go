@@ -65,6 +65,7 @@ func (p *part) share() error {
 	// The bit comes first: without it the parent would take its next write for a mistake of its program.
 	const nobody = ^xen.DomID(0)
 	var owners []xen.DomID // each once
+	var lent uint32        // of the parent's own frames, for the first time
 	last, stranger := nobody, nobody
 	s.owners = slices.Grow(s.owners[:0], len(s.frames))[:len(s.frames)]
 	err := p.eachNumber(view{p.parent.id, p.parent.list, true}, s.frames, func(i int, number *uint64) {
@@ -81,8 +82,15 @@ func (p *part) share() error {
 				owners = append(owners, owner)
 			}
 		}
+		if n&abi.MfnShared == 0 {
+			lent++
+		}
 		atomic.StoreUint64(number, n|abi.MfnShared)
 	})
+	if !p.parent.destroyed.Load() { // its control area may have gone
+		atomic.AddUint32(&p.parent.control().FramesLent, lent)
+	}
+	atomic.AddUint32(&p.child.control().FramesBorrowed, uint32(len(s.frames)))
 	if err != nil {
 		return err
 	}
