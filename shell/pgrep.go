@@ -93,14 +93,15 @@ var pkillCommand = Command{
 
 // grep returns the pVMs that match the pattern; with others, also domains that somebody else made.
 func (c *Call) grep(others bool) ([]engine.Process, error) {
-	least := 1
-	if c.flagString("parent") != "" {
+	of, least := c.flagString("parent"), 1
+	if of != "" {
 		least = 0
 	}
 	if err := c.want(least, 1); err != nil {
 		return nil, err
 	}
-	pattern := strings.Join(c.Args, "")
+	word := strings.Join(c.Args, "")
+	pattern := word
 	if c.flagBool("exact") {
 		pattern = "^(?:" + pattern + ")$"
 	}
@@ -109,7 +110,7 @@ func (c *Call) grep(others bool) ([]engine.Process, error) {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, usagef("%s: not a regular expression", strings.Join(c.Args, ""))
+		return nil, usagef("%s: not a regular expression", word)
 	}
 	api, err := c.Engine()
 	if err != nil {
@@ -119,14 +120,14 @@ func (c *Call) grep(others bool) ([]engine.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	parents := parentsOf(snap, c.flagString("parent"))
+	parents := parentsOf(snap, of)
 	var list []engine.Process
 	for _, p := range snap.Processes {
 		text := p.Name
 		if c.flagBool("full") {
 			text = strings.Join(p.Args, " ")
 		}
-		matches := re.MatchString(text) && (least > 0 || parents[p.PPID])
+		matches := re.MatchString(text) && (of == "" || parents[p.PPID])
 		if (others || !p.Foreign) && matches != c.flagBool("inverse") {
 			list = append(list, p)
 		}

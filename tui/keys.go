@@ -88,13 +88,8 @@ func (m model) key(k tea.KeyPressMsg) (model, tea.Cmd) {
 	}
 	if m.help > 0 {
 		m.help += m.helpSpace()
-		switch k.String() {
-		case "esc", "q", "?":
+		if slices.Contains([]string{"esc", "q", "?"}, k.String()) || m.help > len(m.helpText()) {
 			m.help = 0
-		default:
-			if m.help > len(m.helpText()) {
-				m.help = 0
-			}
 		}
 		return m, nil
 	}

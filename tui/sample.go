@@ -1,9 +1,6 @@
 package tui
 
 import (
-	"errors"
-	"io"
-
 	tea "charm.land/bubbletea/v2"
 
 	"kxsh/engine"
@@ -33,33 +30,24 @@ func (m model) sample() tea.Msg {
 	return msg
 }
 
-// news asks for events. No frame waits for them: an engine keeps thousands, which are all news to a top that has just begun.
+// news asks for events since the last that is known. No frame waits for them: an engine keeps thousands, which are all news to a top that has just begun.
 func (m model) news() tea.Msg {
-	list, _ := m.since() // what came before an error counts
-	return newsMsg{list}
-}
-
-// since is the events since the last that is known.
-func (m model) since() ([]engine.Event, error) {
 	var seq uint64
 	if n := len(m.events); n > 0 {
 		seq = m.events[n-1].Seq
 	}
+	var msg newsMsg
 	r, err := m.api.Events(m.ctx, seq, false)
 	if err != nil {
-		return nil, err
+		return msg
 	}
 	defer r.Close()
-	var list []engine.Event
 	for {
 		ev, err := r.Recv()
-		if errors.Is(err, io.EOF) {
-			return list, nil
+		if err != nil { // the end, or what came before an error
+			return msg
 		}
-		if err != nil {
-			return list, err
-		}
-		list = append(list, ev)
+		msg.events = append(msg.events, ev)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // page is a page of the documentation, as those read it who type what it says. Comments in it, which a browser does not show,
@@ -127,6 +129,22 @@ func (b *block) check() string {
 		return ""
 	}
 	return "no such language: " + b.lang
+}
+
+// command is one of a block's, as it stands there.
+type command struct {
+	line int
+	text string
+}
+
+// commands are those of a block that a shell runs.
+func (b *block) commands() (list []command, err error) {
+	text := strings.Join(b.lines, "\n")
+	err = syntax.NewParser().Stmts(strings.NewReader(text), func(s *syntax.Stmt) bool {
+		list = append(list, command{b.line + int(s.Pos().Line()) - 1, text[s.Pos().Offset():s.End().Offset()]})
+		return true
+	})
+	return list, err
 }
 
 // promptKind is who waits for what is typed.

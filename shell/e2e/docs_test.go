@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"mvdan.cc/sh/v3/syntax"
 )
 
 // Whoever types what the pages say sees what they show.
@@ -112,16 +111,14 @@ func treeTests(t *testing.T) (names []string) {
 
 // script runs commands by bash, of which each must succeed.
 func (r *reader) script(b *block) {
-	text := strings.Join(b.lines, "\n")
-	err := syntax.NewParser().Stmts(strings.NewReader(text), func(s *syntax.Stmt) bool {
-		line := b.line + int(s.Pos().Line()) - 1
-		if out, status := r.host(text[s.Pos().Offset():s.End().Offset()]); status != 0 {
-			r.failf(line, "exit status %d:\n%s", status, out)
-		}
-		return true
-	})
+	list, err := b.commands()
 	if err != nil {
 		r.failf(b.line, "%v", err)
+	}
+	for _, c := range list {
+		if out, status := r.host(c.text); status != 0 {
+			r.failf(c.line, "exit status %d:\n%s", status, out)
+		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
-	"mvdan.cc/sh/v3/syntax"
 
 	"kxsh/xen/lab"
 )
@@ -74,13 +73,13 @@ func eachPage(t *testing.T, test string, f func(p *page, blocks []block)) {
 // commands are those of blocks, as they stand there.
 func commands(t *testing.T, blocks []block) (list []string) {
 	t.Helper()
-	for _, b := range blocks {
-		text := strings.Join(b.lines, "\n")
-		if err := syntax.NewParser().Stmts(strings.NewReader(text), func(s *syntax.Stmt) bool {
-			list = append(list, text[s.Pos().Offset():s.End().Offset()])
-			return true
-		}); err != nil {
+	for i := range blocks {
+		all, err := blocks[i].commands()
+		if err != nil {
 			t.Fatal(err)
+		}
+		for _, c := range all {
+			list = append(list, c.text)
 		}
 	}
 	return list
