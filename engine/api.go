@@ -235,7 +235,8 @@ type Process struct {
 	Time    time.Duration `json:"time_ns"`
 	Memory  uint64        `json:"memory"`
 	MaxMem  uint64        `json:"max_memory"`
-	Shared  uint64        `json:"shared"`
+	Shared  uint64        `json:"shared"`        // what of Memory other domains use, too
+	CoW     uint64        `json:"copy_on_write"` // what of Shared a fork shares, until somebody writes to it
 	Image   string        `json:"image"`
 	Args    []string      `json:"args"`
 	Libs    []string      `json:"libs,omitempty"` // names of its shared libraries, in the order in which symbols are looked for

@@ -71,6 +71,7 @@ func (w *listingWriter) process(p *Process) {
 	w.uint(p.Memory)
 	w.uint(p.MaxMem)
 	w.uint(p.Shared)
+	w.uint(p.CoW)
 	w.text(p.Image)
 	w.texts(p.Args)
 	w.texts(p.Libs)
@@ -211,6 +212,7 @@ func (r *listingReader) process(p *Process) {
 	p.Memory = r.uint()
 	p.MaxMem = r.uint()
 	p.Shared = r.uint()
+	p.CoW = r.uint()
 	p.Image = r.text()
 	p.Args = r.texts(make([]string, r.length()))
 	if n := r.length(); n > 0 {

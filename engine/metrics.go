@@ -173,6 +173,7 @@ func (w *metricWriter) pvms(ps []Process) {
 	each("kxsh_pvm_memory_bytes", "gauge", "bytes", "Memory that a pVM uses.", "", func(p *Process) float64 { return float64(p.Memory) })
 	each("kxsh_pvm_memory_limit_bytes", "gauge", "bytes", "Memory that a pVM may use.", "", func(p *Process) float64 { return float64(p.MaxMem) })
 	each("kxsh_pvm_shared_memory_bytes", "gauge", "bytes", "What of its memory other domains use, too.", "", func(p *Process) float64 { return float64(p.Shared) })
+	each("kxsh_pvm_copy_on_write_bytes", "gauge", "bytes", "What of its shared memory a fork shares, until somebody writes to it.", "", func(p *Process) float64 { return float64(p.CoW) })
 	w.traffic(live, names)
 	each("kxsh_pvm_start_time_seconds", "gauge", "seconds", "When a pVM started, since the epoch.", "", func(p *Process) float64 { return epoch(p.Started) })
 }

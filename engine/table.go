@@ -108,7 +108,7 @@ func fill(p *Process, st *xen.Status, now time.Time) {
 	p.Stat = map[xen.State]string{
 		xen.StateRunning: "R", xen.StateBlocked: "S", xen.StatePaused: "T", xen.StateDying: "Z",
 	}[st.State]
-	p.Time, p.Memory, p.MaxMem, p.Shared = st.CPUTime, st.Memory, st.MaxMem, st.Shared
+	p.Time, p.Memory, p.MaxMem, p.Shared, p.CoW = st.CPUTime, st.Memory, st.MaxMem, st.Shared, st.CoW
 	p.VCPUs, p.HostPID = st.VCPUs, st.HostPID
 	if life := now.Sub(p.Started); life > 0 && !p.Started.IsZero() {
 		p.CPU = float64(st.CPUTime) / float64(life) * 100

@@ -240,6 +240,7 @@ type usage struct {
 	Memory uint64        `json:"memory"`
 	MaxMem uint64        `json:"max_memory"`
 	Shared uint64        `json:"shared"`
+	CoW    uint64        `json:"copy_on_write"`
 	VCPUs  int           `json:"vcpus"`
 
 	Traffic *engine.Traffic `json:"network,omitempty"`
@@ -248,7 +249,7 @@ type usage struct {
 func statsOf(list []engine.Process) []usage {
 	out := make([]usage, 0, len(list))
 	for _, p := range list {
-		out = append(out, usage{p.PID, p.Name, p.CPU, p.Time, p.Memory, p.MaxMem, p.Shared, p.VCPUs, p.Traffic})
+		out = append(out, usage{p.PID, p.Name, p.CPU, p.Time, p.Memory, p.MaxMem, p.Shared, p.CoW, p.VCPUs, p.Traffic})
 	}
 	return out
 }

@@ -33,6 +33,7 @@ var columns = []column{
 	size("mem", "MEM", func(p *engine.Process) uint64 { return p.Memory }),
 	size("maxmem", "MAXMEM", func(p *engine.Process) uint64 { return p.MaxMem }),
 	size("shr", "SHR", func(p *engine.Process) uint64 { return p.Shared }),
+	size("cow", "COW", func(p *engine.Process) uint64 { return p.CoW }),
 	{"%shr", "%SHR", true, func(p *engine.Process, _ time.Time) string { return strconv.FormatFloat(sharedPart(p), 'f', 0, 64) },
 		func(a, b *engine.Process) int { return cmp.Compare(sharedPart(a), sharedPart(b)) }},
 	{"time", "TIME", true, func(p *engine.Process, _ time.Time) string { return clock(p.Time) },
@@ -171,8 +172,8 @@ var psCommand = Command{
 	Synopsis: "[-e] [-f] [--forest] [-o COL,…] [--sort [-]COL] [--json] [--no-headers] [PID…]",
 	Short:    "list pVMs, and domains that others made",
 	Long: "STAT: R runs, S blocked, T stopped, Z dead but not waited for or its frames still in use, X ended; x: a domain that somebody else made.\n" +
-		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM and SHR are bytes; SHR is what of MEM other domains may use too, such as pages that it has not\n" +
-		"written to since a fork; %SHR is how much of MEM that is. %CPU is of one CPU over its life.",
+		"Columns: " + strings.Join(columnNames(), " ") + ".\nMEM, SHR and COW are bytes; SHR is what of MEM other domains may use too, %SHR how much of MEM that is;\n" +
+		"COW is what of SHR a fork shares, until somebody writes to it. %CPU is of one CPU over its life.",
 	Examples: []string{"ps", "ps -e -o pid,name,exit", "ps --sort -mem", "ps --json | jq '.[].name'"},
 	Flags: func(f *pflag.FlagSet) {
 		f.BoolP("all", "e", false, "also pVMs that have ended and are remembered")

@@ -83,7 +83,7 @@ func TestFilterErrors(t *testing.T) {
 		"a( b": "a(: not a regular expression", "%x": "%x: a family is a number", "web !": "!: all but what?",
 		"cpu>": "cpu>: than what?", "cpu>x": "cpu>x: not per cent of a CPU, as 40", "mem>10Q": "mem>10Q: not bytes, as 10M or 1.5G", "time<1h:2": "time<1h:2: not a time, as 90s, 2m or 1:30",
 		"pid=1e3": "pid=1e3: not a number", "pid=-1": "pid=-1: not a number", "cpu>inf": "cpu>inf: not per cent of a CPU, as 40",
-		"colour=red": "colour: no such column: pid ppid fam stat cpu mem shr time priv max age vcpus uid ip rx tx lib image args name",
+		"colour=red": "colour: no such column: pid ppid fam stat cpu mem shr time priv cow max age vcpus uid ip rx tx lib image args name",
 		"name<b":     "name<: it is a word: = != ~ !~", "cpu~4": "cpu~: it is a number: = != < > <= >=", "name~(": "(: not a regular expression", `name="a`: `name="a: the " is not closed`,
 		"web |": "something is missing at the end", "| web": "something is missing before |", "a & & b": "something is missing before &", "(": "something is missing at the end",
 		"()": "something is missing before )", "(web": "(: there is no ) for it", "web )": "): there is no ( for it", "a &": "something is missing at the end", "! | b": "!: all but what?",

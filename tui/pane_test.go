@@ -66,7 +66,7 @@ func (l *logReader) Close() error {
 func TestDetails(t *testing.T) {
 	m := lived(80, 50).press("p", "home").settled("enter")
 	text := m.screen()
-	for _, want := range []string{" details of web (3)", "running", "family 3 (4 members of at most 1024)", "children  4 5", "4.0M: 2.0M private, 2.0M shared",
+	for _, want := range []string{" details of web (3)", "running", "family 3 (4 members of at most 1024)", "children  4 5", "4.0M: 2.0M private, 1.0M copy on write, 1.0M shared",
 		"pipe 2: 100 of 64K in it, 2.0M so far, 1.0M/s; 3 to 4 5", "segment 1: 1.0M, attached 3 times", "semaphores 7: 4",
 		"libm.so at 0x500000, 0 shared by 3 pVMs, 12 calls bound, 4 not yet", "forked: a child", "Steps of its birth: 1.100 ms, its first instruction after 1.500", "domain          0.900 ████"} {
 		if !strings.Contains(text, want) && want != "running" {

@@ -29,7 +29,7 @@ func families() *engine.Snapshot {
 	at := time.Date(2026, 11, 28, 12, 30, 0, 0, time.UTC)
 	p := func(pid, ppid, family int, name, stat string, cpu float64, mib uint64) engine.Process {
 		return engine.Process{PID: pid, PPID: ppid, Family: family, Name: name, Stat: stat, CPU: cpu, Memory: mib << 20,
-			Shared: mib << 19, Time: time.Duration(cpu) * time.Second, Started: at.Add(time.Duration(pid-100) * time.Second)}
+			Shared: mib << 19, CoW: mib << 18, Time: time.Duration(cpu) * time.Second, Started: at.Add(time.Duration(pid-100) * time.Second)}
 	}
 	s := snapshot(at,
 		p(3, 0, 3, "web", "S", 1, 4), p(4, 3, 3, "worker", "R", 30, 2), p(5, 3, 3, "worker", "R", 25, 2), p(6, 4, 3, "cgi", "S", 2, 1),

@@ -264,6 +264,7 @@ type Status struct {
 	Memory  uint64        // bytes of host memory it uses now
 	MaxMem  uint64        // bytes it may use
 	Shared  uint64        // bytes of Memory that other domains use too
+	CoW     uint64        // bytes of Shared that a fork shares: who writes to a page of them gets a frame of its own
 	VCPUs   int
 	HostPID int // the Linux process behind it; 0 on Xen
 	Weight  int

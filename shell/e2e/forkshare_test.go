@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kxsh/engine"
 )
 
 // What a family shares outlives the engine, and who is killed then, or while there is none, is noticed by the others.
@@ -112,25 +114,26 @@ func TestMemoryShared(t *testing.T) {
 	const mib = 48
 	root := number(t, h.output(t, "run", "-d", "-m", "64M", "--name", "root", h.compileFork(t, "copier"), strconv.Itoa(mib), "1"))
 	list := h.awaitMembers(t, root, 2)
-	writer := strconv.Itoa(child(t, list, root))
+	writer := child(t, list, root)
 	for _, p := range list {
 		h.logged(t, strconv.Itoa(p.PID), fmt.Sprintf("ready %d\n", p.PID))
 	}
-	shares := func(pid, what string, right func(percent int) bool) {
+	shares := func(pid int, what string, right func(percent uint64) bool) {
 		t.Helper()
-		await(t, pid+": "+what, func() (bool, string) {
-			out := strings.Fields(h.output(t, "ps", "--no-headers", "-o", "%shr,mem,shr", pid))
-			return right(number(t, out[0])), strings.Join(out, " ")
+		await(t, fmt.Sprint(pid, ": ", what), func() (bool, string) {
+			all := h.members(t, root)
+			p := all[slices.IndexFunc(all, func(p engine.Process) bool { return p.PID == pid })]
+			return right(100*p.CoW/p.Memory) && p.CoW <= p.Shared && p.Shared <= p.Memory, fmt.Sprint(p.CoW, " copy on write of ", p.Shared, " shared of ", p.Memory)
 		})
 	}
-	most := func(percent int) bool { return percent >= 70 } // the rest is the LibOS's own
-	shares(strconv.Itoa(root), "most is shared", most)
+	most := func(percent uint64) bool { return percent >= 70 } // the rest is the LibOS's own
+	shares(root, "most is shared", most)
 	shares(writer, "most is shared", most)
 	if p := h.members(t, root); p[0].Memory < mib<<20 || p[1].Memory < mib<<20 {
 		t.Errorf("they have %d and %d bytes", p[0].Memory, p[1].Memory)
 	}
-	h.output(t, "kill", "-USR1", writer)
-	h.logged(t, writer, fmt.Sprintf("wrote to %d\n", mib))
-	shares(writer, "little is shared", func(percent int) bool { return percent < 25 })
+	h.output(t, "kill", "-USR1", strconv.Itoa(writer))
+	h.logged(t, strconv.Itoa(writer), fmt.Sprintf("wrote to %d\n", mib))
+	shares(writer, "little is shared", func(percent uint64) bool { return percent < 25 })
 	h.output(t, "kill", "-KILL", "--tree", strconv.Itoa(root))
 }

@@ -103,6 +103,18 @@ func (h *home) awaitLog(t *testing.T, pid, words string) {
 	}
 }
 
+// sharesLibraries wants the pages of its libraries in what a pVM that nobody has forked shares.
+func (h *home) sharesLibraries(t *testing.T, pid int, list []library) {
+	t.Helper()
+	var of uint64
+	for _, l := range list {
+		of += l.Shared
+	}
+	if p := h.members(t, pid)[0]; p.CoW != 0 || p.Shared < of || p.Memory < p.Shared {
+		t.Errorf("%d copy on write of %d shared of %d; its libraries have %d", p.CoW, p.Shared, p.Memory, of)
+	}
+}
+
 // Calls are bound when they are made first, also when the engine has died meanwhile, and its successor finds other files; ldd tells which are, as
 // long as they are the same.
 func TestLibraryCalls(t *testing.T) {
@@ -127,6 +139,7 @@ func TestLibraryCalls(t *testing.T) {
 	if lists[0][0].Base == lists[1][0].Base && lists[1][0].Base == lists[2][0].Base {
 		t.Errorf("the libraries of three pVMs are all at %#x", lists[0][0].Base)
 	}
+	h.sharesLibraries(t, number(t, second), lists[1])
 	h.output(t, "kill", "-USR1", first)
 	if _, errs, code := h.run(t, "wait", first); code != 0 {
 		t.Errorf("first: status %d\n%s%s", code, errs, h.output(t, "logs", first))
@@ -135,6 +148,7 @@ func TestLibraryCalls(t *testing.T) {
 	if list := h.ldd(t, second); list[1].Lazy != lists[1][1].Lazy || list[1].Sharers != 3 {
 		t.Errorf("of another engine: %+v", list)
 	}
+	h.sharesLibraries(t, number(t, second), lists[1])
 	if out := h.output(t, "-c", "ps --json "+second+" | jq -c '.[0].libs'"); out != `["libleft.so","libbase.so","libright.so"]`+"\n" {
 		t.Errorf("ps --json tells of the libraries %s", out)
 	}

@@ -228,7 +228,7 @@ func (d *Domain) Status() (xen.Status, error) {
 	u := d.memory()
 	st := xen.Status{
 		State: d.doing(), CPUTime: d.cpuTime(), Memory: u.used, MaxMem: u.most, VCPUs: 1,
-		HostPID: d.proc.Load().pid, Shared: u.shared, Weight: ordinaryWeight,
+		HostPID: d.proc.Load().pid, Shared: u.shared, CoW: u.cow, Weight: ordinaryWeight,
 	}
 	d.limits.mu.Lock()
 	defer d.limits.mu.Unlock()

@@ -22,7 +22,8 @@ const stubPrivate = 6 * abi.PageSize
 // usage is what a domain has of the host's memory, in bytes.
 type usage struct {
 	used, most uint64 // now, and by its size
-	shared     uint64 // of used: its image, and the frames that it has not copied since it, or its ancestor, was forked
+	shared     uint64 // of used: its image, its libraries, the family area, and cow
+	cow        uint64 // of shared: frames that it has not copied since it, or its ancestor, was forked
 	own        uint64 // of used: without frames that it shares, for they may be its relatives' doing; that is what a cap is for
 }
 
@@ -42,7 +43,8 @@ func (d *Domain) memory() (u usage) {
 	own := frames
 	if p.frozen { // a page that one of them writes to without its having been there before gets one in the file, too
 		own = min(p.private(), frames)
-		u.shared += frames - own
+		u.cow = frames - own
+		u.shared += u.cow
 	}
 	u.used, u.own = frames+fixed, own+fixed
 	return u

@@ -32,7 +32,7 @@ type tokenHead struct {
 const maxLine = 1 << 16
 
 // Token implements xen.Domain.
-func (d *Domain) Token() []byte { return d.tokenWith(d.segment) }
+func (d *Domain) Token() []byte { return d.tokenWith(d.segment.Load()) }
 
 // tokenWith is its token when it has that segment.
 func (d *Domain) tokenWith(s *segment) []byte {
@@ -87,12 +87,14 @@ func (h *Hypervisor) adopt(id xen.DomID, token []byte) (_ *Domain, err error) {
 		for ; t.Line > 0; t.Line-- {
 			d.line, rest = append(d.line, xen.DomID(binary.LittleEndian.Uint32(rest))), rest[4:]
 		}
-		if d.segment, rest, err = h.adoptSegment(rest); err != nil {
+		var libraries *segment
+		if libraries, rest, err = h.adoptSegment(rest); err != nil {
 			return nil, err
 		}
+		d.segment.Store(libraries)
 		defer func() {
 			if err != nil {
-				d.segment.close()
+				libraries.close()
 			}
 		}()
 		d.base = t.Base

@@ -23,14 +23,14 @@ type Domain struct {
 	hypercallPage uint64
 	top           uint64 // machine frame of its L4 table
 	geometry      geometry
-	leaves, list  []uint64    // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
-	slots         []uint64    // machine addresses of the entries that name the leaves
-	base          uint64      // frames it may have as long as it shares none
-	capped        atomic.Bool // somebody has set another limit
-	forked        atomic.Bool // it has forked, or was forked
-	line          []xen.DomID // its ancestors by fork, the first one first
-	name          string      // for xenstore
-	segment       *segment    // guarded by mapping
+	leaves, list  []uint64                // tables of level 1 of image and window, and list of machine frame numbers, or nil; guarded by pauses
+	slots         []uint64                // machine addresses of the entries that name the leaves
+	base          uint64                  // frames it may have as long as it shares none
+	capped        atomic.Bool             // somebody has set another limit
+	forked        atomic.Bool             // it has forked, or was forked
+	line          []xen.DomID             // its ancestors by fork, the first one first
+	name          string                  // for xenstore
+	segment       atomic.Pointer[segment] // what it is does not change; another is put in its place with mapping held
 	family        *family
 	familyShown   uint64 // pages of the family area that are mapped; guarded by family.mu
 	rang, touched chan struct{}
@@ -62,9 +62,10 @@ var _ xen.Domain = (*Domain)(nil)
 // newDomain holds the connection; whoever does not add it to the hypervisor lets go again.
 func newDomain(h *Hypervisor, id xen.DomID, hd handle) *Domain {
 	d := &Domain{
-		h: h, c: h.c, id: id, handle: hd, segment: &segment{},
+		h: h, c: h.c, id: id, handle: hd,
 		rang: make(chan struct{}, 1), touched: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
+	d.segment.Store(&segment{})
 	d.paused.Store(true)
 	return d
 }
@@ -203,7 +204,7 @@ func (d *Domain) Release() error {
 	d.freezing.Unlock()
 	d.h.remove(d)
 	d.family.leave(d)
-	d.segment.close()
+	d.segment.Load().close()
 	d.h.names.Drop(d.id, xen.UUID(d.handle))
 	d.c.release()
 	return err
@@ -237,13 +238,15 @@ func (d *Domain) Status() (xen.Status, error) {
 	return s, err
 }
 
-// relatives adds the frames of relatives that the domain has to its memory, and says how much of it others may have, too: Xen knows neither
-// of frames that page tables alone share. It is the domain's word, as far as that can be true.
+// relatives adds the frames of others that the domain has to its memory, and says how much of it others may have, too: Xen knows neither
+// of frames that page tables alone share. But for libraries it is the domain's word, as far as that can be true.
 func (d *Domain) relatives(s *xen.Status) {
 	c := d.control()
 	borrowed := min(uint64(atomic.LoadUint32(&c.FramesBorrowed)), d.geometry.frames()) * pageSize
-	s.Shared = min(uint64(atomic.LoadUint32(&c.FramesLent))*pageSize, s.Memory) + borrowed
-	s.Memory += borrowed
+	s.CoW = min(uint64(atomic.LoadUint32(&c.FramesLent))*pageSize, s.Memory) + borrowed
+	held := (d.segment.Load().pages() + min(uint64(atomic.LoadUint32(&c.FamilyPages)), familyPages)) * pageSize
+	s.Shared = s.CoW + held
+	s.Memory += borrowed + held
 }
 
 // statusOf is what Xen's own record of a domain says.

@@ -31,9 +31,10 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []
 	if err := came.retain(); err != nil {
 		return err
 	}
-	all := &segment{libraries: slices.Concat(d.segment.libraries, came.libraries), mappings: slices.Clone(d.segment.mappings)}
+	had := d.segment.Load()
+	all := &segment{libraries: slices.Concat(had.libraries, came.libraries), mappings: slices.Clone(had.mappings)}
 	for _, m := range came.mappings {
-		m.Of += len(d.segment.libraries)
+		m.Of += len(had.libraries)
 		all.mappings = append(all.mappings, m)
 	}
 	if before != nil {
@@ -50,7 +51,7 @@ func (d *Domain) Map(shared []xen.Shared, at []xen.Mapping, before func(token []
 		came.close()
 		return err
 	}
-	d.segment = all
+	d.segment.Store(all)
 	return nil
 }
 
@@ -70,16 +71,17 @@ func (d *Domain) Unmap(ranges ...xen.Range) error {
 		return err
 	}
 	defer done()
-	stay, gone := &segment{}, &segment{libraries: d.segment.libraries}
+	had := d.segment.Load()
+	stay, gone := &segment{}, &segment{libraries: had.libraries}
 	number := map[int]int{}
-	for _, m := range d.segment.mappings {
+	for _, m := range had.mappings {
 		if slices.ContainsFunc(ranges, func(r xen.Range) bool { return r.Has(m.VA) }) {
 			gone.mappings = append(gone.mappings, m)
 			continue
 		}
 		if _, known := number[m.Of]; !known {
 			number[m.Of] = len(stay.libraries)
-			stay.libraries = append(stay.libraries, d.segment.libraries[m.Of])
+			stay.libraries = append(stay.libraries, had.libraries[m.Of])
 		}
 		m.Of = number[m.Of]
 		stay.mappings = append(stay.mappings, m)
@@ -87,12 +89,12 @@ func (d *Domain) Unmap(ranges ...xen.Range) error {
 	if err := d.takeAway(gone); err != nil {
 		return err
 	}
-	for i, of := range d.segment.libraries {
+	for i, of := range had.libraries {
 		if _, stays := number[i]; !stays {
 			of.Close()
 		}
 	}
-	d.segment = stay
+	d.segment.Store(stay)
 	return nil
 }
 

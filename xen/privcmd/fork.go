@@ -85,7 +85,7 @@ func (f *fork) check() error {
 	if f.sharing && flags&abi.ForkLazy != 0 {
 		f.regions = f.geo.lazyRegions(f.apart)
 	}
-	f.apart.libraries(&f.geo, f.parent.segment)
+	f.apart.libraries(&f.geo, f.parent.segment.Load())
 	if err := f.f.Check(f.geo.pages); err != nil {
 		return err
 	}

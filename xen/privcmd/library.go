@@ -37,6 +37,14 @@ func (g *segment) retain() error {
 	return nil
 }
 
+// pages is how many it has.
+func (g *segment) pages() (n uint64) {
+	for _, m := range g.mappings {
+		n += m.Pages
+	}
+	return n
+}
+
 func (g *segment) close() {
 	for _, s := range g.libraries {
 		s.Close()
@@ -94,7 +102,7 @@ func (b *build) dynamic(next uint64, list []uint64) (uint64, error) {
 	if err := g.retain(); err != nil {
 		return next, err
 	}
-	b.d.segment = g
+	b.d.segment.Store(g)
 	b.steps.OnFailure(g.close)
 	g.each(&geo, func(frame uint64, of *holder, _, _ uint64) { *number(frame) = of.number() })
 	return next, g.fill(b.h.c, b.d.id, &geo, func(frame uint64) uint64 { return b.l.entry(b.mfns, geo.address(frame)) })
@@ -112,9 +120,10 @@ func (a apart) libraries(geo *geometry, g *segment) {
 
 // fromLibrary tells whether the parent has still a library's page there.
 func (p *part) fromLibrary(frame, entry uint64) (still bool) {
-	for _, m := range p.parent.segment.mappings {
+	parent := p.parent.segment.Load()
+	for _, m := range parent.mappings {
 		if i := frame - p.geo.frameOf(m.VA); i < m.Pages {
-			mfn := p.parent.segment.libraries[m.Of].mfns[m.First+i]
+			mfn := parent.libraries[m.Of].mfns[m.First+i]
 			still = entry&ptePresent != 0 && entry&pteFrame>>pageShift == mfn
 		}
 	}
@@ -126,11 +135,11 @@ func (p *part) fromLibrary(frame, entry uint64) (still bool) {
 
 // libraries maps what of the parent's libraries it has not changed.
 func (f *fork) libraries() error {
-	g := f.parent.segment
+	g := f.parent.segment.Load()
 	if err := g.retain(); err != nil {
 		return err
 	}
-	f.d.segment = g
+	f.d.segment.Store(g)
 	f.steps.OnFailure(g.close)
 	var frames []uint32
 	var numbers []uint64

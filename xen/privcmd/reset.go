@@ -139,7 +139,7 @@ func (b *build) verifyTables() error {
 		enter(op.Ptr, op.Val)
 	}
 	geo := b.geometry()
-	b.d.segment.each(&geo, func(frame uint64, _ *holder, mfn, bits uint64) {
+	b.d.segment.Load().each(&geo, func(frame uint64, _ *holder, mfn, bits uint64) {
 		enter(b.l.entry(b.mfns, geo.address(frame)), mfn<<pageShift|bits)
 	})
 	return b.eachFrame(own, func(i int, page []byte) error {

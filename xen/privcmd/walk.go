@@ -141,7 +141,7 @@ func (d *Domain) ReadMemory(va uint64, p []byte) error {
 func (d *Domain) owners() []xen.DomID {
 	list := []xen.DomID{d.id}
 	d.mapping.RLock()
-	for _, s := range d.segment.libraries {
+	for _, s := range d.segment.Load().libraries {
 		list = append(list, s.id)
 	}
 	d.mapping.RUnlock()
