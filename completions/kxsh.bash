@@ -250,9 +250,9 @@ _kxsh_value() {
 	fork:-n | fork:--count)
 		kind=none words='' ;;
 	ps:-o | ps:--format)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr cow %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr cow %shr time name image args libs vcpus started uid hostpid ip vif rx tx exit' ;;
 	ps:--sort)
-		kind=list words='pid ppid fam stat %cpu mem maxmem shr cow %shr time name image args vcpus started uid hostpid ip rx tx exit' ;;
+		kind=list words='pid ppid fam stat %cpu mem maxmem shr cow %shr time name image args libs vcpus started uid hostpid ip vif rx tx exit' ;;
 	pgrep:-P | pgrep:--parent)
 		kind=pvm words='' ;;
 	pkill:-P | pkill:--parent)

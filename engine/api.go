@@ -245,6 +245,7 @@ type Process struct {
 	UID     int           `json:"uid"`
 	HostPID int           `json:"host_pid,omitempty"`
 	IP      string        `json:"ip,omitempty"`      // nobody has given it one yet, or it has no network: empty
+	Vif     string        `json:"vif,omitempty"`     // its network interface in the control domain; hosted there are none
 	Traffic *Traffic      `json:"network,omitempty"` // nil: it has no network, or nobody can tell
 	TTY     bool          `json:"tty"`
 	Foreign bool          `json:"foreign,omitempty"` // a domain that somebody else made

@@ -122,6 +122,7 @@ func (e *Engine) atBridge(p *pvm, r *RunRequest, bridge string) error {
 		return errf(CodeInvalid, "--net %s: %s: %v", r.Net, w.Interface, err)
 	}
 	awaitCarrier(w.Interface)
+	e.noteInterface(p, w)
 	return nil
 }
 

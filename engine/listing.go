@@ -80,6 +80,7 @@ func (w *listingWriter) process(p *Process) {
 	w.int(p.UID)
 	w.int(p.HostPID)
 	w.text(p.IP)
+	w.text(p.Vif)
 	w.bool(p.Traffic != nil)
 	if t := p.Traffic; t != nil {
 		for _, n := range t.counts() {
@@ -223,6 +224,7 @@ func (r *listingReader) process(p *Process) {
 	p.UID = r.int()
 	p.HostPID = r.int()
 	p.IP = r.text()
+	p.Vif = r.text()
 	if r.bool() {
 		p.Traffic = new(Traffic)
 		for _, n := range p.Traffic.counts() {

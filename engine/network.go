@@ -121,7 +121,7 @@ func (e *Engine) connect(p *pvm) error {
 	e.mu.Lock()
 	p.rec.IP = n.Prefix.Addr().String()
 	e.mu.Unlock()
-	err := e.withSwitch(func(s *netswitch.Client) error { return addPort(s, p.dom, r) })
+	err := e.withSwitch(func(s *netswitch.Client) error { return e.addPort(s, p) })
 	if err != nil {
 		return err
 	}
@@ -137,19 +137,26 @@ func (r *RunRequest) networked() bool { return r.Net != "" }
 // switched tells whether it is to have a port of the switch.
 func (r *RunRequest) switched() bool { return r.Net == netUser }
 
-// addPort connects a domain to the switch.
-func addPort(s *netswitch.Client, dom xen.Domain, r *RunRequest) error {
-	w, err := dom.Wire()
+// addPort connects a pVM to the switch.
+func (e *Engine) addPort(s *netswitch.Client, p *pvm) error {
+	w, err := p.dom.Wire()
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	n := nicOf(dom.ID())
-	p := netswitch.Port{ID: int(dom.ID()), Name: r.Name, MAC: n.MAC, IP: n.Prefix.Addr(), Interface: w.Interface}
+	e.noteInterface(p, w)
+	n := nicOf(p.dom.ID())
+	port := netswitch.Port{ID: p.pid, Name: p.rec.Request.Name, MAC: n.MAC, IP: n.Prefix.Addr(), Interface: w.Interface}
 	if m := w.Memory; m != nil {
-		p.Memory, p.Offset, p.Pages, p.Bell, p.Events = m.Control, m.Rings, abi.NetPages, m.Bell, switchEvents(m)
+		port.Memory, port.Offset, port.Pages, port.Bell, port.Events = m.Control, m.Rings, abi.NetPages, m.Bell, switchEvents(m)
 	}
-	return s.Add(p)
+	return s.Add(port)
+}
+
+func (e *Engine) noteInterface(p *pvm, w *xen.Wire) {
+	e.mu.Lock()
+	p.rec.Vif = w.Interface
+	e.mu.Unlock()
 }
 
 func switchEvents(m *xen.WireMemory) netswitch.Events {
@@ -326,7 +333,7 @@ func (e *Engine) restorePorts(s *netswitch.Client) error {
 	kept := map[string]bool{}
 	for id, p := range wanted {
 		if !there[id] {
-			if err := addPort(s, p.dom, &p.rec.Request); err != nil && !errors.Is(err, xen.ErrNoDomain) {
+			if err := e.addPort(s, p); err != nil && !errors.Is(err, xen.ErrNoDomain) {
 				return fmt.Errorf("(%d): %w", id, err)
 			}
 		}

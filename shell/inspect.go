@@ -236,6 +236,9 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	if d.Net != "" {
 		f.add("network", "%s, %s", d.Net, cmp.Or(d.IP, "no address"))
+		if d.Vif != "" {
+			f.add("interface", "%s", d.Vif)
+		}
 		if t := d.Traffic; t != nil {
 			f.add("received", "%s", trafficText(t.ReceivedBytes, t.ReceivedPackets, t.ReceiveRate)+droppedText(t))
 			f.add("sent", "%s", trafficText(t.SentBytes, t.SentPackets, t.SendRate))

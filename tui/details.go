@@ -164,7 +164,11 @@ func (d *details) facts() []string {
 		fact("started", "%s by uid %d", d.Started.Local().Format("2006-01-02 15:04:05"), d.UID),
 		fact("image", "%s", d.Image), fact("arguments", "%s", arguments(&d.Process)))
 	if d.Net != "" {
-		out = append(out, fact("network", "%s, %s", d.Net, cmp.Or(d.IP, "no address")))
+		text := fmt.Sprintf("%s, %s", d.Net, cmp.Or(d.IP, "no address"))
+		if d.Vif != "" {
+			text += ", " + d.Vif
+		}
+		out = append(out, fact("network", "%s", text))
 		if t := d.Traffic; t != nil {
 			out = append(out, fact("received", "%s", trafficText(t.ReceivedBytes, t.ReceivedPackets, t.ReceiveRate)),
 				fact("sent", "%s", trafficText(t.SentBytes, t.SentPackets, t.SendRate)))

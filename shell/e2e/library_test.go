@@ -149,8 +149,8 @@ func TestLibraryCalls(t *testing.T) {
 		t.Errorf("of another engine: %+v", list)
 	}
 	h.sharesLibraries(t, number(t, second), lists[1])
-	if out := h.output(t, "-c", "ps --json "+second+" | jq -c '.[0].libs'"); out != `["libleft.so","libbase.so","libright.so"]`+"\n" {
-		t.Errorf("ps --json tells of the libraries %s", out)
+	if out := h.output(t, "-c", "ps --json "+second+" | jq -c '.[0].libs'; ps --no-headers -o libs "+second); out != `["libleft.so","libbase.so","libright.so"]`+"\nlibleft.so,libbase.so,libright.so\n" {
+		t.Errorf("ps tells of the libraries %s", out)
 	}
 	h.output(t, "kill", "-USR1", second)
 	if _, errs, code := h.run(t, "wait", second); code != 0 {
