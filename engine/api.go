@@ -285,9 +285,10 @@ type Exit struct {
 	Reason string    `json:"reason,omitempty"` // one line, when there is more to say
 	Time   time.Time `json:"time"`
 	// What it had not heard of when it ended: how many bytes of its standard input it took, modulo
-	// 2^32, and whether signals waited in vain.
-	InputTaken uint32 `json:"input_taken,omitempty"`
-	Unheard    bool   `json:"unheard,omitempty"`
+	// 2^32, how many of the last of those its program had not read, of a terminal, and whether signals waited in vain.
+	InputTaken  uint32 `json:"input_taken,omitempty"`
+	InputUnread uint32 `json:"input_unread,omitempty"`
+	Unheard     bool   `json:"unheard,omitempty"`
 }
 
 // Detail is everything that inspect shows of one pVM.

@@ -174,7 +174,7 @@ func (e *Engine) dropEnded(p *pvm) {
 // verdict decides how the pVM ended, from what the hypervisor saw and, where that leaves it to the
 // pVM, from what the pVM says. report is the fault report, if there was a fault.
 func (e *Engine) verdict(p *pvm) (x *Exit, report []string) {
-	x = &Exit{Time: time.Now(), InputTaken: p.in.Taken(), Unheard: p.cmds.Close()}
+	x = &Exit{Time: time.Now(), InputTaken: p.in.Taken(), InputUnread: p.in.Unread(), Unheard: p.cmds.Close()}
 	killed := func(sig unix.Signal, reason string) {
 		x.Signal, x.Code, x.Reason = int(sig), 128+int(sig), reason
 	}

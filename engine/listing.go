@@ -102,6 +102,7 @@ func (w *listingWriter) process(p *Process) {
 		w.text(x.Reason)
 		w.time(x.Time)
 		w.uint(uint64(x.InputTaken))
+		w.uint(uint64(x.InputUnread))
 		w.bool(x.Unheard)
 	}
 }
@@ -240,6 +241,6 @@ func (r *listingReader) process(p *Process) {
 	p.TTY = r.bool()
 	p.Foreign = r.bool()
 	if r.bool() {
-		p.Exit = &Exit{Code: r.int(), Signal: r.int(), Reason: r.text(), Time: r.time(), InputTaken: uint32(r.uint()), Unheard: r.bool()}
+		p.Exit = &Exit{Code: r.int(), Signal: r.int(), Reason: r.text(), Time: r.time(), InputTaken: uint32(r.uint()), InputUnread: uint32(r.uint()), Unheard: r.bool()}
 	}
 }

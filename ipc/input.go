@@ -13,15 +13,17 @@ type Input struct {
 	ring *abi.KxRing
 	data []byte
 	prod uint32
+
+	unread *uint32
 }
 
 // NewInput writes on where an earlier Input of this control area ended.
 func NewInput(ctl []byte) *Input {
-	ring := &control(ctl).Conin
+	c := control(ctl)
 	return &Input{
-		ring: ring,
+		ring: &c.Conin, unread: &c.InputUnread,
 		data: part(ctl, abi.ConinVa, abi.ConinSize),
-		prod: atomic.LoadUint32(&ring.Prod),
+		prod: atomic.LoadUint32(&c.Conin.Prod),
 	}
 }
 
@@ -53,6 +55,9 @@ func (in *Input) room() (uint32, error) {
 
 // Taken is how many bytes the pVM has taken since it began, modulo 2^32. It is the pVM's own word.
 func (in *Input) Taken() uint32 { return atomic.LoadUint32(&in.ring.Cons) }
+
+// Unread is how many of the last that it has taken its program has not read, of a terminal. It is the pVM's own word.
+func (in *Input) Unread() uint32 { return atomic.LoadUint32(in.unread) }
 
 // Sleep asks the pVM for an event when it reads. It returns false if there is room already.
 func (in *Input) Sleep() (bool, error) {

@@ -249,6 +249,9 @@ func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 			return nil
 		}}
 	}
+	if raw {
+		in = s.call.shell.ahead.before(in)
+	}
 	if in == nil {
 		s.con.CloseSend()
 		return

@@ -53,12 +53,12 @@ func (p *promptWriter) Close() error { return nil }
 const interruptPrompt = "^C"
 
 // newEditor makes an editor. readline leaves raw mode whenever no line is being edited.
-func newEditor(in, out *os.File, history string, complete func(line string, pos int) ([]string, int), paint *highlighter) (editor, error) {
+func newEditor(in, out *os.File, ahead *typeahead, history string, complete func(line string, pos int) ([]string, int), paint *highlighter) (editor, error) {
 	w := &promptWriter{w: out}
 	w.prompt.Store("")
 	var rl *readline.Instance
 	rl, err := readline.NewEx(&readline.Config{
-		Stdin:                  &pasteReader{r: in},
+		Stdin:                  &pasteReader{r: ahead.before(in), ahead: ahead},
 		Stdout:                 w,
 		Stderr:                 w,
 		HistoryFile:            history,

@@ -280,6 +280,9 @@ func (f *fake) cat(p *fakePVM, say func(int, string, ...any) bool, r engine.RunR
 	for {
 		select {
 		case data := <-p.in:
+			f.mu.Lock()
+			p.taken += uint32(len(data))
+			f.mu.Unlock()
 			if data == nil || r.TTY && slices.Contains(data, 4) {
 				f.end(p, 0, 0, "")
 				return

@@ -51,7 +51,7 @@ func (s *Shell) Interactive() int {
 	}
 	paint := &highlighter{pens: pensFor(s.cfg.Stdout, s.cfg.Color), known: s.knows}
 	s.words.wanted = paint.pens != pens{}
-	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, history, s.complete, paint)
+	ed, err := newEditor(s.cfg.Stdin, s.cfg.Stdout, &s.ahead, history, s.complete, paint)
 	if err != nil {
 		s.errorf("terminal: %v", err)
 		return 1

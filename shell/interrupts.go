@@ -11,14 +11,15 @@ import (
 // interruptKey is Ctrl-C.
 const interruptKey = 3
 
-// interrupts keeps account of the interrupts that a session passed on to its pVM, so that one which the
-// pVM did not live to hear of is known.
+// interrupts keeps account of the interrupts and keys that a session passed on to its pVM, so that those which the
+// pVM did not live to hear of are known.
 type interrupts struct {
 	mu      sync.Mutex
 	over    bool           // the pVM has ended, and nothing is passed on any more
 	telling sync.WaitGroup // signals on their way, each after the one before
 	last    chan struct{}  // closed when that has arrived; nil: there was none
 	sent    uint32         // bytes of input, modulo 2^32
+	keys    []byte         // the last of those that were typed
 	typed   bool           // Ctrl-C, at byte typedAt of the input
 	typedAt uint32
 	sig     bool // SIGINT came
@@ -57,6 +58,10 @@ func (i *interrupts) passInput(data []byte, keys bool) {
 		i.typed, i.typedAt = true, i.sent+uint32(at)
 	}
 	i.sent += uint32(len(data))
+	if keys {
+		i.keys = append(i.keys, data...)
+		i.keys = i.keys[max(0, len(i.keys)-typeaheadMost):]
+	}
 }
 
 // interrupted tells whether there was one at all, when the pVM has ended.
@@ -75,4 +80,15 @@ func (i *interrupts) unheard(exit *engine.Exit) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.missed || i.sig && exit.Unheard || i.typed && int32(exit.InputTaken-i.typedAt) <= 0
+}
+
+// unread is what was typed and the pVM ended without having read; none if that is more than can be known.
+func (i *interrupts) unread(exit *engine.Exit) []byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := i.sent - (exit.InputTaken - exit.InputUnread)
+	if n > uint32(len(i.keys)) {
+		return nil
+	}
+	return i.keys[len(i.keys)-int(n):]
 }

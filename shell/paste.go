@@ -22,9 +22,10 @@ const pastedNewline = '␊'
 const unused = "\x00\x0f\x11\x16\x18\x1a\x1c\x1d\x1e\x1f"
 
 // pasteReader takes the brackets off pastes, replaces newlines inside by pastedNewline and tabs by
-// a space, which would otherwise complete. Keys that mean nothing it leaves out.
+// a space, which would otherwise complete. Keys that mean nothing it leaves out. What is behind the end of a line is not the line's: it goes back.
 type pasteReader struct {
 	r      io.Reader
+	ahead  *typeahead
 	inside bool
 	held   []byte // the beginning of a bracket, perhaps
 	out    []byte
@@ -70,6 +71,10 @@ func (p *pasteReader) filter(data []byte) {
 		case p.inside && c == '\t':
 			p.out = append(p.out, ' ')
 		case p.inside && c < ' ', strings.IndexByte(unused, c) >= 0:
+		case c == '\n' || c == '\r':
+			p.out = append(p.out, c)
+			p.ahead.giveBack(data[1:])
+			return
 		default:
 			p.out = append(p.out, c)
 		}

@@ -29,7 +29,7 @@ var runCommand = Command{
 	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--ip ADDR] [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-Z stops it (fg, bg),
-Ctrl-] detaches from it and leaves it running. Elsewhere than on a terminal it reads standard input only with -i, and
+Ctrl-] detaches from it and leaves it running; what was typed and it never read is for the prompt. Elsewhere than on a terminal it reads standard input only with -i, and
 SIGINT and SIGTERM to kxsh go to the pVM. With & or -d it runs in the background; & sets $! to its PID.
 
 The program's environment is what this session exported itself (export K=V; K=V run …) and -e; nothing
@@ -351,6 +351,8 @@ func (c *Call) attend(s *session) error {
 			j.deliver(syscall.SIGINT)
 		}
 		j.endInterrupted()
+	} else {
+		c.shell.ahead.giveBack(s.unread(exit))
 	}
 	return Status(exit.Code)
 }

@@ -74,6 +74,7 @@ type Shell struct {
 	reading     atomic.Bool // the shell waits for its next line
 	asksToLeave atomic.Bool // exit or exec was called
 	cooked      terminalState
+	ahead       typeahead
 	words       words  // that the line being typed may begin with
 	atExit      func() // puts the terminal back when a signal ends an interactive shell; nil: nothing to do
 }

@@ -561,6 +561,9 @@ struct kx_control {
 	 * later, and the pVM takes away what it has copied or given up. They are for people to read.
 	 */
 	uint32_t frames_lent, frames_borrowed;
+
+	uint32_t input_unread; /* how many of the last bytes taken from conin, a terminal's, nobody has read; the pVM's */
+	uint32_t pad3;
 };
 
 #endif

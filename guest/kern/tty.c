@@ -48,10 +48,23 @@ void tty_init(void)
 void tty_forked(void)
 {
 	tty.rd = tty.ready = tty.wr = 0;
+	control->input_unread = 0;
 	tty.hung_up = !(control->flags & KX_F_STDIN);
 }
 
 /* ---- input ---- */
+
+/* What was typed and not read is for whoever reads the terminal next. Where an edited part of it has been read nobody can tell what that was. */
+static void note_unread(void)
+{
+	uint32_t left = tty.wr - tty.rd;
+
+	if (!left) {
+		tty.typed = 0;
+		tty.edited = tty.split = 0;
+	}
+	control->input_unread = !tty.split ? tty.typed : tty.edited ? 0 : left;
+}
 
 /* There is no room for what is typed: look at least for what would end the program that does not read. */
 static int take_signal(void)
@@ -62,6 +75,7 @@ static int take_signal(void)
 		uint8_t c = in_peek(i);
 
 		in_consume(i + 1);
+		tty.edited = tty.split = 1;
 		ldisc_input(c);
 		return 1;
 	}
@@ -77,6 +91,7 @@ static int line_full(void)
 void tty_input(void)
 {
 	int was_stopped = tty.stopped;
+	uint32_t wr;
 
 	while (is_tty && in_available()) {
 		uint8_t c = in_peek(0);
@@ -87,10 +102,15 @@ void tty_input(void)
 			break;
 		}
 		in_consume(1);
+		tty.typed++;
+		wr = tty.wr;
 		ldisc_input(c);
+		tty.edited |= tty.wr != wr + 1;
 	}
-	if (is_tty)
+	if (is_tty) {
+		note_unread();
 		ldisc_echo_end();
+	}
 	if (was_stopped && !tty.stopped)
 		wake_all(&start_q);
 	if (!list_empty(&in_q.waiters))
@@ -190,6 +210,7 @@ long tty_read(void *user, size_t n, int nonblock)
 			return err;
 		got = canon ? read_line(user, n) : in_copy(user, n);
 	}
+	tty.split |= got > 0;
 	tty_input(); /* there may be room now for what waits in the ring */
 	return got;
 }
@@ -241,6 +262,7 @@ static void flush_input(void)
 {
 	ldisc_flush_input();
 	in_consume(in_available());
+	note_unread();
 }
 
 static void set_termios(const struct ktermios *t)

@@ -25,6 +25,9 @@ struct tty {
 	unsigned line_column; /* where the line that is being typed began */
 	/* Input: [rd, ready) can be read, [ready, wr) is the line that is being typed. Masked on use. */
 	uint32_t rd, ready, wr;
+	/* Since there was nothing to read: bytes typed, whether some were not just one byte more of it, and whether some of it has been read. */
+	uint32_t typed;
+	int edited, split;
 	struct tty_mem *mem; /* only of a terminal: most pVMs have none, and pages cost */
 };
 

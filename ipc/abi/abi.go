@@ -648,6 +648,9 @@ type KxControl struct {
 	// later, and the pVM takes away what it has copied or given up. They are for people to read.
 	FramesLent     uint32
 	FramesBorrowed uint32
+
+	InputUnread uint32 // how many of the last bytes taken from conin, a terminal's, nobody has read; the pVM's
+	Pad3        uint32
 }
 
 // From xen_abi.h.

@@ -469,6 +469,8 @@ var fieldTable = []struct {
 	{"kx_control", "lent", unsafe.Offsetof(KxControl{}.Lent), unsafe.Sizeof(KxControl{}.Lent)},
 	{"kx_control", "frames_lent", unsafe.Offsetof(KxControl{}.FramesLent), unsafe.Sizeof(KxControl{}.FramesLent)},
 	{"kx_control", "frames_borrowed", unsafe.Offsetof(KxControl{}.FramesBorrowed), unsafe.Sizeof(KxControl{}.FramesBorrowed)},
+	{"kx_control", "input_unread", unsafe.Offsetof(KxControl{}.InputUnread), unsafe.Sizeof(KxControl{}.InputUnread)},
+	{"kx_control", "pad3", unsafe.Offsetof(KxControl{}.Pad3), unsafe.Sizeof(KxControl{}.Pad3)},
 	{"trap_info", "vector", unsafe.Offsetof(TrapInfo{}.Vector), unsafe.Sizeof(TrapInfo{}.Vector)},
 	{"trap_info", "flags", unsafe.Offsetof(TrapInfo{}.Flags), unsafe.Sizeof(TrapInfo{}.Flags)},
 	{"trap_info", "cs", unsafe.Offsetof(TrapInfo{}.Cs), unsafe.Sizeof(TrapInfo{}.Cs)},

@@ -447,6 +447,30 @@ static void test_lines(void)
 	CHECK(tty_read(buf, 2, 1) == 2 && tty_read(buf, sizeof(buf), 1) == 1 && tty_read(buf, sizeof(buf), 1) == 3);
 }
 
+/* What was typed and nobody has read is counted as it was typed; of an edited part that is read by halves nobody can tell. */
+static void test_unread(void)
+{
+	char buf[100];
+
+	type("abX\177c", 5);
+	CHECK(control->input_unread == 5);
+	type("\nde\n", 4);
+	CHECK(control->input_unread == 9);
+	CHECK(tty_read(buf, sizeof(buf), 1) == 4 && !control->input_unread);
+	type("f\n", 2);
+	CHECK(!control->input_unread);
+	CHECK(tty_read(buf, sizeof(buf), 1) == 3 && tty_read(buf, sizeof(buf), 1) == 2 && !control->input_unread);
+	type("a\nbc\nd", 6);
+	CHECK(tty_read(buf, sizeof(buf), 1) == 2 && control->input_unread == 4);
+	CHECK(tty_read(buf, 1, 1) == 1 && control->input_unread == 3);
+	type("\003", 1);
+	CHECK(!control->input_unread);
+	type("x\177", 2);
+	CHECK(!control->input_unread);
+	type("ab\n", 3);
+	CHECK(control->input_unread == 3 && !tty_ioctl(TCFLSH, (void *)TCIFLUSH) && !control->input_unread);
+}
+
 static void test_raw(void)
 {
 	struct ktermios t;
@@ -535,6 +559,7 @@ int main(void)
 	test_output();
 	test_flag_set_anew();
 	test_lines();
+	test_unread();
 	test_raw();
 	test_full();
 	test_early_timer();
