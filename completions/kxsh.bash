@@ -8,7 +8,7 @@ _kxsh_command() {
 		kind=command once= leading=yes raw=
 		words='run fork ps pstree pgrep pkill pidof kill wait fg bg console logs inspect ldd update rollback events stats watch limit renice taskset pool ftok msgget msgsnd msgrcv shmget shmread shmwrite pipe ipcs ipcrm info config cc keygen sign verify abidiff help version top bench completion engine' ;;
 	'run')
-		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip -p --publish --recycle --lib-path --key --require --help'
+		flags='-d --detach -i --interactive -t --tty --name -m --memory --vcpus -e --env -v --volume --restart --root --net --ip --dns -p --publish --recycle --lib-path --key --require --help'
 		kind=image once= leading=yes raw=
 		words='' ;;
 	'fork')
@@ -238,6 +238,8 @@ _kxsh_value() {
 	run:--net)
 		kind=none words='' ;;
 	run:--ip)
+		kind=none words='' ;;
+	run:--dns)
 		kind=none words='' ;;
 	run:-p | run:--publish)
 		kind=none words='' ;;

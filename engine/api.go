@@ -121,6 +121,8 @@ type RunRequest struct {
 	Publish []string `json:"publish,omitempty"`
 	// IP is its address at a bridge, as ADDR/LEN[,GATEWAY]; empty: it asks DHCP, as children do in any case.
 	IP string `json:"ip,omitempty"`
+	// DNS is the name server that it and its children ask at a bridge; empty: that of the lease, if there is one.
+	DNS string `json:"dns,omitempty"`
 	// Require is what the image must meet, as elf.ParseRequirement reads it; empty: nothing. Keys are the public keys, in PKIX form,
 	// of which one must have signed it. They hold for restarts, too.
 	Require string   `json:"require,omitempty"`

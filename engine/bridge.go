@@ -43,6 +43,9 @@ func (e *Engine) checkBridge(r *RunRequest) error {
 		if r.IP != "" {
 			return errf(CodeUsage, "--ip %s: with --net bridge=NAME alone: elsewhere addresses are given", r.IP)
 		}
+		if r.DNS != "" {
+			return errf(CodeUsage, "--dns %s: with --net bridge=NAME alone: elsewhere the gateway answers", r.DNS)
+		}
 		return nil
 	}
 	if len(r.Publish) > 0 {
@@ -51,6 +54,11 @@ func (e *Engine) checkBridge(r *RunRequest) error {
 	if r.IP != "" {
 		if _, _, err := parseStatic(r.IP); err != nil {
 			return err
+		}
+	}
+	if r.DNS != "" {
+		if a, err := netip.ParseAddr(r.DNS); err != nil || !unicast(a) {
+			return errf(CodeUsage, "--dns %s: must be an IPv4 address, as 192.168.1.1", r.DNS)
 		}
 	}
 	if e.hvName == "hosted" {
@@ -106,6 +114,9 @@ func (e *Engine) atBridge(p *pvm, r *RunRequest, bridge string) error {
 		e.mu.Lock()
 		p.rec.IP = n.Prefix.Addr().String()
 		e.mu.Unlock()
+	}
+	if r.DNS != "" {
+		n.DNS, _ = netip.ParseAddr(r.DNS)
 	}
 	if err := p.dom.Plug(n); err != nil {
 		return err

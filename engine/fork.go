@@ -135,7 +135,7 @@ func (e *Engine) fork(p *pvm, call ipc.Call, outside bool) (*pvm, error) {
 		Request: RunRequest{
 			Image: parent.Image, Args: parent.Args, Env: parent.Request.Env, Name: parent.Name, Memory: parent.Request.Memory, TTY: parent.TTY,
 			Require: parent.Request.Require, Keys: parent.Request.Keys, // they hold for what it is updated with, too
-			LibPath: parent.Request.LibPath, Net: parent.Request.Net, Publish: parent.Request.Publish,
+			LibPath: parent.Request.LibPath, Net: parent.Request.Net, Publish: parent.Request.Publish, DNS: parent.Request.DNS,
 			Mounts: parent.Request.Mounts,
 		},
 		ImageSHA: parent.ImageSHA, Placeholder: parent.Placeholder, Seal: parent.Seal, Libraries: parent.Libraries, Loader: parent.Loader, Dynamic: parent.Dynamic, Kept: parent.Kept,

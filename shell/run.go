@@ -26,7 +26,7 @@ const (
 
 var runCommand = Command{
 	Name:     "run",
-	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--ip ADDR] [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
+	Synopsis: "[-d] [-i] [-t] [--name NAME] [-m SIZE] [-e K=V]… [-v HOSTDIR:PATH[:ro]]… [--restart POLICY] [--root TAR|DIR] [--net NET] [--publish PORTS]… [--ip ADDR] [--dns ADDR] [--recycle] [--lib-path DIR]… [--key FILE] [--require LIST] IMAGE [ARG…]",
 	Short:    "start an image as the root of a new family",
 	Long: `In the foreground the pVM's console is the terminal: Ctrl-C sends it SIGINT, Ctrl-Z stops it (fg, bg),
 Ctrl-] detaches from it and leaves it running; what was typed and it never read is for the prompt. Elsewhere than on a terminal it reads standard input only with -i, and
@@ -64,6 +64,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.String("root", "", "root file system: a tar archive or a folder")
 		f.String("net", "", "its network, `NET`: none, user or bridge=NAME (default none)")
 		f.String("ip", "", "its address at a bridge, `ADDR/LEN[,GATEWAY]` (default: what DHCP says)")
+		f.String("dns", "", "its name server at a bridge, `ADDR` (default: what DHCP says)")
 		f.StringArrayP("publish", "p", nil, "give it a port of the host: `PORTS`, [ADDR:]HOST:PORT[/udp]")
 		f.Bool("recycle", false, "run an application, a shared library, in a domain that has booted already")
 		libPathFlag(f)
@@ -137,6 +138,7 @@ func (c *Call) runRequest() (*engine.RunRequest, error) {
 		Recycle: c.flagBool("recycle"),
 		Net:     c.flagString("net"),
 		IP:      c.flagString("ip"),
+		DNS:     c.flagString("dns"),
 	}
 	var err error
 	if m := c.flagString("memory"); m != "" {

@@ -93,6 +93,12 @@ func TestNetworkBridge(t *testing.T) {
 		t.Errorf("address %q", got)
 	}
 	dial(t, "192.168.77.200:7")
+	for _, way := range []string{"--ip 192.168.77.201/24 --dns 192.168.77.9", "--dns 192.168.77.9"} {
+		out := h.output(t, append(append([]string{"run", "--net", at}, strings.Fields(way)...), filepath.Join(root, "guest/apps/cat.kx"), "/etc/resolv.conf")...)
+		if strings.Join(strings.Fields(out), " ") != "nameserver 192.168.77.9" {
+			t.Errorf("%s: %q", way, out)
+		}
+	}
 	if rx := strings.TrimSpace(h.output(t, "ps", "--no-headers", "-o", "rx", pid)); !strings.HasSuffix(rx, "K") {
 		t.Errorf("received %q", rx)
 	}
@@ -127,6 +133,8 @@ func TestNetworkBridgeRefused(t *testing.T) {
 		{"--net bridge=lo --ip 10.0.0.1", "must be ADDR/LEN[,GATEWAY]"},
 		{"--net bridge=lo --ip 10.0.0.1/24,10.0.1.1", "must be ADDR/LEN[,GATEWAY]"},
 		{"--net user --ip 10.0.0.1/24", "with --net bridge=NAME alone"},
+		{"--net bridge=lo --dns nowhere", "must be an IPv4 address"},
+		{"--net user --dns 10.0.0.1", "with --net bridge=NAME alone"},
 		{"--net bridge=lo --recycle", "not with --recycle"},
 	}
 	if where == "xen" {
