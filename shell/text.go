@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mattn/go-runewidth"
+	"github.com/charmbracelet/x/ansi"
 )
 
 // humanBytes is a size in at most five characters: 512, 1.2M, 64M.
@@ -131,7 +131,7 @@ type grid struct {
 func columnsOf(s string) int {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
-			return runewidth.StringWidth(s)
+			return ansi.StringWidth(s)
 		}
 	}
 	return len(s)
@@ -172,7 +172,7 @@ func (g *grid) write(w io.Writer, head bool, width int, headStyle func(string) s
 		}
 		if width > 0 {
 			if text := string(out[begin:]); columnsOf(text) > width {
-				out = append(out[:begin], runewidth.Truncate(text, width, "")...)
+				out = append(out[:begin], ansi.Truncate(text, width, "")...)
 			}
 		}
 	}
