@@ -262,7 +262,7 @@ func topCommand(theme, layout string) shell.Command {
 			if o.JSON || shell.Terminal(c.Stdout) == nil || shell.Terminal(c.Stdin) == nil || os.Getenv("TERM") == "dumb" {
 				o.Batch = true
 			}
-			if !o.Batch && !tui.UTF8(os.Getenv) {
+			if !o.Batch && !shell.UTF8(os.LookupEnv) {
 				o.ASCII = true
 			}
 			if !o.Batch {

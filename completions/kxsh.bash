@@ -20,7 +20,7 @@ _kxsh_command() {
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'pstree')
-		flags='-p --show-pids --help'
+		flags='-A --ascii -U --unicode -p --show-pids --help'
 		kind=pvm once= leading= raw=
 		words='' ;;
 	'pgrep')

@@ -207,6 +207,8 @@ complete -c kxsh -n '__kxsh_in ps' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in ps' -f -k -a '(__kxsh_pvms)'
 
 # pstree
+complete -c kxsh -n '__kxsh_in pstree' -s A -l ascii -d 'draw with ASCII characters alone'
+complete -c kxsh -n '__kxsh_in pstree' -s U -l unicode -d 'draw with others, whatever the locale'
 complete -c kxsh -n '__kxsh_in pstree' -s p -l show-pids -d 'with PIDs'
 complete -c kxsh -n '__kxsh_in pstree' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in pstree' -f -k -a '(__kxsh_pvms)'

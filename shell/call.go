@@ -75,6 +75,16 @@ func (c *Call) Path(p string) string {
 	return filepath.Join(c.Dir, p)
 }
 
+// variable is an exported variable, the last of its name.
+func (c *Call) variable(name string) (value string, set bool) {
+	for _, kv := range c.Environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			value, set = v, true
+		}
+	}
+	return value, set
+}
+
 // Terminal returns the terminal that w is, or nil.
 func Terminal(w any) *os.File { return terminalOf(w) }
 

@@ -50,13 +50,8 @@ func (c *Call) paged() (end func()) {
 
 // pager is $KXSH_PAGER, else $PAGER, else less; "": none.
 func (c *Call) pager() string {
-	set := map[string]string{}
-	for _, kv := range c.Environ {
-		k, v, _ := strings.Cut(kv, "=")
-		set[k] = v
-	}
 	for _, k := range []string{"KXSH_PAGER", "PAGER"} {
-		switch v, ok := set[k]; {
+		switch v, ok := c.variable(k); {
 		case ok && (v == "" || v == "cat"):
 			return ""
 		case ok:

@@ -11,10 +11,13 @@ import (
 
 var pstreeCommand = Command{
 	Name:     "pstree",
-	Synopsis: "[-p] [PID]",
+	Synopsis: "[-A | -U] [-p] [PID]",
 	Short:    "show pVMs as a tree; its root is domain 0, the host",
+	Long:     "On a terminal whose locale is not UTF-8 it is drawn with ASCII characters.",
 	Examples: []string{"pstree -p", "pstree web"},
 	Flags: func(f *pflag.FlagSet) {
+		f.BoolP("ascii", "A", false, "draw with ASCII characters alone")
+		f.BoolP("unicode", "U", false, "draw with others, whatever the locale")
 		f.BoolP("show-pids", "p", false, "with PIDs")
 	},
 	Args:  PVM,
@@ -34,7 +37,7 @@ func pstree(c *Call) error {
 	if err != nil {
 		return err
 	}
-	t := tree{pids: c.flagBool("show-pids"), children: map[int][]engine.Process{}}
+	t := tree{pids: c.flagBool("show-pids"), lines: c.treeLines(), children: map[int][]engine.Process{}}
 	for _, p := range snap.Processes {
 		t.children[p.PPID] = append(t.children[p.PPID], p)
 	}
@@ -59,9 +62,21 @@ func pstree(c *Call) error {
 	return err
 }
 
+// treeLines are what leads to a child, to the last one, and past one: two characters each.
+type treeLines [3]string
+
+// treeLines chooses as pstree(1) does, but for what goes elsewhere than to a terminal.
+func (c *Call) treeLines() treeLines {
+	if c.flagBool("ascii") || !c.flagBool("unicode") && terminalOf(c.Stdout) != nil && !UTF8(c.variable) {
+		return treeLines{"|-", "`-", "| "}
+	}
+	return treeLines{"├─", "└─", "│ "}
+}
+
 // tree draws pVMs below each other.
 type tree struct {
 	pids     bool
+	lines    treeLines
 	children map[int][]engine.Process
 	out      strings.Builder
 }
@@ -75,9 +90,9 @@ func (t *tree) write(name string, pid int, branch, below string) {
 	kids := t.children[pid]
 	for i, p := range kids {
 		if i == len(kids)-1 {
-			t.write(printable(p.Name), p.PID, below+"└─", below+"  ")
+			t.write(printable(p.Name), p.PID, below+t.lines[1], below+"  ")
 		} else {
-			t.write(printable(p.Name), p.PID, below+"├─", below+"│ ")
+			t.write(printable(p.Name), p.PID, below+t.lines[0], below+t.lines[2])
 		}
 	}
 }

@@ -100,6 +100,18 @@ func (term *terminal) exit(want int) {
 	}
 }
 
+// A terminal that does not know the characters of a tree gets others.
+func TestTreeInALocale(t *testing.T) {
+	h := newHome(t)
+	h.output(t, "run", "-d", "--name", "leaf", root+"/guest/apps/spin.kx")
+	term := h.terminal(t)
+	for _, c := range [][2]string{{"pstree", "└─leaf"}, {"LC_ALL=C pstree", "`-leaf"}, {"LC_ALL=C pstree -U", "└─leaf"}, {"pstree -A", "`-leaf"}} {
+		term.expect(prompt)
+		term.send(c[0] + "\r")
+		term.expect(`\n` + c[1])
+	}
+}
+
 func TestSessionOnATerminal(t *testing.T) {
 	h := newHome(t)
 	term := h.terminal(t)
