@@ -80,6 +80,7 @@ func TestBashOffers(t *testing.T) {
 		{"kxsh run -dm 1", "", tab},
 		{"kxsh run -m64M h", "hello.kx|[filenames plusdirs]", tab},
 		{"kxsh run --restart ", "no on-failure always unless-stopped", tab},
+		{"kxsh run --net ", "none user", tab},
 		{"kxsh run --root ", "[default]", tab},
 		{"kxsh run --key ", "[default]", tab},
 		{"kxsh sign --loader ", "self app any", tab},

@@ -236,7 +236,7 @@ _kxsh_value() {
 	run:--root)
 		kind=file words='' ;;
 	run:--net)
-		kind=none words='' ;;
+		kind=words words='none user' ;;
 	run:--ip)
 		kind=none words='' ;;
 	run:--dns)

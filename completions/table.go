@@ -129,6 +129,9 @@ func valueOf(kind shell.Kind, t Table, args ...string) value {
 	switch kind {
 	case shell.Signal, shell.Column, shell.Topic, shell.Choice:
 		return value{kind: kind, words: trimmed(t.Candidates(args, ""))}
+	case shell.Network: // the bridges are this machine's
+		words := trimmed(t.Candidates(args, ""))
+		return value{kind: kind, words: slices.DeleteFunc(words, func(w string) bool { return strings.Contains(w, "=") })}
 	}
 	return value{kind: kind}
 }

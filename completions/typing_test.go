@@ -49,6 +49,7 @@ var typed = []struct{ line, want string }{
 	{`run -d my\ ` + "\t", "run|-d|my app.kx"},
 	{"run folder/i\t", "run|folder/inner.kx"},
 	{"run no\t", "run|no"},
+	{"run --net us\thello.kx", "run|--net|user|hello.kx"},
 	{"run --restart=al\t hello.kx", "run|--restart=always|hello.kx"},
 	{"run --restart un\thello.kx", "run|--restart|unless-stopped|hello.kx"},
 	{"run hello.kx no\t", "run|hello.kx|notes.txt"},

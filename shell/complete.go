@@ -187,12 +187,23 @@ func (s *Shell) kind(cmd *Command, kind Kind, cur string) []string {
 		return s.sharedIDs()
 	case Choice:
 		return spaced(cmd.Choices)
+	case Network:
+		return append(spaced([]string{"none", "user"}), bridges()...)
 	case Dir:
 		return files(cur, func(os.FileInfo) bool { return false })
 	case File:
 		return files(cur, func(os.FileInfo) bool { return true })
 	}
 	return nil
+}
+
+// bridges lists those of the host that a pVM on Xen could be a station of.
+func bridges() (list []string) {
+	found, _ := filepath.Glob("/sys/class/net/*/bridge")
+	for _, dir := range found {
+		list = append(list, "bridge="+filepath.Base(filepath.Dir(dir))+" ")
+	}
+	return list
 }
 
 // pvms lists names and, with pids, PIDs and families.

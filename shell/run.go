@@ -71,7 +71,7 @@ loader=L that or a stricter one, and no-rollback refuses what is older than the 
 		f.String("key", "", keyUsage)
 		f.String("require", "", requireUsage)
 	},
-	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File, "volume": File},
+	FlagArgs: map[string]Kind{"root": File, "restart": Choice, "key": File, "lib-path": File, "volume": File, "net": Network},
 	Choices:  []string{"no", "on-failure", "always", "unless-stopped"},
 	Args:     Image,
 	Leading:  true,

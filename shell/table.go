@@ -21,6 +21,7 @@ const (
 	Library // a pVM, and then libraries of it, or files
 	Shared  // the number of something that a family shares
 	Choice  // one of Command.Choices
+	Network // none, user or a bridge of the host
 )
 
 // Command is one entry of the table.
