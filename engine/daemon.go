@@ -20,8 +20,10 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 		}
 	}()
 	ln, err := inherited()
+	var own *Socket // nil: the service manager's
 	if err == nil && ln == nil {
-		ln, err = Listen(o.Socket)
+		own, err = Listen(o.Socket)
+		ln = own
 	}
 	if err != nil {
 		return err
@@ -37,6 +39,11 @@ func Daemon(ctx context.Context, o Options, leaveIdle bool) (err error) {
 	s := NewServer(e, ln)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
+	if own != nil {
+		keepCtx, stop := context.WithCancel(ctx)
+		defer stop()
+		go s.keep(keepCtx, own)
+	}
 	if err := errors.Join(Ready(nil), notify("READY=1")); err != nil {
 		e.log.Warn("ready", "err", err)
 	}

@@ -6,12 +6,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -26,46 +24,6 @@ type Server struct {
 	http    *http.Server
 	clients atomic.Int64
 	came    atomic.Bool // a client, since Busy was last asked
-}
-
-// Listen makes the socket. One that a dead engine left is replaced; one that answers is not.
-func Listen(path string) (net.Listener, error) {
-	if err := checkSocket(path); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if fi, err := os.Lstat(path); err == nil {
-		if fi.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("socket %s: a file is in the way", path)
-		}
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return nil, fmt.Errorf("socket %s: an engine is already there", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("socket %s: %w", path, err)
-		}
-	}
-	// Between bind and chmod the socket must not be anybody's: the umask makes it so.
-	old := unix.Umask(0o177)
-	ln, err := net.Listen("unix", path)
-	unix.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	return ln, nil
-}
-
-// maxSocket is the most bytes of a socket's path (unix(7): sun_path, with a NUL).
-const maxSocket = 107
-
-func checkSocket(path string) error {
-	if len(path) > maxSocket {
-		return errf(CodeEngine, "engine: %s: a socket's path has at most %d bytes, this one %d: name a shorter one with --socket", path, maxSocket, len(path))
-	}
-	return nil
 }
 
 // NewServer makes a server for api on ln; Serve runs it.
@@ -96,6 +54,29 @@ func (s *Server) Serve() error {
 		return err
 	}
 	return nil
+}
+
+// socketLook is how often an engine looks whether its socket is still there.
+const socketLook = time.Second
+
+// keep makes the socket anew where somebody has removed it: nobody would reach the engine, nor could start another while it has the state folder.
+func (s *Server) keep(ctx context.Context, own *Socket) {
+	tick := time.NewTicker(socketLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !own.removed() {
+			continue
+		}
+		if again, err := Listen(own.path); err == nil {
+			own = again
+			go s.http.Serve(own)
+		}
+	}
 }
 
 // Close removes the socket and lets requests under way finish for a moment.

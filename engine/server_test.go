@@ -24,12 +24,26 @@ func TestSocket(t *testing.T) {
 		t.Errorf("a second engine on one socket: %v", err)
 	}
 	// One that a killed engine left is taken over.
-	ln.(*net.UnixListener).SetUnlinkOnClose(false)
-	ln.Close()
+	ln.UnixListener.Close()
 	if ln, err = Listen(path); err != nil {
 		t.Fatal(err)
 	}
+	// Another's is not removed.
+	os.Remove(path)
+	other, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ln.Close()
+	if c, err := net.Dial("unix", path); err != nil {
+		t.Errorf("the socket of another engine: %v", err)
+	} else {
+		c.Close()
+	}
+	other.Close()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the socket outlives its engine")
+	}
 	os.WriteFile(path, nil, 0o600)
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "in the way") {
 		t.Errorf("a file in the way: %v", err)

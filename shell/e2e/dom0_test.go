@@ -108,6 +108,23 @@ func TestSocketIsPrivate(t *testing.T) {
 	}
 }
 
+// An engine whose socket somebody has removed, as those do who clean folders, makes it again, with its folder.
+func TestSocketRemoved(t *testing.T) {
+	h := newHome(t)
+	path := filepath.Join(h.dir, "run/s")
+	h.env = append(h.env, "KXSH_SOCKET="+path)
+	pid := strings.TrimSpace(h.output(t, "run", "-d", filepath.Join(root, "guest/apps/spin.kx")))
+	defer shutdown(path)
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the socket", func() (bool, string) {
+		out, errs, code := h.run(t, "--no-start", "pgrep", ".")
+		return code == 0 && out == pid+"\n", out + errs
+	})
+	h.output(t, "kill", "-KILL", pid)
+}
+
 // Without Xen's devices whoever insists on Xen is told so, in one line, whatever the command, and at once.
 func TestNoXenDevices(t *testing.T) {
 	h := newHome(t)
