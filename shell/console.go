@@ -249,12 +249,12 @@ func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 			return nil
 		}}
 	}
-	if raw {
-		in = s.call.shell.ahead.before(in)
-	}
 	if in == nil {
 		s.con.CloseSend()
 		return
+	}
+	if raw {
+		in = s.call.shell.ahead.before(in)
 	}
 	buf := make([]byte, 16<<10)
 	for {
@@ -263,6 +263,7 @@ func (s *session) pump(ctx context.Context, away chan<- error, raw bool) {
 		detach := false
 		if raw {
 			if i := bytes.IndexByte(data, detachKey); i >= 0 {
+				s.call.shell.ahead.giveBack(data[i+1:])
 				data, detach = data[:i], true
 			}
 		}

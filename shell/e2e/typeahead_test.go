@@ -49,6 +49,11 @@ func TestTypeahead(t *testing.T) {
 	term.send("\x03")
 	runs("echo five-$((2+3))")
 	term.expect(`\nfive-5\r`)
+	runs("lines")
+	term.expect("reads no more")
+	term.send("\x1decho six-$((3+3))\r")
+	term.expect(`detached[^!]*\nsix-6\r`)
+	end()
 	runs("exit")
 	term.exit(0)
 	if strings.Contains(term.out.String(), "gone-4") {
