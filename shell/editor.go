@@ -58,7 +58,7 @@ func newEditor(in, out *os.File, ahead *typeahead, history string, complete func
 	w.prompt.Store("")
 	var rl *readline.Instance
 	rl, err := readline.NewEx(&readline.Config{
-		Stdin:                  &pasteReader{r: ahead.before(in), ahead: ahead},
+		Stdin:                  &pasteReader{r: ahead.before(in)},
 		Stdout:                 w,
 		Stderr:                 w,
 		HistoryFile:            history,

@@ -22,23 +22,24 @@ const pastedNewline = '␊'
 const unused = "\x00\x0f\x11\x16\x18\x1a\x1c\x1d\x1e\x1f"
 
 // pasteReader takes the brackets off pastes, replaces newlines inside by pastedNewline and tabs by
-// a space, which would otherwise complete. Keys that mean nothing it leaves out. What is behind the end of a line is not the line's: it goes back.
+// a space, which would otherwise complete. Keys that mean nothing it leaves out. It reads key by key: what is behind the end of a line
+// is for whoever reads the terminal next.
 type pasteReader struct {
 	r      io.Reader
-	ahead  *typeahead
 	inside bool
+	cr     bool   // the newline before was a carriage return
 	held   []byte // the beginning of a bracket, perhaps
 	out    []byte
 }
 
 func (p *pasteReader) Read(b []byte) (int, error) {
 	for len(p.out) == 0 {
-		buf := make([]byte, 4096)
-		n, err := p.r.Read(buf)
+		var key [1]byte
+		n, err := p.r.Read(key[:])
 		if err != nil {
 			return 0, err
 		}
-		p.filter(buf[:n])
+		p.filter(key[:n])
 	}
 	n := copy(b, p.out)
 	p.out = p.out[n:]
@@ -55,26 +56,24 @@ func (p *pasteReader) filter(data []byte) {
 		if p.inside {
 			bracket = pasteEnd
 		}
+		cr := p.cr
+		p.cr = false
 		switch c := data[0]; {
 		case bytes.HasPrefix(data, []byte(bracket)):
 			p.inside = !p.inside
 			data = data[len(bracket):]
 			continue
-		case len(data) > 2 && len(data) < len(bracket) && bytes.HasPrefix([]byte(bracket), data):
-			p.held = append([]byte(nil), data...) // split between two reads
+		case bytes.HasPrefix([]byte(bracket), data):
+			p.held = append([]byte(nil), data...)
 			return
 		case p.inside && (c == '\n' || c == '\r'):
-			p.out = append(p.out, string(pastedNewline)...)
-			if c == '\r' && len(data) > 1 && data[1] == '\n' {
-				data = data[1:]
+			if c == '\r' || !cr {
+				p.out = append(p.out, string(pastedNewline)...)
 			}
+			p.cr = c == '\r'
 		case p.inside && c == '\t':
 			p.out = append(p.out, ' ')
 		case p.inside && c < ' ', strings.IndexByte(unused, c) >= 0:
-		case c == '\n' || c == '\r':
-			p.out = append(p.out, c)
-			p.ahead.giveBack(data[1:])
-			return
 		default:
 			p.out = append(p.out, c)
 		}

@@ -54,6 +54,10 @@ func TestTypeahead(t *testing.T) {
 	term.send("\x1decho six-$((3+3))\r")
 	term.expect(`detached[^!]*\nsix-6\r`)
 	end()
+	term.expect(prompt)
+	term.send("top\rq")
+	runs("echo seven-$((3+4))")
+	term.expect(`\nseven-7\r`)
 	runs("exit")
 	term.exit(0)
 	if strings.Contains(term.out.String(), "gone-4") {
