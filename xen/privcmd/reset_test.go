@@ -123,11 +123,11 @@ func TestVerify(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if info.CPUTime != 0 {
+				if info.CPUTime != 0 || info.Flags&infBlocked != 0 && info.OnlineVCPUs == 1 { // on an emulated machine whose clock goes back a short run counts for nothing
 					break
 				}
 				if time.Now().After(end) {
-					return errors.New("it does not run")
+					return fmt.Errorf("it does not run: %+v", info)
 				}
 			}
 			_, err := b.h.c.domctl(domctlPause, b.d.id, nil)
