@@ -527,6 +527,25 @@ long sys_fdatasync(long fd)
 	return sync_file(fd, true);
 }
 
+/* What only starts writing back is the host's to do anyway. */
+long sys_sync_file_range(long fd, long off, long len, long flags)
+{
+	const unsigned waits = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+	struct file *f;
+	long err = file_of(fd, &f);
+
+	if (err)
+		return err;
+	if ((unsigned)flags & ~(waits | SYNC_FILE_RANGE_WRITE) || off < 0 || len < 0 || off > INT64_MAX - len)
+		err = -EINVAL;
+	else if (f->ops->stream)
+		err = -ESPIPE;
+	else if (f->node->host && (unsigned)flags & waits)
+		err = host_sync(f, true);
+	file_put(f);
+	return err;
+}
+
 long sys_syncfs(long fd)
 {
 	struct file *f;

@@ -36,6 +36,7 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 	X(access) X(faccessat) X(faccessat2) X(chmod) X(fchmod) X(fchmodat)                         \
 	X(chown) X(fchown) X(lchown) X(fchownat) X(utimensat) X(futimesat) X(utimes) X(utime)       \
 	X(truncate) X(ftruncate) X(fallocate) X(fadvise64) X(sync) X(syncfs) X(fsync) X(fdatasync)  \
+	X(sync_file_range)                                                                          \
 	X(mkdir) X(mkdirat) X(rmdir) X(mknod) X(mknodat) X(unlink) X(unlinkat) X(link) X(linkat)    \
 	X(symlink) X(symlinkat) X(readlink) X(readlinkat) X(rename) X(renameat) X(renameat2)        \
 	X(chdir) X(fchdir) X(getcwd) X(umask) X(memfd_create) X(pipe) X(pipe2)                      \

@@ -203,6 +203,11 @@ void test_holes(void)
 	FAILS(fallocate(fd, 0, -1, 10), EINVAL);
 	FAILS(fallocate(fd, 0, 0, 0), EINVAL);
 	EQ(posix_fallocate(fd, 0, 10), 0);
+	EQ(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE), 0);
+	EQ(sync_file_range(fd, 4096, 8192, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER), 0);
+	FAILS(sync_file_range(fd, 0, 0, 8), EINVAL);
+	FAILS(sync_file_range(fd, -1, 0, SYNC_FILE_RANGE_WRITE), EINVAL);
+	FAILS(sync_file_range(fd, 1, INT64_MAX, SYNC_FILE_RANGE_WRITE), EINVAL);
 }
 
 void test_big_file(void)

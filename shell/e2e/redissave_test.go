@@ -163,6 +163,21 @@ func TestNetworkRedisBGSAVE(t *testing.T) {
 	s.kill()
 }
 
+// A dump of more than 8 MiB is written back while it is made (sync_file_range).
+func TestNetworkRedisLargeDump(t *testing.T) {
+	s := newSaver(t, "--rdbcompression", "no")
+	redisDo(t, s.addr, "DEBUG", "POPULATE", "12", "large", "1000000")
+	digest := redisDo(t, s.addr, "DEBUG", "DIGEST")
+	redisDo(t, s.addr, "BGSAVE")
+	saved(t, s.addr, "rdb_last_bgsave_status", "ok")
+	if fi, err := os.Stat(filepath.Join(s.dir, "dump.rdb")); err != nil || fi.Size() < 12e6 {
+		t.Errorf("the dump: %v, %v", fi, err)
+	} else if got := redisDo(t, redisNative(t, s.dir), "DEBUG", "DIGEST"); got != digest {
+		t.Errorf("the dump has %s, not %s", got, digest)
+	}
+	s.kill()
+}
+
 // The append-only file, which a forked child writes anew while clients write, has all that they were told is done, when the server is killed at once.
 func TestNetworkRedisAOF(t *testing.T) {
 	s := newSaver(t, "--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0")
