@@ -254,6 +254,12 @@ type Process struct {
 	Exit    *Exit         `json:"exit,omitempty"`    // set when it has ended, also of Z
 }
 
+// Private is how much of its memory nobody else has.
+func (p *Process) Private() uint64 { return p.Memory - min(p.Shared, p.Memory) }
+
+// Held is what others have for as long as it is there, too: libraries, and what its family shares.
+func (p *Process) Held() uint64 { return p.Shared - min(p.CoW, p.Shared) }
+
 // Traffic is what has passed the network device of a pVM since it began, or the network's switch did.
 type Traffic struct {
 	ReceivedBytes   uint64 `json:"received_bytes"`

@@ -229,7 +229,7 @@ func (c *Call) detailText(d *engine.Detail) error {
 	}
 	f.add("steps", "%s", stepsLine(d.Steps))
 	f.add("memory", "%s of at most %s: %s private, %s copy on write, %s shared", humanBytes(d.Memory), humanBytes(d.MaxMem),
-		humanBytes(d.Memory-min(d.Shared, d.Memory)), humanBytes(d.CoW), humanBytes(d.Shared-min(d.CoW, d.Shared)))
+		humanBytes(d.Private()), humanBytes(d.CoW), humanBytes(d.Held()))
 	f.add("cpu", "%.1f%%, %s; weight %d, CPUs %s%s", d.CPU, clock(d.Time), d.Weight, formatCPUs(d.CPUs), spinText(d.NoSpin))
 	if d.HostPID != 0 {
 		f.add("host pid", "%d", d.HostPID)

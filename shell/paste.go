@@ -64,7 +64,7 @@ func (p *pasteReader) filter(data []byte) {
 			data = data[len(bracket):]
 			continue
 		case bytes.HasPrefix([]byte(bracket), data):
-			p.held = append([]byte(nil), data...)
+			p.held = data
 			return
 		case p.inside && (c == '\n' || c == '\r'):
 			if c == '\r' || !cr {

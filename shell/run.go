@@ -197,11 +197,8 @@ func libPathFlag(f *pflag.FlagSet) {
 // libPath are the folders of --lib-path, and those of KXSH_LIBRARY_PATH, with colons between.
 func (c *Call) libPath() (folders []string) {
 	named, _ := c.Flags.GetStringArray("lib-path")
-	for _, kv := range c.Environ {
-		if list, ok := strings.CutPrefix(kv, "KXSH_LIBRARY_PATH="); ok {
-			named = append(named, filepath.SplitList(list)...)
-		}
-	}
+	list, _ := c.variable("KXSH_LIBRARY_PATH")
+	named = append(named, filepath.SplitList(list)...)
 	for _, dir := range named {
 		if dir != "" {
 			folders = append(folders, c.Path(dir))

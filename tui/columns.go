@@ -56,8 +56,8 @@ var table = []*column{
 		text:   func(r *row) string { return cpuTime(r.time) },
 		number: func(_ *engine.Process, l *load) float64 { return l.time.Seconds() }},
 	{key: "priv", title: "PRIV", about: "memory of its own", width: 7, spare: 1, extra: true, down: true, unit: bytes,
-		text:   func(r *row) string { return size(private(r.Process)) },
-		number: func(p *engine.Process, _ *load) float64 { return float64(private(p)) }},
+		text:   func(r *row) string { return size(r.Private()) },
+		number: func(p *engine.Process, _ *load) float64 { return float64(p.Private()) }},
 	{key: "cow", title: "COW", about: "memory that a fork shares until somebody writes to it", width: 7, spare: 1, extra: true, down: true, unit: bytes,
 		text:   func(r *row) string { return size(r.CoW) },
 		number: func(p *engine.Process, _ *load) float64 { return float64(p.CoW) }},
@@ -124,9 +124,6 @@ func stat(p *engine.Process) string {
 	}
 	return p.Stat
 }
-
-// private is how much of its memory nobody else has.
-func private(p *engine.Process) uint64 { return p.Memory - min(p.Shared, p.Memory) }
 
 func libraries(p *engine.Process) string { return strings.Join(p.Libs, " ") }
 func arguments(p *engine.Process) string { return strings.Join(p.Args, " ") }

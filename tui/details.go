@@ -158,8 +158,7 @@ func (d *details) facts() []string {
 		}
 		out = append(out, fact("exit", "%s", text))
 	}
-	out = append(out, fact("memory", "%s: %s private, %s copy on write, %s shared; at most %s", size(d.Memory), size(private(&d.Process)), size(d.CoW),
-		size(d.Shared-min(d.CoW, d.Shared)), size(d.MaxMem)),
+	out = append(out, fact("memory", "%s: %s private, %s copy on write, %s shared; at most %s", size(d.Memory), size(d.Private()), size(d.CoW), size(d.Held()), size(d.MaxMem)),
 		fact("CPU", "%s, weight %d, CPUs %s", cpuTime(d.Time), d.Weight, cpuList(d.CPUs)),
 		fact("started", "%s by uid %d", d.Started.Local().Format("2006-01-02 15:04:05"), d.UID),
 		fact("image", "%s", d.Image), fact("arguments", "%s", arguments(&d.Process)))

@@ -239,7 +239,7 @@ func runServer(ctx context.Context, e *engine.Engine, r engine.RunRequest, addre
 			if err != nil {
 				return 0, 0, err
 			}
-			return float64(d.Memory), float64(d.Memory) - float64(d.Shared), nil
+			return float64(d.Memory), float64(d.Private()), nil
 		},
 		ended: func() error {
 			d, err := e.Inspect(ctx, p.PID)
