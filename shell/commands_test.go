@@ -237,6 +237,8 @@ func TestSignalsFromOutside(t *testing.T) {
 		{syscall.SIGTERM, []string{"-c", "echo up; while :; do :; done"}, "up\n", 143, ""},
 		{syscall.SIGINT, []string{"-c", "trap 'echo cleanup' EXIT; echo up; while :; do :; done"}, "up\n", 130, "cleanup\n"},
 		{syscall.SIGTERM, []string{"-c", "trap 'echo t; exit 3' TERM; run -d spin.kx; wait"}, "1\n", 3, "t\n"},
+		// It came between two commands: wait is not begun. Signal 0 changes nothing here; the script sends its own.
+		{0, []string{"-c", "trap 'echo t; exit 3' TERM; p=$(run -d spin.kx); wait $(sh -c \"kill -TERM $$; sleep .3; echo $p\")"}, "", 3, "t\n"},
 		{syscall.SIGTERM, []string{"-c", "echo up; sleep 60"}, "up\n", 143, ""},
 		{syscall.SIGINT, []string{"-c", "echo up; events -f"}, "up\n", 130, ""},
 		{syscall.SIGHUP, []string{"-c", "run deaf.kx"}, "ready\r\n", 129, ""},

@@ -440,15 +440,30 @@ func (j *job) moveTo(to *job, run *statement) {
 	run.job.Store(to)
 }
 
-// takePending returns the next trapped signal and its trap, or 0.
+// takePending returns the next trapped signal and its trap, or 0. It is that one's turn.
 func (j *job) takePending() (syscall.Signal, string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.pending) > 0 {
-		sig := j.pending[0]
+	sig, text := j.nextTrap()
+	if sig != 0 {
 		j.pending = j.pending[1:]
-		if text := j.traps[trapName(sig)]; text != "" {
-			return sig, text
+	}
+	return sig, text
+}
+
+// pendingSignal returns the next trapped signal, whose trap has yet to run, or 0.
+func (j *job) pendingSignal() syscall.Signal {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	sig, _ := j.nextTrap()
+	return sig
+}
+
+// nextTrap is for a job that is locked. It forgets the signals whose trap has gone since.
+func (j *job) nextTrap() (syscall.Signal, string) {
+	for ; len(j.pending) > 0; j.pending = j.pending[1:] {
+		if text := j.traps[trapName(j.pending[0])]; text != "" {
+			return j.pending[0], text
 		}
 	}
 	return 0, ""

@@ -218,6 +218,11 @@ var waitCommand = Command{
 }
 
 func wait(c *Call) error {
+	// A signal with a trap ends wait, also one that came just before (POSIX): else its trap would wait, too.
+	if sig := c.job.pendingSignal(); sig != 0 {
+		c.signal(sig)
+		return c.Err()
+	}
 	if len(c.Args) == 0 {
 		return c.waitAll()
 	}
