@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
@@ -209,6 +210,27 @@ func TestFullRing(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("after frame %d none came", i)
 		}
+	}
+}
+
+// TestMoved holds that a pVM that has moved to another process is woken there, though it has been rung already: that has woken nobody.
+func TestMoved(t *testing.T) {
+	s := newSwitch(t, Config{})
+	g := newGuest(t, 1, "a")
+	if err := s.Add(g.port); err != nil {
+		t.Fatal(err)
+	}
+	atomic.StoreUint64(&g.shared.EvtchnPending[0], 1<<guestChannel)
+	atomic.StoreUint64(&g.shared.VcpuInfo[0].EvtchnPendingSel, 1)
+	next := g.port.Events
+	next.SeqOffset += 8
+	next.SleepingOffset += 8
+	if err := s.SetEvents(1, next); err != nil {
+		t.Fatal(err)
+	}
+	seq := (*uint32)(unsafe.Add(unsafe.Pointer(g.seq), 8))
+	if atomic.LoadUint32(seq) == 0 || g.shared.VcpuInfo[0].EvtchnUpcallPending == 0 {
+		t.Errorf("seq %d, upcall %d", *seq, g.shared.VcpuInfo[0].EvtchnUpcallPending)
 	}
 }
 

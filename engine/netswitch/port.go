@@ -451,7 +451,7 @@ func (p *port) setEvents(e Events) error {
 	}
 	p.events.close()
 	p.events = n
-	n.ring() // what came before may have rung nobody
+	n.RingAnew(n.channel)
 	return nil
 }
 

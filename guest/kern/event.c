@@ -155,6 +155,12 @@ void events_owed(void)
 	shared->vcpu_info[0].evtchn_upcall_pending = 1;
 }
 
+void events_lost(void)
+{
+	__atomic_fetch_or(&shared->vcpu_info[0].evtchn_pending_sel, 1, __ATOMIC_SEQ_CST);
+	events_owed();
+}
+
 void events_handle(int in_upcall)
 {
 	int idle = !runnable_others();

@@ -31,6 +31,7 @@ long fork_woken(void)
 {
 	cpu_init();
 	timer_lost();
+	events_lost();
 	mem_moved();
 	return control->domid == (uint32_t)own_pid ? engine_answer() : 0;
 }
@@ -59,7 +60,6 @@ static void become_child(void)
 	boot_ns = now_ns();
 	if (&kx_network)
 		kx_network.forked();
-	events_owed(); /* what was sent before we looked */
 }
 
 /* What POSIX takes from a child that its program asked for: the other threads, and timers. */

@@ -138,6 +138,7 @@ void event_block(void);  /* sleeps until an event comes; what it was about is fo
  */
 void event_wait_here(void);
 void events_owed(void);
+void events_lost(void); /* this goes on elsewhere: what it was before may have taken events, or have been ended as it did */
 void timer_arm(void);
 void timer_lost(void); /* the hypervisor has forgotten the timer, and that it was bound */
 void doorbell(void); /* raises the engine's end of the event channel */

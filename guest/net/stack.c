@@ -315,7 +315,7 @@ void net_forked(void)
 			netif_remove(n);
 	}
 	random_bytes(secret, sizeof(secret));
-	vif_init();
 	socks_forked();
+	vif_init(); /* which takes what has come already: listeners are asleep by now */
 	net_settle();
 }

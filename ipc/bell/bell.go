@@ -32,11 +32,21 @@ func (b *Bell) Ring(port uint) error {
 	if atomic.OrUint64(&v.EvtchnPendingSel, 1)&1 != 0 {
 		return nil
 	}
-	// The pending byte and the mask byte beside it, as one word.
-	word := (*uint32)(unsafe.Pointer(&v.EvtchnUpcallPending))
-	masked := atomic.OrUint32(word, 1)&0xff00 != 0
+	masked := atomic.OrUint32(upcall(v), 1)&0xff00 != 0
 	return b.Kick(masked)
 }
+
+// RingAnew is Ring for a domain that has moved to another process: who rang meanwhile may have woken nobody, so it is woken whatever is pending.
+func (b *Bell) RingAnew(port uint) error {
+	v := &b.Shared.VcpuInfo[0]
+	atomic.OrUint64(&b.Shared.EvtchnPending[0], 1<<port)
+	atomic.OrUint64(&v.EvtchnPendingSel, 1)
+	atomic.OrUint32(upcall(v), 1)
+	return b.Kick(false)
+}
+
+// upcall is a vcpu's pending byte and the mask byte beside it, as one word.
+func upcall(v *abi.VcpuInfo) *uint32 { return (*uint32)(unsafe.Pointer(&v.EvtchnUpcallPending)) }
 
 // Kick gets the vcpu's attention: the order of its steps is what block() in xen/hosted/stub/event.c relies on.
 func (b *Bell) Kick(masked bool) error {

@@ -38,6 +38,18 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// TestRingAnew holds that a vcpu is woken though the channel is pending.
+func TestRingAnew(t *testing.T) {
+	const port = 5
+	var sh abi.SharedInfo
+	sh.EvtchnPending[0], sh.VcpuInfo[0].EvtchnPendingSel = 1<<port, 1
+	seq, sleeping := uint32(0), uint32(1)
+	b := Bell{Shared: &sh, Seq: &seq, Sleeping: &sleeping}
+	if err := b.RingAnew(port); err != nil || seq != 1 || sh.VcpuInfo[0].EvtchnUpcallPending != 1 || sh.EvtchnPending[0] != 1<<port {
+		t.Errorf("%v, seq %d, %+v", err, seq, sh.VcpuInfo[0])
+	}
+}
+
 // TestWait holds that a sleeper is woken, that one whose word has moved does not sleep, and that time ends a sleep.
 func TestWait(t *testing.T) {
 	var word uint32

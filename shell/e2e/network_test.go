@@ -297,6 +297,33 @@ func TestNetworkChildAsleep(t *testing.T) {
 	}
 }
 
+// Children that listen no more get no connection even if it comes as they begin, and none keeps their parent from its own.
+func TestNetworkChildrenBegin(t *testing.T) {
+	h := newHome(t)
+	port := freePort(t)
+	pid := h.server(t, "--publish", "127.0.0.1:"+port+":9", h.netImage(t), "saver", "9")
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for i := range max(100/slowness, 10) {
+				c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.SetDeadline(time.Now().Add(patience))
+				who, err := io.ReadAll(c)
+				c.Close()
+				if err != nil || string(who) != pid+"\n" {
+					t.Errorf("connection %d: %q, %v", i, who, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
 // What cannot be is refused before anything runs, and leaves nothing.
 func TestNetworkRefused(t *testing.T) {
 	h := newHome(t)

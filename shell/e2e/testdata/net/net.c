@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,29 @@ static int alone(const char *port)
 			pause();
 	puts("ready");
 	return tells(fd);
+}
+
+/* Each connection has it fork a child that closes its listener, as one that saves what a server has, and lives for a moment. */
+static int saver(const char *port)
+{
+	int fd = listening(port);
+	char who[32];
+
+	signal(SIGCHLD, SIG_IGN);
+	puts("ready");
+	for (;;) {
+		int c = accept(fd, NULL, NULL);
+
+		if (c < 0)
+			return fail("accept");
+		if (!fork()) {
+			close(fd);
+			usleep(2000);
+			_exit(0);
+		}
+		send_all(c, who, snprintf(who, sizeof(who), "%d\n", (int)getpid()));
+		close(c);
+	}
 }
 
 /* A family that shares a port of datagrams: each is sent back behind the number of who has got it. */
@@ -237,6 +261,8 @@ int main(int argc, char **argv)
 		return family(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "alone"))
 		return alone(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "saver"))
+		return saver(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "datagrams"))
 		return datagrams(argv[2], atoi(argv[3]));
 	if (argc == 4 && !strcmp(argv[1], "once"))
