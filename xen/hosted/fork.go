@@ -96,10 +96,10 @@ func (d *Domain) Fork(ctx context.Context, f *xen.Fork) (xen.Domain, error) {
 	} else {
 		list = append(list, []xen.Step{
 			{Name: "blank", Do: b.takeChild},
+			{Name: "order", Do: func() error { return b.order(b.child) }}, // it maps its memory while the rest is written
 			{Name: "boot", Do: b.boot},
 			{Name: "watch", Do: b.watch},
 			{Name: "ready", Do: b.ready},
-			{Name: "order", Do: func() error { return b.order(b.child) }},
 			{Name: "next", Do: b.takeNext},
 			{Name: "map", Do: b.awaitMapped},
 			{Name: "move", Do: b.move},
