@@ -170,18 +170,21 @@ func (e *Engine) rewire(p *pvm, r *RunRequest) {
 	if !r.switched() {
 		return
 	}
+	if err := e.withSwitch(func(s *netswitch.Client) error { return rewireOn(s, p) }); err != nil {
+		e.log.Error("network", "pid", p.pid, "err", err)
+	}
+}
+
+func rewireOn(s *netswitch.Client, p *pvm) error {
 	w, err := p.dom.Wire()
 	if err != nil {
-		return
+		return nil
 	}
 	defer w.Close()
 	if w.Memory == nil {
-		return
+		return nil
 	}
-	err = e.withSwitch(func(s *netswitch.Client) error { return s.SetEvents(p.pid, switchEvents(w.Memory)) })
-	if err != nil {
-		e.log.Error("network", "pid", p.pid, "err", err)
-	}
+	return s.SetEvents(p.pid, switchEvents(w.Memory))
 }
 
 // unplug takes a pVM that has ended from the switch, and from the ports that its family has.
@@ -332,10 +335,16 @@ func (e *Engine) restorePorts(s *netswitch.Client) error {
 	}
 	kept := map[string]bool{}
 	for id, p := range wanted {
+		var err error
 		if !there[id] {
-			if err := e.addPort(s, p); err != nil && !errors.Is(err, xen.ErrNoDomain) {
-				return fmt.Errorf("(%d): %w", id, err)
-			}
+			err = e.addPort(s, p)
+		}
+		// An engine that died may not have told that a fork has moved the pVM, and a switch that died may have been about to ring it.
+		if err == nil {
+			err = rewireOn(s, p)
+		}
+		if err != nil && !errors.Is(err, xen.ErrNoDomain) {
+			return fmt.Errorf("(%d): %w", id, err)
 		}
 		for _, text := range p.rec.Request.Publish {
 			port, _ := parsePublish(text)

@@ -153,6 +153,7 @@ int timespec_to_ns(const struct timespec *ts, int64_t *ns);
 void ns_to_timespec(int64_t ns, struct timespec *ts);
 /* now_ns() + ns without overflow; FOREVER stays FOREVER. */
 int64_t deadline_after(int64_t ns);
+long deadline_in(long user, int64_t *deadline); /* from a struct timespec of the program's, NULL for ever: 0 or -errno (poll.c) */
 
 /* One-shot timer. fn runs in the kernel with events masked and must not sleep; it may set the timer anew. */
 struct ktimer {

@@ -30,8 +30,7 @@ static int fd_poll(int fd)
 
 /* ---- deadlines ---- */
 
-/* user NULL: for ever. */
-static long deadline_in(long user, int64_t *deadline)
+long deadline_in(long user, int64_t *deadline)
 {
 	struct timespec ts;
 	int64_t ns;

@@ -129,3 +129,28 @@ long sys_recvmsg(long fd, long user, long flags)
 	h.msg_flags = m.out;
 	return copy_out((void *)user, &h, sizeof(h)) ? -EFAULT : n;
 }
+
+/* The time is only looked at after a message, as on Linux. (libc's sendmmsg is many of sendmsg.) */
+long sys_recvmmsg(long fd, long user, long most, long flags, long timeout)
+{
+	struct mmsghdr *to = (struct mmsghdr *)user;
+	int64_t deadline;
+	long n, got = deadline_in(timeout, &deadline);
+
+	if (got)
+		return got;
+	most = MIN((unsigned)most, IOV_MAX);
+	for (n = 0; n < most && (!n || now_ns() < deadline); n++) {
+		unsigned len;
+
+		got = sys_recvmsg(fd, (long)&to[n].msg_hdr, flags & ~MSG_WAITFORONE);
+		len = (unsigned)got;
+		if (got >= 0 && copy_out(&to[n].msg_len, &len, sizeof(len)))
+			got = -EFAULT;
+		if (got < 0)
+			break;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+	}
+	return n ? n : got;
+}

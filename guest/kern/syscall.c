@@ -43,7 +43,7 @@ typedef long (*syscall_fn)(long, long, long, long, long, long);
 	X(poll) X(ppoll) X(select) X(pselect6) X(epoll_create) X(epoll_create1) X(epoll_ctl)        \
 	X(epoll_wait) X(epoll_pwait) X(eventfd) X(eventfd2)                                         \
 	X(timerfd_create) X(timerfd_settime) X(timerfd_gettime)                                     \
-	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg)                       \
+	X(socketpair) X(shutdown) X(sendto) X(recvfrom) X(sendmsg) X(recvmsg) X(recvmmsg)           \
 	X(setsockopt) X(getsockopt)
 
 /* System V: msg.c, sem.c, shm.c. */
@@ -73,7 +73,7 @@ static const syscall_fn table[] = {
 /* What Linux starts again after a handler with SA_RESTART; everything else fails with EINTR. */
 #define RESTARTABLE(X)                                                                              \
 	X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev)             \
-	X(open) X(openat) X(accept) X(accept4) X(connect) X(recvfrom) X(recvmsg) X(sendto)          \
+	X(open) X(openat) X(accept) X(accept4) X(connect) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendto) \
 	X(sendmsg) X(wait4) X(waitid) X(fcntl) X(flock) X(futex) X(ioctl) X(sendfile) X(splice)     \
 	X(tee) X(getrandom) X(copy_file_range)
 #define RESTARTABLE_ROW(name) [SYS_##name] = 1,

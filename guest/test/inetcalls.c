@@ -44,6 +44,54 @@ void test_net_datagrams(void)
 	FAILS(sendto(b, "x", 1, 0, (struct sockaddr *)&at, 3), EINVAL);
 }
 
+void test_net_datagrams_several(void)
+{
+	struct sockaddr_in at, mine, from[4] = {0};
+	int a = udp_socket(&at), b = udp_socket(&mine);
+	struct iovec v[4];
+	struct mmsghdr m[4];
+	struct timespec none = {0}, wrong = {0, 1000000000};
+
+	for (int i = 0; i < 4; i++) {
+		v[i] = (struct iovec){page + 100 * i, 10};
+		m[i] = (struct mmsghdr){{.msg_iov = &v[i], .msg_iovlen = 1, .msg_name = &at, .msg_namelen = sizeof(at)}};
+		memset(page + 100 * i, 'a' + i, 10);
+		v[i].iov_len = (size_t)i + 1;
+	}
+	EQ(sendmmsg(b, m, 3, 0), 3);
+	EQ(m[2].msg_len, 3);
+	memset(page, 0, 400);
+	for (int i = 0; i < 4; i++) {
+		v[i].iov_len = 2;
+		m[i].msg_hdr.msg_name = &from[i];
+		m[i].msg_len = 77;
+	}
+	await_state(a, POLLIN);
+	EQ(recvmmsg(a, m, 4, MSG_WAITFORONE, NULL), 3);
+	EQ(m[0].msg_len, 1);
+	EQ(m[1].msg_len, 2);
+	EQ(m[2].msg_len, 2);
+	EQ(m[2].msg_hdr.msg_flags, MSG_TRUNC);
+	EQ(m[3].msg_len, 77);
+	EQ(page[0], 'a');
+	EQ(page[201], 'c');
+	EQ(from[1].sin_port, mine.sin_port);
+	FAILS(recvmmsg(a, m, 4, MSG_DONTWAIT, NULL), EAGAIN);
+	/* The time is over after the first. */
+	EQ(sendto(b, "x", 1, 0, (struct sockaddr *)&at, sizeof(at)), 1);
+	EQ(sendto(b, "y", 1, 0, (struct sockaddr *)&at, sizeof(at)), 1);
+	EQ(recvmmsg(a, m, 4, 0, &none), 1);
+	EQ(recvmmsg(a, m, 1, 0, NULL), 1);
+	EQ(page[0], 'y');
+	FAILS(recvmmsg(a, m, 4, 0, &wrong), EINVAL);
+	FAILS(recvmmsg(-1, m, 4, 0, NULL), EBADF);
+	/* What came before one that fails is told of. */
+	EQ(sendto(b, "x", 1, 0, (struct sockaddr *)&at, sizeof(at)), 1);
+	EQ(sendto(b, "y", 1, 0, (struct sockaddr *)&at, sizeof(at)), 1);
+	v[1].iov_base = (void *)8;
+	EQ(recvmmsg(a, m, 2, 0, NULL), 1);
+}
+
 /* Whoever does not read loses what there is no room for, and nothing else. */
 void test_net_datagrams_full(void)
 {

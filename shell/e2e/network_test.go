@@ -324,6 +324,32 @@ func TestNetworkChildrenBegin(t *testing.T) {
 	clients.Wait()
 }
 
+// An engine that is killed while a server forks for the first time, which may move that, does not make its network deaf.
+func TestNetworkEngineKilledWhileForking(t *testing.T) {
+	h := newHome(t)
+	image := h.netImage(t)
+	for range max(12/slowness, 2) {
+		port := freePort(t)
+		pid := h.server(t, "--publish", "127.0.0.1:"+port+":9", image, "saver", "9")
+		first := make(chan error, 1)
+		c := connected(t, port) // and it forks
+		go func() {
+			_, err := io.ReadAll(c)
+			first <- err
+		}()
+		time.Sleep(time.Duration(rand.IntN(3000*slowness)) * time.Microsecond)
+		h.killEngine(t)
+		h.output(t, "ps")
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		if who, err := io.ReadAll(connected(t, port)); err != nil || string(who) != pid+"\n" {
+			t.Fatalf("%q, %v", who, err)
+		}
+		h.output(t, "kill", "-KILL", "--tree", pid)
+	}
+}
+
 // What cannot be is refused before anything runs, and leaves nothing.
 func TestNetworkRefused(t *testing.T) {
 	h := newHome(t)

@@ -286,8 +286,9 @@ func (h *Hypervisor) adopt(id xen.DomID, s stray, token []byte) (_ *Domain, err 
 		h.mu.Unlock()
 		return nil, err
 	}
-	// It may have rung, or ended, while nobody listened.
+	// It may have rung, or ended, while nobody listened; and an engine that was killed as it rang has woken nobody.
 	d.answer(p)
+	p.ringer().RingAnew(portEngine)
 	if p.saysEnded() {
 		h.watcher.end(d, p)
 	}

@@ -343,12 +343,26 @@ func (d *Domain) readPiece(va uint64, p []byte) (int, error) {
 
 // readPrivate reads memory that only the process itself has.
 func (d *Domain) readPrivate(va uint64, p []byte) (int, error) {
+	pid := d.proc.Load().pid
 	local := []unix.Iovec{{Base: &p[0], Len: uint64(len(p))}}
-	n, err := unix.ProcessVMReadv(d.proc.Load().pid, local, []unix.RemoteIovec{{Base: uintptr(va), Len: len(p)}}, 0)
+	n, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(va), Len: len(p)}}, 0)
+	if err == unix.EFAULT {
+		return readHidden(pid, va, p)
+	}
 	if err == nil && n == 0 {
 		err = unix.EIO
 	}
 	return n, os.NewSyscallError("process_vm_readv", err)
+}
+
+// readHidden reads what the process may not read itself: also what a LibOS that has been moved has yet to give its protection again.
+func readHidden(pid int, va uint64, p []byte) (int, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.ReadAt(p, int64(va))
 }
 
 // backing returns the memory file behind a mapping. An adopted domain's image is opened for each

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -177,6 +178,32 @@ func TestForkUnborn(t *testing.T) {
 	xentest.AsForker(t, c).Born()
 	d.Tell(int64(c.ID()))
 	remove(t, d.Child())
+}
+
+// TestReadHidden holds that memory which a domain has hidden from itself is read all the same, in a process whose it is alone, too: a parent that has moved, and
+// a child, have all protections once more.
+func TestReadHidden(t *testing.T) {
+	h := open(t, t.Name())
+	defer h.Close()
+	d := xentest.StartForker(t, h, xentest.PrepareGuest(t, h), xentest.ForkerMemory)
+	defer remove(t, d)
+	read := func(who string, x xen.Domain) {
+		t.Helper()
+		k := (*abi.KxControl)(unsafe.Pointer(&x.Control()[abi.ControlVa-abi.CtlVa]))
+		page := make([]byte, abi.PageSize)
+		for i := range k.RamPages {
+			if err := x.ReadMemory(k.RamVa+i*abi.PageSize, page); err != nil {
+				t.Errorf("%s, page %d: %v", who, i, err)
+			}
+		}
+	}
+	read("before a fork", d)
+	c := d.Child()
+	defer remove(t, c)
+	d.Look()
+	xentest.AsForker(t, c).Look()
+	read("the parent", d)
+	read("the child", c)
 }
 
 // TestDying holds that a process which has been killed is known for dying at once, though it has not come to its turn to hear of it: its engine took it for
