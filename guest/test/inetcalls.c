@@ -54,7 +54,7 @@ void test_net_datagrams_several(void)
 
 	for (int i = 0; i < 4; i++) {
 		v[i] = (struct iovec){page + 100 * i, 10};
-		m[i] = (struct mmsghdr){{.msg_iov = &v[i], .msg_iovlen = 1, .msg_name = &at, .msg_namelen = sizeof(at)}};
+		m[i] = (struct mmsghdr){{.msg_iov = &v[i], .msg_iovlen = 1, .msg_name = &at, .msg_namelen = sizeof(at)}, 0};
 		memset(page + 100 * i, 'a' + i, 10);
 		v[i].iov_len = (size_t)i + 1;
 	}
