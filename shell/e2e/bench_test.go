@@ -55,7 +55,8 @@ func TestBenchIPC(t *testing.T) {
 // bench runs one, and returns what it has measured, by name.
 func (h *home) bench(t *testing.T, args ...string) (r bench.Report, seen map[string]*bench.Series) {
 	t.Helper()
-	out, errs, code := h.run(t, append([]string{"bench", "--quick", "--json"}, args...)...)
+	// Half a minute of work, on a machine at rest.
+	out, errs, code := h.runWithin(t, 8*patience, "", append([]string{"bench", "--quick", "--json"}, args...)...)
 	if code != 0 {
 		t.Fatalf("status %d: %s", code, errs)
 	}

@@ -212,7 +212,12 @@ func (h *home) run(t testing.TB, args ...string) (stdout, stderr string, code in
 
 func (h *home) runInput(t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	return h.runWithin(t, 2*patience, stdin, args...)
+}
+
+func (h *home) runWithin(t testing.TB, longest time.Duration, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	cmd := h.command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
