@@ -252,11 +252,10 @@ func TestJobControlOfCommands(t *testing.T) {
 	term.typed("kill -9 ticks; fg")
 	term.expect(`(?m)^is over 137`)
 
-	term.typed("cc -c -x c -o made.o -") // gcc reads the terminal
-	term.expect("\n")
+	term.typed("cc -c -x c -o made.o -")
+	term.awaitProgram("cc1", false) // before its exec its parent could not stop, which waits for that (vfork(2)); and what is typed earlier has no echo
 	term.send("int x;\r")
 	term.expect("int x;\r?\n")
-	term.awaitProgram("cc1", false) // before its exec its parent could not stop, which waits for that (vfork(2))
 	term.send("\x1a")
 	term.expect(`\[4\]\+  Stopped    cc -c -x c -o made.o -`)
 	term.awaitProgram("cc1", true) // the shell hears of cc alone, and a program that has not come to it yet reads what is typed
@@ -268,10 +267,9 @@ func TestJobControlOfCommands(t *testing.T) {
 	term.send("\x04")
 	term.expect("status 0")
 	term.typed("cc -c -x c -o made.o -; echo not reached")
-	term.expect("\n")
+	term.awaitProgram("cc1", false)
 	term.send("int x;\r")
 	term.expect("int x;\r?\n")
-	term.awaitProgram("cc1", false)
 	term.send("\x03")
 	term.typed("echo status $?")
 	term.expect("status 130")
