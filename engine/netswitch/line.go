@@ -70,6 +70,7 @@ type line struct {
 	fin   bool          // the pVM sends no more
 	shut  bool          // and the socket has been told
 
+	watched         int32  // the relay's: which of those that it has watched
 	touched, listed bool   // the port thread's: in its lists
 	met, metByPort  uint32 // by the relay, and by the port's thread (manners)
 }

@@ -22,9 +22,10 @@ type relay struct {
 	timed       atomic.Int32 // lines with a deadline
 	asleep      atomic.Bool  // without a limit
 
-	mu    sync.Mutex
-	lines map[*line]struct{}
-	byFD  map[int32]*line
+	mu      sync.Mutex
+	lines   map[*line]struct{}
+	byFD    map[int32]*line
+	watched int32 // lines so far; it may go round
 
 	ports int // the Switch's: how many are its
 }
@@ -96,7 +97,7 @@ func (r *relay) run() {
 				unix.Read(r.wake, make([]byte, 8))
 				continue
 			}
-			l := r.of(e.Fd)
+			l := r.of(&e)
 			if l == nil {
 				continue
 			}
@@ -162,9 +163,11 @@ func (r *relay) add(l *line) {
 func (r *relay) watch(l *line) error {
 	r.mu.Lock()
 	r.byFD[int32(l.fd)] = l
+	r.watched++
+	l.watched = r.watched
 	r.mu.Unlock()
 	const edges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
-	err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, l.fd, &unix.EpollEvent{Events: edges, Fd: int32(l.fd)})
+	err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, l.fd, &unix.EpollEvent{Events: edges, Fd: int32(l.fd), Pad: l.watched})
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
@@ -178,10 +181,14 @@ func (r *relay) forget(l *line) {
 	}
 }
 
-func (r *relay) of(fd int32) *line {
+// of is the line that an event is about; nil: that has ended since, and another may have its descriptor.
+func (r *relay) of(e *unix.EpollEvent) *line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.byFD[fd]
+	if l := r.byFD[e.Fd]; l != nil && l.watched == e.Pad {
+		return l
+	}
+	return nil
 }
 
 func (r *relay) count() int {
