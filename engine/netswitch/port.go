@@ -422,6 +422,13 @@ func (p *port) end(err error) {
 	})
 }
 
+// hasEnded tells whether its pVM has, or the device's other end has gone with it.
+func (p *port) hasEnded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed || p.events.hasEnded()
+}
+
 func (p *port) info() PortInfo {
 	i := PortInfo{
 		ID: p.ID, Name: p.Name, MAC: p.MAC, IP: p.IP,
@@ -504,6 +511,15 @@ func newEvents(e Events) (n *events, err error) {
 
 // ring tells the pVM. One that has ended hears nothing; its port will be removed.
 func (e *events) ring() { e.Bell.Ring(e.channel) }
+
+// hasEnded is false for a device of Linux's, which has no events.
+func (e *events) hasEnded() bool {
+	if e == nil {
+		return false
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(e.process), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
+}
 
 func (e *events) close() {
 	if e == nil {

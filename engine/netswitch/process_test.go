@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -138,6 +139,35 @@ func TestProcess(t *testing.T) {
 	}
 	eventually(t, "its descriptors are closed", func() bool { return openFiles(t, st.PID) <= files })
 	second.Close()
+	left(t, o, st)
+}
+
+// TestProcessOfDead holds that a switch whose engine was killed, and then its pVMs, does not stay.
+func TestProcessOfDead(t *testing.T) {
+	o := process(t)
+	e, st := engine(t, o)
+	g := newGuest(t, 1, "a")
+	pVM := exec.Command("sleep", "60")
+	if err := pVM.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer pVM.Wait()
+	defer pVM.Process.Kill()
+	fd, err := unix.PidfdOpen(pVM.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.port.Events.Process.Close()
+	g.port.Events.Process = os.NewFile(uintptr(fd), "pidfd")
+	if err := e.Add(g.port); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	time.Sleep(IdleGrace + time.Second)
+	if syscall.Kill(st.PID, 0) != nil {
+		t.Fatal("the switch has left a pVM")
+	}
+	pVM.Process.Kill()
 	left(t, o, st)
 }
 

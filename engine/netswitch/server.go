@@ -100,7 +100,8 @@ func serve(ctx context.Context, ln *net.UnixListener, dir string, c Config) erro
 	return err
 }
 
-// leaveIdle closes idle when there was neither port nor engine for IdleGrace, or at once if no engine is to come.
+// leaveIdle closes idle when there was neither port nor engine for IdleGrace, or at once if no engine is to come. While there is no engine, who
+// tells when a pVM has ended, it sees for itself.
 func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 	const look = 250 * time.Millisecond
 	since := time.Now()
@@ -109,6 +110,9 @@ func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 		case <-ctx.Done():
 			return
 		case <-time.After(look):
+		}
+		if s.engines.Load() == 0 {
+			s.sw.removeEnded()
 		}
 		if s.busy() {
 			since = time.Now()

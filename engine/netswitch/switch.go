@@ -268,6 +268,21 @@ func (s *Switch) SetEvents(id int, e Events) error {
 	return p.setEvents(e)
 }
 
+// removeEnded removes the ports of pVMs that have ended.
+func (s *Switch) removeEnded() {
+	s.mu.RLock()
+	var ended []int
+	for id, p := range s.ports {
+		if p.hasEnded() {
+			ended = append(ended, id)
+		}
+	}
+	s.mu.RUnlock()
+	for _, id := range ended {
+		s.Remove(id)
+	}
+}
+
 // PortInfo is a port and what passed through it. Sent and received are as the pVM has it.
 type PortInfo struct {
 	ID          int        `json:"id"`
