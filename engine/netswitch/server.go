@@ -100,18 +100,20 @@ func serve(ctx context.Context, ln *net.UnixListener, dir string, c Config) erro
 	return err
 }
 
-// leaveIdle closes idle when there was neither port nor engine for IdleGrace, or at once if no engine is to come. While there is no engine, who
-// tells when a pVM has ended, it sees for itself.
+// leaveIdle closes idle when there was neither port nor engine for IdleGrace, or at once if no engine is to come. When there
+// has been no engine for as long, who tells when a pVM has ended, it sees for itself.
 func (s *server) leaveIdle(ctx context.Context, idle chan<- struct{}) {
 	const look = 250 * time.Millisecond
-	since := time.Now()
+	since, told := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(look):
 		}
-		if s.engines.Load() == 0 {
+		if s.engines.Load() > 0 {
+			told = time.Now()
+		} else if time.Since(told) >= IdleGrace {
 			s.sw.removeEnded()
 		}
 		if s.busy() {
