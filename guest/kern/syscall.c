@@ -73,9 +73,9 @@ static const syscall_fn table[] = {
 /* What Linux starts again after a handler with SA_RESTART; everything else fails with EINTR. */
 #define RESTARTABLE(X)                                                                              \
 	X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev)             \
-	X(open) X(openat) X(accept) X(accept4) X(connect) X(recvfrom) X(recvmsg) X(recvmmsg) X(sendto) \
-	X(sendmsg) X(wait4) X(waitid) X(fcntl) X(flock) X(futex) X(ioctl) X(sendfile) X(splice)     \
-	X(tee) X(getrandom) X(copy_file_range)
+	X(open) X(openat) X(accept) X(accept4) X(connect) X(recvfrom) X(recvmsg) X(recvmmsg)        \
+	X(sendto) X(sendmsg) X(wait4) X(waitid) X(fcntl) X(flock) X(futex) X(ioctl) X(sendfile)     \
+	X(splice) X(tee) X(getrandom) X(copy_file_range)
 #define RESTARTABLE_ROW(name) [SYS_##name] = 1,
 static const char restartable[] = {RESTARTABLE(RESTARTABLE_ROW)};
 

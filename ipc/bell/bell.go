@@ -36,7 +36,8 @@ func (b *Bell) Ring(port uint) error {
 	return b.Kick(masked)
 }
 
-// RingAnew is Ring for a domain that has moved to another process: who rang meanwhile may have woken nobody, so it is woken whatever is pending.
+// RingAnew is Ring for who takes up a bell that others had: they may have woken nobody, since the domain has moved to another process or they were killed as they
+// rang, so it is woken whatever is pending.
 func (b *Bell) RingAnew(port uint) error {
 	v := &b.Shared.VcpuInfo[0]
 	atomic.OrUint64(&b.Shared.EvtchnPending[0], 1<<port)

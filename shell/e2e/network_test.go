@@ -229,6 +229,18 @@ func (h *home) switches(t *testing.T) (pids []int) {
 	return pids
 }
 
+// whoAnswers is what a server says to a connection until it ends it.
+func whoAnswers(port string) (string, error) {
+	c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	who, err := io.ReadAll(c)
+	return string(who), err
+}
+
 // Each child has an address of its own, and a port of the family is given to all in turn that listen; who ends is left out.
 func TestNetworkFamily(t *testing.T) {
 	h := newHome(t)
@@ -254,14 +266,8 @@ func TestNetworkFamily(t *testing.T) {
 		}
 	}
 	asks := func() string {
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
-		if err != nil {
-			return ""
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
-		who, _ := io.ReadAll(c)
-		return strings.TrimSpace(string(who))
+		who, _ := whoAnswers(port)
+		return strings.TrimSpace(who)
 	}
 	for range 2 {
 		seen := map[string]bool{}
@@ -306,15 +312,7 @@ func TestNetworkChildrenBegin(t *testing.T) {
 	for range 4 {
 		clients.Go(func() {
 			for i := range max(100/slowness, 10) {
-				c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				c.SetDeadline(time.Now().Add(patience))
-				who, err := io.ReadAll(c)
-				c.Close()
-				if err != nil || string(who) != pid+"\n" {
+				if who, err := whoAnswers(port); err != nil || who != pid+"\n" {
 					t.Errorf("connection %d: %q, %v", i, who, err)
 					return
 				}

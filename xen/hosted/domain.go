@@ -341,23 +341,10 @@ func (d *Domain) readPiece(va uint64, p []byte) (int, error) {
 	return 0, fmt.Errorf("domain %d: no memory at %#x", d.id, va)
 }
 
-// readPrivate reads memory that only the process itself has.
+// readPrivate reads memory that only the process itself has. Not by process_vm_readv, which reads what the process may read: a LibOS that has just been moved
+// has yet to give its pages their protection again.
 func (d *Domain) readPrivate(va uint64, p []byte) (int, error) {
-	pid := d.proc.Load().pid
-	local := []unix.Iovec{{Base: &p[0], Len: uint64(len(p))}}
-	n, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(va), Len: len(p)}}, 0)
-	if err == unix.EFAULT {
-		return readHidden(pid, va, p)
-	}
-	if err == nil && n == 0 {
-		err = unix.EIO
-	}
-	return n, os.NewSyscallError("process_vm_readv", err)
-}
-
-// readHidden reads what the process may not read itself: also what a LibOS that has been moved has yet to give its protection again.
-func readHidden(pid int, va uint64, p []byte) (int, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", d.proc.Load().pid))
 	if err != nil {
 		return 0, err
 	}

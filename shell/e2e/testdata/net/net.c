@@ -72,18 +72,24 @@ static int echo(const char *port)
 	}
 }
 
-/* Tells each connection who has taken it. */
-static int tells(int fd)
+/* Tells a connection who has taken it. */
+static void tell(int c)
 {
 	char who[32];
 
+	send_all(c, who, snprintf(who, sizeof(who), "%d\n", (int)getpid()));
+	close(c);
+}
+
+/* Tells each connection. */
+static int tells(int fd)
+{
 	for (;;) {
 		int c = accept(fd, NULL, NULL);
 
 		if (c < 0)
 			return fail("accept");
-		send_all(c, who, snprintf(who, sizeof(who), "%d\n", (int)getpid()));
-		close(c);
+		tell(c);
 	}
 }
 
@@ -114,7 +120,6 @@ static int alone(const char *port)
 static int saver(const char *port)
 {
 	int fd = listening(port);
-	char who[32];
 
 	signal(SIGCHLD, SIG_IGN);
 	puts("ready");
@@ -128,8 +133,7 @@ static int saver(const char *port)
 			usleep(2000);
 			_exit(0);
 		}
-		send_all(c, who, snprintf(who, sizeof(who), "%d\n", (int)getpid()));
-		close(c);
+		tell(c);
 	}
 }
 
