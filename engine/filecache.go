@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -53,9 +54,30 @@ func newFileCache[T loaded](load func(path string, data []byte) (T, error)) *fil
 	return &fileCache[T]{load: load, byID: map[fileID]T{}}
 }
 
-// get returns what was made of the file at path; the caller puts it back. The file is opened once and read once:
+// idOf is that of a file as it was made; who may read it is told by ctime, too.
+func idOf(fi fs.FileInfo) fileID {
+	st := fi.Sys().(*syscall.Stat_t)
+	return fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim, ""}
+}
+
+// have returns what is kept of a file, used by one more.
+func (c *fileCache[T]) have(id fileID) (t T, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok = c.byID[id]; ok {
+		c.use(t)
+	}
+	return t, ok
+}
+
+// get returns what was made of the file at path; the caller puts it back. A file that is not known is opened once and read once:
 // what was checked is what runs, whatever happens to the file meanwhile.
 func (c *fileCache[T]) get(path string) (t T, err error) {
+	if fi, err := os.Stat(path); err == nil {
+		if t, ok := c.have(idOf(fi)); ok {
+			return t, nil
+		}
+	}
 	f, fi, err := OpenRegular(path, 0)
 	if err != nil {
 		code := CodeBadImage
@@ -65,17 +87,7 @@ func (c *fileCache[T]) get(path string) (t T, err error) {
 		return t, errf(code, "%s: %v", path, err)
 	}
 	defer f.Close()
-	st := fi.Sys().(*syscall.Stat_t)
-	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim, ""}
-
-	c.mu.Lock()
-	if have, ok := c.byID[id]; ok {
-		c.use(have)
-		c.mu.Unlock()
-		return have, nil
-	}
-	c.mu.Unlock()
-
+	id := idOf(fi)
 	if id.size > FileMax {
 		return t, errf(CodeBadImage, "%s: %d bytes: at most %d are taken", path, id.size, FileMax)
 	}
@@ -120,6 +132,15 @@ func (c *fileCache[T]) use(t T) {
 	t.entry().users++
 	c.forget(t)
 	c.order = append(c.order, t)
+}
+
+// hold makes one more user of each, for who puts it back. Somebody uses them already.
+func (c *fileCache[T]) hold(list []T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range list {
+		t.entry().users++
+	}
 }
 
 // forget takes t out of the order. The caller holds c.mu.

@@ -23,8 +23,11 @@ const (
 	// placeholderPages are those of its dynamic segment: for most applications with all their libraries, and a successor of each.
 	placeholderPages = 16 << 20 / elf.PageSize
 	// defaultPlaceholders is how many should wait while applications are recycled, placeholdersMax how many can.
-	defaultPlaceholders = 2
+	defaultPlaceholders = 3
 	placeholdersMax     = 256
+	// recentOutfits is how many different ones are remembered, outfitIdle for how long if there are others.
+	recentOutfits = 8
+	outfitIdle    = 10 * time.Second
 	// placeholderIdle is how long they wait for the next application.
 	placeholderIdle = time.Minute
 	// placeholderRest is for how long a number is not given again, so that those who have seen an end can ask about it.
@@ -45,6 +48,7 @@ type placeholders struct {
 	mu      sync.Mutex
 	waiting []waiting // the one that waits longest first
 	coming  int       // used domains that are made anew
+	recent  []*outfit // what was wanted, the last one first, whose user it is
 	want    int
 	used    time.Time     // when one was wanted last
 	done    chan struct{} // closed when the filler has ended; nil: nobody has wanted one yet
@@ -55,44 +59,103 @@ type placeholders struct {
 type waiting struct {
 	p    *pvm
 	from time.Time
+	fit  *fit // the application that is mapped there already; nil: none is
 }
 
 func newPlaceholders(e *Engine) *placeholders {
 	return &placeholders{e: e, want: defaultPlaceholders, wake: make(chan struct{}, 1)}
 }
 
-// take returns one that waits, or nil, and has others made.
-func (l *placeholders) take() *pvm {
+// take returns one that waits, or none, and has others made. What is mapped there is that outfit, or nothing.
+func (l *placeholders) take(o *outfit) waiting {
+	w := l.pick(o)
+	if w.fit == nil || w.fit.like(o) {
+		return w
+	}
+	if err := w.fit.clear(w.p); err != nil {
+		l.e.log.Warn("placeholder", "err", err)
+		end(w.p)
+		return waiting{}
+	}
+	w.fit = nil
+	return w
+}
+
+// pick is take, of the one that is nearest to that outfit.
+func (l *placeholders) pick(o *outfit) (w waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.remember(o)
 	now := time.Now()
 	if l.used = now; l.done == nil && !l.closed {
 		l.done = make(chan struct{})
 		go l.fill()
 	}
 	l.poke()
-	for i := range l.waiting {
-		if w := l.waiting[i]; !w.from.After(now) && !hasGone(w.p) {
-			l.waiting = slices.Delete(l.waiting, i, i+1)
-			return w.p
+	best := -1
+	for i, w := range l.waiting {
+		if !w.from.After(now) && !hasGone(w.p) && (best < 0 || w.nearness(o) > l.waiting[best].nearness(o)) {
+			best = i
 		}
 	}
-	return nil
+	if best >= 0 {
+		w = l.waiting[best]
+		l.waiting = slices.Delete(l.waiting, best, best+1)
+	}
+	return w
+}
+
+// nearness tells how much is done already for an outfit.
+func (w *waiting) nearness(o *outfit) int {
+	switch {
+	case w.fit == nil:
+		return 1
+	case w.fit.like(o):
+		return 2
+	}
+	return 0
+}
+
+// remember notes that an outfit was wanted. It takes the place of one whose files have changed since.
+func (l *placeholders) remember(o *outfit) {
+	if l.closed || !o.lasts() {
+		return
+	}
+	if i := slices.IndexFunc(l.recent, o.like); i >= 0 {
+		o = l.recent[i]
+		l.recent = slices.Delete(l.recent, i, i+1)
+	} else {
+		l.e.libs.hold(o.files)
+		l.forget(slices.IndexFunc(l.recent, func(r *outfit) bool { return r.uses[0].Path == o.uses[0].Path && r.lazy == o.lazy }))
+	}
+	o.used = time.Now()
+	l.recent = slices.Insert(l.recent, 0, o)
+	for len(l.recent) > recentOutfits {
+		l.forget(recentOutfits)
+	}
+}
+
+// forget forgets the outfit with a number, if there is one.
+func (l *placeholders) forget(i int) {
+	if i >= 0 {
+		l.e.putLibraries(l.recent[i].files)
+		l.recent = slices.Delete(l.recent, i, i+1)
+	}
 }
 
 // put has one wait, behind the others.
-func (l *placeholders) put(p *pvm, from time.Time) {
+func (l *placeholders) put(w waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = append(l.waiting, waiting{p, from})
+	l.waiting = append(l.waiting, w)
 	l.poke()
 }
 
 // giveBack has one wait that was taken and is as it was, before the others.
-func (l *placeholders) giveBack(p *pvm) {
+func (l *placeholders) giveBack(w waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = slices.Insert(l.waiting, 0, waiting{p: p})
+	l.waiting = slices.Insert(l.waiting, 0, w)
 	l.poke()
 }
 
@@ -103,14 +166,21 @@ func (l *placeholders) poke() {
 	}
 }
 
-// fill makes placeholders until there are enough, and ends those that are too many, or that nobody wants any more.
+// fill makes placeholders until there are enough, has what was run last mapped in all but one of them, and ends those that are too many, or that nobody
+// wants any more.
 func (l *placeholders) fill() {
 	defer close(l.done)
 	for {
 		extra, lacks, closed := l.look()
-		switch {
-		case extra != nil:
+		if extra != nil {
 			end(extra)
+			continue
+		}
+		if p, o := l.due(); p != nil {
+			l.prepare(p, o)
+			continue
+		}
+		switch {
 		case closed:
 			return
 		case !lacks:
@@ -123,17 +193,66 @@ func (l *placeholders) fill() {
 				l.sleep(placeholderRetry)
 				continue
 			}
-			l.put(p, time.Time{})
+			l.put(waiting{p: p})
 		}
 	}
 }
 
-// look takes out one that is too many or has died, and tells whether there are too few.
+// due takes out one that can be prepared, and tells for which of the recent outfits: the one for which the fewest are. nil: there is nothing to prepare.
+func (l *placeholders) due() (p *pvm, due *outfit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	blanks, all, prepared := []int{}, 0, map[*outfit]int{}
+	now, free := time.Now(), min(max(l.want-1, 0), 1) // one is left for what comes
+	for i, w := range l.waiting {
+		switch {
+		case w.from.After(now):
+		case w.fit == nil:
+			blanks = append(blanks, i)
+		default:
+			prepared[w.fit.outfit]++
+			all++
+		}
+	}
+	if l.closed || len(blanks) <= free || all >= l.want-free {
+		return nil, nil
+	}
+	for _, o := range l.recent {
+		if due == nil || prepared[o] < prepared[due] {
+			due = o
+		}
+	}
+	if due != nil {
+		l.e.libs.hold(due.files)
+		p = l.waiting[blanks[0]].p
+		l.waiting = slices.Delete(l.waiting, blanks[0], blanks[0]+1)
+	}
+	return p, due
+}
+
+// prepare maps an outfit in one that was taken out, and has it wait again. If it cannot be who runs it is told.
+func (l *placeholders) prepare(p *pvm, o *outfit) {
+	defer l.e.putLibraries(o.files)
+	f, err := l.e.prepare(p, o)
+	if err != nil {
+		l.e.log.Warn("placeholder: not prepared", "image", o.uses[0].Path, "err", err)
+		l.mu.Lock()
+		l.forget(slices.Index(l.recent, o))
+		l.mu.Unlock()
+	}
+	l.put(waiting{p: p, fit: f})
+}
+
+// look takes out one that is too many, was prepared for what is not wanted any more, or has died, and tells whether there are too few.
 func (l *placeholders) look() (extra *pvm, lacks, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	want := l.wanted()
-	i := slices.IndexFunc(l.waiting, func(w waiting) bool { return hasGone(w.p) })
+	if last := len(l.recent) - 1; last > 0 && time.Since(l.recent[last].used) >= outfitIdle {
+		l.forget(last)
+	}
+	useless := func(w waiting) bool { return hasGone(w.p) || w.fit != nil && !slices.Contains(l.recent, w.fit.outfit) }
+	i := slices.IndexFunc(l.waiting, useless)
 	if i < 0 && len(l.waiting) > 2*want {
 		i = len(l.waiting) - 1
 	}
@@ -218,6 +337,11 @@ func (l *placeholders) close() {
 	l.mu.Unlock()
 	if done != nil {
 		<-done
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.recent) > 0 {
+		l.forget(0)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"kxsh/elf"
-	"kxsh/ipc"
 	"kxsh/ipc/abi"
 	"kxsh/xen"
 )
@@ -88,19 +87,22 @@ func (b *birth) recycled(ctx context.Context) error {
 	if err := b.readRoot(); err != nil {
 		return err
 	}
-	l := &linking{birth: b, app: app, find: e.finder(app.record, r, &b.rule)}
+	l := &linking{birth: b, find: e.finder(app.record, r, &b.rule), outfit: &outfit{lazy: !bindsNow(r.Env)}}
 	l.find.loader, l.find.app = loader, app.sha
 	b.later(l.find.put)
-	if err := b.do("libraries", l.tree, nil); err != nil {
+	if err := b.do("libraries", func() error { return l.tree(app, loader) }, nil); err != nil {
 		return l.find.refuse(err)
 	}
 	if err := b.do("domain", func() error { return l.take(ctx) }, l.giveBack); err != nil {
 		return err
 	}
-	if err := b.do("link", l.link, nil); err != nil {
-		return l.find.refuse(err)
+	if l.fit == nil {
+		if err := b.do("link", l.link, nil); err != nil {
+			return l.find.refuse(err)
+		}
 	}
-	l.p.rec.ImageSHA, l.p.rec.Libraries, l.p.rec.Kept, l.p.rec.Loader = app.sha, l.uses, l.kept, loader
+	rec := &l.p.rec
+	rec.ImageSHA, rec.Libraries, rec.Kept, rec.Loader = app.sha, l.fit.uses, l.fit.kept, loader
 	b.run = l.load
 	return nil
 }
@@ -108,135 +110,78 @@ func (b *birth) recycled(ctx context.Context) error {
 // linking is the way of an application into a placeholder.
 type linking struct {
 	*birth
-	app     *library
 	find    *finder
-	nodes   []elf.Node // the application first
-	usual   bool       // the placeholder is one of those that wait
-	touched bool       // it is not as it was
-	shared  []xen.Shared
-	at      []xen.Mapping // of shared, by their addresses; the plan is the last one
-	uses    []LibraryUse
-	now     *elf.Linked
-	plan    uint64      // its address
-	inline  []byte      // the plan, if it is in the control area
-	kept    []xen.Range // else
+	outfit  *outfit
+	took    waiting
+	fit     *fit
+	usual   bool // the placeholder is one of those that wait
+	touched bool // it is not as it was
 }
 
 // tree finds all libraries that the application needs.
-func (l *linking) tree() (err error) {
-	name := filepath.Base(l.r.Image)
-	l.nodes, _, err = new(elf.Linked).Grow(name, func(needed, by string) (*elf.Library, error) {
+func (l *linking) tree(app *library, loader elf.Loader) error {
+	nodes, _, err := new(elf.Linked).Grow(filepath.Base(l.r.Image), func(needed, by string) (*elf.Library, error) {
 		if by == "" {
-			return l.app.elf, nil
+			return app.elf, nil
 		}
 		return l.find.open(needed, by)
 	})
-	if err == nil {
-		l.nodes[0].Own = true
+	if err != nil {
+		return err
 	}
-	return err
+	nodes[0].Own = true
+	o := l.outfit
+	o.nodes, o.files, o.uses = nodes, []*library{app}, []LibraryUse{app.use(nodes[0].Name, l.r.Image, loader)}
+	for _, n := range nodes[1:] {
+		k := slices.IndexFunc(l.find.uses, func(u LibraryUse) bool { return u.Name == n.Name })
+		o.files, o.uses = append(o.files, l.find.files[k]), append(o.uses, l.find.uses[k])
+	}
+	return nil
 }
 
 // take takes a placeholder, if those that wait will do, or makes one.
 func (l *linking) take(ctx context.Context) error {
-	_, pages := elf.Place(l.nodes, 0)
+	_, pages := elf.Place(l.outfit.nodes, 0)
 	shape := placeholderShape{memory: ramSize(&l.r, 0, l.root), pages: max(2*pages+spareRoom, placeholderPages), root: l.root}
 	boot := l.boot()
 	if err := boot.Check(shape.memory / elf.PageSize); err != nil {
 		return err
 	}
-	var p *pvm
 	if l.usual = shape.usual(); l.usual {
-		p = l.e.placeholders.take()
+		l.took = l.e.placeholders.take(l.outfit)
 	}
-	if p == nil {
+	if l.took.p == nil {
 		var s steps
 		var err error
-		if p, err = l.e.newPlaceholder(ctx, shape, &s, l.e.hv.Create); err != nil {
+		if l.took.p, err = l.e.newPlaceholder(ctx, shape, &s, l.e.hv.Create); err != nil {
 			return err
 		}
 	}
-	p.rec = record{Placeholder: p.rec.Placeholder, Dynamic: p.rec.Dynamic} // somebody may have given it back
-	l.p = p
+	l.p, l.fit = l.took.p, l.took.fit
+	l.p.rec = record{Placeholder: l.p.rec.Placeholder, Dynamic: l.p.rec.Dynamic} // somebody may have given it back
 	return nil
 }
 
 // giveBack undoes take.
 func (l *linking) giveBack() {
 	if l.usual && !l.touched {
-		l.e.placeholders.giveBack(l.p)
+		l.e.placeholders.giveBack(l.took)
 	} else {
 		end(l.p)
 	}
 }
 
-// link finds out what goes where, and makes the plan for the LibOS.
-func (l *linking) link() error {
-	dynamic := l.p.rec.Dynamic
-	was := l.p.linked.Load()
-	now, changes, err := was.Load(l.nodes, dynamic.VA, !bindsNow(l.r.Env))
-	if err != nil {
-		return err
+// link finds out what goes where.
+func (l *linking) link() (err error) {
+	if l.fit, err = l.e.fitInto(l.p, l.outfit); err == nil {
+		l.later(l.fit.done)
 	}
-	word, ok := was.Variable(applicationWord, 8)
-	if !ok {
-		return errf(CodeInternal, "%s has no %s", placeholderImage, applicationWord)
-	}
-	changes.Set(word, now.Libraries[0].Base+entryOf(l.app.elf))
-	var used []xen.Range
-	for i := range now.Libraries {
-		file, use := l.file(i)
-		at, _ := use.place(&now.Libraries[i], i)
-		pages, err := l.e.pages(file, use.Path)
-		if err != nil {
-			return err
-		}
-		l.at, l.shared = append(l.at, at...), append(l.shared, pages)
-		l.uses, used = append(l.uses, use), append(used, use.pages())
-	}
-	l.now = now
-	if err := l.place(planOf(changes), used); err != nil {
-		return err
-	}
-	byAddress(l.at)
-	return nil
-}
-
-// place says where the LibOS finds the plan: in the control area, where that has room for a task, or, if it is too large, in pages of the dynamic segment, which stay.
-func (l *linking) place(plan *ipc.Update, used []xen.Range) error {
-	if plan.Size() <= abi.TaskSize {
-		l.plan, l.inline = abi.TaskVa, plan.Encode(abi.TaskVa)
-		return nil
-	}
-	if len(l.nodes) == abi.Libraries { // a hypervisor counts what stays as it does libraries
-		return errf(CodeLimit, "%s: it is large, and with %d libraries: at most %d have room then", l.r.Image, len(l.nodes)-1, abi.Libraries-2)
-	}
-	at := xen.Range{Pages: plan.Size() / elf.PageSize}
-	if at.VA = room(l.p.rec.Dynamic, used, at.Pages); at.VA == 0 {
-		return errf(CodeLimit, "%s: there is no room for %d pages beside its libraries", l.r.Image, at.Pages)
-	}
-	share, err := l.e.hv.Share(plan.Encode(at.VA))
-	if err != nil {
-		return err
-	}
-	l.later(func() { share.Close() })
-	l.at, l.shared = append(l.at, xen.Mapping{Range: at, Of: len(l.shared), Prot: elf.Read}), append(l.shared, share)
-	l.plan, l.kept = at.VA, []xen.Range{at}
-	return nil
-}
-
-// file is the file of a library, and what is kept of it.
-func (l *linking) file(i int) (*library, LibraryUse) {
-	if i == 0 {
-		return l.app, l.app.use(l.nodes[0].Name, l.r.Image, l.find.loader)
-	}
-	k := slices.IndexFunc(l.find.uses, func(u LibraryUse) bool { return u.Name == l.nodes[i].Name })
-	return l.find.files[k], l.find.uses[k]
+	return err
 }
 
 // load gives the placeholder its program, and answers its call.
 func (l *linking) load() error {
-	p := l.p
+	p, f := l.p, l.fit
 	call, ok := p.calls.Next()
 	if !ok {
 		return fmt.Errorf("domain %d does not ask for an application", p.pid)
@@ -247,9 +192,9 @@ func (l *linking) load() error {
 	if err := boot.Renew(p.dom.Control()); err != nil {
 		return err
 	}
-	copy(p.dom.Control()[abi.TaskVa-abi.CtlVa:][:abi.TaskSize], l.inline)
-	p.linked.Store(l.now)
-	err := p.dom.MapFor(l.shared, l.at, func() { p.calls.Answer(call, int64(l.plan)) })
+	copy(p.dom.Control()[abi.TaskVa-abi.CtlVa:][:abi.TaskSize], f.inline)
+	p.linked.Store(f.now)
+	err := f.begin(p, func() { p.calls.Answer(call, int64(f.plan)) })
 	token := p.dom.Token()
 	l.e.mu.Lock()
 	p.rec.Token = token
@@ -275,7 +220,7 @@ func (e *Engine) letGo(p *pvm) {
 			return
 		}
 		e.events.add(Event{Type: "recycled", PID: p.pid, Name: p.rec.Name, Text: "its domain was made blank, and waits for another application", Steps: s.done})
-		e.placeholders.put(n, rested)
+		e.placeholders.put(waiting{p: n, from: rested})
 	}()
 }
 

@@ -310,7 +310,8 @@ func (s *store) wake() {
 	}
 }
 
-// write brings changes into the file, many at a time: a busy engine writes ten times a second, not ten thousand.
+// write brings changes into the file, many at a time: a busy engine writes ten times a second, not ten thousand. It waits before, not after it: what
+// has changed is most often that a pVM began, which should have the CPUs meanwhile.
 func (s *store) write() {
 	defer s.idle.Done()
 	for {
@@ -319,13 +320,13 @@ func (s *store) write() {
 		case <-s.closed:
 			return
 		}
-		if err := s.flush(); err != nil { // it is tried again with the next change
-			s.log.Error("store", "err", err)
-		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-s.closed:
 			return
+		}
+		if err := s.flush(); err != nil { // it is tried again with the next change
+			s.log.Error("store", "err", err)
 		}
 	}
 }

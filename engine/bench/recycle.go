@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"kxsh/engine"
@@ -13,7 +15,8 @@ import (
 const recycledTarget = 0.5
 
 // recycle measures from run reaching the engine to the first instruction of main, of an application that a placeholder waits for, beside the same
-// source as an image, with a blank domain waiting, both small and of 1 MiB; the steps of the former, of both sizes; and what is done with their domains later.
+// source as an image, with a blank domain waiting, both small and of 1 MiB; of an application that nobody has run under that name, so that none is prepared
+// for it; the steps of the former; and what is done with their domains later.
 func (b *Bench) recycle(ctx context.Context) (err error) {
 	hv, info, err := b.host()
 	if err != nil {
@@ -66,18 +69,35 @@ func (b *Bench) recycle(ctx context.Context) (err error) {
 			}
 		}
 	}
-	clock.scale(starts...)
+	steps, err := stepsOf(ctx, e)
+	if err != nil {
+		return err
+	}
+	first := &Series{Name: "pVM, recycled, of another name each time"}
+	for i := range n / 4 {
+		name := filepath.Join(b.root, fmt.Sprintf("small%d.so", i))
+		if err := os.Symlink(ways[1].Image, name); err != nil {
+			return err
+		}
+		if err := quiet.wait(ctx); err != nil {
+			return err
+		}
+		took, err := bootOnce(ctx, e, engine.RunRequest{Image: name, Recycle: true})
+		if err != nil {
+			return err
+		}
+		first.add(took)
+	}
+	clock.scale(append(starts, first)...)
 	for i := 0; i < len(starts); i += 2 {
 		starts[i].sum(nil, 0)
 		starts[i+1].sum(starts[i], recycledTarget)
 	}
+	first.sum(starts[0], 0)
+	starts = append(starts, first)
 	r := &Report{Bench: "recycle", Time: time.Now(), Machine: machine(&info), Series: starts}
-	deferred, err := stepsOf(ctx, e)
-	if err != nil {
-		return err
-	}
-	r.Series = append(r.Series, deferred...)
-	r.plots = []plot{dots{"From run to the first instruction of main, logarithmic", starts}, dots{"Steps of the starts of applications, and what is done later, logarithmic", deferred}}
+	r.Series = append(r.Series, steps...)
+	r.plots = []plot{dots{"From run to the first instruction of main, logarithmic", starts}, dots{"Steps of the starts of applications, and what is done later, logarithmic", steps}}
 	return b.print(r)
 }
 

@@ -286,7 +286,7 @@ func TestPool(t *testing.T) {
 			p := h.info(t).Pool
 			return p.Ready == n && p.Want == n, fmt.Sprint(p)
 		})
-		if got := strings.Fields(h.output(t, "pool", "list", "--no-headers")); fmt.Sprint(got) != fmt.Sprintf("[blank %d %d placeholder 0 2]", n, n) {
+		if got := strings.Fields(h.output(t, "pool", "list", "--no-headers")); fmt.Sprint(got) != fmt.Sprintf("[blank %d %d placeholder 0 3]", n, n) {
 			t.Errorf("pool list: %q, want %d", got, n)
 		}
 		if out := h.output(t, "-c", "run $APPS/hello.kx"); out != "Hello from a pVM\n" {

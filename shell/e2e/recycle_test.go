@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -205,13 +206,13 @@ func (h *home) awaitPlaceholders(t *testing.T, n int) {
 func TestRecyclePool(t *testing.T) {
 	h := newHome(t)
 	app, _ := h.job(t)
-	if ready, want := h.placeholders(t); ready != 0 || want != 2 {
+	if ready, want := h.placeholders(t); ready != 0 || want != 3 {
 		t.Errorf("before the first use %d of %d wait", ready, want)
 	}
 	h.run(t, "run", "--recycle", app)
-	h.awaitPlaceholders(t, 2)
-	h.output(t, "pool", "resize", "--recycle", "3")
 	h.awaitPlaceholders(t, 3)
+	h.output(t, "pool", "resize", "--recycle", "4")
+	h.awaitPlaceholders(t, 4)
 	if out := h.output(t, "ps", "--no-headers"); out != "" {
 		t.Errorf("ps shows %s", out)
 	}
@@ -240,6 +241,48 @@ func TestRecyclePool(t *testing.T) {
 	}
 }
 
+// What was run last is mapped in those that wait; if another application comes instead, or its file has changed, nothing is left of that.
+func TestRecyclePrepared(t *testing.T) {
+	h := newHome(t)
+	marked := filepath.Join(h.dir, "libmarked.so")
+	if err := os.Rename(h.library(t, recycleSource("stray"), "-O2", "-DMARK"), marked); err != nil {
+		t.Fatal(err)
+	}
+	stray := h.library(t, recycleSource("stray"), "-O2")
+	h.output(t, "pool", "resize", "--recycle", "1")
+	run := func(app, want string) (prepared bool) {
+		t.Helper()
+		h.awaitPlaceholders(t, 1)
+		if out := h.output(t, "run", "--recycle", app); out != want+", holes: some\n" {
+			t.Errorf("%s: it says %q, want %s", filepath.Base(app), out, want)
+		}
+		return !strings.Contains(h.output(t, "-c", "events --json | jq -c 'select(.type == \"started\") | [.steps[].name]' | tail -n 1"), `"link"`)
+	}
+	awaitPrepared := func(app, want string) {
+		t.Helper()
+		await(t, "one that is prepared", func() (bool, string) { return run(app, want), h.output(t, "events") })
+	}
+	h.output(t, "run", "-d", "--recycle", h.library(t, recycleSource("job"), "-O2"), "wait") // or the engine leaves
+	marks := fmt.Sprintf("found: %d", 64<<10)
+	run(marked, marks)
+	awaitPrepared(marked, marks)
+	if run(stray, "found: 0") {
+		t.Error("what nobody has run is prepared")
+	}
+	awaitPrepared(stray, "found: 0")
+	run(marked, marks)
+	if err := os.Rename(stray, marked); err != nil {
+		t.Fatal(err)
+	}
+	if run(marked, "found: 0") {
+		t.Error("another file is prepared")
+	}
+	awaitPrepared(marked, "found: 0")
+	if out := h.output(t, "run", "-e", "LD_BIND_NOW=1", "--recycle", marked); !strings.HasPrefix(out, "found: 0") {
+		t.Errorf("all calls bound: it says %q", out)
+	}
+}
+
 // Two hundred of them leave nothing; the end of the home holds that.
 func TestRecycleMany(t *testing.T) {
 	h := newHome(t)
@@ -252,7 +295,7 @@ func TestRecycleMany(t *testing.T) {
 	if want := fmt.Sprintf("%d 7", n); strings.TrimSpace(out) != want {
 		t.Errorf("statuses: %s, want %s", out, want)
 	}
-	h.awaitPlaceholders(t, 2)
+	h.awaitPlaceholders(t, 3)
 }
 
 // An application is held to what an image is held to.
