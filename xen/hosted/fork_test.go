@@ -180,6 +180,42 @@ func TestForkUnborn(t *testing.T) {
 	remove(t, d.Child())
 }
 
+// TestForkUnanswered has an engine die when it has heard what a stub asks, and has not answered: the kernel tells nobody else of it. The next one can fork the
+// parent all the same.
+func TestForkUnanswered(t *testing.T) {
+	first := open(t, t.Name())
+	_, b, must := forkByHand(t, first)
+	defer b.closeSpare()
+	must(b.files())
+	must(b.boot())
+	listener, err := b.old.take(fdListen)
+	must(err)
+	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
+	must(send(b.old.sock, order.bytes(), b.child.ctl, b.child.write, b.child.theirs, b.child.engine, b.child.tag))
+	atomic.StoreUint32(&b.old.state().Fork, order.Number)
+	must(b.old.ringer().Kick(true))
+	if asked, err := readable(listener, time.Second); !asked {
+		t.Fatal("it does not ask", err)
+	}
+	var n notification
+	must(ioctl(listener, ioctlNotifyReceive, unsafe.Pointer(&n)))
+	unix.Close(listener)
+	must(first.Close())
+	h := open(t, t.Name())
+	defer h.Close()
+	x, err := h.Adopt(b.d.id, b.d.Token())
+	must(err)
+	d := xentest.AsForker(t, x)
+	defer remove(t, d)
+	c, err := d.Fork(context.Background(), b.f)
+	must(err)
+	defer remove(t, c)
+	must(c.Unpause())
+	xentest.AsForker(t, c).Born()
+	d.Tell(int64(c.ID()))
+	remove(t, d.Child())
+}
+
 // TestReadHidden holds that memory which a domain has hidden from itself is read all the same, in a process whose it is alone, too: a parent that has moved, and
 // a child, have all protections once more.
 func TestReadHidden(t *testing.T) {

@@ -3,6 +3,7 @@ package hosted
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,8 @@ const (
 	notifyContinue     = 1          // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	// permits is how often the call is let pass: it begins anew when the process is stopped in the middle.
 	permits = 4
+	// dismissPatience is what a stub has to stop, or to ask once more.
+	dismissPatience = time.Second
 	// permitTurn is how long a fork waits at most before it looks whether another one has answered for it.
 	permitTurn = 2 * time.Millisecond
 )
@@ -158,6 +161,28 @@ func (h *Hypervisor) dismiss(p *process) {
 	h.permitting.Lock()
 	defer h.permitting.Unlock()
 	h.permitting.answer(listener, false)
+	if !p.asks() || isStopped(p.pid) { // who goes on asks anew
+		return
+	}
+	// The engine that has died had heard it, and not answered: the kernel tells nobody else, unless it is interrupted.
+	if signalTo(p.pidfd, unix.SIGSTOP) != nil {
+		return
+	}
+	await := func(is func() bool) {
+		for end := time.Now().Add(dismissPatience); !is() && !hasEnded(p.pidfd) && time.Now().Before(end); {
+			readable(listener, time.Millisecond)
+			h.permitting.answer(listener, false)
+		}
+	}
+	await(func() bool { return isStopped(p.pid) })
+	signalTo(p.pidfd, unix.SIGCONT)
+	await(func() bool { return !p.asks() })
+}
+
+// asks tells whether a stub waits in the call that makes a process.
+func (p *process) asks() bool {
+	call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", p.pid))
+	return err == nil && strings.HasPrefix(string(call), fmt.Sprintf("%d ", unix.SYS_CLONE))
 }
 
 // sharesFrames tells whether a process is of the same family: it has the same file of frames.
