@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	for _, name := range []string{"MAKEFLAGS", "MAKELEVEL", "MFLAGS"} { // a make that a test runs is nobody's child, also under make unit
+		os.Unsetenv(name)
+	}
 	os.Exit(m.Run())
 }
 
