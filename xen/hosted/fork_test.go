@@ -153,6 +153,22 @@ func TestForkUntold(t *testing.T) {
 	remove(t, b.d)
 }
 
+// forkAdopted adopts the parent of a fork that another engine has begun, and forks it.
+func forkAdopted(t *testing.T, h *Hypervisor, b *fork, must func(error)) {
+	t.Helper()
+	x, err := h.Adopt(b.d.id, b.d.Token())
+	must(err)
+	d := xentest.AsForker(t, x)
+	defer remove(t, d)
+	c, err := d.Fork(context.Background(), b.f)
+	must(err)
+	defer remove(t, c)
+	must(c.Unpause())
+	xentest.AsForker(t, c).Born()
+	d.Tell(int64(c.ID()))
+	remove(t, d.Child())
+}
+
 // TestForkUnborn has a stub fork for an engine that has died, after its successor has looked who is there: what it makes is
 // ended, and the parent can be forked.
 func TestForkUnborn(t *testing.T) {
@@ -167,17 +183,7 @@ func TestForkUnborn(t *testing.T) {
 	must(b.clone())
 	within(t, "the end of an unborn process", func() bool { return hasEnded(b.child.pidfd) })
 	reap(b.child.pidfd)
-	x, err := h.Adopt(b.d.id, b.d.Token())
-	must(err)
-	d := xentest.AsForker(t, x)
-	defer remove(t, d)
-	c, err := d.Fork(context.Background(), b.f)
-	must(err)
-	defer remove(t, c)
-	must(c.Unpause())
-	xentest.AsForker(t, c).Born()
-	d.Tell(int64(c.ID()))
-	remove(t, d.Child())
+	forkAdopted(t, h, b, must)
 }
 
 // TestForkUnanswered has an engine die when it has heard what a stub asks, and has not answered: the kernel tells nobody else of it. The next one can fork the
@@ -203,17 +209,7 @@ func TestForkUnanswered(t *testing.T) {
 	must(first.Close())
 	h := open(t, t.Name())
 	defer h.Close()
-	x, err := h.Adopt(b.d.id, b.d.Token())
-	must(err)
-	d := xentest.AsForker(t, x)
-	defer remove(t, d)
-	c, err := d.Fork(context.Background(), b.f)
-	must(err)
-	defer remove(t, c)
-	must(c.Unpause())
-	xentest.AsForker(t, c).Born()
-	d.Tell(int64(c.ID()))
-	remove(t, d.Child())
+	forkAdopted(t, h, b, must)
 }
 
 // TestReadHidden holds that memory which a domain has hidden from itself is read all the same, in a process whose it is alone, too: a parent that has moved, and
