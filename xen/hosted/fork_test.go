@@ -196,10 +196,7 @@ func TestForkUnanswered(t *testing.T) {
 	must(b.boot())
 	listener, err := b.old.take(fdListen)
 	must(err)
-	order := &stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}
-	must(send(b.old.sock, order.bytes(), b.child.ctl, b.child.write, b.child.theirs, b.child.engine, b.child.tag))
-	atomic.StoreUint32(&b.old.state().Fork, order.Number)
-	must(b.old.ringer().Kick(true))
+	must(b.command(&stubFork{RIP: b.f.RIP, RSP: b.f.RSP, Number: forkNumber.Add(1) | 1<<31}))
 	if asked, err := readable(listener, time.Second); !asked {
 		t.Fatal("it does not ask", err)
 	}

@@ -60,18 +60,23 @@ func (p *process) take(fd int) (int, error) {
 
 // tell has the parent's stub make the child, and returns its word for the child's PID.
 func (b *fork) tell(listener int, order *stubFork) (int, error) {
-	p, n, s := b.old, b.child, b.old.state()
 	b.h.permitting.Lock()
 	defer b.h.permitting.Unlock()
+	if err := b.command(order); err != nil {
+		return 0, err
+	}
+	return b.h.permit(listener, b.old, order.Number)
+}
+
+// command gives the order, with the child's files.
+func (b *fork) command(order *stubFork) error {
+	p, n, s := b.old, b.child, b.old.state()
 	atomic.StoreInt32(&s.Forked, 0)
 	if err := send(p.sock, order.bytes(), n.ctl, n.write, n.theirs, n.engine, n.tag); err != nil {
-		return 0, err
+		return err
 	}
 	atomic.StoreUint32(&s.Fork, order.Number)
-	if err := p.ringer().Kick(true); err != nil {
-		return 0, err
-	}
-	return b.h.permit(listener, p, order.Number)
+	return p.ringer().Kick(true)
 }
 
 // permit lets a stub make one process, by the order of that number, and returns its word for that one's PID. What it has made

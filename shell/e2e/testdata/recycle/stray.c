@@ -6,8 +6,9 @@
 
 #define PAGE 4096
 #define LOOK (8 << 20)
-#define MARK_WORD 0x6b1d5e3fa0c94427
+#define MARK_WORD 0x6b1d5e3fa0c94427UL
 
+static volatile uint64_t inverse = ~MARK_WORD; /* what is looked for is nowhere in its own code */
 static sigjmp_buf next;
 
 #ifdef MARK
@@ -24,7 +25,7 @@ static void fault(int sig)
 int main(void)
 {
 	volatile int found = 0, holes = 0;
-	volatile uint64_t at = (uint64_t)main & -PAGE;
+	volatile uint64_t at = (uint64_t)main & -PAGE, mark = ~inverse;
 
 	signal(SIGSEGV, fault);
 	for (uint64_t end = at + LOOK; at < end; at += PAGE) {
@@ -33,7 +34,7 @@ int main(void)
 			continue;
 		}
 		for (const volatile uint64_t *p = (uint64_t *)at; p < (uint64_t *)(at + PAGE); p++)
-			found += (*p ^ 1) == (MARK_WORD ^ 1);
+			found += *p == mark;
 	}
 	printf("found: %d, holes: %s\n", found, holes ? "some" : "none");
 #ifdef MARK
