@@ -74,6 +74,7 @@ func (e *Engine) corrupt(p *pvm, err error) {
 func (e *Engine) reap(p *pvm) {
 	p.drain(false)
 	e.passRings(p) // its last words to its relatives
+	e.lastTask(p)
 	e.awaitEnding(p)
 	x, report := e.verdict(p)
 	if p.unkept > 0 {

@@ -34,6 +34,8 @@ const (
 	// lookAgain is when a task that waits for a message is tried again although nobody has said that there is one: the
 	// member that would have may be stopped, or dead.
 	lookAgain = time.Second
+	// notBegun is the result of a task that came when the pVM was about to ask for something else. It is offered again.
+	notBegun = -int64(unix.ERESTART)
 )
 
 // task is one piece of work for one member.
@@ -43,7 +45,7 @@ type task struct {
 	number      int64
 	result      int64
 	err         error
-	then        func(*task)     // if not nil, is called when these are set, before the pVM goes on
+	then        func(*task)     // if not nil, is called when these are set, before the pVM's next call
 	news        <-chan struct{} // closed when what a task with watch was about may have changed since
 	done        chan struct{}   // closed when answer, result, err and news are set
 }
@@ -58,36 +60,13 @@ type tasks struct {
 	quiet bool // it was asked in vain, and has not made a CallTask since
 }
 
-// callTask serves CallTask: it takes the result of one task, and gives the next.
+// callTask serves CallTask: it takes the result of one task, and gives the next. The pVM goes on meanwhile.
 func (e *Engine) callTask(p *pvm, call ipc.Call) int64 {
 	ts := &p.tasks
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.quiet = false
-	if ts.news == nil {
-		ts.news = make(chan struct{})
-	}
-	if call.A[2] != 0 {
-		close(ts.news)
-		ts.news = make(chan struct{})
-	}
-	if t := ts.doing; t != nil {
-		ts.doing = nil
-		t.result, t.news, t.err = int64(call.A[1]), ts.news, errLost
-		if int64(call.A[0]) == t.number {
-			t.answer, t.err = ipc.TakeTask(p.dom.Control())
-			if t.err == nil && t.ask.Op == abi.TaskList && t.result >= 0 {
-				t.objects, t.err = ipc.ParseObjects(t.answer.Data)
-				if t.err == nil && int64(len(t.objects)) != t.result {
-					t.err = ipc.ErrCorrupt
-				}
-			}
-		}
-		if t.then != nil {
-			t.then(t)
-		}
-		close(t.done)
-	}
+	ts.conclude(p.dom.Control(), call)
 	if len(ts.queue) == 0 {
 		return 0
 	}
@@ -98,6 +77,50 @@ func (e *Engine) callTask(p *pvm, call ipc.Call) int64 {
 	t.number = ts.last
 	ipc.PutTask(p.dom.Control(), t.ask)
 	return t.number
+}
+
+// lastTask takes the result of a task that a pVM has brought at its end.
+func (e *Engine) lastTask(p *pvm) {
+	if call, ok := p.calls.Next(); ok && call.Op == abi.CallTask {
+		p.tasks.mu.Lock()
+		defer p.tasks.mu.Unlock()
+		p.tasks.conclude(p.dom.Control(), call)
+	}
+}
+
+// conclude takes what a CallTask says: that there may be news, and how a task went, or that it was not begun. The caller holds ts.mu.
+func (ts *tasks) conclude(ctl []byte, call ipc.Call) {
+	if ts.news == nil {
+		ts.news = make(chan struct{})
+	}
+	if call.A[2] != 0 {
+		close(ts.news)
+		ts.news = make(chan struct{})
+	}
+	t := ts.doing
+	if t == nil {
+		return
+	}
+	ts.doing = nil
+	t.result, t.news, t.err = int64(call.A[1]), ts.news, errLost
+	if int64(call.A[0]) == t.number {
+		t.take(ctl)
+	}
+	if t.then != nil {
+		t.then(t)
+	}
+	close(t.done)
+}
+
+// take reads what a pVM has left in the task's place.
+func (t *task) take(ctl []byte) {
+	t.answer, t.err = ipc.TakeTask(ctl)
+	if t.err == nil && t.ask.Op == abi.TaskList && t.result >= 0 {
+		t.objects, t.err = ipc.ParseObjects(t.answer.Data)
+		if t.err == nil && int64(len(t.objects)) != t.result {
+			t.err = ipc.ErrCorrupt
+		}
+	}
 }
 
 // withdraw takes a task back that has not been fetched.
@@ -114,7 +137,7 @@ func (ts *tasks) withdraw(t *task) bool {
 // askMember has one member do a task. Errors: errSilent, errGone: it has not been done; errLost, ipc.ErrCorrupt: nobody knows; or
 // that nobody waits any more.
 func (e *Engine) askMember(ctx context.Context, p *pvm, ask *ipc.Task) (*task, error) {
-	t := &task{ask: ask, done: make(chan struct{})}
+	t := &task{ask: ask}
 	fetched, err := e.offer(ctx, p, t)
 	switch {
 	case err == nil:
@@ -128,20 +151,30 @@ func (e *Engine) askMember(ctx context.Context, p *pvm, ask *ipc.Task) (*task, e
 // offer has one member do a task, and returns nil when it has brought the result. After an error fetched tells whether it may still do so: it
 // has begun with it, and t.done will be closed then.
 func (e *Engine) offer(ctx context.Context, p *pvm, t *task) (fetched bool, err error) {
+	timer := time.NewTimer(e.patience / taskShare)
+	defer timer.Stop()
+	for {
+		t.done = make(chan struct{})
+		if fetched, err := e.offerOnce(ctx, p, t, timer.C); err != nil || t.result != notBegun {
+			return fetched, err
+		}
+	}
+}
+
+// offerOnce is offer; the result may be notBegun.
+func (e *Engine) offerOnce(ctx context.Context, p *pvm, t *task, late <-chan time.Time) (fetched bool, err error) {
 	p.tasks.mu.Lock()
 	p.tasks.queue = append(p.tasks.queue, t)
 	p.tasks.mu.Unlock()
 	if err := p.command(abi.KxCmd{Op: abi.CmdTask}); err != nil && p.tasks.withdraw(t) {
 		return false, errSilent
 	}
-	timer := time.NewTimer(e.patience / taskShare)
-	defer timer.Stop()
 	select {
 	case <-t.done:
 		return true, nil
 	case <-p.ended:
 		err = errGone
-	case <-timer.C:
+	case <-late:
 		err = errSilent
 		p.tasks.mu.Lock()
 		p.tasks.quiet = true

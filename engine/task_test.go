@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,6 +171,38 @@ func TestTaskOnce(t *testing.T) {
 	// Now it is known to be slow, and the other is asked first.
 	if _, err := e.IPC(context.Background(), pid, IPCRequest{Op: IPCSend, ID: 3, Type: 1}); err != nil || sent.Load() != 1 {
 		t.Errorf("%v, %d by the other", err, sent.Load())
+	}
+}
+
+// A member that has not begun with a task gets it once more, and one that has brought its result and ended has done it.
+func TestTaskMeanwhile(t *testing.T) {
+	var given []uint32
+	again := notBegun
+	e, _ := familyEngine(t, map[string]func(body){"busy": func(b body) {
+		atomic.StoreUint32(&b.k.Control.FamilyState, abi.FamilyIn)
+		for {
+			for b.command().Op != abi.CmdTask {
+			}
+			number := b.call(abi.CallTask, 0, 0, 0)
+			task, err := ipc.TakeTask(b.Control())
+			if err != nil {
+				panic(err)
+			}
+			if number > 0 {
+				given = append(given, task.Op)
+			}
+			if len(given) == 3 {
+				b.k.Ask(abi.CallTask, uint64(number), 7, 0)
+				b.Guest.Exit(0)
+			}
+			b.call(abi.CallTask, uint64(number), uint64(again), 0)
+		}
+	}})
+	e.patience = shortPatience
+	pid := launch(t, e, "busy")
+	got, err := e.askMember(context.Background(), e.table[pid], &ipc.Task{Op: abi.TaskQueue})
+	if err != nil || got.result != 7 || !slices.Equal(given, []uint32{abi.TaskQueue, abi.TaskQueue, abi.TaskQueue}) {
+		t.Errorf("%+v, %v, after it was given %v", got, err, given)
 	}
 }
 

@@ -92,7 +92,7 @@ func (u *update) attempt(ctx context.Context, waits func(UpdateWait)) (t *task, 
 	}
 	var last UpdateWait
 	for nap := updateNap; ; nap = min(2*nap, updateNapMax) {
-		t := &task{ask: &ipc.Task{Op: abi.TaskUpdate, A: [3]uint64{u.Plan.VA, flags}}, then: u.answered, done: make(chan struct{})}
+		t := &task{ask: &ipc.Task{Op: abi.TaskUpdate, A: [3]uint64{u.Plan.VA, flags}}, then: u.answered}
 		fetched, err := u.e.offer(ctx, u.p, t)
 		if err != nil && !fetched {
 			return nil, u.silence(ctx, err)
@@ -229,7 +229,7 @@ func (u *update) await(t *task) {
 	}
 }
 
-// answered takes the pVM's answer before it goes on: what it asks for next is to be as it is now.
+// answered takes the pVM's answer before its next call: what it asks for then is to be as it is now.
 func (u *update) answered(t *task) {
 	switched := t.err == nil && t.result == 0
 	if t.err != nil || t.result > 0 { // which makes no sense
@@ -273,6 +273,9 @@ func (u *update) count(got *ipc.Updated) {
 func (u *update) verdict(t *task) (UpdateWait, error) {
 	if t.err != nil {
 		return UpdateWait{}, u.refuse(CodeInternal, "its answer: %v", t.err)
+	}
+	if t.result == notBegun {
+		return UpdateWait{}, nil
 	}
 	errno := unix.Errno(-t.result)
 	if errno != unix.EBUSY && errno != unix.EXDEV {

@@ -144,7 +144,7 @@
 
 /*
  * Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
- * nothing but block until done equals asked; result is valid then. A negative result is -errno.
+ * nothing but block until done equals asked; result is valid then. A negative result is -errno. With a KX_CALL_TASK it may go on: it looks for the answer at events, and before its next call.
  */
 #define KX_CALL_FORK 1 /* a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are */
 #define KX_CALL_KILL 2 /* a[0]: a PID as kill(2) has it; a[1]: signal number; a[2]: 1: a[0] is a group's number, which may be 1. The result is 1 if the caller is one of the group, and has to take it itself. To the caller's PID only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them */
@@ -180,7 +180,7 @@
 /*
  * Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
  * without sleeping, with root's rights, and in the name of PID 0; it makes the call again with the result, and finds the next one. Results are as of the calls
- * of System V that are named here; -EBUSY: a relative has the lock, ask again.
+ * of System V that are named here; -EBUSY: a relative has the lock, ask again. -ERESTART: not begun, since it came when something was half done; it is offered again.
  */
 #define KX_TASK_QUEUE 1   /* msgget: a[0]: key; a[1]: flags; a number */
 #define KX_TASK_SEND 2    /* msgsnd: a[0]: number; type; data; a[1]: as of KX_TASK_RECEIVE, when there may be room */

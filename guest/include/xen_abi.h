@@ -44,6 +44,7 @@
 
 #define SCHEDOP_yield 0
 #define SCHEDOP_block 1
+#define SCHEDOP_poll 3
 #define SCHEDOP_shutdown 2
 #define SHUTDOWN_poweroff 0
 #define SHUTDOWN_reboot 1
@@ -203,6 +204,12 @@ struct xen_memory_reservation {
 	uint16_t domid;
 	uint16_t pad[3];
 };
+struct sched_poll {
+	uint64_t ports; /* where their numbers are, 32 bits each */
+	uint32_t nr_ports;
+	uint64_t timeout; /* system time, ns */
+};
+
 struct sched_shutdown {
 	uint32_t reason;
 };

@@ -150,6 +150,14 @@ void event_wait_here(void)
 	events_clear();
 }
 
+void event_wait_until(int64_t end)
+{
+	struct sched_poll poll = {(uint64_t)&engine_port, 1, (uint64_t)end};
+
+	hyper_sched(SCHEDOP_poll, &poll);
+	events_clear();
+}
+
 void events_owed(void)
 {
 	shared->vcpu_info[0].evtchn_upcall_pending = 1;

@@ -54,6 +54,7 @@ static void become_child(void)
 	tty_forked();
 	signals_discard(~0UL);
 	children_forked();
+	tasks_forked();
 	cpu_time_forked();
 	proc_forked();
 	addresses_write();

@@ -50,8 +50,10 @@ static long put_name(uint64_t name)
 /* Why, in words, is in the task's data. */
 static long load(uint64_t name, uint64_t flags)
 {
-	long n = put_name(name), r = n, place;
+	long n, r, place;
 
+	tasks_settle();
+	n = put_name(name);
 	task_area->op = task_area->size = 0;
 	if (n < 0)
 		return n;
@@ -93,8 +95,10 @@ int kx_update(const char *file, const char *library, unsigned timeout_ms)
 /* The engine has it done when this has returned, as an update from outside. */
 long sys_update(long file, long library, long ms)
 {
-	long n = copy_in_str(task_data, (const char *)file, TASK_ROOM - 1), m;
+	long n, m;
 
+	tasks_settle();
+	n = copy_in_str(task_data, (const char *)file, TASK_ROOM - 1);
 	if (n < 0)
 		return n;
 	m = copy_in_str(task_data + n + 1, (const char *)library, TASK_ROOM - 1 - (size_t)n);

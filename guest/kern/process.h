@@ -82,6 +82,8 @@ void fork_if_wanted(void);
 void task_command(void); /* the engine has a task */
 void task_news(void);    /* what a task waited for may have come */
 void tasks_if_wanted(void);
+void tasks_settle(void); /* no KX_CALL_TASK is under way any more: before another call, or another use of task_area */
+void tasks_forked(void); /* what the engine wants is the parent's to do */
 
 /* ---- update.c, entry.S ---- */
 
@@ -122,7 +124,9 @@ bool in_group(uint32_t gid); /* its effective group, or a supplementary one */
 
 /* The result of KX_CALL_*, or -errno; nothing else happens meanwhile. */
 long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c);
-long engine_answer(void); /* to the call that was made last */
+void engine_post(uint32_t op, uint64_t a, uint64_t b, uint64_t c); /* the same without waiting */
+bool engine_answered(void); /* the call that was made last */
+long engine_answer(void);   /* to that, when it has come */
 
 /* ---- event.c ---- */
 
@@ -137,6 +141,7 @@ void event_block(void);  /* sleeps until an event comes; what it was about is fo
  * events_owed() must follow.
  */
 void event_wait_here(void);
+void event_wait_until(int64_t end); /* the same on Xen, until the engine rings or then */
 void events_owed(void);
 void events_lost(void); /* this goes on elsewhere: what it was before may have taken events, or have been ended as it did */
 void timer_arm(void);

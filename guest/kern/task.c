@@ -1,6 +1,7 @@
 /*
  * task.c: tasks: what the engine has this member do with what its family shares (KX_CALL_TASK), so that locks, journal and
- * wake-ups are here alone; and with itself. They are done where a fork from outside is made: at the end of an upcall, when nothing is half done.
+ * wake-ups are here alone; and with itself. They are done where a fork from outside is made: at the end of an upcall, when nothing is half done. The
+ * program waits for no answer of the engine's meanwhile: what it loses is the time that a task takes.
  */
 #include "ipc.h"
 #include "process.h"
@@ -17,6 +18,8 @@ long sys_shmget(long key, long size, long flags), sys_shmctl(long id, long cmd, 
 _Static_assert(offsetof(struct kx_task, type) + sizeof(int64_t) == sizeof(struct kx_task), "type and data are a message");
 
 static bool wanted, news;
+static bool asking; /* a KX_CALL_TASK is under way */
+static bool missed; /* a task came when another call was about to be made, and could not be begun: the next one is waited for */
 
 void task_command(void)
 {
@@ -146,18 +149,47 @@ static long run(void)
 	}
 }
 
-void tasks_if_wanted(void)
+static void ask(long number, long result)
 {
-	long number = 0, result = 0;
 	bool first = news;
 
-	if (!wanted)
-		return;
 	wanted = news = false;
-	while ((number = engine_call(KX_CALL_TASK, 0, (uint64_t)number, (uint64_t)result, first)) > 0) {
-		first = false;
+	asking = true;
+	engine_post(KX_CALL_TASK, (uint64_t)number, (uint64_t)result, first);
+}
+
+void tasks_if_wanted(void)
+{
+	long number, result;
+
+	while (asking || wanted) {
+		if (!asking)
+			ask(0, 0);
+		if (!missed && !engine_answered())
+			return;
+		number = engine_answer();
+		asking = missed = false;
+		if (number <= 0)
+			continue;
 		ipc_outside = true;
 		result = run();
 		ipc_outside = false;
+		ask(number, result);
 	}
+}
+
+void tasks_settle(void)
+{
+	long number = asking ? engine_answer() : 0;
+
+	asking = false;
+	if (number > 0) {
+		missed = true;
+		engine_call(KX_CALL_TASK, 0, (uint64_t)number, (uint64_t)-ERESTART, 0);
+	}
+}
+
+void tasks_forked(void)
+{
+	wanted = news = false;
 }

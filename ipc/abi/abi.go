@@ -167,7 +167,7 @@ const (
 )
 
 // Calls, pVM to engine: kx_control.call. The pVM fills in op and a, moves asked, rings, and then does
-// nothing but block until done equals asked; result is valid then. A negative result is -errno.
+// nothing but block until done equals asked; result is valid then. A negative result is -errno. With a KX_CALL_TASK it may go on: it looks for the answer at events, and before its next call.
 const (
 	CallFork   = 1  // a[0]: rip, a[1]: rsp: see below; a[2]: 0, or of KX_CMD_FORK; a child's PID, or how many there are
 	CallKill   = 2  // a[0]: a PID as kill(2) has it; a[1]: signal number; a[2]: 1: a[0] is a group's number, which may be 1. The result is 1 if the caller is one of the group, and has to take it itself. To the caller's PID only one that stops: the domain is paused as soon as the call is answered, until a SIGCONT is among its commands; -EAGAIN: some wait for it already, and it may be one of them
@@ -207,7 +207,7 @@ const (
 
 // Tasks: what the engine has a member do with what its family shares. KX_CALL_TASK puts one into struct kx_task; the member does it at once,
 // without sleeping, with root's rights, and in the name of PID 0; it makes the call again with the result, and finds the next one. Results are as of the calls
-// of System V that are named here; -EBUSY: a relative has the lock, ask again.
+// of System V that are named here; -EBUSY: a relative has the lock, ask again. -ERESTART: not begun, since it came when something was half done; it is offered again.
 const (
 	TaskQueue   = 1 // msgget: a[0]: key; a[1]: flags; a number
 	TaskSend    = 2 // msgsnd: a[0]: number; type; data; a[1]: as of KX_TASK_RECEIVE, when there may be room
@@ -704,6 +704,7 @@ const (
 const (
 	SchedopYield     = 0
 	SchedopBlock     = 1
+	SchedopPoll      = 3
 	SchedopShutdown  = 2
 	ShutdownPoweroff = 0
 	ShutdownReboot   = 1
@@ -898,6 +899,13 @@ type XenMemoryReservation struct {
 	MemFlags    uint32
 	Domid       uint16
 	Pad         [3]uint16
+}
+
+// SchedPoll is struct sched_poll.
+type SchedPoll struct {
+	Ports   uint64 // where their numbers are, 32 bits each
+	NrPorts uint32
+	Timeout uint64 // system time, ns
 }
 
 // SchedShutdown is struct sched_shutdown.

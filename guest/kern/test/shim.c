@@ -259,6 +259,24 @@ long engine_call(uint32_t op, uint32_t flags, uint64_t a, uint64_t b, uint64_t c
 	return shim_call ? shim_call(op, a, b) : -ENOSYS;
 }
 
+bool shim_late;
+static long posted;
+
+void engine_post(uint32_t op, uint64_t a, uint64_t b, uint64_t c)
+{
+	posted = engine_call(op, 0, a, b, c);
+}
+
+bool engine_answered(void)
+{
+	return !shim_late;
+}
+
+long engine_answer(void)
+{
+	return posted;
+}
+
 void wake_all(struct waitq *q)
 {
 	(void)q;

@@ -44,6 +44,44 @@ long one_task(uint32_t op, uint64_t a, uint64_t b, uint64_t c, int64_t type, uin
 	return (long)result;
 }
 
+/* A task that comes while another call is about to be made is not begun: the engine gives it again. */
+static void interrupted(void)
+{
+	long (*before)(uint32_t op, uint64_t a, uint64_t b) = shim_call;
+
+	*TASK = (struct kx_task){.op = KX_TASK_QUEUE, .a = {78, IPC_CREAT}};
+	calls = 0;
+	shim_call = give;
+	shim_late = true;
+	tasks_settle();
+	CHECK(!calls);
+	task_command();
+	tasks_if_wanted();
+	CHECK(calls == 1);
+	tasks_settle();
+	CHECK(calls == 2 && done == 9 && (long)result == -ERESTART);
+	tasks_settle();
+	tasks_if_wanted();
+	CHECK(calls == 2 && sys_msgget(78, 0) == -ENOENT);
+	task_command();
+	tasks_forked(); /* a child has none of its parent's */
+	tasks_if_wanted();
+	CHECK(calls == 2);
+	for (int i = 0; i < 2; i++) {
+		task_command();
+		calls = 0;
+		tasks_if_wanted(); /* the one that was missed is waited for, the next one is not */
+		CHECK(calls == 2 - i);
+		tasks_settle();
+		CHECK(calls == 2 && done == 9 && (long)result == (i ? -ERESTART : sys_msgget(78, 0)));
+	}
+	shim_late = false;
+	shim_call = before;
+	CHECK(!sys_msgctl(sys_msgget(78, 0), IPC_RMID, 0));
+	task_command();
+	tasks_if_wanted();
+}
+
 long random_task(void)
 {
 	uint32_t op, page = HEADER + random_below_(60);
@@ -174,6 +212,7 @@ void trial_tasks(void)
 	pipes();
 	lists();
 	keys();
+	interrupted();
 }
 
 /* A member is killed while it does tasks: each message is there once, with the counts, or not at all. */
