@@ -38,7 +38,7 @@ void options_apply(struct sock *s)
 	apply_ip(&p->so_options, &p->tos, &p->ttl, o);
 	if (s->state == SOCK_LISTENING)
 		return; /* lwIP's listeners have none of the others */
-	if (o->nodelay)
+	if (o->nodelay && !o->cork)
 		tcp_nagle_disable(p);
 	else
 		tcp_nagle_enable(p);
@@ -87,6 +87,7 @@ static long set_tcp(struct sock *s, long name, int n)
 		return -ENOPROTOOPT;
 	switch (name) {
 	case TCP_NODELAY: o->nodelay = n; return 0;
+	case TCP_CORK: o->cork = n; return 0;
 	case TCP_KEEPIDLE: return set_within(&o->keep_idle, n, 1, KEEP_MOST);
 	case TCP_KEEPINTVL: return set_within(&o->keep_intvl, n, 1, KEEP_MOST);
 	case TCP_KEEPCNT: return set_within(&o->keep_cnt, n, 1, 127);
@@ -116,9 +117,12 @@ long options_set(struct file *f, long level, long name, const union sockopt *v)
 		err = set_ip(s, name, v->n);
 	else
 		err = -ENOPROTOOPT;
-	if (!err)
-		options_apply(s);
-	return err;
+	if (err)
+		return err;
+	options_apply(s);
+	if (level == IPPROTO_TCP && name == TCP_CORK && !v->n)
+		tcp_push(s);
+	return 0;
 }
 
 /* ---- getting ---- */
@@ -151,6 +155,7 @@ static long get_tcp(const struct sock *s, long name, int *n)
 		return -ENOPROTOOPT;
 	switch (name) {
 	case TCP_NODELAY: *n = s->opt.nodelay; return 0;
+	case TCP_CORK: *n = s->opt.cork; return 0;
 	case TCP_KEEPIDLE: *n = s->opt.keep_idle; return 0;
 	case TCP_KEEPINTVL: *n = s->opt.keep_intvl; return 0;
 	case TCP_KEEPCNT: *n = s->opt.keep_cnt; return 0;

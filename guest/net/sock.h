@@ -20,7 +20,7 @@ struct sock_options {
 	struct {
 		int on, seconds;
 	} linger;
-	bool reuse, keepalive, broadcast, nodelay;
+	bool reuse, keepalive, broadcast, nodelay, cork;
 	int keep_idle, keep_intvl, keep_cnt; /* s, s, probes */
 	int tos, ttl;
 };
@@ -91,6 +91,7 @@ long tcp_connect_to(struct file *f, const struct sockaddr_in *to);
 long tcp_listen_on(struct sock *s, int backlog);
 long tcp_take(struct file *f, struct sock **s); /* the next connection of a listener */
 long tcp_put_bytes(struct file *f, struct message *m);
+void tcp_push(struct sock *s); /* sends what waited for more */
 long tcp_get_bytes(struct file *f, struct message *m);
 long tcp_shut(struct sock *s, int how);
 int tcp_poll_state(struct sock *s);

@@ -357,6 +357,20 @@ static long send_piece(struct sock *s, struct message *m)
 	return 0;
 }
 
+/* Less than a segment waits for what follows. It goes with that, with an acknowledgement that comes, or after half a second, by lwIP's timer. */
+static bool held(const struct sock *s, const struct message *m)
+{
+	return (s->opt.cork || m->flags & MSG_MORE) && s->tcp->snd_lbb - s->tcp->snd_nxt < tcp_mss(s->tcp);
+}
+
+void tcp_push(struct sock *s)
+{
+	if (s->state != SOCK_CONNECTED || !s->tcp)
+		return;
+	tcp_output(s->tcp);
+	net_settle();
+}
+
 long tcp_put_bytes(struct file *f, struct message *m)
 {
 	struct sock *s = sock_at(f);
@@ -372,8 +386,10 @@ long tcp_put_bytes(struct file *f, struct message *m)
 		n = s->state == SOCK_CONNECTED ? send_piece(s, m) : 0;
 		if (n > 0) {
 			done += n;
-			tcp_output(s->tcp);
-			net_settle();
+			if (held(s, m))
+				tcp_timer_needed();
+			else
+				tcp_push(s);
 		} else if (!n && m->u->left) {
 			bool stuck = s->state == SOCK_CONNECTED && room(s);
 

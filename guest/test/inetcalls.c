@@ -260,10 +260,12 @@ void test_net_options(void)
 		set_option(s, SOL_SOCKET, SO_REUSEADDR, i);
 		set_option(s, SOL_SOCKET, SO_KEEPALIVE, i);
 		set_option(s, IPPROTO_TCP, TCP_NODELAY, i);
+		set_option(s, IPPROTO_TCP, TCP_CORK, i);
 		set_option(u, SOL_SOCKET, SO_BROADCAST, i);
 		EQ(int_option(s, SOL_SOCKET, SO_REUSEADDR), i);
 		EQ(int_option(s, SOL_SOCKET, SO_KEEPALIVE), i);
 		EQ(int_option(s, IPPROTO_TCP, TCP_NODELAY), i);
+		EQ(int_option(s, IPPROTO_TCP, TCP_CORK), i);
 		EQ(int_option(u, SOL_SOCKET, SO_BROADCAST), i);
 	}
 	set_option(s, IPPROTO_TCP, TCP_KEEPIDLE, 100);

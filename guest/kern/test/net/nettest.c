@@ -13,6 +13,7 @@
 #include "netif/ethernet.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -20,6 +21,7 @@
 #define FAR 0x0a000001u  /* who is behind the device */
 #define NEAR 0x0a000002u /* us, on it */
 #define FRAME_MOST 1514
+#define SEGMENT 1460 /* TCP_MSS; of that name netinet/tcp.h has another one */
 
 #define CHECK(cond)                                                                \
 	do {                                                                       \
@@ -30,7 +32,7 @@
 	} while (0)
 
 #define DO(name) long sys_##name();
-DO(read) DO(write) DO(close) DO(shutdown) DO(sendto) DO(recvfrom) DO(open) DO(setsockopt)
+DO(read) DO(write) DO(close) DO(shutdown) DO(sendto) DO(recvfrom) DO(open) DO(setsockopt) DO(getsockopt)
 
 /* What the kernel has besides, and the file layer's shim has not. */
 void timer_arm(void)
@@ -123,6 +125,50 @@ static void test_rest(void)
 	CHECK(settle(1000) < 1000); /* TIME_WAIT ends */
 	sys_close(l);
 	CHECK(!shim_timers());
+}
+
+/* ---- what is corked, or followed by more, waits until it is a segment ---- */
+
+static long read_all(long fd)
+{
+	static char buf[3 * SEGMENT];
+	long n, all = 0;
+
+	while ((n = sys_read(fd, (long)buf, (long)sizeof(buf))) > 0)
+		all += n;
+	return all;
+}
+
+static void test_cork(void)
+{
+	static char buf[3 * SEGMENT];
+	long l = listens_on(80), s = make(SOCK_STREAM), a, came;
+	int on = 1, off = 0, now = 0;
+	socklen_t n = sizeof(now);
+
+	CHECK(to(SYS_connect, s, INADDR_LOOPBACK, 80) == 0);
+	a = call(SYS_accept4, l, 0, 0, SOCK_NONBLOCK, 0);
+	CHECK(sys_setsockopt(s, IPPROTO_TCP, TCP_NODELAY, (long)&on, sizeof(on)) == 0);
+	CHECK(sys_setsockopt(s, IPPROTO_TCP, TCP_CORK, (long)&on, sizeof(on)) == 0);
+	CHECK(sys_getsockopt(s, IPPROTO_TCP, TCP_CORK, (long)&now, (long)&n) == 0 && now == 1);
+	CHECK(sys_write(s, (long)buf, 100L) == 100 && sys_write(s, (long)buf, 50L) == 50);
+	CHECK(sys_read(a, (long)buf, (long)sizeof(buf)) == -EAGAIN);
+	CHECK(sys_write(s, (long)buf, (long)SEGMENT) == SEGMENT);
+	came = read_all(a);
+	CHECK(came >= SEGMENT);
+	CHECK(sys_write(s, (long)buf, 60L) == 60 && sys_read(a, (long)buf, (long)sizeof(buf)) == -EAGAIN);
+	CHECK(sys_setsockopt(s, IPPROTO_TCP, TCP_CORK, (long)&off, sizeof(off)) == 0);
+	CHECK(came + read_all(a) == 150 + SEGMENT + 60);
+	CHECK(sys_sendto(s, (long)buf, 70L, (long)MSG_MORE, 0L, 0L) == 70 && sys_read(a, (long)buf, (long)sizeof(buf)) == -EAGAIN);
+	CHECK(sys_write(s, (long)buf, 5L) == 5 && sys_read(a, (long)buf, (long)sizeof(buf)) == 75);
+	CHECK(sys_sendto(s, (long)buf, 80L, (long)MSG_MORE, 0L, 0L) == 80 && sys_read(a, (long)buf, (long)sizeof(buf)) == -EAGAIN);
+	CHECK(settle(10) > 0 && sys_read(a, (long)buf, (long)sizeof(buf)) == 80); /* nothing follows */
+	CHECK(sys_sendto(s, (long)buf, 90L, (long)MSG_MORE, 0L, 0L) == 90);
+	sys_close(s);
+	CHECK(sys_read(a, (long)buf, (long)sizeof(buf)) == 90 && !sys_read(a, (long)buf, (long)sizeof(buf)));
+	sys_close(a);
+	sys_close(l);
+	settle(1000);
 }
 
 /* ---- no more than so many wait in TIME_WAIT ---- */
@@ -542,6 +588,7 @@ int main(int argc, char **argv)
 	before = shim_allocations;
 	test_checksum();
 	test_rest();
+	test_cork();
 	test_time_waits();
 	test_unaccepted();
 	test_failures();
