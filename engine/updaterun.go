@@ -101,6 +101,9 @@ func (u *update) attempt(ctx context.Context, waits func(UpdateWait)) (t *task, 
 			if err := u.patiently(t); err != nil {
 				return t, err
 			}
+			if t.result == notBegun {
+				return nil, u.silence(ctx, err)
+			}
 		}
 		if u.done(t) {
 			return t, nil
@@ -273,9 +276,6 @@ func (u *update) count(got *ipc.Updated) {
 func (u *update) verdict(t *task) (UpdateWait, error) {
 	if t.err != nil {
 		return UpdateWait{}, u.refuse(CodeInternal, "its answer: %v", t.err)
-	}
-	if t.result == notBegun {
-		return UpdateWait{}, nil
 	}
 	errno := unix.Errno(-t.result)
 	if errno != unix.EBUSY && errno != unix.EXDEV {
