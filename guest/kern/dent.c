@@ -9,6 +9,7 @@ static struct inode root_inode = {
 	.ino = 1,
 	.mode = S_IFDIR | 0755,
 	.fs = FS_ROOT,
+	.watchers = {&root_inode.watchers, &root_inode.watchers},
 	.dir = {
 		.entries = {&root_inode.dir.entries, &root_inode.dir.entries},
 		.next_cookie = 3,

@@ -1,4 +1,7 @@
-/* epoll.c */
+/*
+ * epoll.c: a wait looks at what something has happened to since, in the order in which that was, and not at all that is watched. Of a file that does
+ * not tell (file_ops.tells) it looks each time.
+ */
 #include "file.h"
 
 #include <sys/epoll.h>
@@ -8,8 +11,9 @@
 #define ALWAYS (EPOLLERR | EPOLLHUP)
 
 struct epoll_item {
-	struct list_node on_epoll; /* the one told of last is at the end */
-	struct list_node on_file;
+	struct list_node on_epoll;
+	struct list_node on_node;
+	struct list_node on_news;
 	struct file *epoll;        /* not counted: it owns this */
 	struct file *file;         /* not counted: epoll_forget ends this */
 	int fd;
@@ -21,6 +25,9 @@ struct epoll_item {
 
 struct epoll {
 	struct list_node items;
+	struct list_node news;  /* items to look at, by on_news; what happened first is first */
+	unsigned silent;        /* items whose files do not tell: they are always among the news */
+	struct waitq q;         /* who waits and has none of these; others are on poll_q */
 };
 
 static struct epoll_item *item_of(struct list_node *p)
@@ -28,17 +35,60 @@ static struct epoll_item *item_of(struct list_node *p)
 	return CONTAINER_OF(p, struct epoll_item, on_epoll);
 }
 
+static struct epoll_item *watcher(struct list_node *p)
+{
+	return CONTAINER_OF(p, struct epoll_item, on_node);
+}
+
+static struct epoll_item *news_of(struct list_node *p)
+{
+	return CONTAINER_OF(p, struct epoll_item, on_news);
+}
+
+static void look_at(struct epoll_item *it)
+{
+	struct epoll *ep = it->epoll->priv;
+
+	if (!it->on_news.next)
+		list_add_tail(&ep->news, &it->on_news);
+	wake_one(&ep->q);
+}
+
 static void item_free(struct epoll_item *it)
 {
+	struct epoll *ep = it->epoll->priv;
+
+	ep->silent -= !it->file->ops->tells;
 	list_del(&it->on_epoll);
-	list_del(&it->on_file);
+	list_del(&it->on_node);
+	if (it->on_news.next)
+		list_del(&it->on_news);
 	kfree(it);
 }
 
 void epoll_forget(struct file *f)
 {
-	while (!list_empty(&f->watchers))
-		item_free(CONTAINER_OF(f->watchers.next, struct epoll_item, on_file));
+	struct list_node *next;
+
+	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = next) {
+		next = p->next;
+		if (watcher(p)->file == f)
+			item_free(watcher(p));
+	}
+}
+
+bool epoll_watches(const struct file *f)
+{
+	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = p->next)
+		if (watcher(p)->file == f)
+			return true;
+	return false;
+}
+
+void epoll_event(struct inode *n)
+{
+	for (struct list_node *p = n->watchers.next; p != &n->watchers; p = p->next)
+		look_at(watcher(p));
 }
 
 static void epoll_close(struct file *f)
@@ -66,8 +116,8 @@ static int epoll_poll(struct file *f)
 {
 	struct epoll *ep = f->priv;
 
-	for (struct list_node *p = ep->items.next; p != &ep->items; p = p->next)
-		if (item_ready(item_of(p)))
+	for (struct list_node *p = ep->news.next; p != &ep->news; p = p->next)
+		if (item_ready(news_of(p)))
 			return POLLIN | POLLRDNORM;
 	return 0;
 }
@@ -77,11 +127,11 @@ const struct file_ops epoll_ops = {
 
 /* ---- epoll_ctl ---- */
 
-static struct epoll_item *item_find(struct epoll *ep, int fd, const struct file *f)
+static struct epoll_item *item_find(const struct file *epf, int fd, const struct file *f)
 {
-	for (struct list_node *p = ep->items.next; p != &ep->items; p = p->next)
-		if (item_of(p)->fd == fd && item_of(p)->file == f)
-			return item_of(p);
+	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = p->next)
+		if (watcher(p)->epoll == epf && watcher(p)->fd == fd && watcher(p)->file == f)
+			return watcher(p);
 	return NULL;
 }
 
@@ -115,8 +165,10 @@ static long item_add(struct file *epf, int fd, struct file *f, const struct epol
 	it->fd = fd;
 	it->event = *ev;
 	it->edges = f->node->edges - 1; /* what is there already is news */
+	ep->silent += !f->ops->tells;
 	list_add_tail(&ep->items, &it->on_epoll);
-	list_add_tail(&f->watchers, &it->on_file);
+	list_add_tail(&f->node->watchers, &it->on_node);
+	look_at(it);
 	return 0;
 }
 
@@ -128,7 +180,7 @@ static long change(struct file *epf, long op, int fd, struct file *f, const stru
 		return -EINVAL;
 	if (!f->ops->poll)
 		return -EPERM;
-	it = item_find(epf->priv, fd, f);
+	it = item_find(epf, fd, f);
 	switch (op) {
 	case EPOLL_CTL_ADD:
 		return it ? -EEXIST : item_add(epf, fd, f, ev);
@@ -138,6 +190,7 @@ static long change(struct file *epf, long op, int fd, struct file *f, const stru
 		it->event = *ev;
 		it->spent = false;
 		it->edges = f->node->edges - 1;
+		look_at(it);
 		return 0;
 	case EPOLL_CTL_DEL:
 		if (!it)
@@ -172,37 +225,42 @@ long sys_epoll_ctl(long epfd, long op, long fd, long user)
 
 /* ---- waiting ---- */
 
-/* Events found, at most max, or -EFAULT. Items told of go to the end, so that all get their turn. */
-static long collect(struct file *epf, struct epoll_event *user, int max)
+/* What is still true is to be told again, but after all others. */
+static bool stays(const struct epoll_item *it, bool told)
 {
-	struct epoll *ep = epf->priv;
-	struct list_node *p = ep->items.next, *last = ep->items.prev, *next;
-	bool more = p != &ep->items;
+	return !it->file->ops->tells || (told && !it->spent && !(it->event.events & EPOLLET));
+}
+
+/* Events found, at most max, or -EFAULT. */
+static long collect(struct epoll *ep, struct epoll_event *user, int max)
+{
+	struct list_node *last = ep->news.prev;
+	bool more = !list_empty(&ep->news);
 	int n = 0;
 
-	for (; more && n < max; p = next) {
-		struct epoll_item *it = item_of(p);
-		struct epoll_event ev = {.data = it->event.data};
+	while (more && n < max) {
+		struct epoll_item *it = news_of(ep->news.next);
+		struct epoll_event ev = {.events = item_ready(it), .data = it->event.data};
 
-		next = p->next;
-		more = p != last;
-		ev.events = item_ready(it);
-		if (!ev.events)
-			continue;
-		if (copy_out(user + n, &ev, sizeof(ev)))
+		more = &it->on_news != last;
+		if (ev.events && copy_out(user + n, &ev, sizeof(ev)))
 			return n ? n : -EFAULT;
-		n++;
-		it->state = (int)ev.events;
-		it->edges = it->file->node->edges;
-		it->spent = it->event.events & EPOLLONESHOT;
-		list_del(p);
-		list_add_tail(&ep->items, p);
+		if (ev.events) {
+			n++;
+			it->state = (int)ev.events;
+			it->edges = it->file->node->edges;
+			it->spent = it->event.events & EPOLLONESHOT;
+		}
+		list_del(&it->on_news);
+		if (stays(it, ev.events))
+			list_add_tail(&ep->news, &it->on_news);
 	}
 	return n;
 }
 
 static long do_epoll_wait(long epfd, long user, long max, int64_t deadline)
 {
+	struct epoll *ep;
 	struct file *f;
 	long n;
 
@@ -215,14 +273,17 @@ static long do_epoll_wait(long epfd, long user, long max, int64_t deadline)
 		file_put(f);
 		return -EINVAL;
 	}
+	ep = f->priv;
 	do {
-		n = collect(f, (struct epoll_event *)user, (int)max);
+		n = collect(ep, (struct epoll_event *)user, (int)max);
 		if (n || deadline <= now_ns())
 			break;
-		n = wait_on(&poll_q, deadline);
+		n = wait_on(ep->silent ? &poll_q : &ep->q, deadline);
 		if (n == -ETIMEDOUT)
 			n = 0;
 	} while (!n);
+	if (!list_empty(&ep->news))
+		wake_one(&ep->q); /* who was woken and leaves may leave something for others */
 	file_put(f);
 	return n;
 }
@@ -257,6 +318,8 @@ long sys_epoll_create1(long flags)
 	if (!ep)
 		return -ENOMEM;
 	list_init(&ep->items);
+	list_init(&ep->news);
+	waitq_init(&ep->q);
 	f = file_anonymous(&epoll_ops, ep, O_RDWR);
 	if (!f) {
 		kfree(ep);

@@ -31,7 +31,6 @@ struct file *file_new(struct inode *n, struct dent *d, const struct file_ops *op
 	f->node = n;
 	f->dent = d;
 	f->ops = ops;
-	list_init(&f->watchers);
 	return f;
 }
 

@@ -65,6 +65,7 @@ struct file_ops {
 	void (*news)(struct file *f); /* relatives have called file_changed */
 	const struct socket_ops *socket; /* socket.h; NULL: not a socket */
 	bool stream; /* has no position: lseek and pread give ESPIPE */
+	bool tells;  /* whatever makes poll say more calls inode_event, at once; not so what relatives, or the terminal, change */
 };
 
 /*
@@ -106,6 +107,7 @@ struct inode {
 	enum fs fs;
 	uint32_t seals;  /* F_SEAL_* of a memfd */
 	uint32_t edges;  /* readiness events so far: what EPOLLET looks at */
+	struct list_node watchers; /* struct epoll_item, by on_node */
 	uint64_t size;
 	int64_t atime, mtime, ctime, btime; /* real_ns() */
 	const struct file_ops *ops;
@@ -297,7 +299,6 @@ struct file {
 	struct dent *dent;   /* counted, or NULL */
 	const struct file_ops *ops;
 	void *priv;
-	struct list_node watchers; /* struct epoll_item, by on_file */
 	int owner;           /* F_SETOWN */
 	uint32_t common;     /* object of the family area that has flags and pos, or 0 */
 	uint32_t changes;    /* of that object, as of the last look */
@@ -368,5 +369,8 @@ void pipe_free(struct pipe *p);
 int file_poll(struct file *f);
 /* f is going: forget it. */
 void epoll_forget(struct file *f);
+bool epoll_watches(const struct file *f);
+/* Something happened at n: those that watch it have to look. */
+void epoll_event(struct inode *n);
 
 #endif

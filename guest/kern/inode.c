@@ -12,6 +12,7 @@ struct inode *inode_new(mode_t mode, enum fs fs)
 	n->ino = ++last_ino;
 	n->mode = mode;
 	n->fs = fs;
+	list_init(&n->watchers);
 	n->atime = n->mtime = n->ctime = n->btime = real_ns();
 	if (S_ISDIR(mode)) {
 		list_init(&n->dir.entries);
@@ -47,6 +48,7 @@ void inode_put(struct inode *n)
 void inode_event(struct inode *n)
 {
 	n->edges++;
+	epoll_event(n);
 	poll_wake();
 }
 

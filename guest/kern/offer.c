@@ -46,7 +46,7 @@ static long may_lend(int fd)
 
 	if (err)
 		return err == -EBUSY ? err : -ENOTTY;
-	if (!dev_is_console(f) || !list_empty(&f->watchers))
+	if (!dev_is_console(f) || epoll_watches(f))
 		err = -ENOTTY;
 	file_put(f);
 	return err;

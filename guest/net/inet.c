@@ -348,6 +348,7 @@ const struct file_ops inet_ops = {
 	.close = inet_close,
 	.socket = &inet_socket_ops,
 	.stream = true,
+	.tells = true,
 };
 
 /* A descriptor for a sock, which goes if there is none. */

@@ -122,6 +122,8 @@ long options_set(struct file *f, long level, long name, const union sockopt *v)
 	options_apply(s);
 	if (level == IPPROTO_TCP && name == TCP_CORK && !v->n)
 		tcp_push(s);
+	if (level == SOL_SOCKET && name == SO_SNDBUF)
+		sock_event(s); /* there may be room */
 	return 0;
 }
 

@@ -130,6 +130,113 @@ void test_net_epoll(void)
 	close(l);
 }
 
+/* Who spoke first is told of first; who is told of again goes behind the others. */
+void test_net_epoll_order(void)
+{
+	static const int order[] = {3, 0, 4, 1}, later[] = {4, 1, 3, 0};
+	struct epoll_event e[8];
+	int ep = epoll_create1(0), s[5][2], full;
+
+	for (int i = 0; i < 5; i++) {
+		tcp_pair(s[i]);
+		watch(ep, s[i][1], EPOLLIN);
+	}
+	EQ(epoll_wait(ep, e, 8, 0), 0);
+	for (size_t i = 0; i < COUNT(order); i++) {
+		EQ(write(s[order[i]][0], "x", 1), 1);
+		await_state(s[order[i]][1], POLLIN);
+	}
+	EQ(epoll_wait(ep, e, 8, 0), 4);
+	for (int i = 0; i < 4; i++)
+		EQ(e[i].data.fd, s[order[i]][1]);
+	EQ(epoll_wait(ep, e, 2, 0), 2);
+	EQ(epoll_wait(ep, e, 8, 0), 4);
+	for (int i = 0; i < 4; i++) {
+		EQ(e[i].data.fd, s[later[i]][1]);
+		get_all(s[later[i]][1], page, 1);
+	}
+	EQ(epoll_wait(ep, e, 8, 0), 0);
+
+	/* Room that an option makes is news, too. */
+	EQ(fcntl(s[2][0], F_SETFL, O_NONBLOCK), 0);
+	set_option(s[2][0], SOL_SOCKET, SO_SNDBUF, 4096);
+	while (write(s[2][0], page, sizeof(page)) > 0) {
+	}
+	full = epoll_create1(0);
+	watch(full, s[2][0], EPOLLOUT | EPOLLET);
+	EQ(epoll_wait(full, e, 8, 0), 0);
+	set_option(s[2][0], SOL_SOCKET, SO_SNDBUF, 65536);
+	EQ(epoll_wait(full, e, 8, 30000), 1);
+	EQ(e[0].events, EPOLLOUT);
+	close(full);
+	for (int i = 0; i < 5; i++) {
+		close(s[i][0]);
+		close(s[i][1]);
+	}
+	close(ep);
+}
+
+#define CROWD 4
+
+struct crowd {
+	int ep, end;
+};
+
+/* Each event is one thread's, until that asks for more. */
+static void *crowd_server(void *arg)
+{
+	struct crowd *c = arg;
+	struct epoll_event e;
+	char byte;
+
+	for (;;) {
+		EQ(epoll_wait(c->ep, &e, 1, 30000), 1);
+		if (e.data.fd == c->end)
+			return NULL;
+		get_all(e.data.fd, &byte, 1);
+		put_all(e.data.fd, &byte, 1);
+		e.events = EPOLLIN | EPOLLONESHOT;
+		EQ(epoll_ctl(c->ep, EPOLL_CTL_MOD, e.data.fd, &e), 0);
+	}
+}
+
+/* Some threads wait for the same set, as in servers with a pool of them: nobody's word is lost, and all hear of the end. */
+void test_net_epoll_crowd(void)
+{
+	int s[20][2], end[2];
+	struct crowd c = {.ep = epoll_create1(0)};
+	pthread_t t[CROWD];
+	char byte;
+
+	for (int i = 0; i < 20; i++) {
+		tcp_pair(s[i]);
+		watch(c.ep, s[i][1], EPOLLIN | EPOLLONESHOT);
+	}
+	for (int i = 0; i < CROWD; i++)
+		EQ(pthread_create(&t[i], NULL, crowd_server, &c), 0);
+	for (int round = 0; round < 100; round++) {
+		for (int i = 0; i < 20; i++)
+			put_all(s[i][0], &round, 1);
+		for (int i = 0; i < 20; i++) {
+			get_all(s[i][0], &byte, 1);
+			EQ(byte, (char)round);
+		}
+	}
+	EQ(pipe(end), 0);
+	c.end = end[0];
+	watch(c.ep, end[0], EPOLLIN); /* while they wait for sockets alone */
+	EQ(write(end[1], "", 1), 1);
+	for (int i = 0; i < CROWD; i++)
+		EQ(pthread_join(t[i], NULL), 0);
+	for (int i = 0; i < 20; i++) {
+		close(s[i][0]);
+		close(s[i][1]);
+	}
+	close(c.ep);
+	close(end[0]);
+	close(end[1]);
+}
+
 /* ---- one after the other ---- */
 
 /* A client that uses few ports over and over, of a server that closes first and so has the last connection in TIME_WAIT. */

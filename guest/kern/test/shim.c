@@ -282,6 +282,11 @@ void wake_all(struct waitq *q)
 	(void)q;
 }
 
+void wake_one(struct waitq *q)
+{
+	(void)q;
+}
+
 static int64_t clock_ns = 1000;
 
 int64_t now_ns(void)
