@@ -188,17 +188,18 @@ func front(s *settings, hasScript bool, script string, rest []string) int {
 		Extra:     []shell.Command{topCommand(s.theme, filepath.Join(s.state, "top.json")), benchCommand(self, s.hypervisor), completionCommand()},
 	})
 	defer sh.Close()
+	if len(rest) > 0 && !hasScript && sh.Has(rest[0]) {
+		// One command is over before collecting garbage would pay.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(64 << 20)
+		return sh.Command(rest)
+	}
 	debug.SetGCPercent(400) // little lives on in a session: memory is dearer to search than to have
 	switch {
 	case hasScript && len(rest) > 0:
 		return sh.Script(script, rest[0], rest[1:])
 	case hasScript:
 		return sh.Script(script, "kxsh", nil)
-	case len(rest) > 0 && sh.Has(rest[0]):
-		// One command is over before collecting garbage would pay.
-		debug.SetGCPercent(-1)
-		debug.SetMemoryLimit(64 << 20)
-		return sh.Command(rest)
 	case len(rest) > 0:
 		return sh.File(rest[0], rest[1:])
 	case term.IsTerminal(int(os.Stdin.Fd())):

@@ -171,8 +171,7 @@ func (s *Shell) Close() {
 // Command runs one command without a shell around it: kxsh ps --json. args[0] is its name.
 func (s *Shell) Command(args []string) int {
 	s.single = true
-	stop := s.catchSignals()
-	defer stop()
+	s.catchSignals() // for good: the process ends with the command, and to let go of each signal takes two switches of threads
 	defer s.restoreTerminal()
 	cmd := s.table[args[0]]
 	if cmd == nil {

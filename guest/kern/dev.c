@@ -196,7 +196,7 @@ int fd_init_stdio(void)
 		n->mode = tty ? S_IFCHR | 0620 : S_IFIFO | 0600;
 		n->rdev = tty ? DEV_CONSOLE : 0;
 		n->ops = &console_ops;
-		list_init(&n->watchers);
+		list_init(&n->watches);
 		n->atime = n->mtime = n->ctime = real_ns();
 		f = file_new(inode_get(n), NULL, &console_ops, tty ? O_RDWR : i ? O_WRONLY : O_RDONLY);
 		fd = f ? fd_install(f, 0, false) : -ENOMEM;

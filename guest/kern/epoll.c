@@ -12,7 +12,7 @@
 
 struct epoll_item {
 	struct list_node on_epoll;
-	struct list_node on_node;
+	struct watch watch;
 	struct list_node on_news;
 	struct file *epoll;        /* not counted: it owns this */
 	struct file *file;         /* not counted: epoll_forget ends this */
@@ -35,18 +35,14 @@ static struct epoll_item *item_of(struct list_node *p)
 	return CONTAINER_OF(p, struct epoll_item, on_epoll);
 }
 
-static struct epoll_item *watcher(struct list_node *p)
-{
-	return CONTAINER_OF(p, struct epoll_item, on_node);
-}
-
 static struct epoll_item *news_of(struct list_node *p)
 {
 	return CONTAINER_OF(p, struct epoll_item, on_news);
 }
 
-static void look_at(struct epoll_item *it)
+static void look_at(struct watch *w)
 {
+	struct epoll_item *it = CONTAINER_OF(w, struct epoll_item, watch);
 	struct epoll *ep = it->epoll->priv;
 
 	if (!it->on_news.next)
@@ -60,35 +56,40 @@ static void item_free(struct epoll_item *it)
 
 	ep->silent -= !it->file->ops->tells;
 	list_del(&it->on_epoll);
-	list_del(&it->on_node);
+	list_del(&it->watch.on_node);
 	if (it->on_news.next)
 		list_del(&it->on_news);
 	kfree(it);
 }
 
+/* The next of those that watch f from *p on, which becomes the one behind it; NULL: no more. */
+static struct epoll_item *next_of(const struct file *f, struct list_node **p)
+{
+	while (*p != &f->node->watches) {
+		struct watch *w = CONTAINER_OF(*p, struct watch, on_node);
+		struct epoll_item *it = CONTAINER_OF(w, struct epoll_item, watch);
+
+		*p = (*p)->next;
+		if (w->event == look_at && it->file == f)
+			return it;
+	}
+	return NULL;
+}
+
 void epoll_forget(struct file *f)
 {
-	struct list_node *next;
+	struct list_node *p = f->node->watches.next;
+	struct epoll_item *it;
 
-	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = next) {
-		next = p->next;
-		if (watcher(p)->file == f)
-			item_free(watcher(p));
-	}
+	while ((it = next_of(f, &p)))
+		item_free(it);
 }
 
 bool epoll_watches(const struct file *f)
 {
-	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = p->next)
-		if (watcher(p)->file == f)
-			return true;
-	return false;
-}
+	struct list_node *p = f->node->watches.next;
 
-void epoll_event(struct inode *n)
-{
-	for (struct list_node *p = n->watchers.next; p != &n->watchers; p = p->next)
-		look_at(watcher(p));
+	return next_of(f, &p);
 }
 
 static void epoll_close(struct file *f)
@@ -129,10 +130,13 @@ const struct file_ops epoll_ops = {
 
 static struct epoll_item *item_find(const struct file *epf, int fd, const struct file *f)
 {
-	for (struct list_node *p = f->node->watchers.next; p != &f->node->watchers; p = p->next)
-		if (watcher(p)->epoll == epf && watcher(p)->fd == fd && watcher(p)->file == f)
-			return watcher(p);
-	return NULL;
+	struct list_node *p = f->node->watches.next;
+	struct epoll_item *it;
+
+	do {
+		it = next_of(f, &p);
+	} while (it && (it->epoll != epf || it->fd != fd));
+	return it;
 }
 
 /* Whether target can be reached from f, or the chain is too long. */
@@ -167,8 +171,9 @@ static long item_add(struct file *epf, int fd, struct file *f, const struct epol
 	it->edges = f->node->edges - 1; /* what is there already is news */
 	ep->silent += !f->ops->tells;
 	list_add_tail(&ep->items, &it->on_epoll);
-	list_add_tail(&f->node->watchers, &it->on_node);
-	look_at(it);
+	it->watch.event = look_at;
+	list_add_tail(&f->node->watches, &it->watch.on_node);
+	look_at(&it->watch);
 	return 0;
 }
 
@@ -190,7 +195,7 @@ static long change(struct file *epf, long op, int fd, struct file *f, const stru
 		it->event = *ev;
 		it->spent = false;
 		it->edges = f->node->edges - 1;
-		look_at(it);
+		look_at(&it->watch);
 		return 0;
 	case EPOLL_CTL_DEL:
 		if (!it)

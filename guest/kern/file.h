@@ -107,7 +107,7 @@ struct inode {
 	enum fs fs;
 	uint32_t seals;  /* F_SEAL_* of a memfd */
 	uint32_t edges;  /* readiness events so far: what EPOLLET looks at */
-	struct list_node watchers; /* struct epoll_item, by on_node */
+	struct list_node watches; /* struct watch, by on_node */
 	uint64_t size;
 	int64_t atime, mtime, ctime, btime; /* real_ns() */
 	const struct file_ops *ops;
@@ -132,6 +132,12 @@ struct inode *inode_get(struct inode *n);
 void inode_put(struct inode *n);
 /* Something happened that poll() or EPOLLET may want to know. */
 void inode_event(struct inode *n);
+
+/* Who wants to know what happens to an inode. */
+struct watch {
+	struct list_node on_node;      /* inode.watches */
+	void (*event)(struct watch *); /* must not sleep */
+};
 void inode_stat(struct inode *n, struct stat *st);
 void inode_modified(struct inode *n); /* mtime and ctime are now */
 void inode_changed(struct inode *n);  /* ctime is now */
@@ -370,7 +376,5 @@ int file_poll(struct file *f);
 /* f is going: forget it. */
 void epoll_forget(struct file *f);
 bool epoll_watches(const struct file *f);
-/* Something happened at n: those that watch it have to look. */
-void epoll_event(struct inode *n);
 
 #endif

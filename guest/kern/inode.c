@@ -12,7 +12,7 @@ struct inode *inode_new(mode_t mode, enum fs fs)
 	n->ino = ++last_ino;
 	n->mode = mode;
 	n->fs = fs;
-	list_init(&n->watchers);
+	list_init(&n->watches);
 	n->atime = n->mtime = n->ctime = n->btime = real_ns();
 	if (S_ISDIR(mode)) {
 		list_init(&n->dir.entries);
@@ -48,7 +48,11 @@ void inode_put(struct inode *n)
 void inode_event(struct inode *n)
 {
 	n->edges++;
-	epoll_event(n);
+	for (struct list_node *p = n->watches.next; p != &n->watches; p = p->next) {
+		struct watch *w = CONTAINER_OF(p, struct watch, on_node);
+
+		w->event(w);
+	}
 	poll_wake();
 }
 

@@ -136,6 +136,9 @@ void yield(void);
 
 /* Everything that can change what poll() would say wakes this queue. */
 extern struct waitq poll_q;
+struct thread;
+/* A thread that sleeps in poll or select wakes up, or is going. */
+void poll_forget(struct thread *t);
 
 static inline void poll_wake(void)
 {
@@ -253,6 +256,7 @@ struct thread {
 	uint64_t stack_top; /* of the program's stack, if it said so; 0 */
 	void *xsave_mem; /* of the vector state while preempted; NULL until that happens */
 
+	struct poll_sleep *polls;  /* poll.c: what it sleeps for there; NULL */
 	const struct file *moving; /* what it is in a read or write of; NULL */
 
 	uint64_t futex_addr;

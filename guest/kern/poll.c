@@ -1,4 +1,7 @@
-/* poll.c: poll and select. Whoever waits looks at all its files again whenever anything happens. */
+/*
+ * poll.c: poll and select. Whoever waits looks at all its files again when something has happened to one of them, if they are few and tell (file_ops.tells): of
+ * a thread for each connection one wakes up. Else it does so whenever anything happens.
+ */
 #include "file.h"
 
 #include <sys/resource.h>
@@ -26,6 +29,73 @@ static int fd_poll(int fd)
 	}
 	file_put(f);
 	return state;
+}
+
+/* ---- sleeping ---- */
+
+#define FEW 4
+
+struct poll_sleep {
+	struct waitq q;
+	size_t n;
+	struct poll_watch {
+		struct watch watch;
+		struct poll_sleep *sleep;
+		struct inode *node; /* counted: who closes the file does not wake us */
+	} of[FEW];
+};
+
+static void happened(struct watch *w)
+{
+	wake_all(&CONTAINER_OF(w, struct poll_watch, watch)->sleep->q);
+}
+
+/* Whether we are told of all that happens to a descriptor. */
+static bool watch(struct poll_sleep *s, int fd)
+{
+	struct poll_watch *w = &s->of[s->n];
+	struct file *f;
+	bool tells;
+
+	if (s->n == FEW || file_of(fd, &f))
+		return false;
+	tells = f->ops->tells;
+	if (tells) {
+		*w = (struct poll_watch){.watch.event = happened, .sleep = s, .node = inode_get(f->node)};
+		list_add_tail(&w->node->watches, &w->watch.on_node);
+		s->n++;
+	}
+	file_put(f);
+	return tells;
+}
+
+void poll_forget(struct thread *t)
+{
+	struct poll_sleep *s = t->polls;
+
+	for (size_t i = 0; i < s->n; i++) {
+		list_del(&s->of[i].watch.on_node);
+		inode_put(s->of[i].node);
+	}
+	t->polls = NULL;
+}
+
+/* Until something may have happened to one of the descriptors next gives, or -EINTR or -ETIMEDOUT. next moves *at, and gives -1 at the end. */
+static long sleep_for(int (*next)(const void *set, size_t *at), const void *set, int64_t deadline)
+{
+	struct poll_sleep s = {.n = 0};
+	size_t at = 0;
+	bool told = true;
+	long err;
+	int fd;
+
+	waitq_init(&s.q);
+	cur->polls = &s;
+	while (told && (fd = next(set, &at)) >= 0)
+		told = watch(&s, fd);
+	err = wait_on(told ? &s.q : &poll_q, deadline);
+	poll_forget(cur);
+	return err;
 }
 
 /* ---- deadlines ---- */
@@ -77,6 +147,24 @@ static int poll_scan(struct pollfd *p, size_t n)
 	return ready;
 }
 
+struct polled {
+	const struct pollfd *p;
+	size_t n;
+};
+
+static int poll_next(const void *set, size_t *at)
+{
+	const struct polled *s = set;
+
+	while (*at < s->n) {
+		int fd = s->p[(*at)++].fd;
+
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
 static long poll_wait(struct pollfd *p, size_t n, int64_t deadline)
 {
 	for (;;) {
@@ -84,7 +172,7 @@ static long poll_wait(struct pollfd *p, size_t n, int64_t deadline)
 
 		if (ready || deadline <= now_ns())
 			return ready;
-		ready = wait_on(&poll_q, deadline);
+		ready = sleep_for(poll_next, &(struct polled){p, n}, deadline);
 		if (ready == -EINTR)
 			return ready;
 	}
@@ -145,19 +233,33 @@ struct sets {
 /* What makes a descriptor ready for reading, for writing, and exceptional. */
 static const int ready[3] = {POLLIN | POLLRDNORM | POLLHUP | POLLERR, POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
 
+static int select_next(const void *set, size_t *at)
+{
+	const struct sets *s = set;
+
+	while (*at < (size_t)s->n) {
+		size_t w = *at / BITS;
+		unsigned long left = (s->in[0][w] | s->in[1][w] | s->in[2][w]) >> *at % BITS;
+
+		if (left & 1)
+			return (int)(*at)++;
+		*at = left ? *at + (size_t)__builtin_ctzl(left) : (w + 1) * BITS;
+	}
+	return -1;
+}
+
 static long select_scan(struct sets *s)
 {
+	size_t at = 0;
 	long found = 0;
+	int fd;
 
 	memset(s->out[0], 0, 3 * s->words * sizeof(long));
-	for (int fd = 0; fd < s->n; fd++) {
+	while ((fd = select_next(s, &at)) >= 0) {
 		unsigned long bit = 1UL << fd % BITS;
 		size_t w = fd / BITS;
-		int state;
+		int state = fd_poll(fd);
 
-		if (!((s->in[0][w] | s->in[1][w] | s->in[2][w]) & bit))
-			continue;
-		state = fd_poll(fd);
 		if (state & POLLNVAL)
 			return -EBADF;
 		for (int k = 0; k < 3; k++)
@@ -176,7 +278,7 @@ static long select_wait(struct sets *s, int64_t deadline)
 
 		if (found || deadline <= now_ns())
 			return found;
-		found = wait_on(&poll_q, deadline);
+		found = sleep_for(select_next, s, deadline);
 		if (found == -EINTR)
 			return found;
 	}

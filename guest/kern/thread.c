@@ -165,6 +165,8 @@ void thread_drop(struct thread *t)
 	if (t->wait_node.next)
 		list_del(&t->wait_node);
 	ktimer_cancel(&t->wait_timer);
+	if (t->polls)
+		poll_forget(t);
 	signals_thread_exit(t);
 	list_del(&t->all);
 	thread_count--;

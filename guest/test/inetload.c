@@ -237,6 +237,91 @@ void test_net_epoll_crowd(void)
 	close(end[1]);
 }
 
+struct polling {
+	int kind, fd, other; /* other: nothing comes */
+};
+
+/* One of the ways to wait for a connection with a limit. */
+static void *poll_server(void *arg)
+{
+	struct polling *p = arg;
+	struct pollfd few[] = {{.fd = p->fd, .events = POLLIN}, {.fd = p->other, .events = POLLIN}}, many[7];
+	struct timeval tv;
+	char byte;
+	fd_set set;
+
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = few[0];
+	for (;;) {
+		switch (p->kind) {
+		case 0: EQ(poll(few, 1, 30000), 1); break;
+		case 1: EQ(poll(few, 2, 30000), 1); break;
+		case 2: EQ(poll(many, 7, 30000), 7); break;
+		default:
+			tv = (struct timeval){.tv_sec = 30};
+			FD_ZERO(&set);
+			FD_SET(p->fd, &set);
+			FD_SET(p->other, &set);
+			EQ(select(1024, &set, NULL, NULL, &tv), 1);
+			CHECK(FD_ISSET(p->fd, &set));
+		}
+		if (read(p->fd, &byte, 1) <= 0)
+			return NULL;
+		put_all(p->fd, &byte, 1);
+	}
+}
+
+/* A thread for each connection, which waits for it alone, or also for a socket or a pipe; a fork, whose child closes all of them, makes no difference. */
+void test_net_polls(void)
+{
+	struct polling p[16];
+	int s[16][2], silent[2], end[2], status;
+	pthread_t t[16];
+	char byte;
+	pid_t pid;
+
+	tcp_pair(silent);
+	EQ(pipe(end), 0);
+	for (int i = 0; i < 16; i++) {
+		tcp_pair(s[i]);
+		p[i] = (struct polling){.kind = i % 4, .fd = s[i][1], .other = i & 4 ? end[0] : silent[1]};
+		EQ(pthread_create(&t[i], NULL, poll_server, &p[i]), 0);
+	}
+	for (int round = 0; round < 40; round++) {
+		for (int i = 0; i < 16; i++)
+			put_all(s[i][0], &round, 1);
+		for (int i = 0; i < 16; i++) {
+			get_all(s[i][0], &byte, 1);
+			EQ(byte, (char)round);
+		}
+		if (round % 10 != 5)
+			continue;
+		pid = fork();
+		if (!pid) {
+			for (int i = 0; i < 16; i++) {
+				close(s[i][0]);
+				close(s[i][1]);
+			}
+			tcp_pair(s[0]);
+			put_all(s[0][0], &round, 1);
+			await_state(s[0][1], POLLIN);
+			_exit(0);
+		}
+		EQ(waitpid(pid, &status, 0), pid);
+		EQ(status, 0);
+	}
+	for (int i = 0; i < 16; i++)
+		close(s[i][0]);
+	for (int i = 0; i < 16; i++) {
+		EQ(pthread_join(t[i], NULL), 0);
+		close(s[i][1]);
+	}
+	for (int i = 0; i < 2; i++) {
+		close(silent[i]);
+		close(end[i]);
+	}
+}
+
 /* ---- one after the other ---- */
 
 /* A client that uses few ports over and over, of a server that closes first and so has the last connection in TIME_WAIT. */

@@ -196,7 +196,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(net_datagrams, ALL) T(net_datagrams_full, ALL) T(net_datagrams_connected, ALL)           \
 	T(net_errors, ALL) T(net_names, ALL) T(net_options, ALL) T(net_timeouts, ALL)              \
 	/* inetload.c */                                                                          \
-	T(net_threads, ALL) T(net_epoll, ALL) T(net_epoll_order, ALL) T(net_epoll_crowd, ALL) T(net_reconnect, ALL) T(net_ports, ALL)              \
+	T(net_threads, ALL) T(net_epoll, ALL) T(net_epoll_order, ALL) T(net_epoll_crowd, ALL) T(net_polls, ALL) T(net_reconnect, ALL) T(net_ports, ALL)              \
 	T(net_fork, PVM) T(net_fork_reading, PVM)                                                 \
 	/* robust.c */                                                                            \
 	T(robust_thread, NAMED) T(robust_given_up, NAMED) T(robust_ends, NAMED) T(robust_waiters, NAMED)   \
