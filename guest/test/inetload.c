@@ -271,55 +271,84 @@ static void *poll_server(void *arg)
 	}
 }
 
-/* A thread for each connection, which waits for it alone, or also for a socket or a pipe; a fork, whose child closes all of them, makes no difference. */
+#define POLLERS 16
+
+struct pollers {
+	struct polling p[POLLERS];
+	pthread_t t[POLLERS];
+	int s[POLLERS], silent[2], end[2]; /* s: our ends */
+};
+
+static void pollers_begin(struct pollers *a)
+{
+	tcp_pair(a->silent);
+	EQ(pipe(a->end), 0);
+	for (int i = 0; i < POLLERS; i++) {
+		int s[2];
+
+		tcp_pair(s);
+		a->s[i] = s[0];
+		a->p[i] = (struct polling){.kind = i % 4, .fd = s[1], .other = i & 4 ? a->end[0] : a->silent[1]};
+		EQ(pthread_create(&a->t[i], NULL, poll_server, &a->p[i]), 0);
+	}
+}
+
+static void pollers_ask(struct pollers *a, char what)
+{
+	char byte;
+
+	for (int i = 0; i < POLLERS; i++)
+		put_all(a->s[i], &what, 1);
+	for (int i = 0; i < POLLERS; i++) {
+		get_all(a->s[i], &byte, 1);
+		EQ(byte, what);
+	}
+}
+
+/* Where the threads were that have not come along are others, when something happens to the connections. */
+static void pollers_child(struct pollers *a)
+{
+	struct pollers *mine = malloc(sizeof(*mine));
+
+	pollers_begin(mine);
+	pollers_ask(mine, 'a');
+	for (int i = 0; i < POLLERS; i++) {
+		set_option(a->p[i].fd, SOL_SOCKET, SO_SNDBUF, 8192);
+		close(a->p[i].fd);
+		close(a->s[i]);
+	}
+	pollers_ask(mine, 'b');
+	_exit(0);
+}
+
+/* A thread for each connection, which waits for it alone, or also for a socket or a pipe. */
 void test_net_polls(void)
 {
-	struct polling p[16];
-	int s[16][2], silent[2], end[2], status;
-	pthread_t t[16];
-	char byte;
+	struct pollers *a = malloc(sizeof(*a));
+	int status;
 	pid_t pid;
 
-	tcp_pair(silent);
-	EQ(pipe(end), 0);
-	for (int i = 0; i < 16; i++) {
-		tcp_pair(s[i]);
-		p[i] = (struct polling){.kind = i % 4, .fd = s[i][1], .other = i & 4 ? end[0] : silent[1]};
-		EQ(pthread_create(&t[i], NULL, poll_server, &p[i]), 0);
-	}
+	pollers_begin(a);
 	for (int round = 0; round < 40; round++) {
-		for (int i = 0; i < 16; i++)
-			put_all(s[i][0], &round, 1);
-		for (int i = 0; i < 16; i++) {
-			get_all(s[i][0], &byte, 1);
-			EQ(byte, (char)round);
-		}
+		pollers_ask(a, (char)round);
 		if (round % 10 != 5)
 			continue;
 		pid = fork();
-		if (!pid) {
-			for (int i = 0; i < 16; i++) {
-				close(s[i][0]);
-				close(s[i][1]);
-			}
-			tcp_pair(s[0]);
-			put_all(s[0][0], &round, 1);
-			await_state(s[0][1], POLLIN);
-			_exit(0);
-		}
+		if (!pid)
+			pollers_child(a);
 		EQ(waitpid(pid, &status, 0), pid);
 		EQ(status, 0);
 	}
-	for (int i = 0; i < 16; i++)
-		close(s[i][0]);
-	for (int i = 0; i < 16; i++) {
-		EQ(pthread_join(t[i], NULL), 0);
-		close(s[i][1]);
+	for (int i = 0; i < POLLERS; i++) {
+		close(a->s[i]);
+		EQ(pthread_join(a->t[i], NULL), 0);
+		close(a->p[i].fd);
 	}
 	for (int i = 0; i < 2; i++) {
-		close(silent[i]);
-		close(end[i]);
+		close(a->silent[i]);
+		close(a->end[i]);
 	}
+	free(a);
 }
 
 /* ---- one after the other ---- */
