@@ -33,7 +33,7 @@ static int fd_poll(int fd)
 
 /* ---- sleeping ---- */
 
-#define FEW 4
+#define FEW 4 /* descriptors: a thread has one or two to wait for, a server with more waits alone */
 
 struct poll_sleep {
 	struct waitq q;
