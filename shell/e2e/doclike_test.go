@@ -94,11 +94,14 @@ var address = regexp.MustCompile(`0x[0-9a-f]+`)
 
 func isNumber(s string) bool { _, err := strconv.Atoi(s); return err == nil }
 
+const months = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+
 // varies finds what differs from run to run in a word that has no meta-characters of regular expressions left.
 var varies = []struct {
 	re *regexp.Regexp
 	by string
 }{
+	{regexp.MustCompile("^" + months + "$"), months},
 	{regexp.MustCompile(`0x[0-9a-f]+`), "\x00x"},
 	{regexp.MustCompile(`\b[0-9a-f]{16,}\b`), "\x00x"},
 	{regexp.MustCompile(`[0-9]+(?:(?:\\\.|[:,])[0-9]+)*[KMGT]?`), "\x00n"},
@@ -144,6 +147,8 @@ func TestLikeness(t *testing.T) {
 		{"/home/you/list.c:5", "/tmp/x/list.c:5", false, true},
 		{"took 38µs", "took 1.2ms", false, true},
 		{"took 38µs", "took 1.2", false, false},
+		{"30 Nov 2026", "1 Dec 2026", false, true},
+		{"30 Nov 2026", "1 now 2026", false, false},
 	} {
 		l := likeness{exact: c.exact, stands: map[string]string{}}
 		if got := l.match(strings.Split(c.want, "\n"), strings.Split(c.seen, "\n")); got != c.ok {
