@@ -14,15 +14,18 @@ const (
 	windowAlign = DynamicUnit * abi.PageSize
 	// tableReach is what a table of level 2 covers, bytes.
 	tableReach = 512 * windowAlign
+	// smallNumber is what a number of 32 bits in a program is seldom beyond, either way.
+	smallNumber = 256 << 20
 )
 
 // RandomBase places so many pages of RAM window; where one table of level 2 covers all of it, if it is not too large for that: then a
-// hypervisor can move it.
+// hypervisor can move it. The low half of where it begins, which is where libraries are, is no small number: an update takes each word of a program that may
+// be an address of a library for one, and two numbers side by side are to have the look of it nowhere.
 func RandomBase(pages uint64) uint64 {
 	size := pages * abi.PageSize
 	for {
 		base := abi.RamMin + rand.Uint64N((abi.RamEnd-abi.RamMin-size)/windowAlign)*windowAlign
-		if OneTable(base, pages) || size >= tableReach/2 {
+		if low := int32(base); max(low, -low) >= smallNumber && (OneTable(base, pages) || size >= tableReach/2) {
 			return base
 		}
 	}
