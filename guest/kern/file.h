@@ -94,6 +94,12 @@ struct dir {
 	int (*list)(uint64_t *at, char *name, size_t max);
 };
 
+/* Who wants to know what happens to an inode. */
+struct watch {
+	struct list_node on_node;      /* inode.watches */
+	void (*event)(struct watch *); /* must not sleep */
+};
+
 enum fs { FS_ROOT = 1, FS_PROC, FS_PIPE, FS_ANON, FS_HOST };
 
 struct inode {
@@ -132,12 +138,6 @@ struct inode *inode_get(struct inode *n);
 void inode_put(struct inode *n);
 /* Something happened that poll() or EPOLLET may want to know. */
 void inode_event(struct inode *n);
-
-/* Who wants to know what happens to an inode. */
-struct watch {
-	struct list_node on_node;      /* inode.watches */
-	void (*event)(struct watch *); /* must not sleep */
-};
 void inode_stat(struct inode *n, struct stat *st);
 void inode_modified(struct inode *n); /* mtime and ctime are now */
 void inode_changed(struct inode *n);  /* ctime is now */
