@@ -168,8 +168,33 @@ func (n *published) run() {
 	}
 }
 
+// A connection that nobody takes is offered again for beginTime, at first after beginPause, then each time after twice as long: a server that has been started, or is
+// started again, may be about to listen, and members of a family to look for connections.
+const (
+	beginTime  = time.Second
+	beginPause = 5 * time.Millisecond
+)
+
 // serve gives a connection to the next pVM that takes it. If none does, it is reset: nobody listens.
 func (n *published) serve(host *net.TCPConn) {
+	end := time.Now().Add(beginTime)
+	for pause := beginPause; ; pause *= 2 {
+		l, full := n.offer()
+		if l != nil {
+			l.join(detach(host))
+			return
+		}
+		left := time.Until(end)
+		if full || left <= 0 {
+			hostConn{host}.Abort()
+			return
+		}
+		time.Sleep(min(pause, left))
+	}
+}
+
+// offer has the next pVM that takes it accept a connection; nil: none did. full tells whether one of them has as many as it may.
+func (n *published) offer() (l *line, full bool) {
 	turn := n.turn()
 	for i, t := range turn {
 		n.sw.mu.RLock()
@@ -182,12 +207,13 @@ func (n *published) serve(host *net.TCPConn) {
 		if i == len(turn)-1 {
 			patience = lastTimeout
 		}
-		if l, err := p.reach(t.Number, patience); err == nil {
-			l.join(detach(host))
-			return
+		l, err := p.reach(t.Number, patience)
+		if err == nil {
+			return l, false
 		}
+		full = full || errors.Is(err, errTooMany)
 	}
-	hostConn{host}.Abort()
+	return nil, full
 }
 
 // detach takes a socket from Go's poller, which would look after it, too; -1: there are no more descriptors.

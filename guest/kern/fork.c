@@ -92,8 +92,11 @@ static long fork_now(uint64_t token)
 	common_share();
 	fpu_save(fpu);
 	r = fork_split(token);
-	if (r > 0)
+	if (r > 0) {
 		family_born(token ? r : 1);
+		if (&kx_network)
+			kx_network.born();
+	}
 	if (!r && control->domid != (uint32_t)parent) {
 		become_child();
 		if (token)

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include "family.h"
+#include "file.h"
 #include "mem.h"
 #include "process.h"
 
@@ -82,6 +83,19 @@ static int may_share(long prot, long flags)
 	       (prot & PROT_ALL) == (PROT_READ | PROT_WRITE);
 }
 
+/* As Linux has it: a shared mapping of /dev/zero is one of nothing. */
+static bool maps_zeroes(long fd)
+{
+	struct file *f;
+	bool zeroes;
+
+	if (file_of(fd, &f))
+		return false;
+	zeroes = dev_maps_zeroes(f);
+	file_put(f);
+	return zeroes;
+}
+
 /* A shared file mapping would have to write back. Told once. */
 static long no_writing_back(void)
 {
@@ -96,8 +110,8 @@ static long no_writing_back(void)
 long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 {
 	uint64_t n = PAGE_UP(len) >> PAGE_SHIFT, first;
-	int file = !(flags & MAP_ANONYMOUS);
 	long err = prot_check(prot);
+	int file;
 
 	if (err)
 		return err;
@@ -105,6 +119,9 @@ long sys_mmap(long addr, long len, long prot, long flags, long fd, long off)
 		return -EINVAL;
 	if (!n || n > mem.ram_pages)
 		return -ENOMEM;
+	if (!(flags & MAP_ANONYMOUS) && (flags & MAP_TYPE) != MAP_PRIVATE && maps_zeroes(fd))
+		flags |= MAP_ANONYMOUS;
+	file = !(flags & MAP_ANONYMOUS);
 	if (may_share(prot, flags)) {
 		err = shm_map((size_t)len);
 		if (err != -ENOSPC)

@@ -410,6 +410,8 @@ static long file_ioctl(struct file *f, unsigned long request, long arg)
 		return err;
 	if (request == FIONBIO)
 		return set_flag(f, O_NONBLOCK, arg);
+	if (request == FIOASYNC)
+		return set_flag(f, O_ASYNC, arg);
 	if (request == FIONREAD && f->node->ops == &ramfs_ops) {
 		err = move_pos(f, 0, &at);
 		if (!err)

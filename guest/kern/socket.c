@@ -81,7 +81,27 @@ long sys_recvfrom(long fd, long buf, long n, long flags, long addr, long user_le
 	return err;
 }
 
-/* No ancillary data: a pVM has nobody to pass descriptors to. */
+/* Of ancillary data descriptors are refused, which would be lost; the rest is for kernels to know. Told once. */
+static long control_check(const struct msghdr *h)
+{
+	static bool told;
+	struct cmsghdr c;
+
+	for (size_t at = 0; h->msg_controllen >= sizeof(c) && at <= h->msg_controllen - sizeof(c); at += CMSG_ALIGN(c.cmsg_len)) {
+		if (copy_in(&c, (char *)h->msg_control + at, sizeof(c)))
+			return -EFAULT;
+		if (c.cmsg_len < sizeof(c) || c.cmsg_len > h->msg_controllen - at)
+			return -EINVAL;
+		if (c.cmsg_level != SOL_SOCKET || c.cmsg_type != SCM_RIGHTS)
+			continue;
+		if (!told)
+			klog("kx: descriptors cannot be sent to others (SCM_RIGHTS): the program gets EOPNOTSUPP");
+		told = true;
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static long message(long fd, long user, struct message *m, struct msghdr *h, bool sends)
 {
 	struct uio u;
@@ -94,6 +114,8 @@ static long message(long fd, long user, struct message *m, struct msghdr *h, boo
 	err = copy_in(h, (void *)user, sizeof(*h));
 	if (!err && (size_t)h->msg_iovlen > IOV_MAX)
 		err = -EMSGSIZE;
+	if (!err && sends && h->msg_controllen)
+		err = control_check(h);
 	if (!err && sends && h->msg_namelen)
 		err = name_in(m, (long)h->msg_name, h->msg_namelen);
 	if (!err)

@@ -19,4 +19,6 @@ static network_call call(long nr)
 	return nr >= 0 && (size_t)nr < ARRAY_LEN(table) ? table[nr] : NULL;
 }
 
-const struct network kx_network = {.call = call, .forked = net_forked, .events = vif_events, .exited = net_exited, .boot = lease_boot};
+const struct network kx_network = {
+	.call = call, .forked = net_forked, .born = socks_born, .events = vif_events, .exited = net_exited, .boot = lease_boot,
+};

@@ -119,6 +119,16 @@ void socks_forked(void)
 	}
 }
 
+void socks_born(void)
+{
+	for (struct list_node *n = socks.next; n != &socks; n = n->next) {
+		struct sock *s = CONTAINER_OF(n, struct sock, all);
+
+		if (s->type == SOCK_STREAM)
+			tcp_born(s);
+	}
+}
+
 /* ---- addresses ---- */
 
 void name_set(struct sockaddr_in *name, const ip_addr_t *ip, uint16_t port)

@@ -38,7 +38,8 @@ struct sock {
 	int error;           /* to be told once, positive; 0 */
 	bool eof;            /* the peer will send no more */
 	bool shut_in, shut_out;
-	bool asleep;         /* a listener since a fork, and this child has not looked for a connection */
+	bool asked;          /* a listener, and this pVM has looked for a connection */
+	bool asleep;         /* a listener since a fork, and this pVM has not */
 	bool untold;         /* connect has not said yet how it ended */
 	/* Bytes of a connection that nobody has read yet; the first came_at of them have been. */
 	struct pbuf *came, *came_last;
@@ -69,6 +70,7 @@ void name_set(struct sockaddr_in *name, const ip_addr_t *ip, uint16_t port);
 /* Looks for a free port, and binds to it: 0 or -errno. */
 long bind_any(struct sock *s, const ip_addr_t *ip);
 void socks_forked(void);
+void socks_born(void);
 
 /* options.c */
 void options_init(struct sock_options *o);
@@ -95,7 +97,8 @@ void tcp_push(struct sock *s); /* sends what waited for more */
 long tcp_get_bytes(struct file *f, struct message *m);
 long tcp_shut(struct sock *s, int how);
 int tcp_poll_state(struct sock *s);
-void tcp_forked(struct sock *s);
+void tcp_forked(struct sock *s); /* in the child */
+void tcp_born(struct sock *s);   /* in the parent */
 bool tcp_asleep(uint16_t port); /* who listens there sleeps since a fork */
 
 /* udp.c */

@@ -176,15 +176,29 @@ void tcp_end(struct sock *s)
 }
 
 /*
- * In the child a listener refuses connections from outside until it is asked for one: else they would come to children, too, that never accept any, as those that only save
- * what a server has in memory. Whoever waits for it here looks again, and so asks.
+ * Of what is then a family's port, a listener refuses connections from outside until it is asked for one: else they would come to children, too, that never accept any, as those
+ * that only save what a server has in memory, and to a parent that has its children take all. Whoever waits for it in the child looks again, and so asks.
  */
 void tcp_forked(struct sock *s)
 {
 	if (s->state == SOCK_LISTENING) {
+		s->asked = false;
 		s->asleep = true;
 		sock_event(s);
 	}
+}
+
+void tcp_born(struct sock *s)
+{
+	if (s->state == SOCK_LISTENING && !s->asked)
+		s->asleep = true;
+}
+
+/* A connection is looked for. */
+static void ask(struct sock *s)
+{
+	s->asked = true;
+	s->asleep = false;
 }
 
 bool tcp_asleep(uint16_t port)
@@ -318,7 +332,7 @@ long tcp_take(struct file *f, struct sock **out)
 	long err;
 
 	while (list_empty(&s->unaccepted)) {
-		s->asleep = false;
+		ask(s);
 		if (s->state != SOCK_LISTENING)
 			return -EINVAL; /* shut down meanwhile */
 		err = sock_wait(s, f->flags & O_NONBLOCK, deadline);
@@ -554,7 +568,7 @@ int tcp_poll_state(struct sock *s)
 
 	switch (s->state) {
 	case SOCK_LISTENING:
-		s->asleep = false;
+		ask(s);
 		return state | (list_empty(&s->unaccepted) ? 0 : in);
 	case SOCK_FRESH:
 		return state | out | POLLHUP | (s->error || s->eof ? in | POLLRDHUP : 0);

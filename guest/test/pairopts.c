@@ -1,6 +1,7 @@
 /* pairopts.c: what getsockopt says of socket pairs, and what setsockopt changes. */
 #include "test.h"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -187,5 +188,58 @@ void test_pair_made_by(void)
 		CHECK(len == 4 && c.pid == maker);
 	}
 	EQ(ended(pid), 0);
+	end(s);
+}
+
+/* A descriptor that is sent arrives, or the call says that it cannot. */
+void test_pair_rights(void)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec v = {"x", 1};
+	struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+	struct stat had, got;
+	char x;
+	int s[2], fd = open("/dev/null", O_RDONLY);
+
+	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = sizeof(control) + 1;
+	FAILS(sendmsg(s[0], &h, 0), EINVAL);
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(s[0], &h, 0) < 0) {
+		EQ(errno, EOPNOTSUPP);
+		FAILS(recv(s[1], &x, 1, MSG_DONTWAIT), EAGAIN);
+	} else {
+		v.iov_base = &x;
+		h.msg_controllen = sizeof(control);
+		EQ(recvmsg(s[1], &h, 0), 1);
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&h)), sizeof(fd));
+		EQ(stat("/dev/null", &had), 0);
+		EQ(fstat(fd, &got), 0);
+		EQ(got.st_rdev, had.st_rdev);
+		close(fd);
+	}
+	end(s);
+}
+
+/* O_ASYNC by its other name. */
+void test_pair_async(void)
+{
+	int s[2], on = 1;
+
+	EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	EQ(ioctl(s[0], FIOASYNC, &on), 0);
+	CHECK(fcntl(s[0], F_GETFL) & O_ASYNC);
+	EQ(fcntl(s[0], F_SETOWN, getpid()), 0);
+	EQ(fcntl(s[0], F_GETOWN), getpid());
+	on = 0;
+	EQ(ioctl(s[0], FIOASYNC, &on), 0);
+	CHECK(!(fcntl(s[0], F_GETFL) & O_ASYNC));
 	end(s);
 }

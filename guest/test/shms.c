@@ -389,6 +389,23 @@ void test_shared_mapping(void)
 	EQ(munmap((void *)p, 5 * 4096), 0);
 }
 
+/* As people have it who know System V. */
+void test_shared_zeroes(void)
+{
+	int fd = open("/dev/zero", O_RDWR);
+	volatile int *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	pid_t pid;
+
+	CHECK(p != MAP_FAILED);
+	close(fd);
+	CHECK(!p[0] && !p[2047]);
+	IN_CHILD(pid)
+		p[2047] = 7;
+	EQ(ended(pid), 0);
+	EQ(p[2047], 7);
+	EQ(munmap((void *)p, 8192), 0);
+}
+
 struct both {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;

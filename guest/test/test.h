@@ -170,6 +170,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(pair_cases, ALL) T(pair_killed, ALL) T(pair_peek, ALL)                                  \
 	/* pairopts.c */                                                                          \
 	T(pair_options, ALL) T(pair_set, ALL) T(pair_option_errors, ALL) T(pair_times, ALL) T(pair_made_by, ALL) \
+	T(pair_rights, ALL) T(pair_async, ALL)                                                    \
 	T(share_pair, ALL) T(share_pair_whole, ALL) T(share_pair_bulk, ALL) T(share_pair_ends, ALL) \
 	T(share_pair_shutdown, ALL) T(share_pair_poll, ALL) T(share_pair_cycles, ALL)              \
 	T(share_eventfd, ALL)                                                                     \
@@ -186,7 +187,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(shm_get, ALL) T(shm_attach, ALL) T(shm_place, PVM) T(shm_read_only, ALL) T(shm_fork, ALL) \
 	T(shm_removed, ALL) T(shm_removed_at_birth, ALL) T(shm_control, ALL) T(shm_calls, ALL)     \
 	T(shm_cycles, ALL)                                                                         \
-	T(shared_mapping, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
+	T(shared_mapping, ALL) T(shared_zeroes, ALL) T(shared_mutex, ALL) T(shared_cond, ALL) T(shared_barrier, ALL)     \
 	T(shared_semaphore, ALL) T(shared_threads, ALL)                                            \
 	/* inet.c */                                                                              \
 	T(net_echo, ALL) T(net_bulk, ALL) T(net_full, ALL) T(net_peek, ALL) T(net_half_close, ALL) \

@@ -303,6 +303,34 @@ func TestNetworkChildAsleep(t *testing.T) {
 	}
 }
 
+// A parent that has its children take all connections, and never looks for one itself, is given none.
+func TestNetworkPrefork(t *testing.T) {
+	h := newHome(t)
+	port := freePort(t)
+	pid := h.server(t, "--publish", "127.0.0.1:"+port+":9", h.netImage(t), "prefork", "9", "2")
+	for i := range max(50/slowness, 10) {
+		if who, err := whoAnswers(port); err != nil || who == "" || who == pid+"\n" {
+			t.Fatalf("connection %d: %q, %v", i, who, err)
+		}
+	}
+}
+
+// Who connects before a server looks for connections, or before it listens, waits.
+func TestNetworkLate(t *testing.T) {
+	h := newHome(t)
+	image := h.netImage(t)
+	for _, server := range []string{"late", "alone"} {
+		port := freePort(t)
+		pid := strings.TrimSpace(h.output(t, "run", "-d", "--publish", "127.0.0.1:"+port+":9", image, server, "9"))
+		if server == "late" {
+			h.awaitLog(t, pid, "ready\n")
+		}
+		if who, err := whoAnswers(port); err != nil || who != pid+"\n" {
+			t.Errorf("%s: %q, %v", server, who, err)
+		}
+	}
+}
+
 // Children that listen no more get no connection even if it comes as they begin, and none keeps their parent from its own.
 func TestNetworkChildrenBegin(t *testing.T) {
 	h := newHome(t)

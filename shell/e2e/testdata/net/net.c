@@ -116,6 +116,33 @@ static int alone(const char *port)
 	return tells(fd);
 }
 
+/* As servers do whose workers take all connections: the parent waits for their end. */
+static int prefork(const char *port, int workers)
+{
+	int fd = listening(port);
+
+	for (; workers > 0; workers--)
+		if (!fork())
+			return tells(fd);
+	puts("ready");
+	while (wait(NULL) > 0)
+		;
+	return 0;
+}
+
+/* It looks for connections only some time after it has forked. */
+static int late(const char *port)
+{
+	int fd = listening(port);
+
+	if (!fork())
+		for (;;)
+			pause();
+	puts("ready");
+	usleep(300000);
+	return tells(fd);
+}
+
 /* Each connection has it fork a child that closes its listener, as one that saves what a server has, and lives for a moment. */
 static int saver(const char *port)
 {
@@ -265,6 +292,10 @@ int main(int argc, char **argv)
 		return family(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "alone"))
 		return alone(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "prefork"))
+		return prefork(argv[2], atoi(argv[3]));
+	if (argc == 3 && !strcmp(argv[1], "late"))
+		return late(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "saver"))
 		return saver(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "datagrams"))
