@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kxsh/engine/files"
@@ -59,6 +60,7 @@ type Engine struct {
 	log     *slog.Logger
 
 	files        files.Budget  // of descriptors for folders of the host
+	looking      atomic.Int32  // how many servers of folders look for requests
 	placeholders *placeholders // that wait for an application
 	net          netSwitch
 

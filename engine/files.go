@@ -4,8 +4,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,6 +78,48 @@ func mountPaths(mounts []Mount) (paths []string) {
 	return paths
 }
 
+// A server looks for the next request of a pVM for a while before it sleeps, if that has lately been worth it: to be rung and woken takes longer, and a
+// file that is opened, read and closed is seven requests.
+const (
+	lookTime   = 50 * time.Microsecond
+	looksApart = 256 // most sleeps between two looks, where they are in vain
+)
+
+// looks is what it was like to look.
+type looks struct{ apart, left int }
+
+// due tells whether to look this time.
+func (l *looks) due() bool {
+	if l.left > 0 {
+		l.left--
+		return false
+	}
+	return true
+}
+
+// were notes whether something came meanwhile.
+func (l *looks) were(came bool) {
+	if l.apart = min(2*l.apart+1, looksApart); came {
+		l.apart = 0
+	}
+	l.left = l.apart
+}
+
+// mayLook is due where others have a processor meanwhile; true: e.looking.Add(-1) must follow.
+func (e *Engine) mayLook(p *pvm, l *looks) bool {
+	if !l.due() {
+		return false
+	}
+	e.mu.Lock()
+	may := e.spins(&p.rec)
+	e.mu.Unlock()
+	if may && int(e.looking.Add(1)) > max(runtime.GOMAXPROCS(0)-1, 1) {
+		e.looking.Add(-1)
+		may = false
+	}
+	return may
+}
+
 // serveFiles serves the folders of a pVM until it has gone, or the engine leaves: what it asks then the next engine answers.
 func (e *Engine) serveFiles(p *pvm, mounts []Mount) {
 	defer e.tending.Done()
@@ -87,6 +131,7 @@ func (e *Engine) serveFiles(p *pvm, mounts []Mount) {
 	defer s.Close()
 	var area *ipc.Files
 	var request, reply []byte // from the first request on
+	var looks looks
 	if p.shared(func() error { area = ipc.NewFiles(p.dom.Control()); return nil }) != nil {
 		return
 	}
@@ -104,8 +149,20 @@ func (e *Engine) serveFiles(p *pvm, mounts []Mount) {
 			return
 		}
 		if msg != nil {
-			answer := s.Answer(msg, reply)
-			if p.shared(func() error { area.Answer(answer); return p.dom.Notify() }) != nil {
+			answer, look := s.Answer(msg, reply), e.mayLook(p, &looks)
+			err := p.shared(func() error {
+				if area.Answer(answer, look) {
+					return p.dom.Notify()
+				}
+				return nil
+			})
+			if look {
+				if err == nil {
+					err = p.shared(func() error { looks.were(area.Look(lookTime)); return nil })
+				}
+				e.looking.Add(-1)
+			}
+			if err != nil {
 				return
 			}
 		}

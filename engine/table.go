@@ -230,7 +230,7 @@ func (e *Engine) Limit(_ context.Context, pid int, l Limits) error {
 	return nil
 }
 
-// spins tells whether a pVM may look for what relatives do before it sleeps: only where one of them can run meanwhile.
+// spins tells whether a pVM, and who serves it, may look for what others do before it sleeps: only where one of them can run meanwhile.
 func (e *Engine) spins(r *record) bool { return e.cpus > 1 && !r.NoSpin }
 
 // setSpin allows a pVM to do so, or forbids it; its future children inherit that.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"kxsh/ipc/abi"
 )
@@ -15,6 +16,7 @@ const filesHead = 7
 // for one goroutine.
 type Files struct {
 	area  *abi.KxFiles
+	looks *uint32 // abi.FilesEngine, abi.FilesPvm
 	data  []byte
 	taken uint32 // number of the request that Next has returned
 	done  uint32
@@ -23,7 +25,8 @@ type Files struct {
 // NewFiles is that of a server that knows no fids. The pVM is told so before a request is taken: one that an earlier server took and did not
 // answer comes again, and fails.
 func NewFiles(ctl []byte) *Files {
-	f := &Files{area: &control(ctl).Files, data: part(ctl, abi.FilesVa, abi.FilesSize)}
+	f := &Files{area: &control(ctl).Files, looks: &control(ctl).FilesLooks, data: part(ctl, abi.FilesVa, abi.FilesSize)}
+	atomic.AndUint32(f.looks, ^uint32(abi.FilesEngine)) // an earlier server's
 	f.done = atomic.LoadUint32(&f.area.Done)
 	server := rand.Uint32() | 1
 	for server == atomic.LoadUint32(&f.area.Server) {
@@ -51,9 +54,21 @@ func (f *Files) Next(buf []byte) ([]byte, error) {
 	return buf[:n], nil
 }
 
-// Answer answers the request that Next returned. The caller must now raise the event channel.
-func (f *Files) Answer(reply []byte) {
+// Answer answers the request that Next returned, and tells whether the event channel must now be raised. With look, Look must follow.
+func (f *Files) Answer(reply []byte, look bool) (notify bool) {
 	copy(f.data, reply)
 	f.done = f.taken
+	if look {
+		atomic.OrUint32(f.looks, abi.FilesEngine)
+	}
 	atomic.StoreUint32(&f.area.Done, f.done)
+	return atomic.LoadUint32(f.looks)&abi.FilesPvm == 0
+}
+
+// Look waits for the next request, for so long at most, without being rung. It tells whether one has come.
+func (f *Files) Look(most time.Duration) bool {
+	for end := time.Now().Add(most); !f.Asked() && time.Now().Before(end); {
+	}
+	atomic.AndUint32(f.looks, ^uint32(abi.FilesEngine))
+	return f.Asked()
 }

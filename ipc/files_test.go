@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"time"
 
 	"kxsh/ipc/abi"
 	"kxsh/ipc/ipctest"
@@ -32,7 +33,9 @@ func TestFiles(t *testing.T) {
 	if again, err := next.Next(buf); string(again) != string(msg) || err != nil {
 		t.Fatalf("%q, %v", again, err)
 	}
-	next.Answer([]byte("reply"))
+	if !next.Answer([]byte("reply"), false) {
+		t.Error("it sleeps, and is not to be woken")
+	}
 	if area.Done != area.Asked || string(data[:5]) != "reply" {
 		t.Errorf("answered %d of %d with %q", area.Done, area.Asked, data[:5])
 	}
@@ -41,11 +44,29 @@ func TestFiles(t *testing.T) {
 	if msg, err := next.Next(buf); msg == nil || err != nil {
 		t.Errorf("%q, %v", msg, err)
 	}
-	next.Answer(nil)
+	next.Answer(nil, false)
 	if next.Asked() {
 		t.Error("one request is two")
 	}
+	control(ctl).FilesLooks = abi.FilesPvm // and the pVM looks
+	if next.Answer(nil, true) {
+		t.Error("it looks, and is to be woken")
+	}
+	if control(ctl).FilesLooks != abi.FilesPvm|abi.FilesEngine {
+		t.Errorf("looking: %d", control(ctl).FilesLooks)
+	}
+	if NewFiles(ctl); control(ctl).FilesLooks != abi.FilesPvm {
+		t.Errorf("a new server is taken for one that looks: %d", control(ctl).FilesLooks)
+	}
+	next.Answer(nil, true)
+	if next.Look(time.Millisecond) || control(ctl).FilesLooks != abi.FilesPvm {
+		t.Errorf("nothing has come: %d", control(ctl).FilesLooks)
+	}
+	next.Answer(nil, true)
 	area.Asked++
+	if !next.Look(time.Hour) || control(ctl).FilesLooks != abi.FilesPvm {
+		t.Errorf("something has come: %d", control(ctl).FilesLooks)
+	}
 	for _, size := range []uint32{0, 6, abi.FilesSize + 1, 0xffffffff} {
 		binary.LittleEndian.PutUint32(data, size)
 		if msg, err := next.Next(buf); msg != nil || !errors.Is(err, ErrCorrupt) {

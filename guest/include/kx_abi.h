@@ -91,7 +91,7 @@
 #define KX_F_STDIN 2 /* standard input is attached; without it reads see end of file at once */
 #define KX_F_DIRTY 4 /* frames that the pVM gets itself may hold something else than zeroes */
 #define KX_F_BELLS 8 /* EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area */
-#define KX_F_LOOK 16 /* before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it */
+#define KX_F_LOOK 16 /* before the pVM sleeps it may look for what others do: there are several CPUs, and nobody forbade it. The engine changes it */
 #define KX_F_WAITS 32 /* it has no program yet: when it has booted it asks for one, by KX_CALL_LOAD with a[0] = 0, and finds flags, rows, cols, name, strings and seed as they are then */
 
 #define KX_PORT_MEMBER 0x10000
@@ -353,10 +353,15 @@ struct kx_call {
 	int64_t result;
 };
 
+/* Bits of kx_control.files_looks. */
+#define KX_FILES_ENGINE 1
+#define KX_FILES_PVM 2
+
 /*
  * Folders of the host, by 9P2000.L. The pVM puts a request at KX_FILES_VA, moves asked, rings, and does nothing but block until done equals asked;
  * then the reply is in the request's place. Folder N is attached with N, in decimal, as aname. An engine that follows another one has another server:
- * it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice.
+ * it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice. Who looks for a while before he sleeps,
+ * by his bit of kx_control.files_looks, need not be rung: he looks once more when he has cleared it.
  */
 struct kx_files {
 	uint32_t asked;  /* number of the last request; runs freely */
@@ -552,7 +557,7 @@ struct kx_control {
 	uint32_t lines[KX_LINES];
 	uint32_t reach[KX_REACH];
 	uint32_t lines_news; /* moves after lines; the engine's */
-	uint32_t pad2;
+	uint32_t files_looks; /* KX_FILES_ENGINE: it looks for files.asked; KX_FILES_PVM: for files.done */
 
 	uint32_t lent[2]; /* a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's */
 

@@ -7,7 +7,6 @@
 #include "hyper.h"
 #include "process.h"
 
-#define LOOK_NS 50000   /* about what it takes to sleep and to be woken */
 #define LOOKS_APART 256 /* most sleeps between two looks, where they are in vain */
 
 /* kx_member.asleep */
@@ -86,11 +85,17 @@ void bells_hold(bool on)
 
 /* ---- sleeping ---- */
 
-/* What it was like to look before sleeping. */
-static struct {
-	uint32_t apart; /* so many sleeps from one try to the next */
-	uint32_t left;  /* of them */
-} looks;
+static struct looks looks; /* for rings */
+
+bool looks_due(struct looks *l)
+{
+	return control->flags & KX_F_LOOK && !(l->left && l->left--);
+}
+
+void looks_were(struct looks *l, bool came)
+{
+	l->left = l->apart = came ? 0 : MIN(2 * l->apart + 1, (uint32_t)LOOKS_APART);
+}
 
 /* Whether something comes while we look for it. */
 static bool look(void)
@@ -98,12 +103,12 @@ static bool look(void)
 	int64_t end;
 	bool came = false;
 
-	if (!(control->flags & KX_F_LOOK) || (looks.left && looks.left--))
+	if (!looks_due(&looks))
 		return false;
 	__atomic_store_n(&self()->asleep, LOOKS, __ATOMIC_SEQ_CST);
 	for (end = now_ns() + LOOK_NS; !came && now_ns() < end; __builtin_ia32_pause())
 		came = RELAXED(self()->rung) || shared->vcpu_info[0].evtchn_upcall_pending;
-	looks.left = looks.apart = came ? 0 : MIN(2 * looks.apart + 1, (uint32_t)LOOKS_APART);
+	looks_were(&looks, came);
 	return came;
 }
 

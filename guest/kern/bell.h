@@ -9,6 +9,17 @@
 
 /* ---- bell.c ---- */
 
+#define LOOK_NS 50000 /* about what it takes to sleep and to be woken */
+
+/* What it was like to look for something before sleeping. */
+struct looks {
+	uint32_t apart; /* so many sleeps from one try to the next */
+	uint32_t left;  /* of them */
+};
+
+bool looks_due(struct looks *l); /* whether to look this time; then looks_were tells how it was */
+void looks_were(struct looks *l, bool came);
+
 void member_ring(uint32_t place); /* something happened that the member in that place may wait for */
 void bells_begin(void); /* we have a place: what it was like for our parent to look for rings is nothing to us */
 /* While it is on, nobody is woken: he would only wait for the lock that we hold. */

@@ -1,6 +1,7 @@
 /* p9.c: requests to the engine's server of folders, and its replies: kx_files, and 9P2000.L in KX_FILES_VA. */
 #include "p9.h"
 
+#include "bell.h"
 #include "hyper.h"
 #include "process.h"
 
@@ -11,6 +12,7 @@
 static size_t at, end; /* where the next byte goes or comes from, and how many there are of a reply */
 static bool bad;
 static uint32_t introduced, last_fid;
+static struct looks looks; /* for replies */
 
 void p9_begin(enum p9_type type)
 {
@@ -85,18 +87,31 @@ bool p9_bad(void)
 
 /* ---- one request ---- */
 
+static bool answered(void)
+{
+	return __atomic_load_n(&files->done, __ATOMIC_SEQ_CST) == files->asked;
+}
+
 static void exchange(void)
 {
+	bool look = looks_due(&looks);
 	int slept = 0;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	files->asked++;
-	doorbell();
-	while (files->done != files->asked) {
+	if (look)
+		__atomic_fetch_or(&control->files_looks, KX_FILES_PVM, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&files->asked, 1, __ATOMIC_SEQ_CST);
+	if (!(__atomic_load_n(&control->files_looks, __ATOMIC_SEQ_CST) & KX_FILES_ENGINE))
+		doorbell();
+	if (look) {
+		for (int64_t end = now_ns() + LOOK_NS; !answered() && now_ns() < end;)
+			__builtin_ia32_pause();
+		__atomic_fetch_and(&control->files_looks, ~KX_FILES_PVM, __ATOMIC_SEQ_CST);
+		looks_were(&looks, answered());
+	}
+	while (!answered()) {
 		event_wait_here();
 		slept = 1;
 	}
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (slept)
 		events_owed();
 }
@@ -189,4 +204,5 @@ void p9_clunk(struct fid *f)
 void p9_forked(void)
 {
 	introduced = 0;
+	looks = (struct looks){0};
 }

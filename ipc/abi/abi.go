@@ -102,7 +102,7 @@ const (
 	FStdin = 2  // standard input is attached; without it reads see end of file at once
 	FDirty = 4  // frames that the pVM gets itself may hold something else than zeroes
 	FBells = 8  // EVTCHNOP_send to port KX_PORT_MEMBER + N rings the member in place N of the family area
-	FLook  = 16 // before the pVM sleeps it may look for what relatives do: there are several CPUs, and nobody forbade it. The engine changes it
+	FLook  = 16 // before the pVM sleeps it may look for what others do: there are several CPUs, and nobody forbade it. The engine changes it
 	FWaits = 32 // it has no program yet: when it has booted it asks for one, by KX_CALL_LOAD with a[0] = 0, and finds flags, rows, cols, name, strings and seed as they are then
 )
 
@@ -410,11 +410,18 @@ type KxCall struct {
 	Result int64
 }
 
+// Bits of kx_control.files_looks.
+const (
+	FilesEngine = 1
+	FilesPvm    = 2
+)
+
 // KxFiles is struct kx_files.
 //
 // Folders of the host, by 9P2000.L. The pVM puts a request at KX_FILES_VA, moves asked, rings, and does nothing but block until done equals asked;
 // then the reply is in the request's place. Folder N is attached with N, in decimal, as aname. An engine that follows another one has another server:
-// it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice.
+// it knows none of the fids, so that a request which the earlier one did not answer fails, and is not done twice. Who looks for a while before he sleeps,
+// by his bit of kx_control.files_looks, need not be rung: he looks once more when he has cleared it.
 type KxFiles struct {
 	Asked  uint32 // number of the last request; runs freely
 	Done   uint32 // of the last one that was answered; the engine's to write, as server
@@ -637,10 +644,10 @@ type KxControl struct {
 	// the engine opens ports for the child in some members that have a place. Each finds its own in a free word of lines, with the child's PID. It sets
 	// the word to 0 when it has closed the port, or has a use for it; with KX_LINE_GONE it should close it. The child finds in reach, before it starts,
 	// in which relatives there is a port for it, to be bound. A word of lines that is not 0 the engine only ever gives KX_LINE_GONE.
-	Lines     [Lines]uint32
-	Reach     [Reach]uint32
-	LinesNews uint32 // moves after lines; the engine's
-	Pad2      uint32
+	Lines      [Lines]uint32
+	Reach      [Reach]uint32
+	LinesNews  uint32 // moves after lines; the engine's
+	FilesLooks uint32 // KX_FILES_ENGINE: it looks for files.asked; KX_FILES_PVM: for files.done
 
 	Lent [2]uint32 // a[0] of KX_TASK_LEND, of what descriptors 0 and 1 are for a while, or 0; the pVM's
 

@@ -547,6 +547,24 @@ func TestVolumeSpeed(t *testing.T) {
 	c.end()
 }
 
+// A request is answered whether the server is just looking for it, about to sleep, or asleep; with an engine that follows one that was killed, too, and
+// where looking is forbidden.
+func TestVolumeHalting(t *testing.T) {
+	h := newHome(t)
+	dir := h.folder(t, "data")
+	writeFile(t, filepath.Join(dir, "file"), "x")
+	c := h.clerk(t, "-v", dir+":/data")
+	n := max(10000/slowness, 500)
+	halting := fmt.Sprintf("halting /data/file %d", n)
+	c.does(halting, fmt.Sprint(n))
+	h.killEngine(t)
+	h.run(t, "ps")
+	c.does(halting, fmt.Sprint(n))
+	h.output(t, "limit", "--no-spin", "clerk")
+	c.does(halting, fmt.Sprint(n))
+	c.end()
+}
+
 // A restarted pVM has the folders again.
 func TestVolumeRestart(t *testing.T) {
 	h := newHome(t)

@@ -194,6 +194,16 @@ static void perform(char *line)
 			printf("told %ld\n", i);
 		}
 		close(fd);
+	} else if (!strcmp(op, "halting") && sscanf(line, "%*s %255s %ld", a, &x) == 2) {
+		/* Reads, each some time after the one before: up to three times as long as either side looks for the other before it sleeps. */
+		fd = open(a, O_RDONLY);
+		for (long i = 0; i < x; i++) {
+			for (int64_t until = now() + rand() % 150000; now() < until;)
+				;
+			y += pread(fd, data, 1, 0);
+		}
+		close(fd);
+		result(y);
 	} else if (!strcmp(op, "speed") && sscanf(line, "%*s %255s %ld", a, &x) == 2) {
 		/* Bytes a second written and read in pieces of 1 MiB, nanoseconds of a small read and of a stat. */
 		int64_t from[4];
