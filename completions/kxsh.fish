@@ -392,7 +392,7 @@ complete -c kxsh -n '__kxsh_in limit' -s m -l memory -r -f -d 'the most memory i
 complete -c kxsh -n '__kxsh_in limit' -l weight -r -f -d 'its share of the CPUs against others\'; 256 is the default'
 complete -c kxsh -n '__kxsh_in limit' -l cpus -r -f -d 'the CPUs it may run on, such as 0,2-3; all: any'
 complete -c kxsh -n '__kxsh_in limit' -l family -r -f -d 'the most members of its family'
-complete -c kxsh -n '__kxsh_in limit' -l no-spin -d 'let it sleep at once when it waits for relatives'
+complete -c kxsh -n '__kxsh_in limit' -l no-spin -d 'let it sleep at once when it waits for others'
 complete -c kxsh -n '__kxsh_in limit' -l help -d 'explain the command'
 complete -c kxsh -n '__kxsh_in limit' -f -k -a '(__kxsh_pvms)'
 

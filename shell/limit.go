@@ -25,7 +25,7 @@ var limitCommand = Command{
 	Long: "-m, hosted, holds a pVM to less than it was started with (run -m); on Xen it has all of that from the start, and -m cannot be less.\n" +
 		"--family is about the whole family of each PID: when it has so many members, zombies included, their forks fail with EAGAIN.\n" +
 		"Without it the engine's --family-limit counts.\n" +
-		"Where there are several CPUs, a pVM that waits for a relative looks for up to 50 µs whether there is something, before it sleeps:\n" +
+		"Where there are several CPUs, a pVM that waits for a relative, or for a file of the host, looks for up to 50 µs whether there is something, before it sleeps:\n" +
 		"--no-spin forbids it that, and to the children that it forks from now on; --no-spin=false allows it again.",
 	Examples: []string{"limit -m 128M web", "limit --weight 512 --cpus 0 7", "limit --family 16 %7", "limit --no-spin 7"},
 	Flags: func(f *pflag.FlagSet) {
@@ -33,7 +33,7 @@ var limitCommand = Command{
 		f.Int("weight", 0, "its share of the CPUs against others'; 256 is the default")
 		f.String("cpus", "", "the CPUs it may run on, such as 0,2-3; all: any")
 		f.Int("family", 0, "the most members of its family")
-		f.Bool("no-spin", false, "let it sleep at once when it waits for relatives")
+		f.Bool("no-spin", false, "let it sleep at once when it waits for others")
 	},
 	Args: PVM,
 	Run: func(c *Call) error {
