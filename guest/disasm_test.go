@@ -46,7 +46,7 @@ const dynamic = 1 << 62
 // see takes in one instruction and returns what is wrong with it.
 func (f *function) see(insn string) string {
 	switch {
-	case kernelEntry.MatchString(insn):
+	case kernelEntry.MatchString(insn) && f.name != "executed": // which runs as a process of Linux only
 		return f.name + ": enters the host's kernel: " + insn
 	case belowRSP.MatchString(insn) && !(strings.HasPrefix(insn, "lea") && strings.HasSuffix(insn, ",%rsp")):
 		return f.name + ": below the stack pointer: " + insn

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -296,4 +298,15 @@ func (h *home) refused(t *testing.T, names, wants []string) {
 		}
 	}
 	h.nothingLeft(t, before)
+}
+
+// An image is no program of the machine's own Linux, and says so to who executes it, and to build systems by its status.
+func TestExecuted(t *testing.T) {
+	cmd := exec.Command(filepath.Join(root, "guest/apps/hello.kx"), "x")
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 126 || said.String() != "this is an image of kxsh, and no program of Linux: start it with kxsh run\n" {
+		t.Errorf("%v, %q", err, said.String())
+	}
 }

@@ -78,12 +78,32 @@ kx_entry:
 	mov KX_CONTROL_VA + CONTROL_RAM_VA, %rsp
 	add $KSTACK_SIZE - FRAME_SIZE, %rsp /* below the frame to leave with */
 	call boot
+1:	test %rsi, %rsi
+	jz executed
 	/* Another builder, on the stack that it gave. When it was is left in rbx, for whoever measures that one. */
-1:	rdtsc
+	rdtsc
 	shl $32, %rdx
 	lea (%rax, %rdx), %rbx
 	call boot_refused
 	ud2
+
+/* A process of Linux, which begins with nothing in its registers: somebody has tried to execute the image. */
+	.type executed, @function
+executed:
+	mov $SYS_write, %eax
+	mov $2, %edi
+	mov $executed_says, %esi
+	mov $executed_size, %edx
+	syscall
+	mov $SYS_exit_group, %eax
+	mov $126, %edi
+	syscall
+
+	.section .rodata
+executed_says:
+	.ascii "this is an image of kxsh, and no program of Linux: start it with kxsh run\n"
+	.set executed_size, . - executed_says
+	.text
 
 /* ---- saving and restoring ---- */
 
