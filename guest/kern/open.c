@@ -17,7 +17,7 @@ const struct file_ops *ops_of(const struct inode *n)
 	case S_IFDIR:
 		return n->host ? &host_dir_ops : &dir_ops;
 	case S_IFIFO:
-		return n->fs == FS_PIPE ? &pipe_ops : &fifo_ops;
+		return n->fs == FS_PIPE ? &pipe_ops : n->fs == FS_ANON ? n->ops : &fifo_ops; /* the console's are FS_ANON */
 	case S_IFCHR:
 		return dev_ops(n->rdev);
 	default:

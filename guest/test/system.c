@@ -177,6 +177,22 @@ void test_proc_fd(void)
 	CHECK(access("/dev/fd/0", F_OK) == 0 || errno == ENOENT);
 }
 
+/* Programs are told to write to files of these names. */
+void test_std_again(void)
+{
+	int fd = open("/dev/stdout", O_WRONLY | O_APPEND | O_CREAT, 0644);
+
+	CHECK(fd > 2);
+	EQ(write(fd, "", 0), 0);
+	EQ(close(fd), 0);
+	fd = open("/dev/stderr", O_WRONLY);
+	CHECK(fd > 2);
+	EQ(close(fd), 0);
+	fd = open("/dev/fd/0", O_RDONLY);
+	CHECK(fd > 2);
+	EQ(close(fd), 0);
+}
+
 void test_proc_files(void)
 {
 	CHECK(strstr(text_of("/proc/cpuinfo"), "processor\t: 0"));

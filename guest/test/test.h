@@ -131,7 +131,7 @@ extern int children;              /* how many fork_many makes: -n */
 	T(cpu_clock, ALL) T(time_calls, ALL) T(clock_interrupted, ALL)                            \
 	/* system.c */                                                                            \
 	T(stdio_files, ALL) T(stdio_big, ALL) T(identity, ALL) T(limits, ALL) T(uname_sysinfo, ALL) \
-	T(proc_self, ALL) T(proc_fd, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \
+	T(proc_self, ALL) T(proc_fd, ALL) T(std_again, ALL) T(proc_files, ALL) T(proc_pvm, PVM) T(devices, ALL)      \
 	T(tty_calls, ALL) T(random_call, ALL) T(etc_files, ALL) T(environment, ALL)                \
 	T(atexit_order, ALL) T(root_writable, PVM)                                                 \
 	/* fork.c */                                                                              \
