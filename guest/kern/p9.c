@@ -1,8 +1,7 @@
 /* p9.c: requests to the engine's server of folders, and its replies: kx_files, and 9P2000.L in KX_FILES_VA. */
-#include "p9.h"
-
 #include "bell.h"
 #include "hyper.h"
+#include "p9.h"
 #include "process.h"
 
 #define files (&control->files)

@@ -554,7 +554,7 @@ func TestVolumeHalting(t *testing.T) {
 	dir := h.folder(t, "data")
 	writeFile(t, filepath.Join(dir, "file"), "x")
 	c := h.clerk(t, "-v", dir+":/data")
-	n := max(10000/slowness, 500)
+	n := max(4000/slowness, 200)
 	halting := fmt.Sprintf("halting /data/file %d", n)
 	c.does(halting, fmt.Sprint(n))
 	h.killEngine(t)

@@ -139,7 +139,7 @@ static int late(const char *port)
 		for (;;)
 			pause();
 	puts("ready");
-	usleep(300000);
+	usleep(100000);
 	return tells(fd);
 }
 
