@@ -114,6 +114,7 @@ static void do_timer(void)
 	CHECK(HC(set_timer_op, 1) == 0); /* in the past: at once */
 	while (timer_events < 3)
 		;
+	CHECK(timer_events == 3);
 	do {
 		seen = timer_events;
 		start = system_time();

@@ -104,8 +104,8 @@ static int family(const char *port, int children)
 	return tells(fd);
 }
 
-/* The parent has the port alone: its child does something else, as one that saves what a server has. */
-static int alone(const char *port)
+/* The parent has the port alone: its child does something else, as one that saves what a server has. It looks for connections only some microseconds later. */
+static int alone(const char *port, useconds_t later)
 {
 	int fd = listening(port);
 
@@ -113,6 +113,7 @@ static int alone(const char *port)
 		for (;;)
 			pause();
 	puts("ready");
+	usleep(later);
 	return tells(fd);
 }
 
@@ -128,19 +129,6 @@ static int prefork(const char *port, int workers)
 	while (wait(NULL) > 0)
 		;
 	return 0;
-}
-
-/* It looks for connections only some time after it has forked. */
-static int late(const char *port)
-{
-	int fd = listening(port);
-
-	if (!fork())
-		for (;;)
-			pause();
-	puts("ready");
-	usleep(100000);
-	return tells(fd);
 }
 
 /* Each connection has it fork a child that closes its listener, as one that saves what a server has, and lives for a moment. */
@@ -291,11 +279,11 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "family"))
 		return family(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "alone"))
-		return alone(argv[2]);
+		return alone(argv[2], 0);
 	if (argc == 4 && !strcmp(argv[1], "prefork"))
 		return prefork(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "late"))
-		return late(argv[2]);
+		return alone(argv[2], 100000);
 	if (argc == 3 && !strcmp(argv[1], "saver"))
 		return saver(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "datagrams"))
